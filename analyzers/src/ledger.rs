@@ -1,0 +1,283 @@
+//! The ledger: where every packet went.
+//!
+//! Two sums must hold at the end of every run, for each worker and for all of them together:
+//!
+//! ```text
+//! received = analysed + dropped(by reason)
+//! analysed = captured + capture_dropped + not_captured
+//! ```
+//!
+//! `kernel_dropped` stands beside them: datagrams that the kernel took from the network and threw away before the collector
+//! could read them, so that a sender's `sent` = `received` + `kernel_dropped`.
+
+use std::fmt;
+
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use vxtap_wire::vxlan::VxlanError;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Why the collector discarded something that it had received. The names are stable: metric labels, summary
+        /// keys and screens use them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl DropReason {
+            /// Every reason, in the order of the ledger.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The stable name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What happened, for people.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)+),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Datagram shorter than a VXLAN header (8 bytes).
+    VxlanTooShort = "vxlan_too_short",
+    /// VXLAN I flag clear: no valid VNI.
+    VxlanFlagClear = "vxlan_flag_clear",
+    /// VXLAN header with no inner frame behind it.
+    VxlanEmptyFrame = "vxlan_empty_frame",
+    /// Datagram longer than the receive buffer: its end is gone.
+    DatagramTruncated = "datagram_truncated",
+    /// Handed over to the worker that owns the flow, whose queue was full.
+    HandOverFull = "hand_over_full",
+    /// Record of a capture file whose link type is not Ethernet.
+    LinkType = "link_type",
+    /// Capture file that ends in the middle of a record, or whose next record makes no sense.
+    FileDamaged = "file_damaged",
+    /// Fragment of an outer packet in a capture file, which the kernel would have reassembled.
+    OuterFragment = "outer_fragment",
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+impl From<VxlanError> for DropReason {
+    fn from(error: VxlanError) -> Self {
+        match error {
+            VxlanError::HeaderTooShort => Self::VxlanTooShort,
+            VxlanError::FlagClear => Self::VxlanFlagClear,
+            VxlanError::EmptyFrame => Self::VxlanEmptyFrame,
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Packets dropped, by reason. As JSON an object of the reasons that occurred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::COUNT]);
+
+impl Drops {
+    /// Counts `packets` more for `reason`.
+    #[inline]
+    pub fn add(&mut self, reason: DropReason, packets: u64) {
+        self.0[reason as usize] += packets;
+    }
+
+    /// The count for `reason`.
+    pub const fn get(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// All reasons together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Each reason with its count, those that never occurred included.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, self.get(*reason)))
+    }
+}
+
+impl Serialize for Drops {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let occurred = self.iter().filter(|(_, count)| *count > 0);
+        let mut map = serializer.serialize_map(None)?;
+        for (reason, count) in occurred {
+            map.serialize_entry(reason.as_str(), &count)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Drops {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counts = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let mut drops = Self::default();
+        for reason in DropReason::ALL {
+            drops.add(*reason, counts.get(reason.as_str()).copied().unwrap_or(0));
+        }
+        Ok(drops)
+    }
+}
+
+/// Where the packets of one worker, or of all, went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Datagrams read from the sockets (frames read from the files).
+    pub received: u64,
+    /// Bytes of those datagrams, without outer headers.
+    pub received_bytes: u64,
+    /// Inner frames that went through analysis.
+    pub analysed: u64,
+    /// Datagrams discarded, by reason.
+    pub dropped: Drops,
+    /// Datagrams that the kernel discarded because the receive queue was full or the checksum wrong.
+    pub kernel_dropped: u64,
+    /// Inner frames written to a capture file.
+    pub captured: u64,
+    /// Inner frames that should have been written and were not: the disk was too slow, full or gone.
+    pub capture_dropped: u64,
+    /// Inner frames for which no capture was asked.
+    pub not_captured: u64,
+    /// Flows that began.
+    pub flows: u64,
+    /// Copies of a packet already seen on another mirror stream, removed before analysis counts it twice.
+    pub duplicates: u64,
+    /// Datagrams that the kernel gave to another worker than the flow's owner, handed over.
+    pub misdelivered: u64,
+}
+
+/// A ledger whose sums do not hold: a fault of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imbalance {
+    /// `received` is not `analysed` + `dropped`.
+    Received {
+        /// Left side.
+        received: u64,
+        /// Right side.
+        accounted: u64,
+    },
+    /// `analysed` is not `captured` + `capture_dropped` + `not_captured`.
+    Analysed {
+        /// Left side.
+        analysed: u64,
+        /// Right side.
+        accounted: u64,
+    },
+}
+
+impl fmt::Display for Imbalance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Received { received, accounted } => {
+                write!(f, "the ledger does not balance: received {received}, analysed + dropped {accounted}")
+            }
+            Self::Analysed { analysed, accounted } => write!(
+                f,
+                "the ledger does not balance: analysed {analysed}, captured + capture_dropped + not_captured {accounted}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Imbalance {}
+
+impl Ledger {
+    /// Adds another worker's ledger.
+    pub fn merge(&mut self, other: &Self) {
+        self.received += other.received;
+        self.received_bytes += other.received_bytes;
+        self.analysed += other.analysed;
+        for (sum, count) in self.dropped.0.iter_mut().zip(other.dropped.0) {
+            *sum += count;
+        }
+        self.kernel_dropped += other.kernel_dropped;
+        self.captured += other.captured;
+        self.capture_dropped += other.capture_dropped;
+        self.not_captured += other.not_captured;
+        self.flows += other.flows;
+        self.duplicates += other.duplicates;
+        self.misdelivered += other.misdelivered;
+    }
+
+    /// Counts one datagram that was received and discarded.
+    #[inline]
+    pub fn drop_one(&mut self, reason: DropReason) {
+        self.dropped.add(reason, 1);
+    }
+
+    /// Checks both sums. Only of meaning when nothing is under way: at the end of a run.
+    pub fn check(&self) -> Result<(), Imbalance> {
+        let accounted = self.analysed + self.dropped.total();
+        if self.received != accounted {
+            return Err(Imbalance::Received { received: self.received, accounted });
+        }
+        let accounted = self.captured + self.capture_dropped + self.not_captured;
+        if self.analysed != accounted {
+            return Err(Imbalance::Analysed { analysed: self.analysed, accounted });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_is_nowhere_unbalances_the_ledger() {
+        let mut ledger = Ledger { received: 3, analysed: 2, not_captured: 1, captured: 1, ..Ledger::default() };
+        assert_eq!(ledger.check(), Err(Imbalance::Received { received: 3, accounted: 2 }));
+        ledger.drop_one(DropReason::VxlanFlagClear);
+        assert_eq!(ledger.check(), Ok(()));
+        ledger.captured = 0;
+        assert_eq!(ledger.check(), Err(Imbalance::Analysed { analysed: 2, accounted: 1 }));
+    }
+
+    #[test]
+    fn json_names_the_reasons_that_occurred_and_reads_back() {
+        let mut ledger = Ledger { received: 1, ..Ledger::default() };
+        ledger.drop_one(DropReason::VxlanTooShort);
+        let json = serde_json::to_value(ledger).unwrap();
+        assert_eq!(json["dropped"], serde_json::json!({"vxlan_too_short": 1}));
+        assert_eq!(serde_json::from_value::<Ledger>(json).unwrap(), ledger);
+    }
+
+    #[test]
+    fn merging_adds_every_field() {
+        let mut drops = Drops::default();
+        drops.add(DropReason::LinkType, 4);
+        let one = Ledger {
+            received: 1,
+            received_bytes: 2,
+            analysed: 3,
+            dropped: drops,
+            kernel_dropped: 5,
+            captured: 6,
+            capture_dropped: 7,
+            not_captured: 8,
+            flows: 9,
+            duplicates: 10,
+            misdelivered: 11,
+        };
+        let mut sum = one;
+        sum.merge(&one);
+        let (one, sum) = (serde_json::to_value(one).unwrap(), serde_json::to_value(sum).unwrap());
+        for (name, value) in one.as_object().unwrap() {
+            match value.as_u64() {
+                Some(value) => assert_eq!(sum[name], 2 * value, "{name}"),
+                None => assert_eq!(sum[name]["link_type"], 8),
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! A view of one Ethernet frame, looked through to its innermost five-tuple.
+//!
+//! The walk goes link header, VLAN tags, MPLS labels, PPPoE, IP with options or extension headers, transport header.
+//! A tunnel that the mirrored host itself used (IP in IP, GRE, ERSPAN, VXLAN, GENEVE) is walked through, at most
+//! [`MAX_TUNNELS`] deep; the frame's bytes stay as they are. Nothing here allocates or panics, and mirrors cut
+//! frames: a view of a short frame has what is there and says in [`FrameView::missing`] what is not.
+
+use crate::flow::{FiveTuple, IpVersion};
+
+/// Length of an untagged Ethernet header in bytes.
+pub const ETHERNET_HEADER_LEN: usize = 14;
+/// How many tunnels inside the frame are looked through; what is below counts as payload.
+pub const MAX_TUNNELS: u8 = 4;
+/// How many VLAN tags and MPLS labels together are walked in one frame before it counts as malformed.
+const MAX_SHIMS: u8 = 16;
+/// How many IPv6 extension headers are walked in one packet before it counts as malformed.
+const MAX_EXTENSIONS: u8 = 16;
+const GENEVE_PORT: u16 = 6081;
+
+/// EtherTypes that the walk knows.
+pub mod ethertype {
+    #![allow(missing_docs)]
+    pub const IPV4: u16 = 0x0800;
+    pub const ARP: u16 = 0x0806;
+    pub const TRANSPARENT_ETHERNET: u16 = 0x6558;
+    pub const VLAN: u16 = 0x8100;
+    pub const IPV6: u16 = 0x86DD;
+    pub const MPLS: u16 = 0x8847;
+    pub const MPLS_MULTICAST: u16 = 0x8848;
+    pub const PPPOE_SESSION: u16 = 0x8864;
+    pub const ERSPAN_II: u16 = 0x88BE;
+    pub const QINQ: u16 = 0x88A8;
+    pub const QINQ_OLD: u16 = 0x9100;
+    pub const ERSPAN_III: u16 = 0x22EB;
+}
+
+/// What the innermost network header is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// ARP: no five-tuple.
+    Arp,
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// Anything else, or cut off before it could be told.
+    #[default]
+    Other,
+}
+
+/// The TCP flag byte (RFC 9293 section 3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    #![allow(missing_docs)]
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
+    pub const URG: u8 = 0x20;
+    pub const ECE: u8 = 0x40;
+    pub const CWR: u8 = 0x80;
+
+    /// Whether any of `bits` is set.
+    #[inline]
+    pub const fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+}
+
+/// The fixed part of a TCP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpHeader {
+    /// Sequence number of the first payload byte (of the SYN where that flag is set).
+    pub sequence: u32,
+    /// Acknowledgement number; only of meaning with the ACK flag.
+    pub acknowledgement: u32,
+    /// Flags.
+    pub flags: TcpFlags,
+    /// Window as sent, not scaled.
+    pub window: u16,
+}
+
+/// Type and code of an ICMP or ICMPv6 message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpHeader {
+    /// Message type.
+    pub kind: u8,
+    /// Message code.
+    pub code: u8,
+}
+
+/// The innermost transport header, where it is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP, the whole fixed header seen.
+    Tcp(TcpHeader),
+    /// UDP or UDP-Lite.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP or ICMPv6.
+    Icmp(IcmpHeader),
+    /// Another protocol, a fragment, or a header that is cut off. Ports may be known all the same.
+    #[default]
+    Other,
+}
+
+/// Where a fragment lies in its packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Identification that the fragments of one packet share.
+    pub identification: u32,
+    /// Offset of this fragment's payload in bytes.
+    pub offset: u32,
+    /// Whether more fragments follow.
+    pub more: bool,
+}
+
+/// The VLAN identifiers in front of the outermost network header, outermost first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct VlanStack {
+    ids: [u16; 2],
+    count: u8,
+}
+
+impl VlanStack {
+    /// How many tags the frame has; only the first two identifiers are kept.
+    pub const fn count(self) -> u8 {
+        self.count
+    }
+
+    /// The identifiers of the first two tags.
+    pub fn ids(&self) -> &[u16] {
+        &self.ids[..usize::from(self.count).min(self.ids.len())]
+    }
+
+    #[inline]
+    fn push(&mut self, id: u16) {
+        if let Some(slot) = self.ids.get_mut(usize::from(self.count)) {
+            *slot = id;
+        }
+        self.count = self.count.saturating_add(1);
+    }
+}
+
+/// The first thing that a truncated frame lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Missing {
+    /// The frame is whole.
+    #[default]
+    Nothing,
+    /// Headers are whole, payload bytes are missing at the end.
+    Payload,
+    /// The transport header is cut; ports are known if its first four bytes are there.
+    TransportHeader,
+    /// IPv4 options or IPv6 extension headers are cut.
+    NetworkExtension,
+    /// The IP header is cut: no five-tuple.
+    NetworkHeader,
+    /// A VLAN tag, MPLS label, PPPoE or tunnel header is cut.
+    Shim,
+    /// The Ethernet header is cut.
+    EthernetHeader,
+}
+
+/// The first thing in the frame that contradicts its own format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Malformed {
+    /// The version field of an IP header is not what was announced before it.
+    IpVersion,
+    /// IPv4 header length below 20 bytes.
+    Ipv4HeaderLength,
+    /// IPv4 total length below the header length.
+    Ipv4TotalLength,
+    /// More IPv6 extension headers than are walked.
+    Ipv6ExtensionChain,
+    /// TCP data offset below 20 bytes, or behind the end of the packet.
+    TcpDataOffset,
+    /// UDP length below 8, or behind the end of the packet.
+    UdpLength,
+    /// More VLAN tags and labels than are walked.
+    ShimChain,
+}
+
+/// One inner frame and what was found in it.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameView<'a> {
+    /// The frame's bytes as they came.
+    pub bytes: &'a [u8],
+    /// Length of the frame when it was sent: `bytes.len()`, or more when a mirror cut it. Recovered from the
+    /// outermost IP header inside the frame, since VXLAN carries no original length.
+    pub wire_len: u32,
+    /// VLAN tags in front of the outermost network header.
+    pub vlans: VlanStack,
+    /// The innermost network header.
+    pub network: Network,
+    /// The innermost transport header.
+    pub transport: Transport,
+    /// The innermost five-tuple; `None` without whole IP addresses.
+    pub five_tuple: Option<FiveTuple>,
+    /// Set when the innermost packet is a fragment, the first one included.
+    pub fragment: Option<Fragment>,
+    /// Tunnels of the mirrored host that were looked through.
+    pub tunnels: u8,
+    /// What is cut off.
+    pub missing: Missing,
+    /// What contradicts itself.
+    pub malformed: Option<Malformed>,
+    network_offset: u32,
+    payload_offset: u32,
+    payload_wire_len: u32,
+}
+
+impl<'a> FrameView<'a> {
+    /// Looks at `frame`, which begins with an Ethernet header.
+    #[inline]
+    pub fn parse(frame: &'a [u8]) -> Self {
+        let mut walk = Walk::new(frame);
+        walk.ethernet(0);
+        walk.finish()
+    }
+
+    /// Looks at `packet`, which begins with an IPv4 or IPv6 header and has no Ethernet header.
+    pub fn parse_ip(packet: &'a [u8]) -> Self {
+        let mut walk = Walk::new(packet);
+        walk.ip_by_version(0);
+        walk.finish()
+    }
+
+    /// The payload behind the innermost transport header (of the IP header where there is none), as far as it is
+    /// there. Ethernet padding is not in it.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        let start = (self.payload_offset as usize).min(self.bytes.len());
+        let end = start.saturating_add(self.payload_wire_len as usize).min(self.bytes.len());
+        &self.bytes[start..end]
+    }
+
+    /// Length in bytes of the payload when it was sent.
+    #[inline]
+    pub const fn payload_wire_len(&self) -> u32 {
+        self.payload_wire_len
+    }
+
+    /// Bytes that the mirror cut off the end of the frame.
+    #[inline]
+    pub const fn bytes_missing(&self) -> u32 {
+        self.wire_len - self.bytes.len() as u32
+    }
+
+    /// Where the innermost network header starts, in bytes from the start of the frame.
+    pub const fn network_offset(&self) -> usize {
+        self.network_offset as usize
+    }
+}
+
+/// The type of the message that answers, or is answered by, ICMP message `kind`; `None` for a one-way message.
+pub(crate) const fn icmp_counterpart(version: IpVersion, kind: u8) -> Option<u8> {
+    // Pairs as the Community ID specification lists them.
+    Some(match (version, kind) {
+        (IpVersion::V4, 0) => 8,
+        (IpVersion::V4, 8) => 0,
+        (IpVersion::V4, 9) => 10,
+        (IpVersion::V4, 10) => 9,
+        (IpVersion::V4, 13) => 14,
+        (IpVersion::V4, 14) => 13,
+        (IpVersion::V4, 15) => 16,
+        (IpVersion::V4, 16) => 15,
+        (IpVersion::V4, 17) => 18,
+        (IpVersion::V4, 18) => 17,
+        (IpVersion::V6, 128) => 129,
+        (IpVersion::V6, 129) => 128,
+        (IpVersion::V6, 130) => 131,
+        (IpVersion::V6, 131) => 130,
+        (IpVersion::V6, 133) => 134,
+        (IpVersion::V6, 134) => 133,
+        (IpVersion::V6, 135) => 136,
+        (IpVersion::V6, 136) => 135,
+        (IpVersion::V6, 139) => 140,
+        (IpVersion::V6, 140) => 139,
+        (IpVersion::V6, 144) => 145,
+        (IpVersion::V6, 145) => 144,
+        _ => return None,
+    })
+}
+
+mod walk;
+use walk::Walk;
+
+#[cfg(test)]
+mod tests;

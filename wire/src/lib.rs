@@ -1,0 +1,19 @@
+//! Bytes to headers and back, and the identity of a flow.
+//!
+//! This crate owns what can be computed from the bytes of one packet: the VXLAN header ([`vxlan`]), a view of an
+//! Ethernet frame down to its innermost five-tuple ([`FrameView`]), flow identity ([`FiveTuple`], [`FlowKey`]), the
+//! hash that decides which worker a flow belongs to ([`SteerHash`]) and the [`community_id`].
+//! It does no I/O, reads no clock, keeps no history and takes no configuration.
+
+pub mod community_id;
+mod flow;
+mod frame;
+mod steer;
+pub mod vxlan;
+
+pub use flow::{Direction, FiveTuple, FlowKey, InvalidNetworkId, IpAddress, IpVersion, NetworkId, protocol};
+pub use frame::{
+    ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
+    TcpHeader, Transport, VlanStack, ethertype,
+};
+pub use steer::SteerHash;
