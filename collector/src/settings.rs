@@ -1,0 +1,263 @@
+//! What one run of the collector is told to do: plain values, validated, with every default filled in.
+//!
+//! Flags and the configuration file both end here; the rest of the program sees nothing else of either.
+
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Settings of `vxtap-collector run`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSettings {
+    /// What to listen on; at least one.
+    pub listen: Vec<Listener>,
+    /// Receiving.
+    pub receive: ReceiveSettings,
+    /// Workers, flows, captures and logs.
+    pub pipeline: PipelineSettings,
+    /// The HTTP API; `None` to have none.
+    pub api: Option<ApiSettings>,
+    /// Where the summary goes at exit besides the log.
+    pub summary: Option<SummaryTarget>,
+    /// Whether to show the terminal UI.
+    pub tui: bool,
+}
+
+/// What `run` and `read` have in common: everything behind the socket or the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineSettings {
+    /// Worker threads, 1 to [`PipelineSettings::MAX_WORKERS`].
+    pub workers: u32,
+    /// Seed of the steer hash; `None` takes a random one.
+    pub steer_seed: Option<u32>,
+    /// Flow following.
+    pub flows: FlowSettings,
+    /// Captures; `None` writes none.
+    pub capture: Option<CaptureSettings>,
+    /// Logs; `None` writes none.
+    pub log: Option<LogSettings>,
+}
+
+impl PipelineSettings {
+    /// The most workers that a run may have.
+    pub const MAX_WORKERS: u32 = 256;
+}
+
+/// Something to receive mirrored traffic on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// VXLAN datagrams to a UDP address. `[::]` takes IPv4 as well.
+    Vxlan(SocketAddr),
+}
+
+impl Listener {
+    /// `vxlan://[::]:4789`: all addresses of the machine, IPv4 and IPv6.
+    pub const DEFAULT: Self =
+        Self::Vxlan(SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), vxtap_wire::vxlan::PORT));
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vxlan(address) => write!(f, "vxlan://{address}"),
+        }
+    }
+}
+
+impl FromStr for Listener {
+    type Err = String;
+
+    /// Takes `vxlan://ADDRESS[:PORT]`; the scheme may be left out, the port is 4789 by default.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = match text.split_once("://") {
+            None => text,
+            Some(("vxlan", rest)) => rest,
+            Some((scheme, _)) => return Err(format!("unknown scheme '{scheme}' (expected vxlan://ADDRESS[:PORT])")),
+        };
+        let address = rest.parse::<SocketAddr>().or_else(|_| {
+            let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
+            bare.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, vxtap_wire::vxlan::PORT))
+        });
+        address
+            .map(Self::Vxlan)
+            .map_err(|_| format!("'{rest}' is not an address (expected for example 0.0.0.0:4789 or [::]:4789)"))
+    }
+}
+
+/// How datagrams are received.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceiveSettings {
+    /// Receive buffer to ask the kernel for, in bytes for each socket.
+    pub buffer_bytes: usize,
+    /// Longest datagram that is received whole, in bytes.
+    pub datagram_bytes: usize,
+    /// How long a worker may wait after a batch that was not full for more to come, so that it wakes less often; 0 for
+    /// not at all. This is the most that it adds to a packet's delay.
+    pub coalesce: Duration,
+    /// Where packet times come from.
+    pub timestamps: Timestamps,
+    /// Whether the kernel may hand over several datagrams at once (UDP GRO).
+    pub gro: bool,
+    /// Whether the kernel steers by the inner flow.
+    pub kernel_steering: bool,
+    /// Whether worker N runs on the Nth CPU only.
+    pub pin: bool,
+}
+
+impl Default for ReceiveSettings {
+    fn default() -> Self {
+        Self {
+            buffer_bytes: 64 << 20,
+            datagram_bytes: 65_535,
+            coalesce: Duration::from_micros(500),
+            timestamps: Timestamps::Batch,
+            gro: true,
+            kernel_steering: true,
+            pin: false,
+        }
+    }
+}
+
+/// Where packet times come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamps {
+    /// One clock read for a batch of datagrams.
+    Batch,
+    /// The kernel's time of arrival for each datagram.
+    Kernel,
+}
+
+/// How flows are followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowSettings {
+    /// Flows followed at a time, all workers together.
+    pub max: u64,
+    /// A flow in which nothing was seen for so long has ended; per state.
+    pub idle: IdleTimeouts,
+    /// A flow that lasts so long is reported, and reported again each time; 0 for only at its end.
+    pub active: Duration,
+}
+
+/// After which silence a flow has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdleTimeouts {
+    /// TCP before the handshake is complete.
+    pub tcp_new: Duration,
+    /// TCP after the handshake, or picked up in the middle.
+    pub tcp_established: Duration,
+    /// TCP after FIN from both sides or RST.
+    pub tcp_closed: Duration,
+    /// UDP and others of which one direction was seen.
+    pub other_new: Duration,
+    /// UDP and others of which both directions were seen.
+    pub other_established: Duration,
+}
+
+impl Default for FlowSettings {
+    fn default() -> Self {
+        Self {
+            max: 1 << 20,
+            idle: IdleTimeouts {
+                tcp_new: Duration::from_secs(60),
+                tcp_established: Duration::from_secs(600),
+                tcp_closed: Duration::from_secs(10),
+                other_new: Duration::from_secs(30),
+                other_established: Duration::from_secs(300),
+            },
+            active: Duration::from_secs(1800),
+        }
+    }
+}
+
+/// Where and how captures are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaptureSettings {
+    /// Directory; made if it is not there.
+    pub directory: PathBuf,
+    /// A file that has so many bytes is closed and the next one begun; `None` for one file.
+    pub rotate_bytes: Option<u64>,
+    /// New frames are in the file after so long at the latest.
+    pub flush: Duration,
+    /// Blocks of 1 MiB that one worker may have waiting for the disk; when all are full, frames go uncaptured.
+    pub blocks: usize,
+    /// Whether to write around the page cache (O_DIRECT).
+    pub direct: bool,
+}
+
+impl CaptureSettings {
+    /// Captures into `directory`, everything else by default.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, rotate_bytes: Some(1 << 30), flush: Duration::from_millis(100), blocks: 16, direct: false }
+    }
+}
+
+/// Where logs are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogSettings {
+    /// Directory; made if it is not there. `eve.json` in it is appended to.
+    pub directory: PathBuf,
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiSettings {
+    /// Address to serve on.
+    pub address: SocketAddr,
+    /// What a caller must send as `Authorization: Bearer …`; needed off loopback.
+    pub token: Option<String>,
+}
+
+/// Where the summary goes at exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SummaryTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, written anew.
+    File(PathBuf),
+}
+
+/// Settings of `vxtap-collector read`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadSettings {
+    /// Capture files, read one after the other.
+    pub files: Vec<PathBuf>,
+    /// What to decapsulate.
+    pub encapsulation: ReadEncapsulation,
+    /// UDP destination ports taken for VXLAN.
+    pub vxlan_ports: Vec<u16>,
+    /// Workers, flows, captures and logs.
+    pub pipeline: PipelineSettings,
+    /// Where the summary goes besides the log.
+    pub summary: Option<SummaryTarget>,
+}
+
+/// What `read` takes for mirrored traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadEncapsulation {
+    /// Frames to a VXLAN port are decapsulated, others are taken as they are.
+    #[default]
+    Auto,
+    /// Frames to a VXLAN port are decapsulated, others are passed over.
+    Vxlan,
+    /// Every frame is taken as it is.
+    None,
+}
+
+/// Settings of `vxtap-collector demo`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DemoSettings {
+    /// How long; `None` until a signal.
+    pub seconds: Option<f64>,
+    /// Packets a second to generate.
+    pub pps: u64,
+    /// Whether to show the terminal UI.
+    pub tui: bool,
+    /// Captures, logs, workers.
+    pub pipeline: PipelineSettings,
+    /// The HTTP API.
+    pub api: Option<ApiSettings>,
+    /// Where the summary goes at exit.
+    pub summary: Option<SummaryTarget>,
+}
