@@ -1,0 +1,29 @@
+//! Where the screens get what they show.
+
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
+
+/// A collector to look at: in the same process, or over its API through HTTP.
+///
+/// Called from one background thread only, so it may block; it should answer within about two seconds, because the screens
+/// say so when data gets old.
+pub trait Source: Send {
+    /// The collector as it is now.
+    fn snapshot(&mut self) -> Result<Snapshot, SourceError>;
+
+    /// The flows that `query` asks for.
+    fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError>;
+}
+
+/// Why a [`Source`] gave no answer. The text is shown as it is (escaped): one line that names the object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// The filter of a [`FlowQuery`] makes no sense; the text says where and what was expected. Shown beside the filter.
+    #[error("{0}")]
+    Filter(String),
+    /// The collector can't be reached. The screens keep the last data, say that they are old, and try again.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The collector answered, but refused, or with something that is no snapshot. Tried again as well.
+    #[error("{0}")]
+    Refused(String),
+}
