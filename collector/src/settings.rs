@@ -160,13 +160,13 @@ impl Default for FlowSettings {
         Self {
             max: 1 << 20,
             idle: IdleTimeouts {
-                tcp_new: Duration::from_secs(60),
-                tcp_established: Duration::from_secs(600),
+                tcp_new: Duration::from_mins(1),
+                tcp_established: Duration::from_mins(10),
                 tcp_closed: Duration::from_secs(10),
                 other_new: Duration::from_secs(30),
-                other_established: Duration::from_secs(300),
+                other_established: Duration::from_mins(5),
             },
-            active: Duration::from_secs(1800),
+            active: Duration::from_mins(30),
         }
     }
 }

@@ -1,0 +1,72 @@
+//! The HTTP API: what a running collector tells to load balancers, to Prometheus, to `vxtap-tui` and to scripts.
+//!
+//! | Path | Answer |
+//! |---|---|
+//! | `/healthz` | 200 `ok` while the process answers |
+//! | `/readyz` | 200 or 503, a [`Readiness`] as JSON |
+//! | `/metrics` | the ledger in OpenMetrics text |
+//! | `/v1/snapshot` | a [`Snapshot`] as JSON |
+//! | `/v1/flows?sort=&ascending=&filter=&limit=` | a [`FlowPage`] as JSON for a [`FlowQuery`] |
+//! | `/v1/captures` | the capture part of the snapshot, 404 when nothing is captured |
+//!
+//! The API runs in a thread of its own and knows the collector only as a [`Monitor`]. It is bounded in everything that
+//! a client could make it hold: connections ([`Server::MAX_CONNECTIONS`]), bytes of a request head, time to send one,
+//! time to take an answer, and questions to the monitor at a time.
+
+mod access;
+mod connection;
+mod metrics;
+mod routes;
+mod server;
+
+use serde::Serialize;
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
+
+pub use server::{ApiError, Server};
+
+/// What the API asks of a running collector.
+pub trait Monitor: Send + Sync + 'static {
+    /// The collector as it is now. May block for some milliseconds.
+    fn snapshot(&self) -> Snapshot;
+
+    /// The flows that `query` asks for. May block until the workers have answered, a second or so.
+    fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError>;
+
+    /// Whether a load balancer should send traffic here. Must not block.
+    fn readiness(&self) -> Readiness;
+}
+
+/// Whether a load balancer should send traffic here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// Whether it should.
+    pub ready: bool,
+    /// Why, or why not, in a few words: `receiving`, `draining`, `disk full`.
+    pub reason: String,
+}
+
+impl Readiness {
+    /// Ready, because of `reason`.
+    pub fn ready(reason: impl Into<String>) -> Self {
+        Self { ready: true, reason: reason.into() }
+    }
+
+    /// Not ready, because of `reason`.
+    pub fn not_ready(reason: impl Into<String>) -> Self {
+        Self { ready: false, reason: reason.into() }
+    }
+}
+
+/// Why there is no [`FlowPage`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlowsError {
+    /// The query cannot be answered as it is; the text says what was expected. Status 400.
+    #[error("{0}")]
+    BadQuery(String),
+    /// The workers did not answer; the text says why. Status 503.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Paths and their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
+
+use super::access::{self, Access};
+use super::{FlowsError, Monitor, metrics};
+
+/// The longest that a request waits for the monitor.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All paths of the API; at most `questions` requests ask `monitor` at a time.
+pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: usize) -> Router {
+    let source = Source { monitor, questions: Arc::new(Semaphore::new(questions)) };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/v1/snapshot", get(snapshot))
+        .route("/v1/flows", get(flows))
+        .route("/v1/captures", get(captures))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(Access::new(token), access::guard))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .layer(middleware::map_response(never_stored))
+        .with_state(source)
+}
+
+/// A request that gets no answer: the status, and `{"error": …}`.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(serde_json::json!({ "error": self.error }))).into_response()
+    }
+}
+
+impl From<FlowsError> for Failure {
+    fn from(error: FlowsError) -> Self {
+        let status = match error {
+            FlowsError::BadQuery(_) => StatusCode::BAD_REQUEST,
+            FlowsError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Where answers come from.
+#[derive(Clone)]
+struct Source {
+    monitor: Arc<dyn Monitor>,
+    questions: Arc<Semaphore>,
+}
+
+impl Source {
+    /// Asks the monitor on a thread that may block. A client that leaves takes its question out of the queue; one that
+    /// is being asked keeps its place until the monitor is done, so that no more threads than places ever wait.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Monitor) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let answer = async {
+            let place = Arc::clone(&self.questions).acquire_owned().await;
+            let monitor = Arc::clone(&self.monitor);
+            tokio::task::spawn_blocking(move || {
+                let answer = question(&*monitor);
+                drop(place);
+                answer
+            })
+            .await
+        };
+        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => {
+                Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the collector failed to answer: see its log"))
+            }
+            Err(_) => Err(Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the collector did not answer within {} s: try again", ANSWER_TIMEOUT.as_secs()),
+            )),
+        }
+    }
+}
+
+async fn readyz(State(source): State<Source>) -> Response {
+    let readiness = source.monitor.readiness();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+async fn metrics(State(source): State<Source>) -> Result<Response, Failure> {
+    let text = source
+        .ask(|monitor| {
+            metrics::encode(monitor.snapshot())
+                .map_err(|_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the metrics"))
+        })
+        .await?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+async fn snapshot(State(source): State<Source>) -> Result<Response, Failure> {
+    let json = source.ask(|monitor| to_json(&monitor.snapshot())).await?;
+    Ok(json.into_response())
+}
+
+async fn flows(
+    State(source): State<Source>,
+    query: Result<Query<FlowQuery>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(mut query) = query.map_err(|rejection| bad_query(&rejection))?;
+    query.limit = query.limit.min(FlowQuery::MAX_LIMIT);
+    let json = source.ask(move |monitor| to_json(&monitor.flows(&query)?)).await?;
+    Ok(json.into_response())
+}
+
+async fn captures(State(source): State<Source>) -> Result<Response, Failure> {
+    let json = source
+        .ask(|monitor| match monitor.snapshot() {
+            Snapshot { capture: Some(capture), .. } => to_json(&capture),
+            _ => Err(Failure::new(
+                StatusCode::NOT_FOUND,
+                "nothing is captured: start the collector with --write DIR to write captures",
+            )),
+        })
+        .await?;
+    Ok(json.into_response())
+}
+
+async fn unknown_path(uri: Uri) -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        format!(
+            "there is no {}: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows or /v1/captures",
+            uri.path()
+        ),
+    )
+}
+
+async fn unknown_method() -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+}
+
+/// Every answer is of one moment.
+async fn never_stored(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn bad_query(rejection: &QueryRejection) -> Failure {
+    let text = rejection.body_text();
+    let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        format!(
+            "bad query: {detail} (expected any of sort=COLUMN, ascending=true|false, filter=TEXT, limit=0..{})",
+            FlowQuery::MAX_LIMIT
+        ),
+    )
+}
+
+/// JSON written where blocking is allowed: ten thousand flows take milliseconds.
+struct RawJson(Vec<u8>);
+
+impl IntoResponse for RawJson {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, "application/json")], self.0).into_response()
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<RawJson, Failure> {
+    serde_json::to_vec(value)
+        .map(RawJson)
+        .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}")))
+}

@@ -1,0 +1,155 @@
+//! The thread that serves the API: binds, accepts, and stops.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Monitor, access, connection, routes};
+use crate::settings::ApiSettings;
+
+/// How long requests that are under way may take to end when the server stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// Pause after `accept` failed, so that a process out of file descriptors does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Threads that may wait for the monitor at a time.
+const MONITOR_THREADS: usize = 4;
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The address cannot be bound.
+    #[error("cannot serve the API on {address}: {}: choose another with --api, or --api none", reason(source))]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Other machines could read the traffic.
+    #[error(
+        "cannot serve the API on {0} without a token, because other machines can reach it: set --api-token, \
+         or serve on 127.0.0.1"
+    )]
+    TokenNeeded(SocketAddr),
+    /// Its thread cannot be started.
+    #[error("cannot start the API: {0}")]
+    Start(io::Error),
+}
+
+impl ApiError {
+    /// Whether something else has the address.
+    pub fn address_in_use(&self) -> bool {
+        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".into(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// A running API server; stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// The most connections at a time; further ones are answered 503 and closed.
+    pub const MAX_CONNECTIONS: usize = 64;
+
+    /// Serves what `monitor` tells on the address of `settings`; the socket accepts when this returns.
+    pub fn start(settings: &ApiSettings, monitor: Arc<dyn Monitor>) -> Result<Self, ApiError> {
+        if settings.token.is_none() && !access::is_loopback(settings.address.ip()) {
+            return Err(ApiError::TokenNeeded(settings.address));
+        }
+        let bind_error = |source| ApiError::Bind { address: settings.address, source };
+        let listener = TcpListener::bind(settings.address).map_err(bind_error)?;
+        listener.set_nonblocking(true).map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MONITOR_THREADS)
+            .thread_name("vxtap-api-ask")
+            .build()
+            .map_err(ApiError::Start)?;
+        let router = routes::router(monitor, settings.token.as_deref(), MONITOR_THREADS);
+        let (stop, stopped) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("vxtap-api".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => serve(listener, router, stopped).await,
+                        Err(error) => tracing::error!("cannot serve the API on {address}: {error}"),
+                    }
+                });
+                runtime.shutdown_timeout(SHUTDOWN_GRACE);
+            })
+            .map_err(ApiError::Start)?;
+        Ok(Self { address, stop, thread: Some(thread) })
+    }
+
+    /// The address that is served, with the port that the system chose if port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts nothing more, lets requests that are under way end (for two seconds at most) and returns.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the API thread panicked");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopped.changed() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if connections.len() < Server::MAX_CONNECTIONS => {
+                connections.spawn(connection::serve(stream, router.clone(), stopped.clone()));
+            }
+            Ok((stream, _)) => connection::refuse(&stream),
+            Err(error) => {
+                tracing::debug!("cannot accept an API connection: {error}");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_GRACE, ended).await.is_err() {
+        connections.shutdown().await;
+    }
+}
