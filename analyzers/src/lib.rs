@@ -1,12 +1,24 @@
 //! What a shard knows and what it tells.
 //!
-//! This crate owns per-shard flow state, the [`Ledger`] that accounts for every packet, the events
-//! that analyses make with their form in EVE JSON, and the [`snapshot`] types that the API and
-//! the terminal UI show. It opens no socket and no file, starts no thread and reads no clock: time is an argument.
+//! This crate owns per-shard flow state ([`Shard`]), the [`Ledger`] that accounts for every packet, the records
+//! that analysis makes ([`FlowRecord`]) with their form in EVE JSON ([`eve`]), and the [`snapshot`] types that the API
+//! and the terminal UI show. It opens no socket and no file, starts no thread and reads no clock: time is an argument.
 
+pub mod eve;
+mod flow;
+mod flow_filter;
+mod flow_list;
+mod flow_table;
 mod ledger;
+mod shard;
 pub mod snapshot;
 mod stream;
+mod wheel;
 
+pub use flow::{DirectionCounters, Flow, FlowEnd, FlowRecord, FlowState, TcpState};
+pub use flow_filter::{FlowFilter, FlowFilterError};
+pub use flow_list::FlowList;
+pub use flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
 pub use ledger::{DropReason, Drops, Imbalance, Ledger};
+pub use shard::{BATCH_MAX, PacketMeta, Shard, ShardCounters, ShardSettings};
 pub use stream::{Encapsulation, StreamCounters, StreamId, StreamKey};

@@ -6,6 +6,7 @@
 //! It does no I/O, reads no clock, keeps no history and takes no configuration.
 
 pub mod community_id;
+pub mod envelope;
 mod flow;
 mod frame;
 mod steer;

@@ -1,0 +1,290 @@
+//! One flow: who talks to whom, how much in each direction, and in which state.
+
+use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, IcmpHeader, TcpFlags, TcpHeader, Transport};
+
+use crate::stream::StreamId;
+
+/// What was seen in one direction of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectionCounters {
+    /// Frames.
+    pub frames: u64,
+    /// Bytes of whole frames on the wire, also where the mirror cut them.
+    pub bytes: u64,
+    /// Time of the first frame, nanoseconds since 1970; 0 for none.
+    pub first_ns: u64,
+    /// Time of the last frame, nanoseconds since 1970; 0 for none.
+    pub last_ns: u64,
+    /// TCP flags, all or-ed.
+    pub tcp_flags: TcpFlags,
+}
+
+/// How far a TCP connection is, as far as the flags tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TcpState {
+    /// Not TCP.
+    #[default]
+    None,
+    /// SYN seen.
+    SynSent,
+    /// SYN and ACK seen from the responder.
+    SynReceived,
+    /// Handshake complete, or picked up in the middle.
+    Established,
+    /// FIN from one side.
+    FinOne,
+    /// FIN from both sides, or RST.
+    Closed,
+}
+
+impl TcpState {
+    /// The name that EVE uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::SynSent => "syn_sent",
+            Self::SynReceived => "syn_recv",
+            Self::Established => "established",
+            Self::FinOne => "fin_wait1",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// State of a flow of any protocol; decides which idle timeout holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowState {
+    /// One direction seen, or a TCP handshake under way.
+    New,
+    /// Both directions seen, or a TCP connection in use.
+    Established,
+    /// TCP: FIN from both sides, or RST.
+    Closed,
+}
+
+impl FlowState {
+    /// The name that EVE uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Established => "established",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Why a flow record was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowEnd {
+    /// Nothing was seen for the idle timeout.
+    Idle,
+    /// The flow goes on; this is its part since the last record.
+    Active,
+    /// The table was full and a new flow needed the place.
+    Evicted,
+    /// A new TCP connection with the same five-tuple began.
+    Reused,
+    /// The run ended.
+    Shutdown,
+}
+
+impl FlowEnd {
+    /// The name in `flow.reason` of EVE.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "timeout",
+            Self::Active => "active_timeout",
+            Self::Evicted => "forced",
+            Self::Reused => "tcp_reuse",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// A flow being followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Its identity.
+    pub key: FlowKey,
+    /// The mirror stream that its first frame came by.
+    pub stream: StreamId,
+    /// Which way the originator's packets go.
+    pub originator: Direction,
+    /// How far TCP is.
+    pub tcp: TcpState,
+    /// Type and code of the first ICMP message.
+    pub icmp: IcmpHeader,
+    /// From originator to responder.
+    pub to_responder: DirectionCounters,
+    /// From responder to originator.
+    pub to_originator: DirectionCounters,
+    /// Time of the first frame since the last record, nanoseconds since 1970.
+    pub first_ns: u64,
+    /// Time of the last frame, nanoseconds since 1970.
+    pub last_ns: u64,
+    /// Sequence number of the SYN that opened the connection.
+    initial_sequence: u32,
+}
+
+/// What a packet means for the flow that it matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It belongs to the flow.
+    Same,
+    /// It opens a new TCP connection with the five-tuple of one that is over.
+    Reopens,
+}
+
+impl Flow {
+    /// The flow that begins with `frame`, nothing counted yet.
+    pub(crate) fn begin(key: FlowKey, direction: Direction, stream: StreamId, frame: &FrameView<'_>) -> Self {
+        let tuple = key.five_tuple(direction);
+        let from_originator = source_is_originator(&tuple, frame);
+        let (icmp, initial_sequence) = match frame.transport {
+            Transport::Icmp(icmp) => (icmp, 0),
+            Transport::Tcp(tcp) => (IcmpHeader { kind: 0, code: 0 }, tcp.sequence),
+            _ => (IcmpHeader { kind: 0, code: 0 }, 0),
+        };
+        Self {
+            key,
+            stream,
+            originator: if from_originator { direction } else { direction.reversed() },
+            tcp: TcpState::None,
+            icmp,
+            to_responder: DirectionCounters::default(),
+            to_originator: DirectionCounters::default(),
+            first_ns: 0,
+            last_ns: 0,
+            initial_sequence,
+        }
+    }
+
+    /// Whether `frame`, going in `direction`, belongs to this flow or opens the next one.
+    pub(crate) fn fit(&self, direction: Direction, frame: &FrameView<'_>) -> Fit {
+        match frame.transport {
+            Transport::Tcp(tcp)
+                if tcp.flags.0 & (TcpFlags::SYN | TcpFlags::ACK | TcpFlags::RST) == TcpFlags::SYN
+                    && self.tcp == TcpState::Closed
+                    // The very same SYN again is a retransmission or a second copy, however late.
+                    && (direction != self.originator || tcp.sequence != self.initial_sequence) =>
+            {
+                Fit::Reopens
+            }
+            _ => Fit::Same,
+        }
+    }
+
+    /// Counts `frame`. Gives whether the state, and with it the idle timeout, changed.
+    #[inline]
+    pub(crate) fn count(&mut self, direction: Direction, time_ns: u64, frame: &FrameView<'_>) -> bool {
+        let before = self.state();
+        let from_originator = direction == self.originator;
+        let counters = if from_originator { &mut self.to_responder } else { &mut self.to_originator };
+        if counters.frames == 0 {
+            counters.first_ns = time_ns;
+        }
+        counters.frames += 1;
+        counters.bytes += u64::from(frame.wire_len);
+        counters.last_ns = counters.last_ns.max(time_ns);
+        if self.first_ns == 0 {
+            self.first_ns = time_ns;
+        }
+        self.last_ns = self.last_ns.max(time_ns);
+        if let Transport::Tcp(tcp) = frame.transport {
+            counters.tcp_flags.0 |= tcp.flags.0;
+            self.tcp = self.next_tcp_state(from_originator, tcp);
+        }
+        self.state() != before
+    }
+
+    fn next_tcp_state(&self, from_originator: bool, tcp: TcpHeader) -> TcpState {
+        let flags = tcp.flags;
+        let both_fin =
+            self.to_responder.tcp_flags.has(TcpFlags::FIN) && self.to_originator.tcp_flags.has(TcpFlags::FIN);
+        match self.tcp {
+            TcpState::Closed => TcpState::Closed,
+            _ if flags.has(TcpFlags::RST) || both_fin => TcpState::Closed,
+            _ if flags.has(TcpFlags::FIN) => TcpState::FinOne,
+            TcpState::FinOne => TcpState::FinOne,
+            TcpState::None | TcpState::SynSent if flags.has(TcpFlags::SYN) => {
+                if flags.has(TcpFlags::ACK) {
+                    TcpState::SynReceived
+                } else {
+                    TcpState::SynSent
+                }
+            }
+            // Only the originator's ACK ends the handshake; the responder's first data does as well when that is lost.
+            TcpState::SynReceived if flags.has(TcpFlags::SYN) || !(from_originator || flags.has(TcpFlags::PSH)) => {
+                TcpState::SynReceived
+            }
+            _ => TcpState::Established,
+        }
+    }
+
+    /// The state that decides which idle timeout holds.
+    #[inline]
+    pub const fn state(&self) -> FlowState {
+        match self.tcp {
+            TcpState::None => {
+                if self.to_responder.frames > 0 && self.to_originator.frames > 0 {
+                    FlowState::Established
+                } else {
+                    FlowState::New
+                }
+            }
+            TcpState::SynSent | TcpState::SynReceived => FlowState::New,
+            TcpState::Established | TcpState::FinOne => FlowState::Established,
+            TcpState::Closed => FlowState::Closed,
+        }
+    }
+
+    /// The five-tuple of the originator's packets.
+    pub const fn five_tuple(&self) -> FiveTuple {
+        self.key.five_tuple(self.originator)
+    }
+
+    /// Forgets what was counted, after a record of it was written; the flow goes on.
+    pub(crate) fn restart(&mut self) {
+        // What TCP has seen of FINs stays: it decides the state.
+        for counters in [&mut self.to_responder, &mut self.to_originator] {
+            *counters = DirectionCounters { tcp_flags: counters.tcp_flags, ..DirectionCounters::default() };
+        }
+        self.first_ns = 0;
+    }
+
+    /// Frames counted since the last record.
+    pub(crate) const fn frames(&self) -> u64 {
+        self.to_responder.frames + self.to_originator.frames
+    }
+}
+
+/// A flow, or a part of one, that is to be told about.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowRecord<'a> {
+    /// The flow as it stood.
+    pub flow: &'a Flow,
+    /// Why now.
+    pub end: FlowEnd,
+}
+
+/// Whether the first packet seen of a flow came from the side that opened it.
+///
+/// A SYN or an ICMP request says so, a SYN with ACK or a reply says the contrary. A connection picked up in the middle,
+/// or a UDP flow that begins with an answer, is told by a well-known port on the source's side only.
+fn source_is_originator(tuple: &FiveTuple, frame: &FrameView<'_>) -> bool {
+    match frame.transport {
+        Transport::Tcp(tcp) if tcp.flags.has(TcpFlags::SYN) => !tcp.flags.has(TcpFlags::ACK),
+        Transport::Icmp(icmp) => {
+            // Replies: echo, timestamp, information and address mask; ICMPv6 echo.
+            !(tuple.is_icmp()
+                && match tuple.version {
+                    vxtap_wire::IpVersion::V4 => matches!(icmp.kind, 0 | 14 | 16 | 18),
+                    vxtap_wire::IpVersion::V6 => icmp.kind == 129,
+                })
+        }
+        _ => !(tuple.source_port < 1024 && tuple.source_port != 0 && tuple.destination_port >= 1024),
+    }
+}
+
+#[cfg(test)]
+mod tests;

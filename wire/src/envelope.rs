@@ -1,0 +1,112 @@
+//! The outer headers of a mirrored datagram as a capture file holds it: Ethernet, IP and UDP around the payload that a
+//! socket would have delivered.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::flow::protocol;
+use crate::frame::{ETHERNET_HEADER_LEN, ethertype};
+
+/// A UDP datagram in an Ethernet frame, and who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterDatagram<'a> {
+    /// Outer source address.
+    pub source: IpAddr,
+    /// Outer source port.
+    pub source_port: u16,
+    /// Outer destination port.
+    pub destination_port: u16,
+    /// The UDP payload as far as it is there, without Ethernet padding.
+    pub payload: &'a [u8],
+    /// Length of the headers in front of the payload, in bytes.
+    pub payload_offset: usize,
+}
+
+/// What an Ethernet frame is to a VXLAN endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outer<'a> {
+    /// A whole UDP datagram.
+    Datagram(OuterDatagram<'a>),
+    /// A fragment of an IP packet with UDP in it; the kernel of a receiving host would put it together first.
+    Fragment,
+    /// Anything else.
+    Other,
+}
+
+/// Looks at `frame`, which begins with an Ethernet header. VLAN tags of the outer frame are walked over.
+#[inline]
+pub fn outer(frame: &[u8]) -> Outer<'_> {
+    outer_datagram(frame).unwrap_or(Outer::Other)
+}
+
+fn outer_datagram(frame: &[u8]) -> Option<Outer<'_>> {
+    let mut at = ETHERNET_HEADER_LEN;
+    let mut ether_type = u16_at(frame, at - 2)?;
+    let mut tags = 0;
+    while matches!(ether_type, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD) && tags < 4 {
+        ether_type = u16_at(frame, at + 2)?;
+        at += 4;
+        tags += 1;
+    }
+    match ether_type {
+        ethertype::IPV4 => ipv4(frame, at),
+        ethertype::IPV6 => ipv6(frame, at),
+        _ => None,
+    }
+}
+
+fn ipv4(frame: &[u8], at: usize) -> Option<Outer<'_>> {
+    let header = frame.get(at..)?.first_chunk::<20>()?;
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || header_len < 20 || header[9] != protocol::UDP {
+        return None;
+    }
+    if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
+        return Some(Outer::Fragment);
+    }
+    // 0 is what segmentation offload leaves: the frame's end has to do.
+    let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let end = if total_len == 0 { frame.len() } else { frame.len().min(at + total_len) };
+    let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
+    udp(frame, at + header_len, end, IpAddr::V4(source))
+}
+
+fn ipv6(frame: &[u8], at: usize) -> Option<Outer<'_>> {
+    let header = frame.get(at..)?.first_chunk::<40>()?;
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    let source = IpAddr::V6(Ipv6Addr::from_octets(*header[8..].first_chunk::<16>()?));
+    let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let end = if payload_len == 0 { frame.len() } else { frame.len().min(at + 40 + payload_len) };
+    match header[6] {
+        protocol::UDP => udp(frame, at + 40, end, source),
+        // A hop-by-hop header, as jumbograms have it (RFC 2675).
+        0 => {
+            let [next, len] = *frame.get(at + 40..)?.first_chunk::<2>()?;
+            (next == protocol::UDP).then(|| udp(frame, at + 40 + (usize::from(len) + 1) * 8, end, source))?
+        }
+        44 => (*frame.get(at + 40)? == protocol::UDP).then_some(Outer::Fragment),
+        _ => None,
+    }
+}
+
+fn udp(frame: &[u8], at: usize, end: usize, source: IpAddr) -> Option<Outer<'_>> {
+    let header = frame.get(at..)?.first_chunk::<8>()?;
+    let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let length = usize::from(port(4));
+    let end = if length < 8 { end } else { end.min(at + length) };
+    Some(Outer::Datagram(OuterDatagram {
+        source,
+        source_port: port(0),
+        destination_port: port(2),
+        payload: frame.get(at + 8..end).unwrap_or(&[]),
+        payload_offset: at + 8,
+    }))
+}
+
+fn u16_at(frame: &[u8], at: usize) -> Option<u16> {
+    frame.get(at..)?.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests;
