@@ -1,0 +1,183 @@
+//! Reading capture files of either format, record by record, without a copy.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::classic::{Classic, FILE_HEADER_LEN};
+use crate::refill::Refill;
+use crate::sections::{SECTION_HEADER, Sections};
+use crate::{Fault, LinkType, OpenError, ReadError};
+
+/// One record of a capture file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Time, nanoseconds since 1970. A pcapng simple packet block has no time: it gets that of the record before.
+    pub time_ns: u64,
+    /// What kind of frame it is.
+    pub link_type: LinkType,
+    /// Length that the frame had on the wire, in bytes; never less than `data` has.
+    pub wire_len: u32,
+    /// The frame as far as it was captured; at most [`crate::MAX_FRAME_BYTES`].
+    pub data: &'a [u8],
+}
+
+/// A record whose frame lies in the window.
+pub(crate) struct Located {
+    pub(crate) time_ns: u64,
+    pub(crate) link_type: LinkType,
+    pub(crate) wire_len: u32,
+    /// Where in the window.
+    pub(crate) at: usize,
+    pub(crate) length: usize,
+}
+
+enum Format {
+    Classic(Classic),
+    Sections(Sections),
+}
+
+/// Reads pcap (microseconds, nanoseconds) and pcapng in both byte orders, from files, pipes and standard input.
+///
+/// Its memory is bounded by one window of 256 KiB, or by the largest block read ([`crate::MAX_BLOCK_BYTES`] at most),
+/// and the interfaces of one section. No record allocates.
+pub struct CaptureReader {
+    format: Format,
+    refill: Refill,
+    name: String,
+    /// Records delivered.
+    records: u64,
+    size: Option<u64>,
+    ended: bool,
+}
+
+impl CaptureReader {
+    /// Opens the file at `path`; `-` is standard input.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        if path == Path::new("-") {
+            return Self::from_reader(std::io::stdin(), "standard input");
+        }
+        let name = path.to_string_lossy();
+        let file = File::open(path).map_err(|source| OpenError::Open { file: printable(&name), source })?;
+        let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
+        let mut reader = Self::from_reader(file, &name)?;
+        reader.size = size;
+        Ok(reader)
+    }
+
+    /// Reads from `source`; `name` is what errors call it.
+    pub fn from_reader(source: impl Read + Send + 'static, name: &str) -> Result<Self, OpenError> {
+        let file = printable(name);
+        let mut refill = Refill::new(Box::new(source));
+        if let Err(source) = refill.fill(FILE_HEADER_LEN) {
+            return Err(OpenError::Read { file, source });
+        }
+        let format = match recognise(refill.available()) {
+            Ok(format) => format,
+            Err(reason) => return Err(reason(file)),
+        };
+        if let Format::Classic(_) = format {
+            refill.consume(FILE_HEADER_LEN);
+        }
+        Ok(Self { format, refill, name: file, records: 0, size: None, ended: false })
+    }
+
+    /// The next record; `None` at the end. After an error nothing more comes.
+    #[inline]
+    pub fn next_record(&mut self) -> Option<Result<Record<'_>, ReadError>> {
+        if self.ended {
+            return None;
+        }
+        let located = match &mut self.format {
+            Format::Classic(classic) => classic.next(&mut self.refill),
+            Format::Sections(sections) => sections.next(&mut self.refill),
+        };
+        match located {
+            Ok(Some(Located { time_ns, link_type, wire_len, at, length })) => {
+                self.records += 1;
+                Some(Ok(Record { time_ns, link_type, wire_len, data: self.refill.window(at, length) }))
+            }
+            Ok(None) => {
+                self.ended = true;
+                None
+            }
+            Err(fault) => Some(Err(self.fail(fault))),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, fault: Fault) -> ReadError {
+        self.ended = true;
+        ReadError { file: self.name.clone(), record: self.records + 1, offset: self.refill.offset(), fault }
+    }
+
+    /// What errors call the file; no control characters.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Records delivered so far.
+    pub const fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes of the file read so far, up to the end of the last record.
+    pub const fn offset(&self) -> u64 {
+        self.refill.offset()
+    }
+
+    /// Length of the file in bytes when it was opened; `None` for pipes.
+    pub const fn size(&self) -> Option<u64> {
+        self.size
+    }
+}
+
+impl std::fmt::Debug for CaptureReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CaptureReader")
+            .field("name", &self.name)
+            .field("records", &self.records)
+            .field("offset", &self.offset())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells the format by the first bytes, or makes the error for a file of the name that it is given.
+fn recognise(begins: &[u8]) -> Result<Format, Box<dyn FnOnce(String) -> OpenError>> {
+    let Some(magic) = begins.first_chunk::<4>().copied() else {
+        let length = begins.len();
+        return Err(Box::new(move |file| OpenError::TooShort { file, length }));
+    };
+    if let Some(method) = compression(magic) {
+        return Err(Box::new(move |file| OpenError::Compressed { file, method }));
+    }
+    if magic == SECTION_HEADER.to_be_bytes() {
+        return Ok(Format::Sections(Sections::new()));
+    }
+    match Classic::new(begins) {
+        Some((classic, 2)) => Ok(Format::Classic(classic)),
+        Some((_, version)) => Err(Box::new(move |file| OpenError::UnknownVersion { file, format: "pcap", version })),
+        None if begins.len() < FILE_HEADER_LEN => {
+            let length = begins.len();
+            Err(Box::new(move |file| OpenError::TooShort { file, length }))
+        }
+        None => Err(Box::new(move |file| OpenError::UnknownFormat { file, begins: magic })),
+    }
+}
+
+const fn compression(magic: [u8; 4]) -> Option<&'static str> {
+    match magic {
+        [0x1f, 0x8b, ..] => Some("gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd] => Some("zstd"),
+        [0x04, 0x22, 0x4d, 0x18] => Some("lz4"),
+        [0xfd, b'7', b'z', b'X'] => Some("xz"),
+        [b'B', b'Z', b'h', _] => Some("bzip2"),
+        _ => None,
+    }
+}
+
+/// A file name can have any byte in it, and goes into messages for a terminal.
+fn printable(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
