@@ -12,28 +12,45 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
-/// A request head is read whole within this time, counted from the connection or from the answer before.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer of which a client takes nothing for so long is given up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most bytes of a request head.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The most header lines of a request.
 const MAX_HEADERS: usize = 64;
+
+/// What one client may make the API hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections at a time.
+    pub(super) connections: usize,
+    /// The most bytes of a request head.
+    pub(super) head_bytes: usize,
+    /// A request head is read whole within this time, counted from the connection or from the answer before.
+    pub(super) head_timeout: Duration,
+    /// An answer of which a client takes nothing for so long is given up.
+    pub(super) stall_timeout: Duration,
+}
+
+impl Limits {
+    /// What the program runs with.
+    pub(super) const DEFAULT: Self = Self {
+        connections: 64,
+        head_bytes: 16 * 1024,
+        head_timeout: Duration::from_secs(10),
+        stall_timeout: Duration::from_secs(10),
+    };
+}
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     content-type: application/json\r\ncontent-length: 34\r\n\r\n{\"error\":\"too many connections\"}\r\n";
 
 /// Serves requests on `stream` until the client leaves, misbehaves, or `stopped` turns true.
-pub(super) async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(ImpatientStream::new(stream));
+    let io = TokioIo::new(ImpatientStream { stream, stall_timeout: limits.stall_timeout, stall: None });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head_bytes)
         .max_headers(MAX_HEADERS)
         .serve_connection(io, TowerToHyperService::new(router));
     tokio::pin!(connection);
@@ -56,25 +73,22 @@ pub(super) fn refuse(stream: &TcpStream) {
     }
 }
 
-/// A stream on which a write that makes no progress for [`STALL_TIMEOUT`] fails.
+/// A stream on which a write that makes no progress for `stall_timeout` fails.
 struct ImpatientStream {
     stream: TcpStream,
+    stall_timeout: Duration,
     /// Runs while a write waits for the client.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl ImpatientStream {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, stall: None }
-    }
-
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stall = None;
             return written;
         }
-        let stall =
-            self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + STALL_TIMEOUT)));
+        let timeout = self.stall_timeout;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take the answer")))
     }

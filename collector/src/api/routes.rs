@@ -24,16 +24,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// All paths of the API; at most `questions` requests ask `monitor` at a time.
 pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: usize) -> Router {
     let source = Source { monitor, questions: Arc::new(Semaphore::new(questions)) };
+    let open = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .method_not_allowed_fallback(unknown_method);
     Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/flows", get(flows))
         .route("/v1/captures", get(captures))
-        .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        .fallback(unknown_path)
         .layer(middleware::from_fn_with_state(Access::new(token), access::guard))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
+        .merge(open)
         .layer(middleware::map_response(never_stored))
         .with_state(source)
 }
@@ -153,9 +156,14 @@ async fn unknown_path(uri: Uri) -> Failure {
         StatusCode::NOT_FOUND,
         format!(
             "there is no {}: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows or /v1/captures",
-            uri.path()
+            readable(uri.path())
         ),
     )
+}
+
+/// The beginning of `path` with nothing in it that would act on a terminal.
+fn readable(path: &str) -> String {
+    path.chars().take(100).flat_map(char::escape_default).collect()
 }
 
 async fn unknown_method() -> Failure {

@@ -10,7 +10,8 @@ use axum::Router;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Monitor, access, connection, routes};
+use super::connection::{self, Limits};
+use super::{Monitor, access, routes};
 use crate::settings::ApiSettings;
 
 /// How long requests that are under way may take to end when the server stops.
@@ -68,10 +69,19 @@ pub struct Server {
 
 impl Server {
     /// The most connections at a time; further ones are answered 503 and closed.
-    pub const MAX_CONNECTIONS: usize = 64;
+    pub const MAX_CONNECTIONS: usize = Limits::DEFAULT.connections;
 
     /// Serves what `monitor` tells on the address of `settings`; the socket accepts when this returns.
     pub fn start(settings: &ApiSettings, monitor: Arc<dyn Monitor>) -> Result<Self, ApiError> {
+        Self::start_within(settings, monitor, Limits::DEFAULT)
+    }
+
+    /// [`Server::start`] with bounds that a test can reach.
+    pub(super) fn start_within(
+        settings: &ApiSettings,
+        monitor: Arc<dyn Monitor>,
+        limits: Limits,
+    ) -> Result<Self, ApiError> {
         if settings.token.is_none() && !access::is_loopback(settings.address.ip()) {
             return Err(ApiError::TokenNeeded(settings.address));
         }
@@ -92,7 +102,7 @@ impl Server {
             .spawn(move || {
                 runtime.block_on(async {
                     match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => serve(listener, router, stopped).await,
+                        Ok(listener) => serve(listener, router, limits, stopped).await,
                         Err(error) => tracing::error!("cannot serve the API on {address}: {error}"),
                     }
                 });
@@ -128,7 +138,7 @@ impl Drop for Server {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn serve(listener: tokio::net::TcpListener, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -137,8 +147,8 @@ async fn serve(listener: tokio::net::TcpListener, router: Router, mut stopped: w
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if connections.len() < Server::MAX_CONNECTIONS => {
-                connections.spawn(connection::serve(stream, router.clone(), stopped.clone()));
+            Ok((stream, _)) if connections.len() < limits.connections => {
+                connections.spawn(connection::serve(stream, router.clone(), limits, stopped.clone()));
             }
             Ok((stream, _)) => connection::refuse(&stream),
             Err(error) => {

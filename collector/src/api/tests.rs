@@ -1,1 +1,472 @@
+//! The API over real loopback connections, with a monitor that says what the test wants.
 
+mod hostile;
+mod openmetrics;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use vxtap_analyzers::snapshot::{
+    CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, LogSnapshot, RunState, Snapshot,
+    StreamSnapshot, WorkerSnapshot,
+};
+use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
+
+use super::connection::Limits;
+use super::{ApiError, FlowsError, Monitor, Readiness, Server};
+use crate::settings::ApiSettings;
+
+type FlowsAnswer = Box<dyn Fn(&FlowQuery) -> Result<FlowPage, FlowsError> + Send + Sync>;
+
+struct FakeMonitor {
+    snapshot: Mutex<Snapshot>,
+    readiness: Mutex<Readiness>,
+    flows: FlowsAnswer,
+}
+
+impl FakeMonitor {
+    fn new(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot: Mutex::new(snapshot),
+            readiness: Mutex::new(Readiness::ready("receiving")),
+            flows: Box::new(|_| Ok(FlowPage::default())),
+        }
+    }
+
+    fn with_flows(flows: impl Fn(&FlowQuery) -> Result<FlowPage, FlowsError> + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { flows: Box::new(flows), ..Self::new(Snapshot::default()) })
+    }
+}
+
+impl Monitor for FakeMonitor {
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot.lock().unwrap().clone()
+    }
+
+    fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError> {
+        (self.flows)(query)
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.readiness.lock().unwrap().clone()
+    }
+}
+
+fn loopback() -> ApiSettings {
+    ApiSettings { address: SocketAddr::from(([127, 0, 0, 1], 0)), token: None }
+}
+
+fn serve(monitor: Arc<FakeMonitor>) -> Server {
+    Server::start(&loopback(), monitor).unwrap()
+}
+
+fn serve_within(limits: Limits, monitor: Arc<FakeMonitor>) -> Server {
+    Server::start_within(&loopback(), monitor, limits).unwrap()
+}
+
+struct Answer {
+    status: u16,
+    content_type: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        assert_eq!(self.content_type, "application/json");
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap().to_owned()
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().new_agent()
+}
+
+fn get(server: &Server, path: &str) -> Answer {
+    get_with(server, path, None)
+}
+
+fn get_with(server: &Server, path: &str, token: Option<&str>) -> Answer {
+    let mut request = agent().get(format!("http://{}{path}", server.address()));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let mut response = request.call().unwrap();
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!(header("cache-control").as_deref(), Some("no-store"), "{path}");
+    let content_type = header("content-type").unwrap();
+    let status = response.status().as_u16();
+    Answer { status, content_type, body: response.body_mut().read_to_string().unwrap() }
+}
+
+/// A snapshot in which no two numbers are the same.
+fn busy_snapshot() -> Snapshot {
+    let mut ledger = Ledger {
+        received: 1001,
+        received_bytes: 1002,
+        analysed: 1003,
+        kernel_dropped: 1005,
+        captured: 1006,
+        capture_dropped: 1007,
+        not_captured: 1008,
+        flows: 1009,
+        duplicates: 1010,
+        misdelivered: 1011,
+        ..Ledger::default()
+    };
+    ledger.drop_one(DropReason::VxlanFlagClear);
+    let worker = WorkerSnapshot {
+        worker: 0,
+        ledger,
+        flows_active: 21,
+        flows_max: 22,
+        flows_evicted: 23,
+        not_ip: 24,
+        truncated: 25,
+        malformed: 26,
+        receive_buffer: 27,
+        batches: 28,
+        batch_time_ns: vxtap_analyzers::snapshot::Distribution {
+            count: 9,
+            p50: 500,
+            p90: 900,
+            p99: 990,
+            max: 1_500_000,
+        },
+        ..WorkerSnapshot::default()
+    };
+    let counters = StreamCounters { frames: 31, bytes: 32, truncated: 33, reserved_bits: 34, last_seen_ns: 35 };
+    let stream = StreamSnapshot {
+        name: "vni 4242 from 10.0.0.7".into(),
+        encapsulation: Encapsulation::Vxlan,
+        source: Some("10.0.0.7".parse().unwrap()),
+        vni: Some(4242),
+        counters,
+    };
+    Snapshot {
+        version: "1.2.3".into(),
+        started_ns: 1_700_000_000_000_000_000,
+        taken_ns: 1_700_000_012_500_000_000,
+        state: RunState::Running,
+        listeners: vec!["vxlan://[::]:4789".into()],
+        ledger,
+        flows_active: 21,
+        workers: vec![worker.clone(), WorkerSnapshot { worker: 1, ..worker }],
+        streams: vec![stream],
+        streams_total: 41,
+        capture: Some(CaptureSnapshot {
+            directory: "/captures".into(),
+            bytes: 51,
+            pending: 52,
+            error: None,
+            files: vec![CaptureFile { name: "vxtap-1.pcapng".into(), bytes: 51, frames: 6, ..CaptureFile::default() }],
+            files_total: 53,
+        }),
+        log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
+    }
+}
+
+#[test]
+fn health_is_ok_while_the_process_answers() {
+    let server = serve(Arc::new(FakeMonitor::new(Snapshot::default())));
+    let answer = get(&server, "/healthz");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+}
+
+#[test]
+fn readiness_is_what_the_monitor_says() {
+    let monitor = Arc::new(FakeMonitor::new(Snapshot::default()));
+    let server = serve(Arc::clone(&monitor));
+    let answer = get(&server, "/readyz");
+    assert_eq!((answer.status, answer.json()), (200, json!({"ready": true, "reason": "receiving"})));
+    *monitor.readiness.lock().unwrap() = Readiness::not_ready("draining");
+    let answer = get(&server, "/readyz");
+    assert_eq!((answer.status, answer.json()), (503, json!({"ready": false, "reason": "draining"})));
+}
+
+#[test]
+fn the_snapshot_reads_back_as_it_was() {
+    let server = serve(Arc::new(FakeMonitor::new(busy_snapshot())));
+    let answer = get(&server, "/v1/snapshot");
+    assert_eq!(answer.status, 200);
+    assert_eq!(serde_json::from_value::<Snapshot>(answer.json()).unwrap(), busy_snapshot());
+}
+
+#[test]
+fn flows_are_asked_for_as_the_query_says() {
+    let flow = FlowSnapshot {
+        worker: 1,
+        community_id: "1:abc".into(),
+        network: Some(7),
+        stream: "vni 7 from 10.0.0.1".into(),
+        protocol: "TCP".into(),
+        originator: "10.1.1.1".parse().unwrap(),
+        originator_port: Some(1000),
+        responder: "10.1.1.2".parse().unwrap(),
+        responder_port: Some(80),
+        state: "established".into(),
+        frames_to_responder: 1,
+        frames_to_originator: 2,
+        bytes_to_responder: 3,
+        bytes_to_originator: 4,
+        tcp_flags_to_responder: 5,
+        tcp_flags_to_originator: 6,
+        first_ns: 7,
+        last_ns: 8,
+    };
+    let page = FlowPage { flows: vec![flow], matching: 1, total: 2 };
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (seen, answer) = (Arc::clone(&asked), page.clone());
+    let server = serve(FakeMonitor::with_flows(move |query| {
+        seen.lock().unwrap().push(query.clone());
+        Ok(answer.clone())
+    }));
+    for path in [
+        "/v1/flows",
+        "/v1/flows?sort=last&ascending=true&filter=tcp%20port%2080&limit=5",
+        "/v1/flows?limit=99999999",
+        "/v1/flows?filter=",
+    ] {
+        let answer = get(&server, path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        assert_eq!(serde_json::from_value::<FlowPage>(answer.json()).unwrap(), page);
+    }
+    let expected = [
+        FlowQuery::default(),
+        FlowQuery { sort: FlowSort::Last, ascending: true, filter: "tcp port 80".into(), limit: 5 },
+        FlowQuery { limit: FlowQuery::MAX_LIMIT, ..FlowQuery::default() },
+        FlowQuery::default(),
+    ];
+    assert_eq!(*asked.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_bad_flow_query_is_answered_with_what_was_expected() {
+    let server = serve(FakeMonitor::with_flows(|query| match query.filter.as_str() {
+        "" => Ok(FlowPage::default()),
+        "busy" => Err(FlowsError::Unavailable("worker 1 does not answer".into())),
+        other => Err(FlowsError::BadQuery(format!("bad filter '{other}' (expected for example: tcp port 80)"))),
+    }));
+    let expected = "(expected any of sort=COLUMN, ascending=true|false, filter=TEXT, limit=0..10000)";
+    let columns = "expected one of `bytes`, `frames`, `last`, `first`, `duration`, `network`, `protocol`, `originator`, \
+                   `responder`, `state`, `worker`";
+    for (path, status, error) in [
+        ("/v1/flows?sort=size", 400, format!("bad query: sort: unknown variant `size`, {columns} {expected}")),
+        ("/v1/flows?limit=-1", 400, format!("bad query: limit: invalid digit found in string {expected}")),
+        ("/v1/flows?limit=ten", 400, format!("bad query: limit: invalid digit found in string {expected}")),
+        (
+            "/v1/flows?ascending=yes",
+            400,
+            format!("bad query: ascending: provided string was not `true` or `false` {expected}"),
+        ),
+        (
+            "/v1/flows?limits=1",
+            400,
+            format!(
+                "bad query: limits: unknown field `limits`, expected one of `sort`, `ascending`, `filter`, `limit` \
+                 {expected}"
+            ),
+        ),
+        ("/v1/flows?filter=foo", 400, "bad filter 'foo' (expected for example: tcp port 80)".into()),
+        ("/v1/flows?filter=busy", 503, "worker 1 does not answer".into()),
+    ] {
+        let answer = get(&server, path);
+        assert_eq!((answer.status, answer.error()), (status, error), "{path}");
+    }
+}
+
+#[test]
+fn captures_are_listed_or_it_is_told_how_to_have_them() {
+    let monitor = Arc::new(FakeMonitor::new(busy_snapshot()));
+    let server = serve(Arc::clone(&monitor));
+    let answer = get(&server, "/v1/captures");
+    assert_eq!(answer.status, 200);
+    assert_eq!(serde_json::from_value::<CaptureSnapshot>(answer.json()).ok(), busy_snapshot().capture);
+    monitor.snapshot.lock().unwrap().capture = None;
+    let answer = get(&server, "/v1/captures");
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.error(), "nothing is captured: start the collector with --write DIR to write captures");
+}
+
+#[test]
+fn an_unknown_path_and_an_unknown_method_are_refused_with_a_reason() {
+    let server = serve(Arc::new(FakeMonitor::new(Snapshot::default())));
+    let answer = get(&server, "/v2/snapshot");
+    assert_eq!(answer.status, 404);
+    assert_eq!(
+        answer.error(),
+        "there is no /v2/snapshot: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows or /v1/captures"
+    );
+    for path in ["/v1/snapshot", "/healthz"] {
+        let mut response = agent().post(format!("http://{}{path}", server.address())).send("x").unwrap();
+        assert_eq!(response.status(), 405);
+        let body: Value = response.body_mut().read_json().unwrap();
+        assert_eq!(body, json!({"error": "only GET is answered here"}), "{path}");
+    }
+}
+
+#[test]
+fn with_a_token_only_health_and_readiness_are_open() {
+    let token = "0123456789abcdef";
+    let monitor = Arc::new(FakeMonitor::new(busy_snapshot()));
+    let settings = ApiSettings { token: Some(token.into()), ..loopback() };
+    let server = Server::start(&settings, monitor).unwrap();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(&server, path).status, 200, "{path}");
+    }
+    for path in ["/metrics", "/v1/snapshot", "/v1/flows", "/v1/captures"] {
+        for wrong in [None, Some(""), Some("0123456789abcde"), Some("0123456789abcdeX")] {
+            let answer = get_with(&server, path, wrong);
+            assert_eq!(answer.status, 401, "{path} with {wrong:?}");
+            assert!(answer.error().contains("--api-token"), "{path}");
+            assert!(!answer.body.contains(token), "{path}");
+        }
+        assert_eq!(get_with(&server, path, Some(token)).status, 200, "{path}");
+    }
+    assert_eq!(get(&server, "/nothing").status, 401);
+    assert_eq!(get_with(&server, "/nothing", Some(token)).status, 404);
+}
+
+#[test]
+fn without_a_token_it_is_served_on_loopback_only() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9789"] {
+        let settings = ApiSettings { address: address.parse().unwrap(), token: None };
+        let error = Server::start(&settings, Arc::new(FakeMonitor::new(Snapshot::default()))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot serve the API on {address} without a token, because other machines can reach it: set \
+                 --api-token, or serve on 127.0.0.1"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told_with_the_way_out() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = ApiSettings { address: other.local_addr().unwrap(), token: None };
+    let error = Server::start(&settings, Arc::new(FakeMonitor::new(Snapshot::default()))).unwrap_err();
+    assert!(error.address_in_use());
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot serve the API on {}: address in use: choose another with --api, or --api none",
+            settings.address
+        )
+    );
+    assert!(!ApiError::TokenNeeded(settings.address).address_in_use());
+}
+
+#[test]
+fn a_monitor_that_panics_fails_one_request_and_no_more() {
+    let server = serve(FakeMonitor::with_flows(|query| {
+        assert!(query.filter.is_empty(), "a fault made on purpose");
+        Ok(FlowPage::default())
+    }));
+    let answer = get(&server, "/v1/flows?filter=x");
+    assert_eq!((answer.status, answer.error().as_str()), (500, "the collector failed to answer: see its log"));
+    assert_eq!(get(&server, "/v1/flows").status, 200);
+}
+
+#[test]
+fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
+    let server = serve(Arc::new(FakeMonitor::new(busy_snapshot())));
+    let answer = get(&server, "/metrics");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let metrics = openmetrics::parse(&answer.body).unwrap();
+    let check = |name: &str, labels: &[(&str, &str)], expected: f64| {
+        let given = metrics.value(&format!("vxtap_collector_{name}"), labels);
+        let close = given.is_some_and(|given| (given - expected).abs() < 1e-9);
+        assert!(close, "{name} {labels:?} is {given:?}, not {expected}, in\n{}", answer.body);
+    };
+    for (name, expected) in [
+        ("received_total", 1001.0),
+        ("received_bytes_total", 1002.0),
+        ("analysed_total", 1003.0),
+        ("kernel_dropped_total", 1005.0),
+        ("captured_total", 1006.0),
+        ("capture_dropped_total", 1007.0),
+        ("not_captured_total", 1008.0),
+        ("flows_total", 1009.0),
+        ("duplicates_total", 1010.0),
+        ("misdelivered_total", 1011.0),
+        ("flows_active", 21.0),
+        ("flows_max", 22.0),
+        ("flows_evicted_total", 23.0),
+        ("not_ip_total", 24.0),
+        ("truncated_total", 25.0),
+        ("malformed_total", 26.0),
+        ("receive_buffer_bytes", 27.0),
+        ("batches_total", 28.0),
+    ] {
+        for worker in ["0", "1"] {
+            check(name, &[("worker", worker)], expected);
+        }
+    }
+    for reason in DropReason::ALL {
+        let expected = if *reason == DropReason::VxlanFlagClear { 1.0 } else { 0.0 };
+        let labels = [("worker", "1"), ("reason", reason.as_str())];
+        check("dropped_total", &labels, expected);
+    }
+    let stream = [("stream", "vni 4242 from 10.0.0.7")];
+    for (name, labels, expected) in [
+        ("stream_frames_total", &stream[..], 31.0),
+        ("stream_bytes_total", &stream, 32.0),
+        ("stream_truncated_total", &stream, 33.0),
+        ("stream_reserved_bits_total", &stream, 34.0),
+        ("streams", &[], 41.0),
+        ("capture_bytes_total", &[], 51.0),
+        ("capture_pending", &[], 52.0),
+        ("capture_files_total", &[], 53.0),
+        ("capture_failing", &[], 0.0),
+        ("log_events_total", &[], 61.0),
+        ("log_events_dropped_total", &[], 62.0),
+        ("log_failing", &[], 1.0),
+        ("uptime_seconds", &[], 12.5),
+        ("start_time_seconds", &[], 1.7e9),
+        ("batch_time_seconds", &[("worker", "1"), ("quantile", "1")], 0.0015),
+        ("state", &[("state", "running")], 1.0),
+        ("state", &[("state", "draining")], 0.0),
+        ("build_info", &[("version", "1.2.3")], 1.0),
+    ] {
+        check(name, labels, expected);
+    }
+}
+
+#[test]
+fn hostile_names_stay_inside_their_label() {
+    let hostile = "a\"b\\c\nvxtap_collector_received_total 1\n# EOF\n\u{1b}[31m\r{x=\"y\"}, é";
+    let mut snapshot = busy_snapshot();
+    snapshot.streams[0].name = hostile.into();
+    snapshot.version = hostile.into();
+    let server = serve(Arc::new(FakeMonitor::new(snapshot)));
+    let body = get(&server, "/metrics").body;
+    let metrics = openmetrics::parse(&body).unwrap();
+    assert_eq!(metrics.value("vxtap_collector_stream_frames_total", &[("stream", hostile)]), Some(31.0), "{body}");
+    assert_eq!(metrics.value("vxtap_collector_received_total", &[]), None);
+}
+
+#[test]
+fn streams_with_metrics_of_their_own_are_bounded() {
+    let mut snapshot = busy_snapshot();
+    let stream = snapshot.streams[0].clone();
+    snapshot.streams =
+        (0..500).map(|number| StreamSnapshot { name: format!("vni {number}"), ..stream.clone() }).collect();
+    let server = serve(Arc::new(FakeMonitor::new(snapshot)));
+    let metrics = openmetrics::parse(&get(&server, "/metrics").body).unwrap();
+    assert_eq!(metrics.count("vxtap_collector_stream_frames_total"), 100);
+    assert!(metrics.value("vxtap_collector_stream_frames_total", &[("stream", "vni 99")]).is_some());
+}
+
+#[test]
+fn a_collector_that_is_only_starting_has_metrics_too() {
+    let server = serve(Arc::new(FakeMonitor::new(Snapshot::default())));
+    let metrics = openmetrics::parse(&get(&server, "/metrics").body).unwrap();
+    assert_eq!(metrics.value("vxtap_collector_state", &[("state", "starting")]), Some(1.0));
+}
