@@ -1,0 +1,111 @@
+//! Frames and VXLAN datagrams, made without the crates under test: etherparse for the frames, RFC 7348 by hand.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use etherparse::PacketBuilder;
+
+/// One end of an inner flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+}
+
+impl Peer {
+    /// `10.1.0.0` + `host`.
+    pub fn v4(host: u16, port: u16) -> Self {
+        let [high, low] = host.to_be_bytes();
+        Self { address: Ipv4Addr::new(10, 1, high, low).into(), port }
+    }
+
+    /// `fd01::` + `host`.
+    pub fn v6(host: u16, port: u16) -> Self {
+        Self { address: Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, host).into(), port }
+    }
+}
+
+const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+
+fn ip_step(from: IpAddr, to: IpAddr) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
+    let builder = PacketBuilder::ethernet2(MACS.0, MACS.1);
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), 64),
+        (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), 64),
+        _ => panic!("{from} and {to} are of two families"),
+    }
+}
+
+/// An Ethernet frame with a TCP segment (PSH, ACK) with right checksums.
+pub fn tcp_frame(from: Peer, to: Peer, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let builder = ip_step(from.address, to.address).tcp(from.port, to.port, sequence, 64_000).psh().ack(1);
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, payload).expect("a vector takes it");
+    frame
+}
+
+/// An Ethernet frame with a UDP datagram with right checksums.
+pub fn udp_frame(from: Peer, to: Peer, payload: &[u8]) -> Vec<u8> {
+    let builder = ip_step(from.address, to.address).udp(from.port, to.port);
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, payload).expect("a vector takes it");
+    frame
+}
+
+/// The VXLAN datagram of `frame`: flags with only I set, reserved, VNI, reserved, frame.
+pub fn vxlan(vni: u32, frame: &[u8]) -> Vec<u8> {
+    let [_, high, middle, low] = vni.to_be_bytes();
+    let mut datagram = vec![0x08, 0, 0, 0, high, middle, low, 0];
+    datagram.extend_from_slice(frame);
+    datagram
+}
+
+/// A mirror source on loopback with several outer source ports, so that the kernel spreads what it sends.
+#[derive(Debug)]
+pub struct Mirror {
+    sockets: Vec<UdpSocket>,
+    vni: u32,
+    target: SocketAddr,
+}
+
+impl Mirror {
+    /// A mirror source that sends to `target` from `ports` source ports.
+    pub fn new(target: SocketAddr, vni: u32, ports: usize) -> Self {
+        let any: SocketAddr = match target {
+            SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
+        };
+        let sockets = (0..ports).map(|_| UdpSocket::bind(any).expect("a free port")).collect();
+        Self { sockets, vni, target }
+    }
+
+    /// Sends `frame` from source port number `port`, counted modulo their number.
+    pub fn send(&self, port: usize, frame: &[u8]) {
+        self.send_payload(port, &vxlan(self.vni, frame));
+    }
+
+    /// Sends `payload` as it is, as the payload of a datagram.
+    pub fn send_payload(&self, port: usize, payload: &[u8]) {
+        let socket = &self.sockets[port % self.sockets.len()];
+        let sent = socket.send_to(payload, self.target).expect("loopback takes it");
+        assert_eq!(sent, payload.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_is_as_rfc_7348_section_5_draws_it() {
+        let datagram = vxlan(0x0012_3456, &[0xaa]);
+        assert_eq!(datagram, [0x08, 0, 0, 0, 0x12, 0x34, 0x56, 0, 0xaa]);
+    }
+
+    #[test]
+    fn frames_have_the_lengths_of_their_headers() {
+        assert_eq!(udp_frame(Peer::v4(1, 2), Peer::v4(3, 4), b"five!").len(), 14 + 20 + 8 + 5);
+        assert_eq!(tcp_frame(Peer::v6(1, 2), Peer::v6(3, 4), 9, b"").len(), 14 + 40 + 20);
+    }
+}

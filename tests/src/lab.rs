@@ -1,0 +1,160 @@
+//! A lab in network namespaces, in which the kernel is the mirror source.
+//!
+//! ```text
+//!   client                    host                              target
+//!   cli0 ---------------- mir0                              col0
+//!   10.77.0.2, fd77::2    10.77.0.1, fd77::1                10.78.0.2, fd78::2
+//!                         (tc: every frame, both ways)
+//!                           `-> vx0 (kernel VXLAN) -> und0 ----'
+//!                                                     10.78.0.1, fd78::1
+//! ```
+//!
+//! What crosses `mir0` is copied by `tc` into a VXLAN device whose outer packets leave by `und0`, so the mirror never
+//! mirrors itself. Offloads are off: with them, the mirror would see super-frames and unfinished checksums that were on
+//! no wire. Names carry the process number; namespaces of tests that died are swept at the next start.
+
+mod namespace;
+mod servers;
+mod watch;
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub use namespace::Namespace;
+pub use watch::{Watch, between_marks, has_ended};
+
+use crate::needs::{have_root, have_tools};
+use crate::process::Running;
+
+/// The VNI of the mirror session.
+pub const VNI: u32 = 4242;
+/// Programs that the lab takes.
+const TOOLS: [&str; 9] = ["ip", "tc", "ethtool", "tcpdump", "tshark", "nginx", "dnsmasq", "dig", "curl"];
+/// For one exchange between client and host.
+const EXCHANGE: Duration = Duration::from_secs(30);
+
+/// Which IP carries the mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outer {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Outer {
+    /// The mirror source's address.
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::V4 => "10.78.0.1",
+            Self::V6 => "fd78::1",
+        }
+    }
+
+    /// The mirror target's address.
+    pub const fn target(self) -> &'static str {
+        match self {
+            Self::V4 => "10.78.0.2",
+            Self::V6 => "fd78::2",
+        }
+    }
+
+    /// Length of the headers in front of the inner frame: Ethernet, IP, UDP, VXLAN.
+    pub const fn header_len(self) -> usize {
+        match self {
+            Self::V4 => 14 + 20 + 8 + 8,
+            Self::V6 => 14 + 40 + 8 + 8,
+        }
+    }
+}
+
+/// The three namespaces. Dropping it ends the servers and deletes them.
+#[derive(Debug)]
+pub struct Lab {
+    /// The servers' processes; dropped before the namespaces that they are in.
+    _servers: Vec<Running>,
+    /// The mirrored host.
+    pub host: Namespace,
+    /// Its client.
+    pub client: Namespace,
+    /// Where the mirror target is.
+    pub target: Namespace,
+    /// Which IP carries the mirror.
+    pub outer: Outer,
+    directory: TempDir,
+}
+
+impl Lab {
+    /// Builds the lab with its servers running and the mirror off; skips without root or tools.
+    pub fn open(outer: Outer) -> Option<Self> {
+        if !have_root() || !have_tools(&TOOLS) {
+            return None;
+        }
+        let [host, client, target] = ["host", "client", "target"].map(Namespace::create);
+        host.link(("mir0", 1500), &client, "cli0");
+        host.link(("und0", 9000), &target, "col0");
+        host.address("mir0", &["10.77.0.1/24", "fd77::1/64"]);
+        client.address("cli0", &["10.77.0.2/24", "fd77::2/64"]);
+        host.address("und0", &["10.78.0.1/24", "fd78::1/64"]);
+        target.address("col0", &["10.78.0.2/24", "fd78::2/64"]);
+        let directory = TempDir::new().expect("a temporary directory");
+        let servers = servers::start(&host, directory.path());
+        Some(Self { _servers: servers, host, client, target, outer, directory })
+    }
+
+    /// Where the lab keeps its files.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// Turns the mirror on.
+    pub fn mirror(&self) {
+        let (source, target) = (self.outer.source(), self.outer.target());
+        self.host.ip(&format!(
+            "link add vx0 mtu 8900 type vxlan id {VNI} local {source} remote {target} dstport 4789 dev und0 nolearning"
+        ));
+        // The device must say nothing of its own: only what is mirrored may leave by it.
+        self.host.ip("link set vx0 addrgenmode none");
+        self.host.quiet_offloads("vx0");
+        self.host.ip("link set vx0 up");
+        self.host.run("tc qdisc add dev mir0 clsact");
+        for direction in ["ingress", "egress"] {
+            let filter = format!("tc filter add dev mir0 {direction} protocol all prio 1");
+            self.host.run(&format!("{filter} u32 match u32 0 0 action mirred egress mirror dev vx0"));
+        }
+    }
+
+    /// Makes traffic of every kind between client and host, over IPv4 and IPv6, between two marks.
+    ///
+    /// When it returns, the last mark has crossed `mir0`.
+    pub fn traffic(&self) {
+        self.mark(watch::BEGIN);
+        for address in ["10.77.0.1", "[fd77::1]"] {
+            // Two transfers on one connection, one that a full window takes long for, one that fails.
+            self.client.run(&format!(
+                "curl -sS --fail -o /dev/null -o /dev/null http://{address}/small http://{address}/small"
+            ));
+            self.client.run(&format!("curl -sS --fail -o /dev/null http://{address}/large"));
+            self.client.run(&format!("curl -sS -o /dev/null http://{address}/none"));
+        }
+        for server in ["10.77.0.1", "fd77::1"] {
+            for query in ["a.lab.test A", "a.lab.test AAAA", "long.lab.test TXT", "none.lab.test A"] {
+                self.client.run(&format!("dig +tries=1 +time=5 @{server} {query}"));
+                self.client.run(&format!("dig +tcp +tries=1 +time=5 @{server} {query}"));
+            }
+            self.client.run(&format!("ping -q -c 5 -i 0.05 -s 1200 {server}"));
+            // Fragments.
+            self.client.run(&format!("ping -q -c 3 -i 0.05 -s 4000 {server}"));
+        }
+        for peer in ["10.77.0.2", "fd77::2"] {
+            self.host.run(&format!("ping -q -c 3 -i 0.05 {peer}"));
+        }
+        self.mark(watch::END);
+    }
+
+    /// Sends one ping whose payload is `mark`, and sees it answered.
+    fn mark(&self, mark: [u8; 8]) {
+        self.client.run(&format!("ping -q -c 1 -p {:016x} 10.77.0.1", u64::from_be_bytes(mark)));
+    }
+}

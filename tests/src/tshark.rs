@@ -1,0 +1,74 @@
+//! tshark as a judge.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process::run_within;
+
+/// Dissecting the longest capture here takes a few seconds.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// What it says to root whatever the file.
+const ROOT_WARNING: &str = "Running as user \"root\" and group \"root\". This could be dangerous.";
+
+/// Reads the file at `path` to its end.
+///
+/// # Errors
+/// When tshark fails, or says anything but the packets.
+pub fn read(path: &Path) -> Result<String, String> {
+    output(path, &[])
+}
+
+/// The values of `fields`, one line for each frame, separated by tabs.
+///
+/// # Errors
+/// As [`read`].
+pub fn fields(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
+    let mut arguments = vec!["-T", "fields"];
+    arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+    Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
+}
+
+/// How many frames match `filter`.
+///
+/// # Errors
+/// As [`read`].
+pub fn count(path: &Path, filter: &str) -> Result<usize, String> {
+    Ok(output(path, &["-Y", filter])?.lines().count())
+}
+
+fn output(path: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-r"]).arg(path).args(arguments);
+    let finished = run_within(LIMIT, &mut command);
+    let complaints: Vec<&str> =
+        finished.stderr.lines().filter(|line| !line.is_empty() && *line != ROOT_WARNING).collect();
+    if finished.status.success() && complaints.is_empty() {
+        return Ok(finished.stdout);
+    }
+    Err(format!("tshark on {}: {}, {}", path.display(), finished.status, complaints.join(" / ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captures::Captures;
+    use crate::needs::have_tools;
+
+    #[test]
+    fn a_good_capture_reads_without_a_word_and_a_cut_one_does_not() {
+        let Some(captures) = Captures::open() else { return };
+        if !have_tools(&["tshark"]) {
+            return;
+        }
+        let good = captures.named("zeek_vxlan_http").path;
+        assert_eq!(read(&good).unwrap().lines().count(), 12);
+        assert_eq!(fields(&good, &["vxlan.vni"]).unwrap(), ["1"; 12]);
+        assert_eq!(count(&good, "http.request").unwrap(), 1);
+        let cut = tempfile::NamedTempFile::new().unwrap();
+        let bytes = std::fs::read(&good).unwrap();
+        std::fs::write(cut.path(), &bytes[..bytes.len() - 5]).unwrap();
+        assert!(read(cut.path()).unwrap_err().contains("cut short"), "{:?}", read(cut.path()));
+    }
+}
