@@ -88,7 +88,7 @@ impl FromStr for FlowFilter {
                 "stream" => Term::Stream(operand("a part of a stream's name behind 'stream'")?.to_owned()),
                 "icmpv6" | "icmp6" => Term::Protocol("ipv6-icmp".to_owned()),
                 name if PROTOCOLS.contains(&name) => Term::Protocol(lower),
-                other => match other.strip_prefix(':') {
+                other => match other.strip_prefix(':').filter(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
                     Some(port) => Term::Port(port.parse().map_err(|_| error(word, "a port, 0 to 65535"))?),
                     None => prefix(other).ok_or_else(|| error(word, ANY))?,
                 },

@@ -1,11 +1,14 @@
 //! The ledger: where every packet went.
 //!
-//! Two sums must hold at the end of every run, for each worker and for all of them together:
+//! Two sums must hold at the end of every run:
 //!
 //! ```text
 //! received = analysed + dropped(by reason)
 //! analysed = captured + capture_dropped + not_captured
 //! ```
+//!
+//! For a single worker the first one also has what went to and came from other workers
+//! ([`Ledger::check_worker`]).
 //!
 //! `kernel_dropped` stands beside them: datagrams that the kernel took from the network and threw away before the collector
 //! could read them, so that a sender's `sent` = `received` + `kernel_dropped`.
@@ -56,8 +59,8 @@ drop_reasons! {
     LinkType = "link_type",
     /// Capture file that ends in the middle of a record, or whose next record makes no sense.
     FileDamaged = "file_damaged",
-    /// Fragment of an outer packet in a capture file, which the kernel would have reassembled.
-    OuterFragment = "outer_fragment",
+    /// Frame of a capture file that is in no tunnel, when only tunnelled ones were asked for.
+    NotEncapsulated = "not_encapsulated",
 }
 
 impl DropReason {
@@ -153,8 +156,10 @@ pub struct Ledger {
     pub flows: u64,
     /// Copies of a packet already seen on another mirror stream, removed before analysis counts it twice.
     pub duplicates: u64,
-    /// Datagrams that the kernel gave to another worker than the flow's owner, handed over.
+    /// Frames that the kernel gave to another worker than the flow's owner: handed over, or dropped as `hand_over_full`.
     pub misdelivered: u64,
+    /// Frames that a worker got from others because it owns their flow.
+    pub taken_over: u64,
 }
 
 /// A ledger whose sums do not hold: a fault of this program.
@@ -208,6 +213,7 @@ impl Ledger {
         self.flows += other.flows;
         self.duplicates += other.duplicates;
         self.misdelivered += other.misdelivered;
+        self.taken_over += other.taken_over;
     }
 
     /// Counts one datagram that was received and discarded.
@@ -216,11 +222,21 @@ impl Ledger {
         self.dropped.add(reason, 1);
     }
 
-    /// Checks both sums. Only of meaning when nothing is under way: at the end of a run.
+    /// Checks both sums for all workers together. Only of meaning when nothing is under way: at the end of a run.
     pub fn check(&self) -> Result<(), Imbalance> {
-        let accounted = self.analysed + self.dropped.total();
-        if self.received != accounted {
-            return Err(Imbalance::Received { received: self.received, accounted });
+        self.check_sums(self.received, self.analysed + self.dropped.total())
+    }
+
+    /// Checks both sums for one worker.
+    pub fn check_worker(&self) -> Result<(), Imbalance> {
+        // What was dropped on the way to another worker is in both `dropped` and `misdelivered`.
+        let handed_over = self.misdelivered - self.dropped.get(DropReason::HandOverFull);
+        self.check_sums(self.received + self.taken_over, self.analysed + self.dropped.total() + handed_over)
+    }
+
+    fn check_sums(&self, received: u64, accounted: u64) -> Result<(), Imbalance> {
+        if received != accounted {
+            return Err(Imbalance::Received { received, accounted });
         }
         let accounted = self.captured + self.capture_dropped + self.not_captured;
         if self.analysed != accounted {
@@ -242,6 +258,18 @@ mod tests {
         assert_eq!(ledger.check(), Ok(()));
         ledger.captured = 0;
         assert_eq!(ledger.check(), Err(Imbalance::Analysed { analysed: 2, accounted: 1 }));
+    }
+
+    #[test]
+    fn handing_over_moves_a_packet_from_one_workers_sum_to_the_others() {
+        let mut giver = Ledger { received: 3, analysed: 1, not_captured: 1, misdelivered: 2, ..Ledger::default() };
+        giver.drop_one(DropReason::HandOverFull);
+        let taker = Ledger { taken_over: 1, analysed: 1, not_captured: 1, ..Ledger::default() };
+        assert_eq!((giver.check_worker(), taker.check_worker()), (Ok(()), Ok(())));
+        giver.merge(&taker);
+        assert_eq!(giver.check(), Ok(()));
+        giver.misdelivered += 1;
+        assert!(giver.check_worker().is_err());
     }
 
     #[test]
@@ -269,6 +297,7 @@ mod tests {
             flows: 9,
             duplicates: 10,
             misdelivered: 11,
+            taken_over: 12,
         };
         let mut sum = one;
         sum.merge(&one);

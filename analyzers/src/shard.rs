@@ -155,6 +155,8 @@ impl Shard {
         view: &FrameView<'_>,
         ended: &mut impl FnMut(FlowRecord<'_>),
     ) -> Slot {
+        // Before its timer is set: a wheel that stands far in the past would have to turn all the way with the flow on it.
+        self.advance(meta.time_ns, ended);
         while self.table.is_full() {
             let Some(flow) = self.table.evict() else { break };
             self.counters.flows_evicted += 1;

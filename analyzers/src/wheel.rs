@@ -135,7 +135,7 @@ mod tests {
     fn wheel_at(now: u64, slots: usize) -> Wheel {
         let mut wheel = Wheel::new();
         wheel.reserve(slots);
-        assert_eq!(fired(&mut wheel, now), []);
+        assert_eq!(fired(&mut wheel, now), [0u32; 0]);
         wheel
     }
 
@@ -144,10 +144,10 @@ mod tests {
         let mut wheel = wheel_at(1000, 3);
         wheel.arm(0, 1005);
         wheel.arm(1, 1003);
-        assert_eq!(fired(&mut wheel, 1002), []);
+        assert_eq!(fired(&mut wheel, 1002), [0u32; 0]);
         assert_eq!(fired(&mut wheel, 1004), [1]);
         assert_eq!(fired(&mut wheel, 1005), [0]);
-        assert_eq!(fired(&mut wheel, 9000), []);
+        assert_eq!(fired(&mut wheel, 9000), [0u32; 0]);
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         wheel.arm(0, 1000 + 10 * TICKS);
         wheel.arm(1, 3);
         assert_eq!(fired(&mut wheel, 1001), [1]);
-        assert_eq!(fired(&mut wheel, 1000 + TICKS - 2), []);
+        assert_eq!(fired(&mut wheel, 1000 + TICKS - 2), [0u32; 0]);
         assert_eq!(fired(&mut wheel, 1000 + TICKS - 1), [0]);
     }
 

@@ -21,24 +21,10 @@ pub struct OuterDatagram<'a> {
     pub payload_offset: usize,
 }
 
-/// What an Ethernet frame is to a VXLAN endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outer<'a> {
-    /// A whole UDP datagram.
-    Datagram(OuterDatagram<'a>),
-    /// A fragment of an IP packet with UDP in it; the kernel of a receiving host would put it together first.
-    Fragment,
-    /// Anything else.
-    Other,
-}
-
-/// Looks at `frame`, which begins with an Ethernet header. VLAN tags of the outer frame are walked over.
+/// The whole UDP datagram in `frame`, which begins with an Ethernet header; `None` for anything else, and for fragments,
+/// which the kernel of a receiving host would put together first. VLAN tags of the outer frame are walked over.
 #[inline]
-pub fn outer(frame: &[u8]) -> Outer<'_> {
-    outer_datagram(frame).unwrap_or(Outer::Other)
-}
-
-fn outer_datagram(frame: &[u8]) -> Option<Outer<'_>> {
+pub fn outer_datagram(frame: &[u8]) -> Option<OuterDatagram<'_>> {
     let mut at = ETHERNET_HEADER_LEN;
     let mut ether_type = u16_at(frame, at - 2)?;
     let mut tags = 0;
@@ -54,14 +40,14 @@ fn outer_datagram(frame: &[u8]) -> Option<Outer<'_>> {
     }
 }
 
-fn ipv4(frame: &[u8], at: usize) -> Option<Outer<'_>> {
+fn ipv4(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
     let header = frame.get(at..)?.first_chunk::<20>()?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
     if header[0] >> 4 != 4 || header_len < 20 || header[9] != protocol::UDP {
         return None;
     }
     if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
-        return Some(Outer::Fragment);
+        return None;
     }
     // 0 is what segmentation offload leaves: the frame's end has to do.
     let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -70,7 +56,7 @@ fn ipv4(frame: &[u8], at: usize) -> Option<Outer<'_>> {
     udp(frame, at + header_len, end, IpAddr::V4(source))
 }
 
-fn ipv6(frame: &[u8], at: usize) -> Option<Outer<'_>> {
+fn ipv6(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
     let header = frame.get(at..)?.first_chunk::<40>()?;
     if header[0] >> 4 != 6 {
         return None;
@@ -85,23 +71,22 @@ fn ipv6(frame: &[u8], at: usize) -> Option<Outer<'_>> {
             let [next, len] = *frame.get(at + 40..)?.first_chunk::<2>()?;
             (next == protocol::UDP).then(|| udp(frame, at + 40 + (usize::from(len) + 1) * 8, end, source))?
         }
-        44 => (*frame.get(at + 40)? == protocol::UDP).then_some(Outer::Fragment),
         _ => None,
     }
 }
 
-fn udp(frame: &[u8], at: usize, end: usize, source: IpAddr) -> Option<Outer<'_>> {
+fn udp(frame: &[u8], at: usize, end: usize, source: IpAddr) -> Option<OuterDatagram<'_>> {
     let header = frame.get(at..)?.first_chunk::<8>()?;
     let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let length = usize::from(port(4));
     let end = if length < 8 { end } else { end.min(at + length) };
-    Some(Outer::Datagram(OuterDatagram {
+    Some(OuterDatagram {
         source,
         source_port: port(0),
         destination_port: port(2),
         payload: frame.get(at + 8..end).unwrap_or(&[]),
         payload_offset: at + 8,
-    }))
+    })
 }
 
 fn u16_at(frame: &[u8], at: usize) -> Option<u16> {
