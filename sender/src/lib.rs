@@ -1,1 +1,24 @@
-//! Placeholder.
+//! A mirror source: takes frames from capture files or makes them, encapsulates them in VXLAN and sends them.
+//!
+//! [`replay::run`] and [`generate::run`] send in the calling thread and give a [`Summary`] in which every frame is
+//! accounted for; a [`Control`] shared with other threads stops them and tells how far they are. A frame's way:
+//! source (capture file or generator) → cut to the packet length and the path → wait until it is due → train → kernel.
+
+mod batch;
+mod control;
+mod error;
+pub mod generate;
+mod pace;
+pub mod replay;
+mod send_loop;
+mod source;
+mod summary;
+mod target;
+mod transmit;
+
+pub use control::{Control, Progress};
+pub use error::SendError;
+pub use pace::{Rate, Timing};
+pub use summary::{Imbalance, Reasons, SendFault, SkipReason, Summary, Truncated};
+pub use target::Target;
+pub use transmit::{Method, TransmitSettings};

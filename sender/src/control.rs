@@ -1,0 +1,96 @@
+//! What another thread may do with a run under way: stop it, and read how far it is.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::summary::{SendFault, SkipReason};
+
+/// Shared between a run and whoever watches it; made new for each run.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    counters: Counters,
+}
+
+impl Control {
+    /// Asks the run to end. What is under way is sent, then the run gives its summary; at the latest after 200 ms.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run was asked to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The counters as of the last batch.
+    pub fn progress(&self) -> Progress {
+        let counters = &self.counters;
+        Progress {
+            read: counters.read.get(),
+            sent: counters.sent.get(),
+            bytes_sent: counters.bytes_sent.get(),
+            skipped: counters.skipped.iter().map(Counter::get).sum(),
+            send_errors: counters.send_errors.iter().map(Counter::get).sum(),
+            truncated: counters.truncated_mtu.get() + counters.truncated_packet_length.get(),
+        }
+    }
+
+    pub(crate) const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Frames read from files or generated.
+    pub read: u64,
+    /// Datagrams that the kernel took.
+    pub sent: u64,
+    /// Bytes of those datagrams: VXLAN header and frame.
+    pub bytes_sent: u64,
+    /// Frames skipped for any reason.
+    pub skipped: u64,
+    /// Frames that the kernel did not take.
+    pub send_errors: u64,
+    /// Frames sent with their end cut off.
+    pub truncated: u64,
+}
+
+/// A count that one thread writes and others read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the sending thread calls this, so a plain load and store will do.
+    #[inline]
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything a run counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) read: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) bytes_sent: Counter,
+    pub(crate) skipped: [Counter; SkipReason::COUNT],
+    pub(crate) send_errors: [Counter; SendFault::COUNT],
+    pub(crate) truncated_packet_length: Counter,
+    pub(crate) truncated_mtu: Counter,
+    pub(crate) messages: Counter,
+    pub(crate) loops: Counter,
+}
+
+impl Counters {
+    /// Counts one record that was read and is not sent.
+    pub(crate) fn skip(&self, reason: SkipReason) {
+        self.read.add(1);
+        self.skipped[reason as usize].add(1);
+    }
+}

@@ -1,0 +1,79 @@
+//! What ends a run: one readable line each, with the operation and its object.
+
+use std::io;
+use std::net::SocketAddr;
+
+use vxtap_capfile::{LinkType, OpenError, ReadError};
+
+/// Why a run could not begin or go on. A frame that cannot be sent is never an error: it is counted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// A setting is out of its bounds.
+    #[error("{0}")]
+    Setting(String),
+    /// The target's name has no address.
+    #[error("cannot resolve '{host}': {source} (give an address, or mend the name service)")]
+    Resolve {
+        /// The name as given.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// A socket towards the target could not be made.
+    #[error("cannot {operation} a UDP socket to {target}: {source}")]
+    Socket {
+        /// Which step failed.
+        operation: &'static str,
+        /// Where the datagrams would go.
+        target: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The range of source ports has too few that are free.
+    #[error("only {found} of {wanted} source ports are free from {base} up (choose another --source-port-base)")]
+    SourcePorts {
+        /// First port tried.
+        base: u16,
+        /// Ports needed.
+        wanted: u16,
+        /// Ports that were free.
+        found: u16,
+    },
+    /// The path to the target cannot carry a VXLAN header and one byte.
+    #[error("the path to {target} carries packets of {mtu} bytes, too few for VXLAN")]
+    PathMtu {
+        /// The target.
+        target: SocketAddr,
+        /// What one outer packet may measure.
+        mtu: u32,
+    },
+    /// A capture file cannot be opened or is not one.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The system stopped giving a capture file's bytes.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A capture file has no Ethernet frames, the only ones that VXLAN carries.
+    #[error("cannot replay '{file}': its link type is {link_type}, and VXLAN carries Ethernet frames only")]
+    LinkType {
+        /// The file, as given.
+        file: String,
+        /// The link type of its first record.
+        link_type: LinkType,
+    },
+}
+
+impl SendError {
+    /// Whether the arguments are at fault, and not the run: exit code 2 rather than 1.
+    pub const fn is_usage(&self) -> bool {
+        match self {
+            Self::Setting(_)
+            | Self::Resolve { .. }
+            | Self::SourcePorts { .. }
+            | Self::Open(_)
+            | Self::LinkType { .. } => true,
+            Self::Read(_) | Self::Socket { .. } | Self::PathMtu { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! From a source to the sockets, at the right time.
+
+use std::time::{Duration, Instant};
+
+use crate::batch::{MAX_FRAMES, Source};
+use crate::control::Control;
+use crate::error::SendError;
+use crate::pace::{Pacer, Timing};
+use crate::summary::Summary;
+use crate::transmit::Transmitter;
+
+/// Longest sleep, so that a request to stop is heard.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// A run that was told to last for a time and owes frames at its end gets so much longer to send them.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Sends what `source` gives until it gives nothing more, `duration` has passed, or `control` asks to stop.
+pub(crate) fn run(
+    source: &mut impl Source,
+    transmitter: &mut Transmitter,
+    timing: Timing,
+    duration: Option<Duration>,
+    control: &Control,
+) -> Result<Summary, SendError> {
+    let mut pacer = Pacer::new(timing, transmitter.outer_bytes());
+    let mut slots = Vec::with_capacity(MAX_FRAMES);
+    // Frames due at the very end of the duration are not sent: 10 s at 10 frames/s are 100 frames.
+    let last_due_ns = duration.map_or(u64::MAX, |duration| nanoseconds(duration).saturating_sub(1));
+    let start = Instant::now();
+    let mut last_sent = start;
+    'run: loop {
+        slots.clear();
+        source.fill(&mut slots)?;
+        if slots.is_empty() {
+            break;
+        }
+        let mut now = Instant::now();
+        transmitter.cut(now, &mut slots);
+        let mut sent = 0;
+        while sent < slots.len() {
+            let elapsed = now.duration_since(start);
+            if control.is_stopped() || duration.is_some_and(|duration| is_over(elapsed, duration, &pacer)) {
+                break 'run;
+            }
+            let waiting = &mut slots[sent..];
+            let due = pacer.take_due(nanoseconds(elapsed).min(last_due_ns), waiting);
+            if due > 0 {
+                transmitter.send(source.bytes(), &mut waiting[..due], control.counters());
+                sent += due;
+                now = Instant::now();
+                last_sent = now;
+                continue;
+            }
+            let due_ns = pacer.due_ns(&waiting[0]);
+            if due_ns > last_due_ns {
+                // Nothing more is due in time; the run lasts as long as it was told to, all the same.
+                wait_until(start + duration.unwrap_or_default(), control);
+                break 'run;
+            }
+            // The shortest sleep of a kernel is some 60 µs, in which a fast schedule gathers a batch: no need to spin.
+            std::thread::sleep(Duration::from_nanos(due_ns).saturating_sub(elapsed).min(LONGEST_SLEEP));
+            now = Instant::now();
+        }
+    }
+    let ended = if duration.is_some() { Instant::now() } else { last_sent };
+    Ok(Summary {
+        seconds: ended.duration_since(start).as_secs_f64(),
+        behind_seconds: Duration::from_nanos(pacer.behind_ns()).as_secs_f64(),
+        transmit: transmitter.method().as_str(),
+        source_ports: transmitter.source_ports(),
+        ..Summary::of(control)
+    })
+}
+
+fn is_over(elapsed: Duration, duration: Duration, pacer: &Pacer) -> bool {
+    let grace = if pacer.is_top_speed() { Duration::ZERO } else { GRACE };
+    elapsed >= duration + grace
+}
+
+fn wait_until(end: Instant, control: &Control) {
+    while !control.is_stopped() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(LONGEST_SLEEP));
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

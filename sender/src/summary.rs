@@ -1,0 +1,211 @@
+//! The sender's ledger at the end of a run.
+//!
+//! `read = sent + skipped + send_errors`, to the frame.
+
+use std::fmt;
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
+use crate::control::{Control, Counter};
+
+macro_rules! reasons {
+    ($(#[doc = $type_doc:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+ }) => {
+        $(#[doc = $type_doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl $name {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+            /// How many reasons there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The stable name, as in the summary.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a record was read and not sent. The names are stable.
+    SkipReason {
+        /// Record of a capture file whose link type is not Ethernet.
+        LinkType = "link_type",
+        /// Capture file that ends in the middle of a record, or whose next record makes no sense.
+        FileDamaged = "file_damaged",
+        /// Record without a single byte of its frame.
+        EmptyFrame = "empty_frame",
+    }
+}
+
+reasons! {
+    /// Why the kernel did not take a datagram. The names are stable.
+    SendFault {
+        /// Nothing listens at the target: an ICMP port unreachable came back.
+        Refused = "refused",
+        /// No route to the target, or an ICMP error that says so.
+        Unreachable = "unreachable",
+        /// The interface's or the socket's queue stayed full.
+        QueueFull = "queue_full",
+        /// A local rule (netfilter, a security module) forbids it.
+        Denied = "denied",
+        /// Longer than the path carries, though cut to what the kernel said it carries.
+        TooLong = "too_long",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+/// Counts by reason; as JSON an object of the reasons that occurred.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(Vec<(&'static str, u64)>);
+
+impl Reasons {
+    /// The count for the reason of that name.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.iter().find(|(reason, _)| *reason == name).map_or(0, |(_, count)| *count)
+    }
+
+    /// All reasons together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    fn collect<'a>(counts: impl Iterator<Item = (&'static str, &'a Counter)>) -> Self {
+        Self(counts.map(|(name, count)| (name, count.get())).filter(|(_, count)| *count > 0).collect())
+    }
+}
+
+impl fmt::Display for Reasons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, count)) in self.0.iter().enumerate() {
+            write!(f, "{}{name} {count}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Reasons {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, count) in &self.0 {
+            map.serialize_entry(name, count)?;
+        }
+        map.end()
+    }
+}
+
+/// Frames sent with their end cut off, by what cut them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Truncated {
+    /// Cut to the packet length asked for.
+    pub packet_length: u64,
+    /// Cut so that the outer packet fits the path without being fragmented.
+    pub mtu: u64,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Frames read from files or generated.
+    pub read: u64,
+    /// Frames read and not sent, by reason.
+    pub skipped: Reasons,
+    /// Datagrams that the kernel took, one for each frame.
+    pub sent: u64,
+    /// Frames that the kernel did not take.
+    pub send_errors: u64,
+    /// The same by reason.
+    pub send_error_reasons: Reasons,
+    /// Bytes of the datagrams sent: VXLAN header and frame, without outer IP and UDP headers.
+    pub bytes_sent: u64,
+    /// Frames sent cut.
+    pub truncated: Truncated,
+    /// How often all files were replayed to their end.
+    pub loops: u64,
+    /// From the first frame to the last, in seconds.
+    pub seconds: f64,
+    /// By how many seconds the run fell behind the rate asked for, in all.
+    pub behind_seconds: f64,
+    /// Messages handed to the kernel; with segmentation offload one carries many datagrams.
+    pub messages: u64,
+    /// How datagrams were sent at the end of the run.
+    pub transmit: &'static str,
+    /// The outer source ports.
+    pub source_ports: Vec<u16>,
+}
+
+/// A summary whose sum does not hold: a fault of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger does not balance: read {read}, sent + skipped + send_errors {accounted}")]
+pub struct Imbalance {
+    /// Left side.
+    pub read: u64,
+    /// Right side.
+    pub accounted: u64,
+}
+
+impl Summary {
+    /// Checks that every frame read went somewhere.
+    pub fn check(&self) -> Result<(), Imbalance> {
+        let accounted = self.sent + self.skipped.total() + self.send_errors;
+        if self.read == accounted { Ok(()) } else { Err(Imbalance { read: self.read, accounted }) }
+    }
+
+    /// What `control` has counted.
+    pub(crate) fn of(control: &Control) -> Self {
+        let counters = control.counters();
+        let skipped = SkipReason::ALL.iter().map(|reason| (reason.as_str(), &counters.skipped[*reason as usize]));
+        let faults = SendFault::ALL.iter().map(|fault| (fault.as_str(), &counters.send_errors[*fault as usize]));
+        let send_error_reasons = Reasons::collect(faults);
+        Self {
+            read: counters.read.get(),
+            skipped: Reasons::collect(skipped),
+            sent: counters.sent.get(),
+            send_errors: send_error_reasons.total(),
+            send_error_reasons,
+            bytes_sent: counters.bytes_sent.get(),
+            truncated: Truncated {
+                packet_length: counters.truncated_packet_length.get(),
+                mtu: counters.truncated_mtu.get(),
+            },
+            loops: counters.loops.get(),
+            messages: counters.messages.get(),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_is_nowhere_unbalances_the_summary() {
+        let control = Control::default();
+        control.counters().read.add(3);
+        control.counters().sent.add(1);
+        control.counters().skip(SkipReason::LinkType);
+        control.counters().send_errors[SendFault::Refused as usize].add(1);
+        assert_eq!(Summary::of(&control).check(), Err(Imbalance { read: 4, accounted: 3 }));
+        control.counters().sent.add(1);
+        assert_eq!(Summary::of(&control).check(), Ok(()));
+    }
+
+    #[test]
+    fn json_has_the_contract_names_and_only_reasons_that_occurred() {
+        let control = Control::default();
+        control.counters().skip(SkipReason::FileDamaged);
+        let json = serde_json::to_value(Summary::of(&control)).unwrap();
+        assert_eq!(json["skipped"], serde_json::json!({"file_damaged": 1}));
+        assert_eq!(json["send_error_reasons"], serde_json::json!({}));
+        for name in ["read", "sent", "send_errors", "bytes_sent", "seconds", "loops"] {
+            assert!(json[name].is_number(), "{name}");
+        }
+        assert_eq!(json["truncated"], serde_json::json!({"packet_length": 0, "mtu": 0}));
+    }
+}

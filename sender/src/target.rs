@@ -1,0 +1,130 @@
+//! Where the datagrams go: `HOST[:PORT]`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::str::FromStr;
+
+use vxtap_wire::vxlan;
+
+use crate::error::SendError;
+
+/// A mirror target as the user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    host: String,
+    port: u16,
+}
+
+impl Target {
+    /// The addresses of the target, in the resolver's order; at least one.
+    pub fn resolve(&self) -> Result<Vec<SocketAddr>, SendError> {
+        if let Ok(ip) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, self.port)]);
+        }
+        let resolve_error = |source| SendError::Resolve { host: self.host.clone(), source };
+        let addresses: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs().map_err(resolve_error)?.collect();
+        if addresses.is_empty() {
+            return Err(resolve_error(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address")));
+        }
+        Ok(addresses)
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// Takes `NAME`, `NAME:PORT`, an IPv4 address with or without a port, and an IPv6 address, in brackets where a
+    /// port follows. The port is 4789 by default.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Ok(Self { host: ip.to_string(), port: vxlan::PORT });
+        }
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let Some((address, after)) = rest.split_once(']') else {
+                return Err(format!("'{text}' has '[' without ']' (expected for example [2001:db8::1]:4789)"));
+            };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(format!("'{address}' is not an IPv6 address (expected for example [2001:db8::1]:4789)"));
+            }
+            match after.strip_prefix(':') {
+                Some(port) => (address, Some(port)),
+                None if after.is_empty() => (address, None),
+                None => return Err(format!("'{after}' after the address is not ':PORT'")),
+            }
+        } else {
+            match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            }
+        };
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+            return Err(format!("'{text}' is not HOST[:PORT] (expected for example collector.example:4789)"));
+        }
+        let port = match port {
+            None => vxlan::PORT,
+            Some(port) => match port.parse() {
+                Ok(0) | Err(_) => return Err(format!("'{port}' is not a port (expected 1 to 65535)")),
+                Ok(port) => port,
+            },
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_name_or_an_address_with_the_vxlan_port_by_default() {
+        for (text, shown) in [
+            ("collector", "collector:4789"),
+            ("collector.example:4790", "collector.example:4790"),
+            ("192.0.2.7", "192.0.2.7:4789"),
+            ("192.0.2.7:1", "192.0.2.7:1"),
+            ("2001:db8::7", "[2001:db8::7]:4789"),
+            ("[2001:db8::7]", "[2001:db8::7]:4789"),
+            ("[2001:db8::7]:65535", "[2001:db8::7]:65535"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_target_is_refused_with_what_was_expected() {
+        for text in ["", ":4789", "host:", "host:0", "host:65536", "[::1", "[host]:1", "[::1]x", "a b", "1:2:3", "a/b"]
+        {
+            let error = text.parse::<Target>().expect_err(text);
+            assert!(error.contains("expected") || error.contains("is not"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_resolves_to_itself() {
+        let target: Target = "[::1]:99".parse().unwrap();
+        assert_eq!(target.resolve().unwrap(), ["[::1]:99".parse().unwrap()]);
+        assert_eq!(Target::from(target.resolve().unwrap()[0]), target);
+    }
+
+    #[test]
+    fn a_name_without_an_address_says_which() {
+        let target: Target = "no-such-host.invalid".parse().unwrap();
+        assert!(target.resolve().unwrap_err().to_string().contains("'no-such-host.invalid'"));
+    }
+}
