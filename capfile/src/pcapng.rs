@@ -8,6 +8,8 @@ const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
+/// In the range for local use: readers pass over it, and none shows it (a custom block shows as a packet in Wireshark).
+const PADDING: u32 = 0x8000_0001;
 
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 
@@ -112,6 +114,28 @@ impl InterfaceStatistics {
     }
 }
 
+/// A block that means nothing, to bring a file to a length that its storage wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Padding;
+
+impl Padding {
+    /// The shortest such block: its type, and its length at both ends.
+    pub const MIN_LEN: usize = 12;
+
+    /// Appends a block, if needed, so that `out`, which holds whole blocks, has a multiple of `alignment` bytes.
+    /// `alignment` is a power of two, at least 4.
+    pub fn append_to(out: &mut Vec<u8>, alignment: usize) {
+        let short_by = out.len().wrapping_neg() & (alignment - 1);
+        if short_by == 0 {
+            return;
+        }
+        let aligned = (out.len() + short_by.max(Self::MIN_LEN)).next_multiple_of(alignment);
+        let start = begin(out, PADDING);
+        out.resize(aligned - 4, 0);
+        end(out, start);
+    }
+}
+
 /// What an enhanced packet block says of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketHeader {
@@ -181,6 +205,13 @@ impl<'a> PacketBlock<'a> {
     #[inline]
     pub fn interface(&self) -> u32 {
         u32::from_le_bytes([self.0[8], self.0[9], self.0[10], self.0[11]])
+    }
+
+    /// Its time, nanoseconds since 1970.
+    #[inline]
+    pub fn time_ns(&self) -> u64 {
+        let word = |at: usize| u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]]);
+        u64::from(word(12)) << 32 | u64::from(word(16))
     }
 
     /// Gives it another interface.

@@ -1,0 +1,311 @@
+//! Blocks of whole records on their way from a worker to a writer thread.
+//!
+//! Each worker has a [`BlockLane`] of a fixed number of blocks, allocated once. It copies records into one block and
+//! hands the block over when the next record does not fit or when it was told to flush; the writer thread takes the blocks of
+//! all lanes from one [`BlockQueue`] in the order in which they were handed over and gives them back. A lane without an
+//! empty block refuses records and counts them: the worker never waits. The writer sleeps while there is nothing to do.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::Duration;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// How many blocks a lane has, and how large they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneSettings {
+    /// Blocks; at least 2 are made: one to fill while another is written.
+    pub(crate) blocks: usize,
+    /// Bytes in each; no record may be longer.
+    pub(crate) block_bytes: usize,
+    /// A record waits no longer than this in a block that is not full.
+    pub(crate) flush: Duration,
+}
+
+/// Whole records, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    /// The records.
+    pub(crate) bytes: Vec<u8>,
+    /// How many there are.
+    pub(crate) records: u64,
+    /// Place in the order of hand-over, all lanes together.
+    ticket: u64,
+}
+
+/// What became of the records of one lane. The worker and the writer each add to their own fields only.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct LaneCounters {
+    /// Handed over to the writer.
+    handed_over: AtomicU64,
+    /// Refused because no block was empty.
+    refused: AtomicU64,
+    /// Written.
+    written: AtomicU64,
+    /// Taken from the lane and not written.
+    discarded: AtomicU64,
+}
+
+impl LaneCounters {
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Refused by the lane or discarded by the writer.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed) + self.discarded.load(Ordering::Relaxed)
+    }
+
+    /// With the writer.
+    pub(crate) fn pending(&self) -> u64 {
+        // The writer's counts first: they never overtake what was handed over before they were read.
+        let done = self.written() + self.discarded.load(Ordering::Relaxed);
+        self.handed_over.load(Ordering::Relaxed).saturating_sub(done)
+    }
+
+    pub(crate) fn add_written(&self, records: u64) {
+        self.written.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_discarded(&self, records: u64) {
+        self.discarded.fetch_add(records, Ordering::Relaxed);
+    }
+}
+
+/// What the lanes and the queue share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The thread to wake; set before any lane is given out.
+    writer: OnceLock<Thread>,
+    next_ticket: AtomicU64,
+}
+
+impl Shared {
+    fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+}
+
+/// Makes `lanes` lanes and the queue that they end in.
+pub(crate) fn lanes(lanes: usize, settings: LaneSettings) -> (BlockQueue, Vec<BlockLane>) {
+    let shared = Arc::new(Shared::default());
+    let (ends, lanes) = (0..lanes).map(|_| lane(settings, &shared)).unzip();
+    (BlockQueue { lanes: ends, shared }, lanes)
+}
+
+fn lane(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd, BlockLane) {
+    let blocks = settings.blocks.max(2);
+    // Each ring can hold every block, so giving a block to the other side always succeeds.
+    let (full, full_end) = RingBuffer::new(blocks);
+    let (empty_end, empty) = RingBuffer::new(blocks);
+    let block = || Block { bytes: Vec::with_capacity(settings.block_bytes), ..Block::default() };
+    let closed = Arc::new(AtomicBool::new(false));
+    let counters = Arc::new(LaneCounters::default());
+    let lane = BlockLane {
+        current: Block::default(),
+        spare: (0..blocks).map(|_| block()).collect(),
+        full,
+        empty,
+        block_bytes: settings.block_bytes,
+        flush_ns: settings.flush.as_nanos().try_into().unwrap_or(u64::MAX),
+        waiting_since_ns: None,
+        handed_over: 0,
+        refused: 0,
+        closed: Arc::clone(&closed),
+        counters: Arc::clone(&counters),
+        shared: Arc::clone(shared),
+    };
+    (LaneEnd { full: full_end, empty: empty_end, closed, counters }, lane)
+}
+
+/// A worker's end: takes records, never waits. Dropping it hands over what it has and closes the lane.
+#[derive(Debug)]
+pub(crate) struct BlockLane {
+    /// Being filled; without capacity where the lane has no empty block.
+    current: Block,
+    /// Empty blocks, the one used last on top: it is the likeliest to be in a cache.
+    spare: Vec<Block>,
+    full: Producer<Block>,
+    empty: Consumer<Block>,
+    block_bytes: usize,
+    flush_ns: u64,
+    /// When `current` was first seen with a record in it.
+    waiting_since_ns: Option<u64>,
+    handed_over: u64,
+    refused: u64,
+    closed: Arc<AtomicBool>,
+    counters: Arc<LaneCounters>,
+    shared: Arc<Shared>,
+}
+
+impl BlockLane {
+    /// Has `write` append one record of `length` bytes to a block, or refuses and counts it.
+    #[inline]
+    pub(crate) fn append(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.current.bytes.capacity() - self.current.bytes.len() < length && !self.next_block(length) {
+            return;
+        }
+        write(&mut self.current.bytes);
+        self.current.records += 1;
+    }
+
+    /// Puts an empty block in place of the current one; otherwise counts a record of `length` bytes as refused.
+    #[cold]
+    fn next_block(&mut self, length: usize) -> bool {
+        if length <= self.block_bytes {
+            self.flush();
+            self.take_back();
+            if let Some(block) = self.spare.pop() {
+                self.current = block;
+                return true;
+            }
+        }
+        self.refused += 1;
+        self.counters.refused.store(self.refused, Ordering::Relaxed);
+        false
+    }
+
+    /// Fetches the blocks that the writer has emptied.
+    fn take_back(&mut self) {
+        while let Ok(block) = self.empty.pop() {
+            self.spare.push(block);
+        }
+    }
+
+    /// Hands the current block over, if there is anything in it.
+    pub(crate) fn flush(&mut self) {
+        self.waiting_since_ns = None;
+        if self.current.records == 0 {
+            return;
+        }
+        let mut block = std::mem::take(&mut self.current);
+        self.handed_over += block.records;
+        self.counters.handed_over.store(self.handed_over, Ordering::Relaxed);
+        block.ticket = self.shared.next_ticket.fetch_add(1, Ordering::Relaxed);
+        let pushed = self.full.push(block);
+        debug_assert!(pushed.is_ok(), "the ring holds every block of the lane");
+        self.shared.wake();
+    }
+
+    /// Hands a block over that is not full when its first record has waited for the flush time. To be called after each
+    /// batch and when [`BlockLane::next_flush_ns`] has come; `now_ns` is any clock that does not go backwards.
+    #[inline]
+    pub(crate) fn flush_if_due(&mut self, now_ns: u64) {
+        if self.current.records == 0 {
+            return;
+        }
+        let since = *self.waiting_since_ns.get_or_insert(now_ns);
+        if now_ns.saturating_sub(since) >= self.flush_ns {
+            self.flush_partial(now_ns);
+        }
+    }
+
+    /// While the writer is behind, the last block is filled before it is handed over: nothing would be written sooner, and
+    /// a stuck disk would take all blocks while they are nearly empty.
+    fn flush_partial(&mut self, now_ns: u64) {
+        self.take_back();
+        if self.spare.is_empty() {
+            self.waiting_since_ns = Some(now_ns);
+        } else {
+            self.flush();
+        }
+    }
+
+    /// When [`BlockLane::flush_if_due`] has something to do, on the clock that it is given; `None` where there is nothing.
+    #[inline]
+    pub(crate) fn next_flush_ns(&self) -> Option<u64> {
+        self.waiting_since_ns.map(|since| since.saturating_add(self.flush_ns))
+    }
+
+    /// Records refused so far.
+    #[inline]
+    pub(crate) const fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+impl Drop for BlockLane {
+    fn drop(&mut self) {
+        self.flush();
+        self.closed.store(true, Ordering::Release);
+        self.shared.wake();
+    }
+}
+
+/// The writer's end of one lane.
+#[derive(Debug)]
+struct LaneEnd {
+    full: Consumer<Block>,
+    empty: Producer<Block>,
+    closed: Arc<AtomicBool>,
+    counters: Arc<LaneCounters>,
+}
+
+/// The writer's end of all lanes.
+#[derive(Debug)]
+pub(crate) struct BlockQueue {
+    lanes: Vec<LaneEnd>,
+    shared: Arc<Shared>,
+}
+
+/// Tells the lanes which thread to wake.
+#[derive(Debug)]
+pub(crate) struct WriterSlot(Arc<Shared>);
+
+impl WriterSlot {
+    /// To be called once, before the first lane is used.
+    pub(crate) fn set(self, writer: Thread) {
+        let set = self.0.writer.set(writer);
+        debug_assert!(set.is_ok(), "a queue has one writer");
+    }
+}
+
+impl BlockQueue {
+    /// Where to put the thread that will call [`BlockQueue::next`].
+    pub(crate) fn writer_slot(&self) -> WriterSlot {
+        WriterSlot(Arc::clone(&self.shared))
+    }
+
+    /// The counters of each lane.
+    pub(crate) fn counters(&self) -> Vec<Arc<LaneCounters>> {
+        self.lanes.iter().map(|lane| Arc::clone(&lane.counters)).collect()
+    }
+
+    /// Waits for the next block and says of which lane it is; `None` when every lane is closed and empty.
+    pub(crate) fn next(&mut self) -> Option<(usize, Block)> {
+        loop {
+            // Read before the rings: what a lane handed over before it closed is then seen.
+            let closed = self.lanes.iter().all(|lane| lane.closed.load(Ordering::Acquire));
+            if let Some(block) = self.try_next() {
+                return Some(block);
+            }
+            if closed {
+                return None;
+            }
+            std::thread::park();
+        }
+    }
+
+    /// The next block if there is one.
+    pub(crate) fn try_next(&mut self) -> Option<(usize, Block)> {
+        let heads = self.lanes.iter().enumerate();
+        let heads = heads.filter_map(|(number, lane)| lane.full.peek().ok().map(|block| (block.ticket, number)));
+        let (_, number) = heads.min()?;
+        Some((number, self.lanes[number].full.pop().ok()?))
+    }
+
+    /// Empties a block and returns it to its lane.
+    pub(crate) fn give_back(&mut self, lane: usize, mut block: Block) {
+        block.bytes.clear();
+        block.records = 0;
+        let pushed = self.lanes[lane].empty.push(block);
+        debug_assert!(pushed.is_ok(), "the ring holds every block of the lane");
+    }
+}
+
+#[cfg(test)]
+mod tests;

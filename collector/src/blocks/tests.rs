@@ -1,0 +1,158 @@
+use std::time::Instant;
+
+use super::*;
+
+const FLUSH: Duration = Duration::from_millis(100);
+const FLUSH_NS: u64 = 100_000_000;
+
+fn settings(blocks: usize, block_bytes: usize) -> LaneSettings {
+    LaneSettings { blocks, block_bytes, flush: FLUSH }
+}
+
+fn one_lane(blocks: usize, block_bytes: usize) -> (BlockQueue, BlockLane) {
+    let (queue, mut lanes) = lanes(1, settings(blocks, block_bytes));
+    (queue, lanes.remove(0))
+}
+
+fn put(lane: &mut BlockLane, record: &[u8]) {
+    lane.append(record.len(), |block| block.extend_from_slice(record));
+}
+
+#[test]
+fn a_block_is_handed_over_when_the_next_record_does_not_fit() {
+    let (mut queue, mut lane) = one_lane(2, 8);
+    put(&mut lane, b"abc");
+    put(&mut lane, b"defgh");
+    assert!(queue.try_next().is_none());
+    put(&mut lane, b"i");
+    let (number, block) = queue.try_next().unwrap();
+    assert_eq!((number, block.bytes.as_slice(), block.records), (0, &b"abcdefgh"[..], 2));
+    assert!(queue.try_next().is_none());
+}
+
+#[test]
+fn without_an_empty_block_records_are_refused_and_counted_until_one_comes_back() {
+    let (mut queue, mut lane) = one_lane(2, 4);
+    for _ in 0..5 {
+        put(&mut lane, b"full");
+    }
+    assert_eq!(lane.refused(), 3);
+    let counters = queue.counters();
+    assert_eq!((counters[0].dropped(), counters[0].pending()), (3, 2));
+    let (number, block) = queue.try_next().unwrap();
+    queue.give_back(number, block);
+    put(&mut lane, b"more");
+    assert_eq!(lane.refused(), 3);
+}
+
+#[test]
+fn a_record_longer_than_a_block_is_refused_and_does_not_disturb_others() {
+    let (mut queue, mut lane) = one_lane(2, 4);
+    put(&mut lane, b"ab");
+    put(&mut lane, b"toolong");
+    put(&mut lane, b"cd");
+    lane.flush();
+    assert_eq!(lane.refused(), 1);
+    assert_eq!(queue.try_next().unwrap().1.bytes, b"abcd");
+}
+
+#[test]
+fn a_partial_block_is_handed_over_when_the_flush_time_has_passed_and_not_before() {
+    let (mut queue, mut lane) = one_lane(4, 64);
+    lane.flush_if_due(5);
+    assert_eq!(lane.next_flush_ns(), None);
+    put(&mut lane, b"one");
+    lane.flush_if_due(1000);
+    assert_eq!(lane.next_flush_ns(), Some(1000 + FLUSH_NS));
+    lane.flush_if_due(999 + FLUSH_NS);
+    assert!(queue.try_next().is_none());
+    lane.flush_if_due(1000 + FLUSH_NS);
+    assert_eq!(queue.try_next().unwrap().1.bytes, b"one");
+    assert_eq!(lane.next_flush_ns(), None);
+}
+
+#[test]
+fn while_the_writer_is_behind_the_last_block_is_filled_before_it_is_handed_over() {
+    let (mut queue, mut lane) = one_lane(2, 8);
+    put(&mut lane, b"aa");
+    lane.flush();
+    put(&mut lane, b"bb");
+    lane.flush_if_due(0);
+    lane.flush_if_due(FLUSH_NS);
+    assert_eq!(lane.next_flush_ns(), Some(2 * FLUSH_NS));
+    let (number, block) = queue.try_next().unwrap();
+    assert!(queue.try_next().is_none());
+    queue.give_back(number, block);
+    put(&mut lane, b"cc");
+    lane.flush_if_due(2 * FLUSH_NS);
+    assert_eq!(queue.try_next().unwrap().1.bytes, b"bbcc");
+}
+
+#[test]
+fn blocks_come_in_the_order_in_which_they_were_handed_over() {
+    let (mut queue, mut lanes) = lanes(3, settings(4, 4));
+    for (lane, record) in [(2, b"1"), (0, b"2"), (2, b"3"), (1, b"4"), (0, b"5")] {
+        put(&mut lanes[lane], record);
+        lanes[lane].flush();
+    }
+    let order: Vec<_> = std::iter::from_fn(|| queue.try_next()).map(|(lane, block)| (lane, block.bytes[0])).collect();
+    assert_eq!(order, [(2, b'1'), (0, b'2'), (2, b'3'), (1, b'4'), (0, b'5')]);
+}
+
+#[test]
+fn dropping_a_lane_hands_over_what_it_has_and_the_queue_ends_when_all_are_dropped() {
+    let (mut queue, mut lanes) = lanes(2, settings(2, 16));
+    put(&mut lanes[0], b"last words");
+    let slot = queue.writer_slot();
+    let writer = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        while let Some((lane, block)) = queue.next() {
+            seen.push((lane, block.bytes.clone()));
+            queue.give_back(lane, block);
+        }
+        seen
+    });
+    slot.set(writer.thread().clone());
+    drop(lanes);
+    assert_eq!(writer.join().unwrap(), [(0, b"last words".to_vec())]);
+}
+
+#[test]
+fn every_record_arrives_once_and_in_order_while_the_writer_sleeps_and_wakes() {
+    const RECORDS: u32 = 20_000;
+    let (mut queue, mut lanes) = lanes(2, settings(3, 64));
+    let counters = queue.counters();
+    let slot = queue.writer_slot();
+    let writer = std::thread::spawn(move || {
+        let mut seen = [Vec::new(), Vec::new()];
+        while let Some((lane, block)) = queue.next() {
+            seen[lane].extend(block.bytes.chunks_exact(4).map(|r| u32::from_le_bytes([r[0], r[1], r[2], r[3]])));
+            queue.give_back(lane, block);
+        }
+        seen
+    });
+    slot.set(writer.thread().clone());
+    let workers: Vec<_> = lanes
+        .drain(..)
+        .map(|mut lane| {
+            std::thread::spawn(move || {
+                let start = Instant::now();
+                for record in 0..RECORDS {
+                    put(&mut lane, &record.to_le_bytes());
+                    if record % 7 == 0 {
+                        lane.flush();
+                    }
+                }
+                assert!(start.elapsed() < Duration::from_secs(30));
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    let seen = writer.join().unwrap();
+    for (seen, counters) in seen.iter().zip(counters) {
+        assert!(seen.is_sorted_by(|a, b| a < b));
+        assert_eq!(seen.len() as u64 + counters.dropped(), u64::from(RECORDS));
+    }
+}

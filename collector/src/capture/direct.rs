@@ -1,0 +1,66 @@
+//! Writing around the page cache (O_DIRECT).
+//!
+//! Such a write needs a length, a place in the file and a place in memory that are multiples of what the storage wants, so
+//! records are gathered in an aligned buffer and the file is brought to the next multiple with a padding block, which
+//! readers pass over. Each write is whole records, and the file's length changes once, when all of it is there.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+
+use rustix::fs::{AtFlags, OFlags, StatxFlags};
+use vxtap_capfile::pcapng::Padding;
+
+/// What every storage that is known accepts, for file systems that do not tell.
+const CAUTIOUS_ALIGNMENT: usize = 4096;
+
+/// Gathers what one write takes.
+#[derive(Debug)]
+pub(super) struct Gather {
+    /// Records, then a padding block.
+    records: Vec<u8>,
+    /// The same at an aligned address.
+    aligned: Vec<u8>,
+    alignment: usize,
+}
+
+impl Gather {
+    /// Asks what `file`, opened with O_DIRECT, needs.
+    pub(super) fn new(file: &File) -> Self {
+        let told = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
+        let told = told.filter(|statx| statx.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
+        let alignment = told.map_or(0, |statx| statx.stx_dio_offset_align.max(statx.stx_dio_mem_align) as usize);
+        let alignment = if alignment.is_power_of_two() && alignment >= 4 { alignment } else { CAUTIOUS_ALIGNMENT };
+        Self { records: Vec::new(), aligned: Vec::new(), alignment }
+    }
+
+    /// The most that the padding of one write takes.
+    pub(super) const fn padding_bytes(&self) -> u64 {
+        self.alignment as u64 + Padding::MIN_LEN as u64
+    }
+
+    /// Writes `parts`, which are whole pcapng blocks, and padding. Gives the bytes that the file has grown by.
+    pub(super) fn write(&mut self, mut file: &File, parts: [&[u8]; 2]) -> io::Result<u64> {
+        self.records.clear();
+        for part in parts {
+            self.records.extend_from_slice(part);
+        }
+        Padding::append_to(&mut self.records, self.alignment);
+        let length = self.records.len();
+        if self.aligned.len() < length + self.alignment {
+            self.aligned.resize((length + self.alignment).next_power_of_two(), 0);
+        }
+        let start = self.aligned.as_ptr().align_offset(self.alignment);
+        let Some(aligned) = self.aligned.get_mut(start..start + length) else {
+            return Err(io::Error::other("no aligned memory"));
+        };
+        aligned.copy_from_slice(&self.records);
+        file.write_all(aligned)?;
+        Ok(length as u64)
+    }
+}
+
+/// Has `file` written through the page cache after all.
+pub(super) fn turn_off(file: &File) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(file)?;
+    Ok(rustix::fs::fcntl_setfl(file, flags.difference(OFlags::DIRECT))?)
+}

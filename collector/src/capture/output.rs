@@ -1,0 +1,149 @@
+//! The bytes of one capture file: appended whole or not at all.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::num::NonZeroU64;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{Advice, OFlags};
+
+use super::direct::{self, Gather};
+
+/// Through the page cache, a write of this size is soon over, and still costs little for each frame.
+const BUFFERED_WRITE_BYTES: usize = 64 << 10;
+/// After so many bytes the page cache is told to let go of what was written before them.
+const CACHE_WINDOW_BYTES: u64 = 8 << 20;
+
+/// Makes the file at a path that does not exist yet; says whether it is written around the page cache.
+pub(super) type Create = Box<dyn FnMut(&Path) -> io::Result<(File, bool)> + Send>;
+
+/// How files are made: with O_DIRECT where that is wanted and the file system can.
+pub(super) fn creator(direct: bool) -> Create {
+    Box::new(move |path| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if direct {
+            let direct_flag = OFlags::DIRECT.bits().cast_signed();
+            match options.clone().custom_flags(direct_flag).open(path) {
+                Ok(file) => return Ok((file, true)),
+                // Some file systems make the file before they refuse the flag.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    let _ = std::fs::remove_file(path);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        options.open(path).map(|file| (file, false))
+    })
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: File,
+    /// Its length: whole pcapng blocks.
+    length: u64,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Buffered {
+        /// What the page cache was already told about.
+        advised: u64,
+    },
+    Direct(Gather),
+}
+
+/// What an error left behind.
+#[derive(Debug)]
+pub(super) struct AppendError {
+    pub(super) source: io::Error,
+    /// Whether the file is as it was before and can be appended to again.
+    pub(super) intact: bool,
+}
+
+impl Output {
+    pub(super) fn new((file, direct): (File, bool)) -> Self {
+        let mode = if direct { Mode::Direct(Gather::new(&file)) } else { Mode::Buffered { advised: 0 } };
+        Self { file, length: 0, mode }
+    }
+
+    /// Bytes in the file.
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The most that should be appended at a time, unless a single record is longer.
+    pub(super) const fn append_bytes(&self) -> usize {
+        match self.mode {
+            Mode::Buffered { .. } => BUFFERED_WRITE_BYTES,
+            Mode::Direct(_) => usize::MAX,
+        }
+    }
+
+    /// The most that one append adds to the file besides what it is given.
+    pub(super) const fn padding_bytes(&self) -> u64 {
+        match &self.mode {
+            Mode::Buffered { .. } => 0,
+            Mode::Direct(gather) => gather.padding_bytes(),
+        }
+    }
+
+    /// Whether nobody can find the file any more.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    /// Appends `parts`, each of them whole pcapng blocks. After an error the file has the length that it had before.
+    pub(super) fn append(&mut self, parts: [&[u8]; 2]) -> Result<(), AppendError> {
+        match self.write(parts) {
+            Ok(written) => {
+                self.length += written;
+                self.advise();
+                Ok(())
+            }
+            Err(source) => {
+                let intact = self.file.set_len(self.length).is_ok() && self.rewind().is_ok();
+                Err(AppendError { source, intact })
+            }
+        }
+    }
+
+    fn write(&mut self, parts: [&[u8]; 2]) -> io::Result<u64> {
+        if let Mode::Direct(gather) = &mut self.mode {
+            match gather.write(&self.file, parts) {
+                // The file system took the flag and does not take the write.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    direct::turn_off(&self.file)?;
+                    self.file.set_len(self.length)?;
+                    self.rewind()?;
+                    self.mode = Mode::Buffered { advised: self.length };
+                }
+                result => return result,
+            }
+        }
+        let mut written = 0;
+        for part in parts {
+            self.file.write_all(part)?;
+            written += part.len() as u64;
+        }
+        Ok(written)
+    }
+
+    fn rewind(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.length)).map(drop)
+    }
+
+    /// Keeps the page cache from filling with captures. The advice starts writing the newest window to the disk and
+    /// drops what is there already, so the window before it is named again. It is advice: an error changes nothing.
+    fn advise(&mut self) {
+        let Mode::Buffered { advised } = &mut self.mode else { return };
+        if self.length - *advised >= CACHE_WINDOW_BYTES {
+            let from = advised.saturating_sub(CACHE_WINDOW_BYTES);
+            let _ = rustix::fs::fadvise(&self.file, from, NonZeroU64::new(self.length - from), Advice::DontNeed);
+            *advised = self.length;
+        }
+    }
+}

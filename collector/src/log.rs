@@ -1,0 +1,41 @@
+//! Logs: events as JSON lines in `eve.json`.
+//!
+//! Each worker writes whole lines into the blocks of its [`EventLane`]; one writer thread appends the blocks of all workers to
+//! the file. A disk that is too slow, full or gone costs events, which are counted, and never time of a worker.
+//! A file that was renamed or removed (`logrotate`) is made anew within a second.
+
+mod file;
+mod lane;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use lane::EventLane;
+pub use writer::{LogHandle, LogMonitor, LogTotals, LogWriter};
+
+/// Logs that cannot begin.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The directory is not there and cannot be made.
+    #[error("cannot make the log directory '{}': {source}", directory.display())]
+    MakeDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file cannot be opened for writing.
+    #[error("cannot write log file '{}': {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot start the log writer thread: {0}")]
+    Thread(io::Error),
+}

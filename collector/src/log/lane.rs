@@ -1,0 +1,60 @@
+//! A worker's side of the log.
+
+use crate::blocks::BlockLane;
+
+/// Takes the events of one worker. Dropping it hands over what it has; the log ends when every lane is dropped.
+#[derive(Debug)]
+pub struct EventLane {
+    blocks: BlockLane,
+    /// The line being made: its length is not known before.
+    line: Vec<u8>,
+    longest: usize,
+}
+
+impl EventLane {
+    pub(super) const fn new(blocks: BlockLane, longest: usize) -> Self {
+        Self { blocks, line: Vec::new(), longest }
+    }
+
+    /// Has `write` make one event: one JSON object in one line, with or without the line's end. It is counted as dropped where
+    /// the writer is so far behind that no block is empty, or where it is longer than a block. Nothing written is
+    /// no event. Never waits.
+    pub fn event(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.line.clear();
+        write(&mut self.line);
+        match self.line.last() {
+            None => return,
+            Some(b'\n') => {}
+            Some(_) => self.line.push(b'\n'),
+        }
+        let line = &self.line;
+        self.blocks.append(line.len(), |block| block.extend_from_slice(line));
+        // One long line must not keep its memory.
+        if self.line.capacity() > self.longest {
+            self.line = Vec::new();
+        }
+    }
+
+    /// Hands over a block that is not full when its first event has waited for the flush time. To be called after each
+    /// batch and when [`EventLane::next_flush_ns`] has come. `now_ns` is any clock that does not go backwards.
+    #[inline]
+    pub fn flush_if_due(&mut self, now_ns: u64) {
+        self.blocks.flush_if_due(now_ns);
+    }
+
+    /// When [`EventLane::flush_if_due`] has to be called next, on its clock; `None` while nothing waits.
+    #[inline]
+    pub fn next_flush_ns(&self) -> Option<u64> {
+        self.blocks.next_flush_ns()
+    }
+
+    /// Hands over what there is.
+    pub fn flush(&mut self) {
+        self.blocks.flush();
+    }
+
+    /// Events dropped by this lane; part of [`super::LogMonitor`]'s count.
+    pub const fn dropped(&self) -> u64 {
+        self.blocks.refused()
+    }
+}

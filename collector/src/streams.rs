@@ -1,0 +1,146 @@
+//! The mirror streams of one run: from key to number and back.
+
+use std::sync::{PoisonError, RwLock};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use vxtap_analyzers::{StreamId, StreamKey};
+
+/// Numbers mirror streams in order of appearance. Shared by all workers, each of which remembers the numbers that it was
+/// given: this is for the first datagram of a stream, not for every one.
+///
+/// It holds a bounded number of streams, for anyone can send datagrams with new VNIs. All streams beyond the bound
+/// share one number, [`StreamRegistry::other`].
+#[derive(Debug)]
+pub struct StreamRegistry {
+    ids: DashMap<StreamKey, StreamId>,
+    keys: RwLock<Vec<StreamKey>>,
+    limit: u32,
+}
+
+impl StreamRegistry {
+    /// Streams that are told apart by default.
+    pub const DEFAULT_LIMIT: u32 = 65_536;
+
+    /// Name of what all streams beyond the bound share.
+    pub const OTHER_NAME: &str = "other streams";
+
+    /// A registry that tells [`StreamRegistry::DEFAULT_LIMIT`] streams apart.
+    pub fn new() -> Self {
+        Self::with_limit(Self::DEFAULT_LIMIT)
+    }
+
+    /// A registry that tells `limit` streams apart.
+    pub fn with_limit(limit: u32) -> Self {
+        Self { ids: DashMap::default(), keys: RwLock::default(), limit }
+    }
+
+    /// The number of `key`, a new one where it has none yet; numbers are `0..=limit`.
+    pub fn intern(&self, key: &StreamKey) -> StreamId {
+        if let Some(id) = self.ids.get(key) {
+            return *id;
+        }
+        match self.ids.entry(*key) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                let Some(id) = u32::try_from(keys.len()).ok().filter(|id| *id < self.limit) else {
+                    return self.other();
+                };
+                keys.push(*key);
+                *entry.insert(StreamId(id))
+            }
+        }
+    }
+
+    /// The number that all streams beyond the bound share: the largest that there is.
+    pub const fn other(&self) -> StreamId {
+        StreamId(self.limit)
+    }
+
+    /// The stream with this number; `None` for [`StreamRegistry::other`] and for numbers not given out.
+    pub fn key(&self, id: StreamId) -> Option<StreamKey> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(id.0 as usize).copied()
+    }
+
+    /// `vni 4242 from 10.0.0.7`, or [`StreamRegistry::OTHER_NAME`].
+    pub fn name(&self, id: StreamId) -> String {
+        self.key(id).map_or_else(|| Self::OTHER_NAME.to_owned(), |key| key.to_string())
+    }
+
+    /// Streams told apart so far.
+    pub fn len(&self) -> usize {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether no stream was seen yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for StreamRegistry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    use vxtap_wire::vxlan::Vni;
+
+    use super::*;
+
+    fn stream(vni: u32) -> StreamKey {
+        StreamKey::vxlan(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)), Vni::new(vni).unwrap())
+    }
+
+    #[test]
+    fn streams_are_numbered_in_order_of_appearance_and_keep_their_number() {
+        let streams = StreamRegistry::new();
+        assert!(streams.is_empty());
+        assert_eq!(streams.intern(&stream(4242)), StreamId(0));
+        assert_eq!(streams.intern(&StreamKey::PLAIN), StreamId(1));
+        assert_eq!(streams.intern(&stream(4242)), StreamId(0));
+        assert_eq!(streams.len(), 2);
+        assert_eq!(streams.key(StreamId(0)), Some(stream(4242)));
+        assert_eq!(streams.name(StreamId(0)), "vni 4242 from 10.0.0.7");
+        assert_eq!(streams.name(StreamId(1)), "plain");
+    }
+
+    #[test]
+    fn streams_beyond_the_bound_share_one_number_and_take_no_memory() {
+        let streams = StreamRegistry::with_limit(2);
+        let ids: Vec<_> = (0..5).map(|vni| streams.intern(&stream(vni)).0).collect();
+        assert_eq!(ids, [0, 1, 2, 2, 2]);
+        assert_eq!((streams.len(), streams.ids.len()), (2, 2));
+        assert_eq!(streams.key(streams.other()), None);
+        assert_eq!(streams.name(streams.other()), "other streams");
+        assert_eq!(streams.intern(&stream(1)), StreamId(1));
+    }
+
+    #[test]
+    fn workers_that_meet_the_same_streams_at_once_get_the_same_numbers() {
+        let streams = Arc::new(StreamRegistry::with_limit(500));
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                let streams = Arc::clone(&streams);
+                std::thread::spawn(move || (0..1000).map(|vni| streams.intern(&stream(vni))).collect::<Vec<_>>())
+            })
+            .collect();
+        let seen: Vec<Vec<StreamId>> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+        assert_eq!(streams.len(), 500);
+        for ids in &seen {
+            for (vni, id) in ids.iter().enumerate().filter(|(_, id)| **id != streams.other()) {
+                assert_eq!(streams.key(*id), Some(stream(vni as u32)));
+            }
+        }
+        let first: Vec<_> = (0..1000).map(|vni| streams.intern(&stream(vni))).collect();
+        for ids in seen {
+            assert!(ids.iter().zip(&first).all(|(then, now)| then == now));
+        }
+    }
+}
