@@ -1,8 +1,30 @@
 //! The terminal UI: draws snapshots of a collector and turns keys into commands.
 //!
-//! The same screens show a collector in the same process and, over HTTP, one over its API.
-//! This crate knows nothing of sockets that carry packets, nor of flow tables: it sees [`Source`] only.
+//! The same screens show a collector in the same process and, through [`HttpSource`], one over its API: [`run`] takes
+//! either as a [`Source`]. This crate knows nothing of sockets that carry packets, nor of flow tables.
+//!
+//! A session has four parts: a thread that asks the source, the state of the screens (which keys and answers change), the
+//! drawing (a pure function of that state), and the loop that joins them to a terminal.
 
+mod app;
+mod clock;
+mod flows;
+mod history;
+mod http;
+mod keys;
+mod line_edit;
+mod list;
+mod number;
+mod poller;
+#[cfg(test)]
+mod sample;
+mod screens;
+mod session;
 mod source;
+mod terminal;
+mod text;
+mod theme;
 
+pub use http::{Endpoint, HttpSource, InvalidToken};
+pub use session::{Exit, TuiError, TuiOptions, run};
 pub use source::{Source, SourceError};

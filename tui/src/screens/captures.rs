@@ -1,0 +1,165 @@
+//! What is written to disk: captures, how to follow them, and logs.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use vxtap_analyzers::snapshot::{CaptureFile, CaptureSnapshot, LogSnapshot, Snapshot};
+
+use super::grid::{Column, Grid};
+use super::{below, put};
+use crate::app::App;
+use crate::number;
+use crate::text;
+use crate::theme;
+
+/// A name as the collector gives it: `vxtap-20251121T020406Z-000001.pcapng`.
+const NAME_USUAL: usize = 38;
+
+pub(crate) fn draw(buffer: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot) {
+    let width = area.width.into();
+    let above = above(app, snapshot, width);
+    let rest = below(area, u16::try_from(above.len()).unwrap_or(u16::MAX));
+    put(buffer, area, above);
+    if let Some(capture) = &snapshot.capture {
+        put(buffer, rest, files(app, snapshot, capture, width));
+    }
+}
+
+/// Lays the list of files out.
+pub(crate) fn fit(app: &mut App, area: Rect) {
+    let Some(snapshot) = app.history().latest() else { return };
+    let above = above(app, snapshot, area.width.into()).len();
+    let files = snapshot.capture.as_ref().map_or(0, |capture| capture.files.len());
+    app.captures.fit(files, usize::from(area.height).saturating_sub(above + 1));
+}
+
+/// Everything but the list of files.
+fn above(app: &App, snapshot: &Snapshot, width: usize) -> Vec<Line<'static>> {
+    let mut lines = match &snapshot.capture {
+        Some(capture) => capture_lines(app, snapshot, capture, width),
+        None => nothing(app, "captures ", "nothing is written: the collector runs without --write", "--write DIR"),
+    };
+    lines.extend(match &snapshot.log {
+        Some(log) => log_lines(app, log, width),
+        None => nothing(app, "logs ", "nothing is written: the collector runs without --log", "--log DIR"),
+    });
+    lines.push(Line::default());
+    lines
+}
+
+/// Says what is not written, and the flag that would.
+fn nothing(app: &App, what: &'static str, told: &'static str, flag: &str) -> Vec<Line<'static>> {
+    vec![
+        Line::from(vec![Span::styled(what, app.theme.heading()), Span::styled(told, app.theme.notice())]),
+        Line::styled(format!("to have it: vxtap-collector run {flag}"), theme::FAINT),
+    ]
+}
+
+fn capture_lines(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, width: usize) -> Vec<Line<'static>> {
+    let theme = app.theme;
+    let dropped = snapshot.ledger.capture_dropped;
+    let style = if dropped > 0 { theme.bad() } else { Style::new() };
+    let mut lines = vec![
+        directory(app, "captures in ", &capture.directory, width),
+        Line::from(vec![
+            Span::raw(format!("{} frames", number::grouped_within(snapshot.ledger.captured, 15))),
+            Span::raw(format!(", {}B in {} files", number::count(capture.bytes), number::count(capture.files_total))),
+            Span::raw(format!(", {} pending, ", number::count(capture.pending))),
+            Span::styled(format!("{} dropped", number::grouped_within(dropped, 11)), style),
+        ]),
+    ];
+    lines.extend(error(app, capture.error.as_deref(), width));
+    if let Some(open) = capture.files.iter().rev().find(|file| file.closed_ns.is_none()) {
+        lines.extend(follow(app, capture, open, width));
+    }
+    lines
+}
+
+fn log_lines(app: &App, log: &LogSnapshot, width: usize) -> Vec<Line<'static>> {
+    let style = if log.events_dropped > 0 { app.theme.bad() } else { Style::new() };
+    let mut lines = vec![
+        directory(app, "logs in ", &log.directory, width),
+        Line::from(vec![
+            Span::raw(format!("{} events, ", number::grouped_within(log.events, 15))),
+            Span::styled(format!("{} dropped", number::grouped_within(log.events_dropped, 11)), style),
+        ]),
+    ];
+    lines.extend(error(app, log.error.as_deref(), width));
+    lines
+}
+
+fn directory(app: &App, what: &'static str, directory: &str, width: usize) -> Line<'static> {
+    let directory = text::shorten_middle(directory, width - what.len()).into_owned();
+    Line::from(vec![Span::styled(what, app.theme.heading()), Span::raw(directory)])
+}
+
+fn error(app: &App, error: Option<&str>, width: usize) -> Option<Line<'static>> {
+    let told = text::shorten_end(&format!(" error: {} ", error?), width).into_owned();
+    Some(Line::styled(told, app.theme.alarm()))
+}
+
+/// The command that shows the file in Wireshark while it grows; in two parts where one line is too short for it.
+fn follow(app: &App, capture: &CaptureSnapshot, file: &CaptureFile, width: usize) -> Vec<Line<'static>> {
+    const HEADING: &str = "to follow it: ";
+    let path = format!("{}/{}", capture.directory.trim_end_matches('/'), file.name);
+    let command = |path: &str| format!("tail -c +1 -F {} | wireshark -k -i -", text::shell_word(path));
+    let heading = |text: &'static str| Span::styled(text, app.theme.heading());
+    let whole = command(&path);
+    if HEADING.len() + text::columns(&whole) <= width {
+        return vec![Line::from(vec![heading(HEADING), Span::raw(whole)])];
+    }
+    let room = width - HEADING.len();
+    let parts = [format!("cd {}", text::shell_word(&capture.directory)), command(&file.name)];
+    let parts = parts.map(|part| text::shorten_middle(&part, room).into_owned());
+    [HEADING, "          and "]
+        .into_iter()
+        .zip(parts)
+        .map(|(name, part)| Line::from(vec![heading(name), part.into()]))
+        .collect()
+}
+
+/// The files, the newest first.
+fn files(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, width: usize) -> Vec<Line<'static>> {
+    let visible = app.captures.visible();
+    let shown: Vec<&CaptureFile> = capture.files.iter().rev().skip(visible.start).take(visible.len()).collect();
+    let longest = shown.iter().map(|file| text::columns(&file.name)).max().unwrap_or(0);
+    let columns = [
+        Column::name("files", 24, longest.max(NAME_USUAL), 0),
+        Column::number("bytes", 6, 1),
+        Column::number("frames", 6, 2),
+        Column::number("opened", 14, 4),
+        Column::number("written", 7, 3),
+        Column::number("closed", 14, Column::EXTRA),
+    ];
+    let grid = Grid::choose(&columns, width);
+    let title = |column: usize| (column == 0).then(|| (title(&visible, capture), app.theme.heading()));
+    let mut lines = vec![grid.titles(app.theme.heading(), title)];
+    lines.extend(shown.into_iter().map(|file| {
+        let style = if file.closed_ns.is_none() { app.theme.good() } else { Style::new() };
+        grid.row(style, |column| (cell(snapshot, file, column), style))
+    }));
+    lines
+}
+
+fn title(visible: &std::ops::Range<usize>, capture: &CaptureSnapshot) -> String {
+    let total = capture.files_total.max(capture.files.len() as u64);
+    if total <= visible.len() as u64 {
+        return format!("files ({total})");
+    }
+    format!("files {}-{} of {}", visible.start + 1, visible.end, number::count(total))
+}
+
+fn cell(snapshot: &Snapshot, file: &CaptureFile, column: usize) -> String {
+    match column {
+        0 => file.name.clone(),
+        1 => number::count(file.bytes),
+        2 => number::count(file.frames),
+        3 => number::brief_moment(file.opened_ns),
+        4 => match file.closed_ns {
+            Some(closed) => number::age(snapshot.taken_ns.saturating_sub(closed)),
+            None => "open".into(),
+        },
+        _ => file.closed_ns.map_or_else(|| "being written".into(), number::brief_moment),
+    }
+}

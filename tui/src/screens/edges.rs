@@ -1,0 +1,116 @@
+//! What is around every screen: tabs and state at the top, the keys at the bottom, and what stands for missing data.
+
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Alignment, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget as _;
+use vxtap_analyzers::snapshot::RunState;
+
+use super::put_message;
+use crate::app::{App, Connection};
+use crate::history;
+use crate::keys::{Place, Screen};
+use crate::number;
+use crate::text;
+use crate::theme;
+
+/// ` vxtap  1 Overview  2 Flows  3 Captures  4 Help            LOSS 12.3k  PAUSED  running `
+pub(super) fn draw_top(buffer: &mut Buffer, area: Rect, app: &App) {
+    let mut tabs = vec![Span::styled(" vxtap ", app.theme.heading())];
+    for screen in Screen::ALL {
+        let style = if screen == app.screen { theme::CHOSEN } else { Style::new() };
+        tabs.push(Span::styled(format!(" {} {} ", screen.place() + 1, screen.name()), style));
+    }
+    let tabs = Line::from(tabs);
+    let taken = u16::try_from(tabs.width()).unwrap_or(u16::MAX).min(area.width);
+    tabs.render(area, buffer);
+    let rest = Rect { x: area.x + taken, width: area.width - taken, ..area };
+    marks(app, rest.width.into()).alignment(Alignment::Right).render(rest, buffer);
+}
+
+/// What has to be seen on every screen, as far as there is room: first whether it is live, then what was lost.
+fn marks(app: &App, width: usize) -> Line<'static> {
+    let mut marks: Vec<Span<'static>> = vec![state(app)];
+    if app.is_paused() {
+        marks.insert(0, Span::styled("PAUSED", app.theme.notice().add_modifier(Modifier::REVERSED)));
+    }
+    let lost = app.history().latest().map_or(0, |snapshot| history::lost(&snapshot.ledger));
+    if lost > 0 {
+        marks.insert(0, Span::styled(format!("LOSS {}", number::count(lost)), app.theme.alarm()));
+    }
+    while marks.iter().map(|mark| mark.width() + 1).sum::<usize>() > width && marks.len() > 1 {
+        marks.pop();
+    }
+    Line::from(marks.into_iter().flat_map(|mark| [mark, Span::raw(" ")]).collect::<Vec<_>>())
+}
+
+fn state(app: &App) -> Span<'static> {
+    match (&app.connection, app.history().latest()) {
+        (Connection::Lost { .. }, _) => Span::styled("no connection", app.theme.bad()),
+        (_, None) => Span::styled("connecting", app.theme.notice()),
+        (_, Some(snapshot)) => {
+            let style = match snapshot.state {
+                RunState::Running => app.theme.good(),
+                RunState::Starting | RunState::Draining | RunState::Stopped => app.theme.notice(),
+            };
+            Span::styled(snapshot.state.as_str(), style)
+        }
+    }
+}
+
+/// The keys that matter most here.
+pub(super) fn draw_bottom(buffer: &mut Buffer, area: Rect, app: &App) {
+    let here: &[(&str, &str)] = match app.place() {
+        Place::Overview => &[("w", "tables"), ("Up/Down", "scroll")],
+        Place::FlowList => &[("Enter", "detail"), ("/", "filter"), ("s S", "sort"), ("r", "reverse")],
+        Place::FilterLine => &[("Enter", "use the filter"), ("Esc", "leave it as it was"), ("Ctrl-U", "rub out")],
+        Place::Captures => &[("Up/Down", "scroll")],
+        Place::FlowDetail | Place::Help => &[("Esc", "back"), ("Up/Down", "scroll")],
+    };
+    let everywhere: &[(&str, &str)] = match app.place() {
+        Place::FilterLine => &[],
+        _ => &[("p", if app.is_paused() { "go on" } else { "pause" }), ("Tab", "next"), ("?", "help"), ("q", "quit")],
+    };
+    let mut line = Line::default();
+    for (key, meaning) in here.iter().chain(everywhere) {
+        let hint = [Span::raw(" "), Span::styled(*key, theme::STRONG), Span::raw(format!(" {meaning} "))];
+        if line.width() + hint.iter().map(Span::width).sum::<usize>() <= area.width.into() {
+            line.extend(hint);
+        }
+    }
+    line.render(area, buffer);
+}
+
+/// `connection lost, trying again (data from 12s ago): can't get http://…: connection refused`
+pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, app: &App, now: Duration) {
+    let Connection::Lost { error, since } = &app.connection else { return };
+    let what = match since {
+        None => "no connection yet, trying again".to_owned(),
+        Some(since) => {
+            let age = u64::try_from(now.saturating_sub(*since).as_nanos()).unwrap_or(u64::MAX);
+            format!("connection lost, trying again (data are {} old)", number::age(age.max(1_000_000_000)))
+        }
+    };
+    let line = text::shorten_end(&format!(" {what}: {error}"), area.width.into()).into_owned();
+    buffer.set_style(area, app.theme.alarm());
+    Line::styled(line, app.theme.alarm()).render(area, buffer);
+}
+
+/// Before the first snapshot.
+pub(super) fn draw_waiting(buffer: &mut Buffer, area: Rect, app: &App) {
+    let origin = app.origin.as_deref().unwrap_or("the collector");
+    let lines = match &app.connection {
+        Connection::Lost { error, .. } => vec![
+            (format!("No answer from {origin}"), app.theme.bad()),
+            (String::new(), Style::new()),
+            (error.clone(), Style::new()),
+            (String::new(), Style::new()),
+            ("Trying again until it comes. q quits.".to_owned(), theme::FAINT),
+        ],
+        _ => vec![(format!("Waiting for {origin} …"), theme::FAINT)],
+    };
+    put_message(buffer, area, &lines);
+}

@@ -1,0 +1,117 @@
+//! The flows: a line of what is asked for, then the table, or everything about one flow.
+
+mod detail;
+mod table;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use vxtap_analyzers::snapshot::{FlowPage, Snapshot};
+
+use super::{below, put, put_message};
+use crate::app::App;
+use crate::flows::Flows;
+use crate::line_edit::LineEdit;
+use crate::number;
+use crate::source::SourceError;
+use crate::text;
+use crate::theme;
+
+/// The line of what is asked for, and the error if there is one.
+fn lines_above(flows: &Flows) -> u16 {
+    1 + u16::from(flows.error().is_some())
+}
+
+pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, snapshot: &Snapshot) {
+    let flows = &app.flows;
+    if let Some(shown) = flows.detail() {
+        let lines = detail::lines(app, snapshot, shown, area.width.into());
+        put(frame.buffer_mut(), area, lines.into_iter().skip(shown.list.visible().start));
+        return;
+    }
+    match flows.line() {
+        Some(line) => {
+            let cursor = draw_filter_line(frame.buffer_mut(), area, app, line);
+            frame.set_cursor_position(cursor);
+        }
+        None => put(frame.buffer_mut(), area, [asked_line(app)]),
+    }
+    if let Some(error) = flows.error() {
+        let told = match error {
+            SourceError::Filter(reason) => format!("filter not understood: {reason}"),
+            SourceError::Unreachable(reason) | SourceError::Refused(reason) => text::escape(reason).into_owned(),
+        };
+        let told = text::shorten_end(&told, area.width.into()).into_owned();
+        put(frame.buffer_mut(), below(area, 1), [Line::styled(told, app.theme.bad())]);
+    }
+    let rest = below(area, lines_above(flows));
+    match flows.page() {
+        Some(page) if !page.flows.is_empty() => {
+            put(frame.buffer_mut(), rest, table::lines(app, snapshot, page, rest.width.into()));
+        }
+        page => draw_empty(frame.buffer_mut(), rest, page),
+    }
+}
+
+/// Lays the list, and the detail, out.
+pub(crate) fn fit(app: &mut App, area: Rect) {
+    let rows = area.height.saturating_sub(lines_above(&app.flows) + 1);
+    let detail = app.flows.detail().zip(app.history().latest());
+    let lines = detail.map_or(0, |(shown, snapshot)| detail::lines(app, snapshot, shown, area.width.into()).len());
+    app.flows.fit(rows.into(), lines, area.height.into());
+}
+
+/// `flows 1-19 of 12,345  most bytes first  filter: tcp port 443 (345 match)`
+fn asked_line(app: &App) -> Line<'static> {
+    let flows = &app.flows;
+    let query = flows.query();
+    let mut line = Line::from(vec![Span::styled("flows ", app.theme.heading())]);
+    if let Some(page) = flows.page() {
+        let visible = flows.list().visible();
+        let first = if visible.is_empty() { 0 } else { visible.start + 1 };
+        let matching = number::grouped_within(page.matching, 11);
+        line.push_span(Span::raw(format!("{first}-{} of {matching}", visible.end)));
+        if page.matching < page.total {
+            line.push_span(Span::raw(format!(" that match, {} in all", number::grouped_within(page.total, 11))));
+        }
+    }
+    let filter = text::escape(&query.filter).into_owned();
+    line.push_span(Span::raw("  filter: "));
+    line.push_span(if filter.is_empty() {
+        Span::styled("none (/ to write one)", theme::FAINT)
+    } else {
+        Span::styled(filter, app.theme.notice())
+    });
+    if !flows.is_answered() && flows.page().is_some() {
+        line.push_span(Span::styled("  asking …", theme::FAINT));
+    }
+    line
+}
+
+/// `/tcp port 443` with the cursor; where it is too long the part around the cursor is shown.
+fn draw_filter_line(buffer: &mut Buffer, area: Rect, app: &App, line: &LineEdit) -> Position {
+    let room = usize::from(area.width) - 2;
+    let before = text::escape(&line.before_cursor()).into_owned();
+    let cut = text::end_of(&before, room);
+    let after = &text::escape(&line.text()).into_owned()[before.len()..];
+    let example = if line.text().is_empty() { "  tcp  10.0.0.0/8  port 443  vni 42  state established" } else { "" };
+    let shown = Line::from(vec![
+        Span::styled("/", app.theme.heading()),
+        Span::styled(cut.to_owned(), app.theme.notice()),
+        Span::styled(after.to_owned(), app.theme.notice()),
+        Span::styled(example, theme::FAINT),
+    ]);
+    put(buffer, area, [shown]);
+    let column = u16::try_from(1 + text::columns(cut)).unwrap_or(u16::MAX);
+    Position { x: area.x.saturating_add(column).min(area.right() - 1), y: area.y }
+}
+
+fn draw_empty(buffer: &mut Buffer, area: Rect, page: Option<&FlowPage>) {
+    let told = match page {
+        None => "Asking for the flows …",
+        Some(page) if page.total > 0 => "No flow matches the filter. Esc drops it, / writes another.",
+        Some(_) => "No flow is being followed: no mirrored IP packet has come lately.",
+    };
+    put_message(buffer, area, &[(told.to_owned(), theme::FAINT)]);
+}
