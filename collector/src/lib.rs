@@ -5,4 +5,22 @@
 //! the ledger are `vxtap-analyzers`', screens are `vxtap-tui`'s.
 
 pub mod api;
+mod blocks;
+pub mod capture;
+pub mod cli;
+mod config;
+pub mod demo;
+mod hand_over;
+pub mod log;
+mod monitor;
+mod outputs;
+mod pipeline;
+pub mod read;
+mod receive;
+pub mod run;
 pub mod settings;
+mod shared;
+mod signals;
+pub mod streams;
+pub mod summary;
+mod worker;

@@ -258,6 +258,8 @@ pub struct DemoSettings {
     pub pipeline: PipelineSettings,
     /// The HTTP API.
     pub api: Option<ApiSettings>,
+    /// Whether to go on without API when its address is taken: it is the default, nobody asked for it.
+    pub api_optional: bool,
     /// Where the summary goes at exit.
     pub summary: Option<SummaryTarget>,
 }

@@ -75,6 +75,15 @@ impl Reasons {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
+    fn merge(&mut self, other: &Self) {
+        for (name, count) in &other.0 {
+            match self.0.iter_mut().find(|(reason, _)| reason == name) {
+                Some((_, sum)) => *sum += count,
+                None => self.0.push((name, *count)),
+            }
+        }
+    }
+
     fn collect<'a>(counts: impl Iterator<Item = (&'static str, &'a Counter)>) -> Self {
         Self(counts.map(|(name, count)| (name, count.get())).filter(|(_, count)| *count > 0).collect())
     }
@@ -154,6 +163,24 @@ impl Summary {
     pub fn check(&self) -> Result<(), Imbalance> {
         let accounted = self.sent + self.skipped.total() + self.send_errors;
         if self.read == accounted { Ok(()) } else { Err(Imbalance { read: self.read, accounted }) }
+    }
+
+    /// Adds what another run beside this one did. Loops and seconds are those of the longer one.
+    pub fn merge(&mut self, other: &Self) {
+        self.read += other.read;
+        self.skipped.merge(&other.skipped);
+        self.sent += other.sent;
+        self.send_errors += other.send_errors;
+        self.send_error_reasons.merge(&other.send_error_reasons);
+        self.bytes_sent += other.bytes_sent;
+        self.truncated.packet_length += other.truncated.packet_length;
+        self.truncated.mtu += other.truncated.mtu;
+        self.messages += other.messages;
+        self.loops = self.loops.max(other.loops);
+        self.seconds = self.seconds.max(other.seconds);
+        self.behind_seconds = self.behind_seconds.max(other.behind_seconds);
+        self.transmit = other.transmit;
+        self.source_ports.extend(&other.source_ports);
     }
 
     /// What `control` has counted.

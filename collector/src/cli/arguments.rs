@@ -1,0 +1,149 @@
+//! The commands and which settings each has flags for.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{
+    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, LogOptions, Options, PipelineOptions, ReadOptions,
+    ReceiveOptions, RunOptions,
+};
+
+const AFTER_HELP: &str = "\
+Sizes: 65536, 64KiB, 512MiB, 1GB.  Times: 500us, 100ms, 30s, 1h30m.
+Every flag is also an environment variable (--flow-max: VXTAP_FLOW_MAX; --log: VXTAP_LOG_DIR) and a key of the \
+configuration file; flags go before variables, variables before the file. VXTAP_LOG=debug tells more on standard error.";
+
+/// Receives mirrored traffic, keeps both directions of every flow together, captures and reports
+#[derive(Debug, Parser)]
+#[command(name = "vxtap-collector", version, propagate_version = true, max_term_width = 100)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Receive mirrored traffic until SIGINT or SIGTERM
+    #[command(after_help = AFTER_HELP)]
+    Run(RunArguments),
+    /// Do the same with capture files (pcap or pcapng)
+    #[command(after_help = AFTER_HELP)]
+    Read(ReadArguments),
+    /// Watch a collector at work on generated traffic, all on loopback; captures go into a new temporary directory
+    /// unless --write names another
+    #[command(after_help = AFTER_HELP)]
+    Demo(DemoArguments),
+    /// Check a configuration file and tell what `run` would do with it; flags are those of `run`
+    #[command(after_help = AFTER_HELP)]
+    Check(CheckArguments),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) options: RunFlags,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CheckArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    #[command(flatten)]
+    pub(super) options: RunFlags,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReadArguments {
+    /// Capture files, read one after the other
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) options: ReadFlags,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DemoArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) options: DemoFlags,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunFlags {
+    #[command(flatten)]
+    run: RunOptions,
+    #[command(flatten)]
+    pipeline: PipelineOptions,
+    #[command(flatten)]
+    receive: ReceiveOptions,
+    #[command(flatten)]
+    capture: CaptureOptions,
+    #[command(flatten)]
+    log: LogOptions,
+    #[command(flatten)]
+    api: ApiOptions,
+    #[command(flatten)]
+    flows: FlowOptions,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReadFlags {
+    #[command(flatten)]
+    read: ReadOptions,
+    #[command(flatten)]
+    pipeline: PipelineOptions,
+    #[command(flatten)]
+    capture: CaptureOptions,
+    #[command(flatten)]
+    log: LogOptions,
+    #[command(flatten)]
+    flows: FlowOptions,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DemoFlags {
+    #[command(flatten)]
+    demo: DemoOptions,
+    #[command(flatten)]
+    pipeline: PipelineOptions,
+    #[command(flatten)]
+    capture: CaptureOptions,
+    #[command(flatten)]
+    log: LogOptions,
+    #[command(flatten)]
+    api: ApiOptions,
+    #[command(flatten)]
+    flows: FlowOptions,
+}
+
+impl From<RunFlags> for Options {
+    fn from(flags: RunFlags) -> Self {
+        let RunFlags { run, pipeline, receive, capture, log, api, flows } = flags;
+        Self { run, pipeline, receive, capture, log, api, flows, ..Self::default() }
+    }
+}
+
+impl From<ReadFlags> for Options {
+    fn from(flags: ReadFlags) -> Self {
+        let ReadFlags { read, pipeline, capture, log, flows } = flags;
+        Self { read, pipeline, capture, log, flows, ..Self::default() }
+    }
+}
+
+impl From<DemoFlags> for Options {
+    fn from(flags: DemoFlags) -> Self {
+        let DemoFlags { demo, pipeline, capture, log, api, flows } = flags;
+        Self { demo, pipeline, capture, log, api, flows, ..Self::default() }
+    }
+}

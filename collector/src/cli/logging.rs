@@ -1,0 +1,130 @@
+//! What the program tells on standard error.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The most lines kept back while a dashboard has the terminal; older ones go.
+const MAX_HELD: usize = 200;
+
+/// The running log.
+#[derive(Debug)]
+pub(super) struct Logging {
+    held: Option<Held>,
+}
+
+impl Logging {
+    /// Begins to log what `filter` (the variable `VXTAP_LOG`) lets pass: from `info` on by default. Where a dashboard
+    /// takes the terminal and standard error is one, from `warn` on, and held back until [`Logging::release`].
+    pub(super) fn start(dashboard: bool, filter: Option<OsString>) -> Result<Self, String> {
+        let terminal = io::stderr().is_terminal();
+        let hold = dashboard && terminal;
+        let filter = parse_filter(filter, if hold { "warn" } else { "info" })?;
+        let subscriber = tracing_subscriber::fmt().compact().with_target(false).with_env_filter(filter);
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        if hold {
+            let held = Held::default();
+            subscriber.with_ansi(colour).with_writer(held.clone()).init();
+            return Ok(Self { held: Some(held) });
+        }
+        subscriber.with_ansi(colour).with_writer(io::stderr).init();
+        Ok(Self { held: None })
+    }
+
+    /// Tells what was held back.
+    pub(super) fn release(&self) {
+        if let Some(held) = &self.held {
+            held.write_to(&mut io::stderr().lock());
+        }
+    }
+}
+
+fn parse_filter(filter: Option<OsString>, default: &str) -> Result<EnvFilter, String> {
+    let Some(filter) = filter.filter(|filter| !filter.is_empty()) else { return Ok(EnvFilter::new(default)) };
+    let expected = "VXTAP_LOG: expected error, warn, info, debug or trace, or MODULE=LEVEL separated by commas";
+    filter.to_str().and_then(|filter| EnvFilter::builder().parse(filter).ok()).ok_or_else(|| expected.to_owned())
+}
+
+/// Lines kept back, the newest [`MAX_HELD`].
+#[derive(Clone, Debug, Default)]
+struct Held(Arc<Mutex<HeldLines>>);
+
+#[derive(Debug, Default)]
+struct HeldLines {
+    lines: VecDeque<Vec<u8>>,
+    dropped: u64,
+}
+
+impl Held {
+    fn write_to(&self, output: &mut dyn Write) {
+        let HeldLines { lines, dropped } = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        // Nothing is left to do where standard error is gone.
+        if dropped > 0 {
+            let _ = writeln!(output, "({dropped} older lines left out)");
+        }
+        for line in lines {
+            let _ = output.write_all(&line);
+        }
+    }
+}
+
+/// The subscriber writes each line at once.
+impl Write for Held {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.lines.len() == MAX_HELD {
+            held.lines.pop_front();
+            held.dropped += 1;
+        }
+        held.lines.push_back(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Held {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_lines_are_held_and_the_others_counted() {
+        let held = Held::default();
+        for number in 0..MAX_HELD + 3 {
+            held.make_writer().write_all(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        let mut output = Vec::new();
+        held.write_to(&mut output);
+        let text = String::from_utf8(output).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), MAX_HELD + 1);
+        assert_eq!(lines[..2], ["(3 older lines left out)", "line 3"]);
+        let mut again = Vec::new();
+        held.write_to(&mut again);
+        assert_eq!(again, b"");
+    }
+
+    #[test]
+    fn a_filter_is_taken_or_refused_with_what_was_expected() {
+        for good in ["", "debug", "warn,vxtap_collector::api=debug"] {
+            assert!(parse_filter(Some(good.into()), "info").is_ok(), "{good}");
+        }
+        assert_eq!(parse_filter(None, "warn").unwrap().to_string(), "warn");
+        let error = parse_filter(Some("vxtap=loud".into()), "info").unwrap_err();
+        assert_eq!(error, "VXTAP_LOG: expected error, warn, info, debug or trace, or MODULE=LEVEL separated by commas");
+    }
+}

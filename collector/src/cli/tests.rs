@@ -1,0 +1,348 @@
+//! Whole command lines.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use clap::CommandFactory;
+
+use super::*;
+use crate::settings::{Listener, ReadEncapsulation, SummaryTarget};
+
+const MACHINE: Machine = Machine { cpus: 4, terminal: false };
+
+fn line(arguments: &str) -> Result<Task, Answer> {
+    let words = std::iter::once("vxtap-collector").chain(arguments.split_whitespace());
+    prepare(words.map(OsString::from), |_| None, MACHINE)
+}
+
+fn run_settings(arguments: &str) -> RunSettings {
+    match line(arguments) {
+        Ok(Task::Run(settings)) => settings,
+        other => panic!("{arguments}: {other:?}"),
+    }
+}
+
+fn demo_settings(arguments: &str) -> DemoSettings {
+    match line(arguments) {
+        Ok(Task::Demo { settings, .. }) => settings,
+        other => panic!("{arguments}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_flag_has_its_key_and_every_key_its_flag() {
+    let not_settings = ["config", "help", "version"];
+    let of_commands: BTreeSet<String> = Arguments::command()
+        .get_subcommands()
+        .flat_map(|command| command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)))
+        .filter(|flag| !not_settings.contains(&flag.as_str()))
+        .collect();
+    let of_keys: BTreeSet<String> = config::names().map(|(_, _, flag)| flag.to_owned()).collect();
+    assert_eq!(of_commands, of_keys);
+    assert_eq!(config::names().count(), of_keys.len(), "a flag stands for two keys");
+}
+
+#[test]
+fn the_commands_are_well_formed() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn the_defaults_that_help_tells_are_the_defaults() {
+    let default = run_settings("run --write /x");
+    let mut checked = 0;
+    let mut command = Arguments::command();
+    let run = command.find_subcommand_mut("run").unwrap();
+    for argument in run.get_arguments() {
+        let (Some(flag), Some(help)) = (argument.get_long(), argument.get_help()) else { continue };
+        let help = help.to_string();
+        let Some((_, told)) = help.split_once("[default: ") else { continue };
+        let value = told.strip_suffix(']').unwrap().split("; ").next().unwrap();
+        assert_eq!(run_settings(&format!("run --write /x --{flag} {value}")), default, "--{flag} {value}");
+        checked += 1;
+    }
+    assert_eq!(checked, 18);
+    let plain = demo_settings("demo --api none");
+    assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
+}
+
+#[test]
+fn help_fits_a_terminal_and_tells_every_flag() {
+    for command in ["run", "read", "demo", "check"] {
+        let answer = line(&format!("{command} --help")).unwrap_err();
+        assert_eq!(answer.code, 0);
+        let long = answer.text.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(long, None, "{command}");
+        assert!(answer.text.contains("--workers <N>") && answer.text.contains("VXTAP_FLOW_MAX"), "{}", answer.text);
+    }
+    let answer = line("--version").unwrap_err();
+    assert_eq!(answer, Answer { text: format!("vxtap-collector {}\n", env!("CARGO_PKG_VERSION")), code: 0 });
+}
+
+#[test]
+fn a_plain_run_has_the_documented_defaults() {
+    let settings = run_settings("run");
+    assert_eq!(settings.listen, [Listener::DEFAULT]);
+    assert_eq!(settings.listen[0].to_string(), "vxlan://[::]:4789");
+    assert_eq!(settings.pipeline.workers, 4);
+    assert_eq!((settings.pipeline.capture, settings.pipeline.log, settings.summary), (None, None, None));
+    let api = settings.api.unwrap();
+    assert_eq!((api.address.to_string(), api.token), ("127.0.0.1:9789".to_owned(), None));
+    assert!(!settings.tui);
+}
+
+#[test]
+fn flags_arrive_in_the_settings() {
+    let settings = run_settings(
+        "run --listen vxlan://127.0.0.1:0 --listen 10.0.0.1,[::1] --workers 2 --write /c --log /l --summary - \
+         --api [::1]:0 --rotate-bytes 512MiB --no-gro --pin=true --no-kernel-steering=false --capture-direct \
+         --steer-seed 7",
+    );
+    let listen: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["vxlan://127.0.0.1:0", "vxlan://10.0.0.1:4789", "vxlan://[::1]:4789"]);
+    assert_eq!((settings.receive.gro, settings.receive.kernel_steering, settings.receive.pin), (false, true, true));
+    let capture = settings.pipeline.capture.unwrap();
+    assert_eq!((capture.directory.as_path(), capture.rotate_bytes), (Path::new("/c"), Some(512 << 20)));
+    assert!(capture.direct);
+    assert_eq!(settings.pipeline.log.unwrap().directory, Path::new("/l"));
+    assert_eq!((settings.pipeline.workers, settings.pipeline.steer_seed), (2, Some(7)));
+    assert_eq!(settings.summary, Some(SummaryTarget::Stdout));
+    assert_eq!(settings.api.unwrap().address.to_string(), "[::1]:0");
+    assert_eq!(run_settings("run --api none").api, None);
+    assert_eq!(run_settings("run --api localhost:80").api.unwrap().address.to_string(), "127.0.0.1:80");
+}
+
+#[test]
+fn read_takes_files_and_one_worker() {
+    let Ok(Task::Read(settings)) =
+        line("read a.pcap b.pcapng --encapsulation none --vxlan-port 8472 --vxlan-port 1,2 --summary s.json")
+    else {
+        panic!("not a read");
+    };
+    assert_eq!(settings.files, [Path::new("a.pcap"), Path::new("b.pcapng")]);
+    assert_eq!(settings.encapsulation, ReadEncapsulation::None);
+    assert_eq!(settings.vxlan_ports, [8472, 1, 2]);
+    assert_eq!(settings.pipeline.workers, 1);
+    assert_eq!(settings.summary, Some(SummaryTarget::File("s.json".into())));
+}
+
+#[test]
+fn a_demo_shows_the_dashboard_on_a_terminal_only() {
+    let settings = demo_settings("demo --seconds 2.5 --pps 100");
+    assert_eq!((settings.seconds, settings.pps, settings.tui), (Some(2.5), 100, false));
+    assert!(settings.api_optional);
+    assert!(!demo_settings("demo --api 127.0.0.1:9789").api_optional);
+    let on_terminal = |arguments: &[&str]| {
+        let words = ["vxtap-collector", "demo"].iter().chain(arguments).map(OsString::from);
+        match prepare(words, |_| None, Machine { terminal: true, ..MACHINE }) {
+            Ok(task) => task.takes_terminal(),
+            Err(answer) => panic!("{answer:?}"),
+        }
+    };
+    assert!(on_terminal(&[]));
+    assert!(!on_terminal(&["--no-tui"]));
+}
+
+#[test]
+fn wrong_command_lines_end_with_2_and_say_what_was_expected() {
+    let try_help = "\n\nFor more information, try '--help'.\n";
+    for (arguments, expected) in [
+        (
+            "run --workerz 4",
+            format!(
+                "error: unexpected argument '--workerz' found\n\n  tip: a similar argument exists: '--workers'\n\n\
+                 Usage: vxtap-collector run --workers <N>{try_help}"
+            ),
+        ),
+        (
+            "runn",
+            format!(
+                "error: unrecognized subcommand 'runn'\n\n  tip: a similar subcommand exists: 'run'\n\n\
+                 Usage: vxtap-collector <COMMAND>{try_help}"
+            ),
+        ),
+        (
+            "run --workers 0",
+            format!(
+                "error: invalid value '0' for '--workers <N>': expected a number from 1 to 256, or 'auto'{try_help}"
+            ),
+        ),
+        (
+            "run --listen geneve://[::]:6081",
+            format!(
+                "error: invalid value 'geneve://[::]:6081' for '--listen <ADDR>': unknown scheme 'geneve' (expected \
+                 vxlan://ADDRESS[:PORT]){try_help}"
+            ),
+        ),
+        (
+            "run --listen 127.0.0.1:99999",
+            format!(
+                "error: invalid value '127.0.0.1:99999' for '--listen <ADDR>': '127.0.0.1:99999' is not an address \
+                 (expected for example 0.0.0.0:4789 or [::]:4789){try_help}"
+            ),
+        ),
+        (
+            "run --flush 1",
+            format!(
+                "error: invalid value '1' for '--flush <TIME>': expected a time from 1ms to 10s, such as \
+                 100ms{try_help}"
+            ),
+        ),
+        (
+            "run --no-gro=maybe",
+            format!("error: invalid value 'maybe' for '--no-gro[=<BOOL>]': expected 'true' or 'false'{try_help}"),
+        ),
+        (
+            "run --api 9789",
+            format!(
+                "error: invalid value '9789' for '--api <ADDR>': expected ADDRESS:PORT such as 127.0.0.1:9789, or \
+                 'none'{try_help}"
+            ),
+        ),
+        (
+            "run --api 0.0.0.0:9789",
+            "error: the API shows mirrored traffic, and other machines can reach it on 0.0.0.0:9789: set a token \
+             (--api-token, VXTAP_API_TOKEN, or token in [api]), or serve it on 127.0.0.1"
+                .into(),
+        ),
+        (
+            "run --tui",
+            "error: the dashboard needs a terminal, and standard output is none: leave --tui out, or use vxtap-tui"
+                .into(),
+        ),
+        (
+            "run --listen 127.0.0.1 --listen 127.0.0.1:4789",
+            "error: vxlan://127.0.0.1:4789 is listened on twice: name it once".into(),
+        ),
+        (
+            "run --config gone.toml",
+            "error: cannot read the configuration file gone.toml: No such file or directory (os error 2)".into(),
+        ),
+        (
+            "read",
+            format!(
+                "error: the following required arguments were not provided:\n  <FILE>...\n\n\
+                 Usage: vxtap-collector read <FILE>...{try_help}"
+            ),
+        ),
+        (
+            "check",
+            format!(
+                "error: the following required arguments were not provided:\n  --config <FILE>\n\n\
+                 Usage: vxtap-collector check --config <FILE>{try_help}"
+            ),
+        ),
+        (
+            "demo --seconds 0",
+            format!(
+                "error: invalid value '0' for '--seconds <N>': expected a number of seconds from 0.1 to \
+                 1000000{try_help}"
+            ),
+        ),
+    ] {
+        assert_eq!(line(arguments), Err(Answer { text: expected, code: 2 }), "{arguments}");
+    }
+    assert_eq!(line("").unwrap_err().code, 2);
+}
+
+#[test]
+fn a_file_named_by_the_environment_is_read_unless_a_flag_names_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, workers: u32| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, format!("[pipeline]\nworkers = {workers}\n")).unwrap();
+        path.into_os_string()
+    };
+    let (one, two) = (file("one.toml", 11), file("two.toml", 22));
+    let variable = |name: &str| (name == "VXTAP_CONFIG").then(|| one.clone());
+    let workers = |arguments: Vec<OsString>| {
+        let words = ["vxtap-collector", "run"].iter().map(OsString::from).chain(arguments);
+        match prepare(words, variable, MACHINE) {
+            Ok(Task::Run(settings)) => settings.pipeline.workers,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(workers(vec![]), 11);
+    assert_eq!(workers(vec!["--config".into(), two]), 22);
+}
+
+#[test]
+fn check_explains_what_run_would_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vxtap.toml");
+    std::fs::write(&path, "[capture]\ndirectory = \"/captures\"\n[run]\ntui = true\n").unwrap();
+    let Ok(Task::Check(text)) = line(&format!("check --config {} --workers 3", path.display())) else {
+        panic!("not a check");
+    };
+    assert!(text.starts_with(&format!("{} is right. `vxtap-collector run` with it:\nlisten ", path.display())));
+    assert!(text.contains("captures   pcapng in /captures, a new file every 1GiB\n"), "{text}");
+    assert!(text.contains("workers    3 threads"), "{text}");
+    assert_eq!(perform(Task::Check(text.clone()), &Recorder::default()).unwrap(), text);
+}
+
+/// Remembers what it was asked to do, and fails as told.
+#[derive(Default)]
+struct Recorder {
+    asked: RefCell<Vec<Task>>,
+    failure: RefCell<Option<Failure>>,
+}
+
+impl Recorder {
+    fn end(&self, task: Task) -> Result<(), Failure> {
+        self.asked.borrow_mut().push(task);
+        self.failure.borrow_mut().take().map_or(Ok(()), Err)
+    }
+}
+
+impl Commands for Recorder {
+    fn run(&self, settings: &RunSettings) -> Result<(), Failure> {
+        self.end(Task::Run(settings.clone()))
+    }
+
+    fn read(&self, settings: &ReadSettings) -> Result<(), Failure> {
+        self.end(Task::Read(settings.clone()))
+    }
+
+    fn demo(&self, settings: &DemoSettings) -> Result<(), Failure> {
+        self.end(Task::Demo { settings: settings.clone(), capture: CaptureOptions::default() })
+    }
+}
+
+#[test]
+fn each_command_is_done_with_its_settings() {
+    for arguments in ["run --workers 3", "read x.pcap", "demo --write /c --flush 7ms"] {
+        let recorder = Recorder::default();
+        assert_eq!(perform(line(arguments).unwrap(), &recorder).unwrap(), "");
+        let mut expected = line(arguments).unwrap();
+        if let Task::Demo { capture, .. } = &mut expected {
+            *capture = CaptureOptions::default();
+        }
+        assert_eq!(*recorder.asked.borrow(), [expected]);
+    }
+}
+
+#[test]
+fn a_demo_without_directory_captures_into_a_new_one() {
+    let recorder = Recorder::default();
+    perform(line("demo --flush 7ms --rotate-bytes none").unwrap(), &recorder).unwrap();
+    let asked = recorder.asked.borrow();
+    let [Task::Demo { settings, .. }] = &asked[..] else { panic!("{asked:?}") };
+    let capture = settings.pipeline.capture.as_ref().unwrap();
+    assert_eq!((capture.flush.as_millis(), capture.rotate_bytes), (7, None));
+    assert!(capture.directory.starts_with(std::env::temp_dir()));
+    std::fs::remove_dir(&capture.directory).unwrap();
+}
+
+#[test]
+fn a_failure_is_one_line_and_its_exit_code() {
+    let deep = || Err::<(), _>(anyhow!("No space\nleft \u{1b}[2J")).context("cannot write x").unwrap_err();
+    for (failure, code) in [(Failure::Run(deep()), 1), (Failure::Arguments(deep()), 2)] {
+        let recorder = Recorder::default();
+        *recorder.failure.borrow_mut() = Some(failure);
+        let failure = perform(line("run").unwrap(), &recorder).unwrap_err();
+        let text = "error: cannot write x: No space left \\u{1b}[2J".to_owned();
+        assert_eq!(Answer::failed(&failure), Answer { text, code });
+    }
+}

@@ -1,0 +1,152 @@
+//! What `run` would do with its settings, in plain words.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::problem::Printable;
+use super::units::{Size, Time};
+use crate::settings::{ApiSettings, CaptureSettings, Listener, RunSettings, SummaryTarget, Timestamps};
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// Lines that say what a collector with `settings` does and what it may take at most.
+pub(crate) fn explain(settings: &RunSettings) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(settings, &mut text);
+    text
+}
+
+fn write(settings: &RunSettings, to: &mut String) -> fmt::Result {
+    receive(settings, to)?;
+    flows(settings, to)?;
+    match &settings.pipeline.capture {
+        Some(capture) => captures(capture, settings.pipeline.workers, to)?,
+        None => line(to, "captures", "none: inner frames are not kept (--write DIR keeps them)")?,
+    }
+    match &settings.pipeline.log {
+        Some(log) => line(to, "log", &format!("appends flow records to {}", log.directory.join("eve.json").display()))?,
+        None => line(to, "log", "none: flow records are not kept (--log DIR keeps them)")?,
+    }
+    line(to, "api", &api(settings.api.as_ref()))?;
+    match &settings.summary {
+        Some(SummaryTarget::Stdout) => line(to, "summary", "on standard output at the end")?,
+        Some(SummaryTarget::File(file)) => line(to, "summary", &format!("in {} at the end", file.display()))?,
+        None => line(to, "summary", "in the log on standard error at the end, no file")?,
+    }
+    line(to, "dashboard", if settings.tui { "in this terminal" } else { "none (--tui shows it)" })
+}
+
+/// A line with what it is about, or a further line about the same.
+fn line(to: &mut String, about: &str, what: &str) -> fmt::Result {
+    writeln!(to, "{about:<10} {}", Printable(what))
+}
+
+fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
+    for (number, listener) in settings.listen.iter().enumerate() {
+        let Listener::Vxlan(address) = listener;
+        let takes = match address.ip() {
+            IpAddr::V6(ip) if ip.is_unspecified() => " (all addresses, IPv4 and IPv6)",
+            IpAddr::V4(ip) if ip.is_unspecified() => " (all addresses, IPv4)",
+            _ => "",
+        };
+        line(to, if number == 0 { "listen" } else { "" }, &format!("{listener}{takes}"))?;
+    }
+    let receive = &settings.receive;
+    let sockets = u64::from(settings.pipeline.workers) * settings.listen.len() as u64;
+    line(
+        to,
+        "workers",
+        &format!(
+            "{}, {}; {} in all, with a receive buffer of {} each",
+            counted(u64::from(settings.pipeline.workers), "thread"),
+            if receive.pin { "each on a CPU of its own" } else { "on any CPU" },
+            counted(sockets, "socket"),
+            Size(receive.buffer_bytes as u64),
+        ),
+    )?;
+    line(
+        to,
+        "steering",
+        &format!(
+            "both directions of a flow to one worker, {}; seed {}",
+            if receive.kernel_steering { "by the kernel and checked" } else { "in user space" },
+            settings.pipeline.steer_seed.map_or_else(|| "random".into(), |seed| seed.to_string()),
+        ),
+    )?;
+    let wait = match receive.coalesce {
+        Duration::ZERO => "at once".into(),
+        wait => format!("after {} at most", Time(wait)),
+    };
+    line(
+        to,
+        "datagrams",
+        &format!(
+            "up to {} bytes whole, taken {wait}, {}; {}",
+            receive.datagram_bytes,
+            if receive.gro { "several at a time (GRO)" } else { "one by one (no GRO)" },
+            match receive.timestamps {
+                Timestamps::Batch => "one time for each batch",
+                Timestamps::Kernel => "times by the kernel",
+            },
+        ),
+    )
+}
+
+fn flows(settings: &RunSettings, to: &mut String) -> fmt::Result {
+    let flows = &settings.pipeline.flows;
+    let idle = &flows.idle;
+    line(to, "flows", &format!("up to {} at a time; beyond, old ones end early and are counted", flows.max))?;
+    line(
+        to,
+        "",
+        &format!(
+            "TCP ends after silence of {} (new), {} (established), {} (closed)",
+            Time(idle.tcp_new),
+            Time(idle.tcp_established),
+            Time(idle.tcp_closed),
+        ),
+    )?;
+    line(
+        to,
+        "",
+        &format!(
+            "others end after silence of {} (one-way), {} (both ways)",
+            Time(idle.other_new),
+            Time(idle.other_established)
+        ),
+    )?;
+    match flows.active {
+        Duration::ZERO => line(to, "", "reported at their end only"),
+        active => line(to, "", &format!("long ones are reported every {}", Time(active))),
+    }
+}
+
+fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Result {
+    let size = capture.rotate_bytes.map_or("one file".into(), |bytes| format!("a new file every {}", Size(bytes)));
+    line(to, "captures", &format!("pcapng in {}, {size}", capture.directory.display()))?;
+    let waiting = capture.blocks as u64 * u64::from(workers) * MEBIBYTE;
+    line(
+        to,
+        "",
+        &format!(
+            "frames are in the file within {}{}; up to {} wait for the disk, beyond that they are dropped and counted",
+            Time(capture.flush),
+            if capture.direct { ", around the page cache" } else { "" },
+            Size(waiting),
+        ),
+    )
+}
+
+fn api(settings: Option<&ApiSettings>) -> String {
+    match settings {
+        None => "none".into(),
+        Some(ApiSettings { address, token: Some(_) }) => format!("http://{address}, with a token"),
+        Some(ApiSettings { address, token: None }) => format!("http://{address}, for this machine, without a token"),
+    }
+}
+
+fn counted(number: u64, name: &str) -> String {
+    format!("{number} {name}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,238 @@
+//! Every setting by name: its flag, its environment variable and its key in the file.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+use super::options::Options;
+use super::value;
+
+/// One setting.
+pub(super) struct Key {
+    /// Section of the file.
+    pub(super) section: &'static str,
+    /// Name in the section.
+    pub(super) name: &'static str,
+    /// Flag without its dashes.
+    pub(super) flag: &'static str,
+    /// Where it goes.
+    set: fn(&mut Options, &mut Reading<'_>),
+}
+
+impl Key {
+    /// `VXTAP_` and the flag. `--log` differs, because `VXTAP_LOG` says what the program tells on standard error.
+    pub(super) fn variable(&self) -> String {
+        if self.flag == "log" {
+            return "VXTAP_LOG_DIR".into();
+        }
+        format!("VXTAP_{}", self.flag.replace('-', "_").to_uppercase())
+    }
+
+    /// Checks `given` and puts it into `options`, unless the setting is there already.
+    pub(super) fn apply(&self, options: &mut Options, given: Given<'_>) -> Applied {
+        let mut reading = Reading { given, applied: Applied { used: false, faults: Vec::new() } };
+        (self.set)(options, &mut reading);
+        reading.applied
+    }
+}
+
+/// A value as it stands in an environment variable or in the file.
+pub(super) enum Given<'a> {
+    Variable(&'a str),
+    File(&'a Spanned<DeValue<'a>>),
+}
+
+/// What became of a value.
+pub(super) struct Applied {
+    /// Whether it is in force: right, and not said before.
+    pub(super) used: bool,
+    /// What is wrong with it.
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Something wrong, and where in the file.
+pub(super) struct Fault {
+    pub(super) span: Option<Range<usize>>,
+    pub(super) message: String,
+}
+
+/// Whether `true` in the file is `true` of the flag (`--pin`) or `false` (`--no-gro`).
+#[derive(Clone, Copy)]
+enum Sense {
+    Same,
+    Opposite,
+}
+
+type Parse<T> = fn(&str) -> Result<T, String>;
+
+/// A value being put where it belongs.
+struct Reading<'a> {
+    given: Given<'a>,
+    applied: Applied,
+}
+
+impl Reading<'_> {
+    /// A text in quotes.
+    fn text<T>(&mut self, slot: &mut Option<T>, parse: Parse<T>) {
+        let parsed = match &self.given {
+            Given::Variable(text) => parse(text),
+            Given::File(value) => match value.get_ref() {
+                DeValue::String(text) => parse(text),
+                other => Err(format!("expected a text in quotes, not {}", kind(other))),
+            },
+        };
+        self.put(slot, parsed);
+    }
+
+    /// A number, or a text in quotes.
+    fn scalar<T>(&mut self, slot: &mut Option<T>, parse: Parse<T>) {
+        let parsed = match &self.given {
+            Given::Variable(text) => parse(text),
+            Given::File(value) => one(value.get_ref()).and_then(|text| parse(&text)),
+        };
+        self.put(slot, parsed);
+    }
+
+    /// `true` or `false`.
+    fn truth(&mut self, slot: &mut Option<bool>, sense: Sense) {
+        let parsed = match &self.given {
+            Given::Variable(text) => value::truth(text),
+            Given::File(value) => match (value.get_ref(), sense) {
+                (DeValue::Boolean(truth), Sense::Same) => Ok(*truth),
+                (DeValue::Boolean(truth), Sense::Opposite) => Ok(!truth),
+                (other, _) => Err(format!("expected true or false, not {}", kind(other))),
+            },
+        };
+        self.put(slot, parsed);
+    }
+
+    /// Several values, or one: `["a", "b"]`, `"a"`, and in a variable `a,b`.
+    fn list<T>(&mut self, slot: &mut Vec<T>, parse: Parse<T>) {
+        let given: Vec<(Option<Range<usize>>, Result<Cow<'_, str>, String>)> = match &self.given {
+            Given::Variable(text) => text.split(',').map(|item| (None, Ok(item.into()))).collect(),
+            Given::File(value) => match value.get_ref() {
+                DeValue::Array(items) if items.is_empty() => {
+                    vec![(Some(value.span()), Err("expected at least one value".into()))]
+                }
+                DeValue::Array(items) => items.iter().map(|item| (Some(item.span()), one(item.get_ref()))).collect(),
+                single => vec![(Some(value.span()), one(single))],
+            },
+        };
+        let mut values = Vec::new();
+        for (span, text) in given {
+            match text.and_then(|text| parse(&text)) {
+                Ok(value) => values.push(value),
+                Err(message) => self.applied.faults.push(Fault { span, message }),
+            }
+        }
+        if slot.is_empty() && self.applied.faults.is_empty() {
+            *slot = values;
+            self.applied.used = true;
+        }
+    }
+
+    fn put<T>(&mut self, slot: &mut Option<T>, parsed: Result<T, String>) {
+        match parsed {
+            Ok(value) if slot.is_none() => {
+                *slot = Some(value);
+                self.applied.used = true;
+            }
+            Ok(_) => {}
+            Err(message) => {
+                let span = match &self.given {
+                    Given::Variable(_) => None,
+                    Given::File(value) => Some(value.span()),
+                };
+                self.applied.faults.push(Fault { span, message });
+            }
+        }
+    }
+}
+
+/// The text of a single value, as a flag would have it.
+fn one<'a>(value: &'a DeValue<'_>) -> Result<Cow<'a, str>, String> {
+    match value {
+        DeValue::String(text) => Ok(text.as_ref().into()),
+        DeValue::Integer(number) => Ok(decimal(number).into()),
+        DeValue::Float(number) => Ok(number.as_str().into()),
+        DeValue::Boolean(truth) => Ok(truth.to_string().into()),
+        DeValue::Datetime(time) => Ok(time.to_string().into()),
+        other => Err(format!("expected one value, not {}", kind(other))),
+    }
+}
+
+/// The number in decimal digits, whatever its base is in the file; as it stands there where 64 bits do not hold it.
+fn decimal(number: &DeInteger<'_>) -> String {
+    let digits = number.as_str().replace('_', "");
+    i64::from_str_radix(&digits, number.radix()).map_or_else(|_| number.to_string(), |number| number.to_string())
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+/// All settings, in the order of the sample file.
+pub(super) const KEYS: &[Key] = &[
+    key("receive", "listen", "listen", |o, r| r.list(&mut o.receive.listen, value::listener)),
+    key("receive", "buffer", "receive-buffer", |o, r| r.scalar(&mut o.receive.receive_buffer, value::receive_buffer)),
+    key("receive", "datagram_bytes", "datagram-bytes", |o, r| {
+        r.scalar(&mut o.receive.datagram_bytes, value::datagram_bytes);
+    }),
+    key("receive", "coalesce", "coalesce", |o, r| r.scalar(&mut o.receive.coalesce, value::coalesce)),
+    key("receive", "timestamps", "timestamps", |o, r| r.text(&mut o.receive.timestamps, value::timestamps)),
+    key("receive", "gro", "no-gro", |o, r| r.truth(&mut o.receive.no_gro, Sense::Opposite)),
+    key("receive", "kernel_steering", "no-kernel-steering", |o, r| {
+        r.truth(&mut o.receive.no_kernel_steering, Sense::Opposite);
+    }),
+    key("receive", "pin", "pin", |o, r| r.truth(&mut o.receive.pin, Sense::Same)),
+    key("pipeline", "workers", "workers", |o, r| r.scalar(&mut o.pipeline.workers, value::workers)),
+    key("pipeline", "steer_seed", "steer-seed", |o, r| r.scalar(&mut o.pipeline.steer_seed, value::steer_seed)),
+    key("pipeline", "summary", "summary", |o, r| r.text(&mut o.pipeline.summary, value::summary)),
+    key("flows", "max", "flow-max", |o, r| r.scalar(&mut o.flows.flow_max, value::flow_max)),
+    key("flows", "idle_tcp_new", "idle-tcp-new", |o, r| r.scalar(&mut o.flows.idle_tcp_new, value::idle_timeout)),
+    key("flows", "idle_tcp_established", "idle-tcp-established", |o, r| {
+        r.scalar(&mut o.flows.idle_tcp_established, value::idle_timeout);
+    }),
+    key("flows", "idle_tcp_closed", "idle-tcp-closed", |o, r| {
+        r.scalar(&mut o.flows.idle_tcp_closed, value::idle_timeout);
+    }),
+    key("flows", "idle_other_new", "idle-other-new", |o, r| r.scalar(&mut o.flows.idle_other_new, value::idle_timeout)),
+    key("flows", "idle_other_established", "idle-other-established", |o, r| {
+        r.scalar(&mut o.flows.idle_other_established, value::idle_timeout);
+    }),
+    key("flows", "active_timeout", "active-timeout", |o, r| {
+        r.scalar(&mut o.flows.active_timeout, value::active_timeout);
+    }),
+    key("capture", "directory", "write", |o, r| r.text(&mut o.capture.write, value::directory)),
+    key("capture", "rotate_bytes", "rotate-bytes", |o, r| r.scalar(&mut o.capture.rotate_bytes, value::rotate_bytes)),
+    key("capture", "flush", "flush", |o, r| r.scalar(&mut o.capture.flush, value::flush)),
+    key("capture", "blocks", "capture-blocks", |o, r| r.scalar(&mut o.capture.capture_blocks, value::capture_blocks)),
+    key("capture", "direct", "capture-direct", |o, r| r.truth(&mut o.capture.capture_direct, Sense::Same)),
+    key("log", "directory", "log", |o, r| r.text(&mut o.log.log, value::directory)),
+    key("api", "address", "api", |o, r| r.text(&mut o.api.api, value::api)),
+    key("api", "token", "api-token", |o, r| r.text(&mut o.api.api_token, value::api_token)),
+    key("run", "tui", "tui", |o, r| r.truth(&mut o.run.tui, Sense::Same)),
+    key("read", "encapsulation", "encapsulation", |o, r| r.text(&mut o.read.encapsulation, value::encapsulation)),
+    key("read", "vxlan_ports", "vxlan-port", |o, r| r.list(&mut o.read.vxlan_port, value::port)),
+    key("demo", "seconds", "seconds", |o, r| r.scalar(&mut o.demo.seconds, value::seconds)),
+    key("demo", "pps", "pps", |o, r| r.scalar(&mut o.demo.pps, value::pps)),
+    key("demo", "tui", "no-tui", |o, r| r.truth(&mut o.demo.no_tui, Sense::Opposite)),
+];
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    flag: &'static str,
+    set: fn(&mut Options, &mut Reading<'_>),
+) -> Key {
+    Key { section, name, flag, set }
+}

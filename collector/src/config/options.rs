@@ -1,0 +1,194 @@
+//! Settings as given, each maybe: what flags, environment and file fill before defaults do.
+//!
+//! The doc comments are the help texts. A default is told there as `[default: …]`, and a test holds it to the truth.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::value::{self, Maybe};
+use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
+
+/// Every setting that a file may hold. A command fills the groups that it has flags for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) receive: ReceiveOptions,
+    pub(crate) pipeline: PipelineOptions,
+    pub(crate) flows: FlowOptions,
+    pub(crate) capture: CaptureOptions,
+    pub(crate) log: LogOptions,
+    pub(crate) api: ApiOptions,
+    pub(crate) run: RunOptions,
+    pub(crate) read: ReadOptions,
+    pub(crate) demo: DemoOptions,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Receiving")]
+pub(crate) struct ReceiveOptions {
+    /// Receive mirrored traffic here: vxlan://ADDRESS[:PORT]; repeatable [default: vxlan://[::]:4789]
+    #[arg(long, value_name = "ADDR", value_parser = value::listener, value_delimiter = ',')]
+    pub(crate) listen: Vec<Listener>,
+
+    /// Receive buffer to ask the kernel for, for each socket [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::receive_buffer)]
+    pub(crate) receive_buffer: Option<usize>,
+
+    /// Longest datagram received whole, in bytes [default: 65535]
+    #[arg(long, value_name = "N", value_parser = value::datagram_bytes)]
+    pub(crate) datagram_bytes: Option<usize>,
+
+    /// Wait so long for more after a batch that was not full, to wake less often; 0 for not at all [default: 500us]
+    #[arg(long, value_name = "TIME", value_parser = value::coalesce)]
+    pub(crate) coalesce: Option<Duration>,
+
+    /// Where packet times come from: 'batch' is one clock read a batch, 'kernel' the time of arrival [default: batch]
+    #[arg(long, value_name = "SOURCE", value_parser = value::timestamps)]
+    pub(crate) timestamps: Option<Timestamps>,
+
+    /// Have the kernel hand over datagrams one by one (no UDP GRO)
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) no_gro: Option<bool>,
+
+    /// Leave the choice of the worker to user space alone
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) no_kernel_steering: Option<bool>,
+
+    /// Keep worker N on the Nth CPU
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) pin: Option<bool>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub(crate) struct PipelineOptions {
+    /// Worker threads, or 'auto' for one for each CPU [default: auto; read: 1, which keeps the order of the files]
+    #[arg(long, value_name = "N", value_parser = value::workers)]
+    pub(crate) workers: Option<Maybe<u32>>,
+
+    /// Seed of the hash that gives a flow its worker, for runs that repeat [default: random]
+    #[arg(long, value_name = "N", value_parser = value::steer_seed)]
+    pub(crate) steer_seed: Option<Maybe<u32>>,
+
+    /// At the end, write where every packet went to FILE as JSON; - is standard output
+    #[arg(long, value_name = "FILE", value_parser = value::summary, allow_hyphen_values = true)]
+    pub(crate) summary: Option<SummaryTarget>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Flows")]
+pub(crate) struct FlowOptions {
+    /// Flows followed at a time, all workers together [default: 1048576]
+    #[arg(long, value_name = "N", value_parser = value::flow_max)]
+    pub(crate) flow_max: Option<u64>,
+
+    /// A TCP flow without complete handshake ends after this silence [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = value::idle_timeout)]
+    pub(crate) idle_tcp_new: Option<Duration>,
+
+    /// An established TCP flow ends after this silence [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = value::idle_timeout)]
+    pub(crate) idle_tcp_established: Option<Duration>,
+
+    /// A TCP flow that FIN or RST closed ends after this silence [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = value::idle_timeout)]
+    pub(crate) idle_tcp_closed: Option<Duration>,
+
+    /// A flow of UDP and others, seen in one direction, ends after this silence [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::idle_timeout)]
+    pub(crate) idle_other_new: Option<Duration>,
+
+    /// A flow of UDP and others, seen in both directions, ends after this silence [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = value::idle_timeout)]
+    pub(crate) idle_other_established: Option<Duration>,
+
+    /// A flow that lasts is reported each time this has passed; 0 for only at its end [default: 30m]
+    #[arg(long, value_name = "TIME", value_parser = value::active_timeout)]
+    pub(crate) active_timeout: Option<Duration>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Captures and logs")]
+pub(crate) struct CaptureOptions {
+    /// Write inner frames to pcapng files in DIR
+    #[arg(long, value_name = "DIR", value_parser = value::directory)]
+    pub(crate) write: Option<PathBuf>,
+
+    /// Begin a new capture file after so many bytes, or 'none' for one file [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::rotate_bytes)]
+    pub(crate) rotate_bytes: Option<Maybe<u64>>,
+
+    /// New frames are in the capture file after so long at the latest [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = value::flush)]
+    pub(crate) flush: Option<Duration>,
+
+    /// Blocks of 1MiB that one worker may have waiting for the disk; beyond, frames go uncaptured [default: 16]
+    #[arg(long, value_name = "N", value_parser = value::capture_blocks)]
+    pub(crate) capture_blocks: Option<usize>,
+
+    /// Write captures around the page cache (O_DIRECT)
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) capture_direct: Option<bool>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Captures and logs")]
+pub(crate) struct LogOptions {
+    /// Append flow records and statistics to eve.json in DIR
+    #[arg(long, value_name = "DIR", value_parser = value::directory)]
+    pub(crate) log: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "HTTP API")]
+pub(crate) struct ApiOptions {
+    /// Serve health, metrics and live state here, or 'none' [default: 127.0.0.1:9789]
+    #[arg(long, value_name = "ADDR", value_parser = value::api)]
+    pub(crate) api: Option<Maybe<SocketAddr>>,
+
+    /// What callers must send as 'Authorization: Bearer TOKEN'; needed off loopback. Other users of this machine can
+    /// read flags: better set VXTAP_API_TOKEN
+    #[arg(long, value_name = "TOKEN", value_parser = value::api_token)]
+    pub(crate) api_token: Option<String>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub(crate) struct RunOptions {
+    /// Show the dashboard in this terminal
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) tui: Option<bool>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub(crate) struct ReadOptions {
+    /// What to decapsulate: 'auto' takes VXLAN off and other frames as they are, 'vxlan' takes nothing but VXLAN,
+    /// 'none' takes all frames as they are [default: auto]
+    #[arg(long, value_name = "KIND", value_parser = value::encapsulation)]
+    pub(crate) encapsulation: Option<ReadEncapsulation>,
+
+    /// UDP destination port taken for VXLAN; repeatable [default: 4789]
+    #[arg(long, value_name = "PORT", value_parser = value::port, value_delimiter = ',')]
+    pub(crate) vxlan_port: Vec<u16>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub(crate) struct DemoOptions {
+    /// End after so many seconds [default: until a signal]
+    #[arg(long, value_name = "N", value_parser = value::seconds)]
+    pub(crate) seconds: Option<f64>,
+
+    /// Packets a second to generate [default: 20000]
+    #[arg(long, value_name = "N", value_parser = value::pps)]
+    pub(crate) pps: Option<u64>,
+
+    /// A status line a second instead of the dashboard, also on a terminal
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) no_tui: Option<bool>,
+}

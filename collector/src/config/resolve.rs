@@ -1,0 +1,181 @@
+//! Options to settings: defaults filled in, and what no option by itself can be wrong in checked.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::problem::{ConfigError, Problem};
+use super::value::Maybe;
+use super::{ApiOptions, CaptureOptions, FlowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources};
+use crate::settings::{
+    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, IdleTimeouts, Listener, LogSettings, PipelineSettings,
+    ReadSettings, ReceiveSettings, RunSettings,
+};
+
+/// Where the API is when nothing else is said.
+const DEFAULT_API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9789);
+/// Packets a second that the demo makes when nothing else is said.
+const DEFAULT_DEMO_PPS: u64 = 20_000;
+/// The most listeners of one collector.
+const MAX_LISTENERS: usize = 64;
+
+/// What defaults depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    /// CPUs that the program may use.
+    pub(crate) cpus: u32,
+    /// Whether standard output is a terminal.
+    pub(crate) terminal: bool,
+}
+
+impl Machine {
+    /// The one that this runs on.
+    pub(crate) fn this() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            cpus: cpus.try_into().unwrap_or(u32::MAX),
+            terminal: std::io::IsTerminal::is_terminal(&std::io::stdout()),
+        }
+    }
+
+    fn workers(self) -> u32 {
+        self.cpus.clamp(1, PipelineSettings::MAX_WORKERS)
+    }
+}
+
+/// Settings of `run`.
+pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, ConfigError> {
+    let (options, sources) = (&gathered.options, &gathered.sources);
+    let mut problems = Vec::new();
+    check_listeners(&options.receive.listen, sources, &mut problems);
+    let api = api(&options.api, sources, &mut problems);
+    let tui = options.run.tui.unwrap_or(false);
+    if tui && !machine.terminal {
+        let message = "the dashboard needs a terminal, and standard output is none: leave --tui out, or use vxtap-tui";
+        problems.push(Problem::new(sources.place("tui"), message));
+    }
+    ConfigError::unless_empty(problems)?;
+    let listen =
+        if options.receive.listen.is_empty() { vec![Listener::DEFAULT] } else { options.receive.listen.clone() };
+    Ok(RunSettings {
+        listen,
+        receive: receive(&options.receive),
+        pipeline: pipeline(gathered, machine.workers(), machine),
+        api,
+        summary: options.pipeline.summary.clone(),
+        tui,
+    })
+}
+
+/// Settings of `read`, which reads `files`.
+pub(crate) fn read(gathered: &Gathered, machine: Machine, files: Vec<PathBuf>) -> ReadSettings {
+    let options = &gathered.options;
+    let ports = &options.read.vxlan_port;
+    ReadSettings {
+        files,
+        encapsulation: options.read.encapsulation.unwrap_or_default(),
+        vxlan_ports: if ports.is_empty() { vec![vxtap_wire::vxlan::PORT] } else { ports.clone() },
+        // One worker keeps the order of the files.
+        pipeline: pipeline(gathered, 1, machine),
+        summary: options.pipeline.summary.clone(),
+    }
+}
+
+/// Settings of `demo`; its captures stay `None` where no directory is named.
+pub(crate) fn demo(gathered: &Gathered, machine: Machine) -> Result<DemoSettings, ConfigError> {
+    let (options, sources) = (&gathered.options, &gathered.sources);
+    let mut problems = Vec::new();
+    let api = api(&options.api, sources, &mut problems);
+    ConfigError::unless_empty(problems)?;
+    Ok(DemoSettings {
+        seconds: options.demo.seconds,
+        pps: options.demo.pps.unwrap_or(DEFAULT_DEMO_PPS),
+        tui: machine.terminal && !options.demo.no_tui.unwrap_or(false),
+        pipeline: pipeline(gathered, machine.workers(), machine),
+        api,
+        api_optional: options.api.api.is_none(),
+        summary: options.pipeline.summary.clone(),
+    })
+}
+
+/// Captures into `directory`, all else as `options` say.
+pub(crate) fn capture_into(directory: PathBuf, options: &CaptureOptions) -> CaptureSettings {
+    let default = CaptureSettings::new(directory);
+    CaptureSettings {
+        rotate_bytes: options.rotate_bytes.map_or(default.rotate_bytes, |Maybe(bytes)| bytes),
+        flush: options.flush.unwrap_or(default.flush),
+        blocks: options.capture_blocks.unwrap_or(default.blocks),
+        direct: options.capture_direct.unwrap_or(default.direct),
+        directory: default.directory,
+    }
+}
+
+fn check_listeners(listen: &[Listener], sources: &Sources, problems: &mut Vec<Problem>) {
+    if listen.len() > MAX_LISTENERS {
+        let message = format!("{} addresses to listen on: expected at most {MAX_LISTENERS}", listen.len());
+        problems.push(Problem::new(sources.place("listen"), message));
+        return;
+    }
+    for (number, listener) in listen.iter().enumerate() {
+        let Listener::Vxlan(address) = listener;
+        // Port 0 is another port each time.
+        if address.port() != 0 && listen[..number].contains(listener) {
+            let message = format!("{listener} is listened on twice: name it once");
+            problems.push(Problem::new(sources.place("listen"), message));
+        }
+    }
+}
+
+fn receive(options: &ReceiveOptions) -> ReceiveSettings {
+    let default = ReceiveSettings::default();
+    ReceiveSettings {
+        buffer_bytes: options.receive_buffer.unwrap_or(default.buffer_bytes),
+        datagram_bytes: options.datagram_bytes.unwrap_or(default.datagram_bytes),
+        coalesce: options.coalesce.unwrap_or(default.coalesce),
+        timestamps: options.timestamps.unwrap_or(default.timestamps),
+        gro: options.no_gro.map_or(default.gro, |no| !no),
+        kernel_steering: options.no_kernel_steering.map_or(default.kernel_steering, |no| !no),
+        pin: options.pin.unwrap_or(default.pin),
+    }
+}
+
+fn pipeline(gathered: &Gathered, default_workers: u32, machine: Machine) -> PipelineSettings {
+    let options = &gathered.options;
+    let PipelineOptions { workers, steer_seed, summary: _ } = &options.pipeline;
+    PipelineSettings {
+        workers: workers.map_or(default_workers, |Maybe(workers)| workers.unwrap_or(machine.workers())),
+        steer_seed: steer_seed.and_then(|Maybe(seed)| seed),
+        flows: flows(&options.flows),
+        capture: options.capture.write.clone().map(|directory| capture_into(directory, &options.capture)),
+        log: options.log.log.clone().map(|directory| LogSettings { directory }),
+    }
+}
+
+fn flows(options: &FlowOptions) -> FlowSettings {
+    let default = FlowSettings::default();
+    FlowSettings {
+        max: options.flow_max.unwrap_or(default.max),
+        idle: IdleTimeouts {
+            tcp_new: options.idle_tcp_new.unwrap_or(default.idle.tcp_new),
+            tcp_established: options.idle_tcp_established.unwrap_or(default.idle.tcp_established),
+            tcp_closed: options.idle_tcp_closed.unwrap_or(default.idle.tcp_closed),
+            other_new: options.idle_other_new.unwrap_or(default.idle.other_new),
+            other_established: options.idle_other_established.unwrap_or(default.idle.other_established),
+        },
+        active: options.active_timeout.unwrap_or(default.active),
+    }
+}
+
+fn api(options: &ApiOptions, sources: &Sources, problems: &mut Vec<Problem>) -> Option<ApiSettings> {
+    let address = match options.api {
+        None => DEFAULT_API,
+        Some(Maybe(address)) => address?,
+    };
+    if options.api_token.is_none() && !address.ip().to_canonical().is_loopback() {
+        let message = format!(
+            "the API shows mirrored traffic, and other machines can reach it on {address}: set a token (--api-token, \
+             VXTAP_API_TOKEN, or token in [api]), or serve it on 127.0.0.1"
+        );
+        problems.push(Problem::new(sources.place("api"), message));
+    }
+    Some(ApiSettings { address, token: options.api_token.clone() })
+}

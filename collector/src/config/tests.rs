@@ -1,0 +1,499 @@
+//! Files and environments as users write them, right and wrong.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
+
+const SAMPLE: &str = include_str!("../../examples/vxtap.toml");
+const MACHINE: Machine = Machine { cpus: 4, terminal: true };
+
+/// A file `vxtap.toml` of `text`, in a directory of its own.
+struct Written {
+    directory: tempfile::TempDir,
+}
+
+impl Written {
+    fn new(text: impl AsRef<[u8]>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("vxtap.toml"), text).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("vxtap.toml")
+    }
+
+    /// `error` without the directory, which is another each time.
+    fn relative(&self, error: &impl ToString) -> String {
+        error.to_string().replace(&format!("{}/", self.directory.path().display()), "")
+    }
+}
+
+fn from_file(text: &str) -> Result<Gathered, String> {
+    let written = Written::new(text);
+    gather(Options::default(), Some(&written.path()), |_| None).map_err(|error| written.relative(&error))
+}
+
+fn errors(text: &str) -> String {
+    from_file(text).unwrap_err()
+}
+
+/// The first line of each error, without the lines of the file below it.
+fn first_lines(text: &str) -> Vec<String> {
+    errors(text).lines().filter(|line| line.starts_with("vxtap.toml:")).map(str::to_owned).collect()
+}
+
+fn nothing() -> Gathered {
+    gather(Options::default(), None, |_| None).unwrap()
+}
+
+#[test]
+fn the_sample_file_says_the_defaults() {
+    let sample = from_file(SAMPLE).unwrap();
+    assert_eq!(run(&sample, MACHINE).unwrap(), run(&nothing(), MACHINE).unwrap());
+    assert_eq!(read(&sample, MACHINE, Vec::new()), read(&nothing(), MACHINE, Vec::new()));
+    let (mut sample, default) = (demo(&sample, MACHINE).unwrap(), demo(&nothing(), MACHINE).unwrap());
+    // An address that somebody wrote down is one that somebody wants.
+    assert!(!std::mem::replace(&mut sample.api_optional, true));
+    assert_eq!(sample, default);
+}
+
+#[test]
+fn the_sample_file_has_every_key_with_its_flag() {
+    let lines: Vec<&str> =
+        SAMPLE.lines().map(|line| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line)).collect();
+    let text = lines.join("\n");
+    from_file(&text).unwrap();
+    let (mut section, mut flag, mut seen) = ("", "", Vec::new());
+    for line in lines {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name;
+        } else if line.starts_with('#') {
+            flag = line.rsplit_once(" --").map_or("", |(_, flag)| flag);
+        } else if let Some((name, _)) = line.split_once(" = ") {
+            seen.push((section, name, flag));
+        }
+    }
+    assert_eq!(seen, names().collect::<Vec<_>>());
+}
+
+fn is_key(line: &str) -> bool {
+    line.split_once(" = ").is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+}
+
+#[test]
+fn every_key_of_a_file_arrives_where_it_belongs() {
+    let gathered = from_file(
+        r#"
+        [receive]
+        listen = ["vxlan://0.0.0.0:0", "10.0.0.1"]
+        buffer = 8388608
+        datagram_bytes = 9_000
+        coalesce = 0
+        timestamps = "kernel"
+        gro = false
+        kernel_steering = false
+        pin = true
+        [pipeline]
+        workers = 3
+        steer_seed = 0x10
+        summary = "-"
+        [flows]
+        max = 5000
+        idle_tcp_new = "1s"
+        idle_tcp_established = "2s"
+        idle_tcp_closed = "3s"
+        idle_other_new = "4s"
+        idle_other_established = "5s"
+        active_timeout = "1m30s"
+        [capture]
+        directory = "/captures"
+        rotate_bytes = "none"
+        flush = "20ms"
+        blocks = 4
+        direct = true
+        [log]
+        directory = "/logs"
+        [api]
+        address = "0.0.0.0:80"
+        token = "0123456789abcdef"
+        [run]
+        tui = true
+        [read]
+        encapsulation = "vxlan"
+        vxlan_ports = [8472, 4789]
+        [demo]
+        seconds = 2.5
+        pps = 7
+        tui = false
+        "#,
+    )
+    .unwrap();
+    let settings = run(&gathered, MACHINE).unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        settings.listen,
+        [Listener::Vxlan("0.0.0.0:0".parse().unwrap()), Listener::Vxlan("10.0.0.1:4789".parse().unwrap())]
+    );
+    let receive = &settings.receive;
+    assert_eq!((receive.buffer_bytes, receive.datagram_bytes, receive.coalesce), (8 << 20, 9000, Duration::ZERO));
+    assert_eq!(receive.timestamps, Timestamps::Kernel);
+    assert_eq!((receive.gro, receive.kernel_steering, receive.pin), (false, false, true));
+    let pipeline = &settings.pipeline;
+    assert_eq!((pipeline.workers, pipeline.steer_seed), (3, Some(16)));
+    assert_eq!(settings.summary, Some(SummaryTarget::Stdout));
+    let (flows, idle) = (&pipeline.flows, &pipeline.flows.idle);
+    assert_eq!((flows.max, flows.active), (5000, seconds(90)));
+    assert_eq!((idle.tcp_new, idle.tcp_established, idle.tcp_closed), (seconds(1), seconds(2), seconds(3)));
+    assert_eq!((idle.other_new, idle.other_established), (seconds(4), seconds(5)));
+    let capture = pipeline.capture.as_ref().unwrap();
+    assert_eq!((capture.directory.to_str(), capture.rotate_bytes), (Some("/captures"), None));
+    assert_eq!((capture.flush, capture.blocks, capture.direct), (Duration::from_millis(20), 4, true));
+    assert_eq!(pipeline.log.as_ref().unwrap().directory.to_str(), Some("/logs"));
+    let api = settings.api.unwrap();
+    assert_eq!((api.address.to_string(), api.token.as_deref()), ("0.0.0.0:80".into(), Some("0123456789abcdef")));
+    assert!(settings.tui);
+    let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]);
+    assert_eq!((reading.encapsulation, reading.vxlan_ports), (ReadEncapsulation::Vxlan, vec![8472, 4789]));
+    assert_eq!((reading.files, reading.pipeline), (vec![PathBuf::from("a.pcap")], pipeline.clone()));
+    let showing = demo(&gathered, MACHINE).unwrap();
+    assert_eq!((showing.seconds, showing.pps, showing.tui, showing.api_optional), (Some(2.5), 7, false, false));
+}
+
+#[test]
+fn workers_are_the_cpus_of_the_machine_but_one_for_files() {
+    let workers = |text: &str, cpus| {
+        let (gathered, machine) = (from_file(text).unwrap(), Machine { cpus, terminal: false });
+        let of_run = run(&gathered, machine).unwrap().pipeline.workers;
+        (of_run, read(&gathered, machine, Vec::new()).pipeline.workers)
+    };
+    assert_eq!(workers("", 6), (6, 1));
+    assert_eq!(workers("", 5000), (256, 1));
+    assert_eq!(workers("", 0), (1, 1));
+    assert_eq!(workers("[pipeline]\nworkers = \"auto\"", 6), (6, 6));
+    assert_eq!(workers("pipeline.workers = 2", 6), (2, 2));
+}
+
+#[test]
+fn flags_go_before_the_environment_and_the_environment_before_the_file() {
+    let written = Written::new("[capture]\nflush = \"1s\"\n[receive]\ngro = false\nlisten = [\"10.0.0.1\"]");
+    let flush = |flag: Option<Duration>, variable: Option<&str>, file: bool| {
+        let mut flags = Options::default();
+        flags.capture.flush = flag;
+        flags.capture.write = Some("/x".into());
+        let lookup = |name: &str| variable.filter(|_| name == "VXTAP_FLUSH").map(Into::into);
+        let gathered = gather(flags, file.then(|| written.path()).as_deref(), lookup).unwrap();
+        run(&gathered, MACHINE).unwrap().pipeline.capture.unwrap().flush.as_millis()
+    };
+    assert_eq!(flush(Some(Duration::from_secs(3)), Some("2s"), true), 3000);
+    assert_eq!(flush(None, Some("2s"), true), 2000);
+    assert_eq!(flush(None, None, true), 1000);
+    assert_eq!(flush(None, None, false), 100);
+    assert_eq!(flush(None, Some(""), true), 1000, "an empty variable is not set");
+
+    let received = |flag: Option<bool>, variable: &'static str| {
+        let mut flags = Options::default();
+        flags.receive.no_gro = flag;
+        let lookup = |name: &str| match name {
+            "VXTAP_NO_GRO" => Some(variable.into()),
+            "VXTAP_LISTEN" => Some("10.0.0.2,vxlan://10.0.0.3:1".into()),
+            _ => None,
+        };
+        run(&gather(flags, Some(&written.path()), lookup).unwrap(), MACHINE).unwrap()
+    };
+    assert!(!received(None, "").receive.gro);
+    assert!(received(None, "false").receive.gro);
+    assert!(!received(Some(true), "false").receive.gro);
+    let listen: Vec<String> = received(None, "").listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["vxlan://10.0.0.2:4789", "vxlan://10.0.0.3:1"]);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let lookup = |name: &str| match name {
+        "VXTAP_WORKERS" => Some("many".into()),
+        "VXTAP_LOG_DIR" => Some(std::os::unix::ffi::OsStringExt::from_vec(vec![b'/', 0xff])),
+        "VXTAP_LISTEN" => Some("10.0.0.1,nowhere".into()),
+        "VXTAP_PIN" => Some("maybe".into()),
+        _ => None,
+    };
+    let error = gather(Options::default(), None, lookup).unwrap_err();
+    assert_eq!(
+        error.to_string().lines().collect::<Vec<_>>(),
+        [
+            "error: VXTAP_LISTEN: 'nowhere' is not an address (expected for example 0.0.0.0:4789 or [::]:4789)",
+            "error: VXTAP_PIN: expected 'true' or 'false'",
+            "error: VXTAP_WORKERS: expected a number from 1 to 256, or 'auto'",
+            "error: VXTAP_LOG_DIR: expected text in UTF-8",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
+    assert_eq!(
+        errors("[pipeline]\n\n  workerz = 4 # four\n"),
+        "vxtap.toml:3:3: unknown key 'workerz' (did you mean 'workers'?)\n  3 |   workerz = 4 # four\n    |   ^^^^^^^"
+    );
+    for (text, expected) in [
+        ("[pipeline]\nWorkers = 4", "2:1: unknown key 'Workers' (did you mean 'workers'?)"),
+        ("[flows]\nidle-tcp-new = \"1s\"", "2:1: unknown key 'idle-tcp-new' (did you mean 'idle_tcp_new'?)"),
+        ("[flows]\nflow_max = 1000", "2:1: unknown key 'flow_max' (did you mean 'max'?)"),
+        ("[capture]\nwrite = \"x\"", "2:1: unknown key 'write' (did you mean 'directory'?)"),
+        ("workers = 4", "1:1: unknown key 'workers' here (did you mean 'workers' in [pipeline]?)"),
+        ("[capture]\nworkers = 4", "2:1: unknown key 'workers' here (did you mean 'workers' in [pipeline]?)"),
+        ("[capture]\nlistn = 4", "2:1: unknown key 'listn' here (did you mean 'listen' in [receive]?)"),
+        ("[log]\nreceive-buffer = 4", "2:1: unknown key 'receive-buffer' here (did you mean 'buffer' in [receive]?)"),
+        ("[run]\nzzzzzz = 4", "2:1: unknown key 'zzzzzz' (expected tui)"),
+        ("[read]\nzzzzzz = 4", "2:1: unknown key 'zzzzzz' (expected encapsulation or vxlan_ports)"),
+        ("zzzzzz = 4", "1:1: unknown key 'zzzzzz': keys stand below a [section]"),
+        ("[captures]\nflush = 1", "1:2: unknown section 'captures' (did you mean 'capture'?)"),
+        ("capture.flush.x = 1", "1:9: 'flush': expected one value, not a section"),
+        ("capture = 1", "1:1: 'capture' is a section: expected [capture]"),
+        (
+            "[zzzzzz]\nflush = 1",
+            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, flows, capture, log, api, run, read or demo)",
+        ),
+        ("[[receive]]\nlisten = 1", "1:3: 'receive' is a section: expected [receive]"),
+    ] {
+        assert_eq!(first_lines(text), [format!("vxtap.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
+    let time = |least, most| format!("expected a time from {least} to {most}");
+    for (section, text, expected) in [
+        ("pipeline", "workers = 0", "expected a number from 1 to 256, or 'auto'".to_owned()),
+        ("pipeline", "workers = 257", "expected a number from 1 to 256, or 'auto'".into()),
+        ("pipeline", "workers = -1", "expected a number from 1 to 256, or 'auto'".into()),
+        ("pipeline", "workers = 1.5", "expected a number from 1 to 256, or 'auto'".into()),
+        ("pipeline", "workers = 99999999999999999999999", "expected a number from 1 to 256, or 'auto'".into()),
+        ("pipeline", "workers = true", "expected a number from 1 to 256, or 'auto'".into()),
+        ("pipeline", "workers = 2026-11-21", "expected a number from 1 to 256, or 'auto'".into()),
+        ("pipeline", "workers = [1]", "expected one value, not a list".into()),
+        ("pipeline", "workers = {}", "expected one value, not a section".into()),
+        ("pipeline", "steer_seed = 4294967296", "expected a number from 0 to 4294967295, or 'random'".into()),
+        ("pipeline", "summary = \"\"", "expected a file, or - for standard output".into()),
+        ("pipeline", "summary = 1", "expected a text in quotes, not a number".into()),
+        ("receive", "listen = []", "expected at least one value".into()),
+        ("receive", "listen = \"geneve://[::]\"", "unknown scheme 'geneve' (expected vxlan://ADDRESS[:PORT])".into()),
+        ("receive", "buffer = \"2GiB\"", "expected a size from 4KiB to 1GiB, such as 64MiB".into()),
+        ("receive", "buffer = \"64M\"", "expected a size from 4KiB to 1GiB, such as 64MiB".into()),
+        ("receive", "datagram_bytes = 65536", "expected a number from 512 to 65535".into()),
+        ("receive", "coalesce = 500", time("0", "100ms, such as 500us")),
+        ("receive", "coalesce = \"1s\"", time("0", "100ms, such as 500us")),
+        ("receive", "timestamps = \"hardware\"", "expected 'batch' or 'kernel'".into()),
+        ("receive", "gro = 1", "expected true or false, not a number".into()),
+        ("receive", "pin = \"true\"", "expected true or false, not a text".into()),
+        ("flows", "max = 255", "expected a number from 256 to 268435456".into()),
+        ("flows", "idle_tcp_new = \"1ms\"", time("100ms", "7d, such as 30s")),
+        ("flows", "idle_tcp_new = \"8d\"", time("100ms", "7d, such as 30s")),
+        ("flows", "active_timeout = \"1ms\"", "expected a time from 1s to 7d, such as 30m, or 0 for never".into()),
+        ("capture", "directory = \"\"", "expected a directory".into()),
+        ("capture", "rotate_bytes = 0", "expected a size from 64KiB to 16TiB, such as 512MiB, or 'none'".into()),
+        ("capture", "flush = \"0s\"", time("1ms", "10s, such as 100ms")),
+        ("capture", "blocks = 1", "expected a number from 2 to 4096".into()),
+        ("api", "address = \"9789\"", "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'".into()),
+        ("api", "address = \"localhost:x\"", "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'".into()),
+        (
+            "api",
+            "token = \"short\"",
+            "expected 16 to 256 ASCII characters without spaces (openssl rand -hex 16 makes some)".into(),
+        ),
+        ("read", "encapsulation = \"gre\"", "expected 'auto', 'vxlan' or 'none'".into()),
+        ("read", "vxlan_ports = 0", "expected a number from 1 to 65535".into()),
+        ("demo", "seconds = 0", "expected a number of seconds from 0.1 to 1000000".into()),
+        ("demo", "seconds = nan", "expected a number of seconds from 0.1 to 1000000".into()),
+        ("demo", "pps = 0", "expected a number from 1 to 100000000".into()),
+    ] {
+        let (name, value) = text.split_once(" = ").unwrap();
+        let column = name.len() + 4;
+        let place = format!("vxtap.toml:2:{column}: '{name}': {expected}");
+        let marks = "^".repeat(value.len());
+        let shown = format!("{place}\n  2 | {text}\n    | {}{marks}", " ".repeat(column - 1));
+        assert_eq!(errors(&format!("[{section}]\n{text}")), shown);
+    }
+}
+
+#[test]
+fn everything_wrong_with_a_file_is_told_at_once_in_its_order() {
+    let text = "\
+workers = 4
+[pipeline]
+workerz = 4
+[receive]
+listen = [\"10.0.0.1\", \"x\", 5]
+[capture
+[flows]
+max = 1
+max = 5000
+idle_tcp_new =
+";
+    assert_eq!(
+        first_lines(text),
+        [
+            "vxtap.toml:1:1: unknown key 'workers' here (did you mean 'workers' in [pipeline]?)",
+            "vxtap.toml:3:1: unknown key 'workerz' (did you mean 'workers'?)",
+            "vxtap.toml:5:23: 'listen': 'x' is not an address (expected for example 0.0.0.0:4789 or [::]:4789)",
+            "vxtap.toml:5:28: 'listen': '5' is not an address (expected for example 0.0.0.0:4789 or [::]:4789)",
+            "vxtap.toml:6:9: unclosed table, expected `]`",
+            "vxtap.toml:8:7: 'max': expected a number from 256 to 268435456",
+            "vxtap.toml:9:1: duplicate key",
+            "vxtap.toml:10:15: string values must be quoted, expected literal string",
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_value_is_told_even_where_a_flag_overrides_it() {
+    let written = Written::new("[flows]\nmax = 1");
+    let mut flags = Options::default();
+    flags.flows.flow_max = Some(5000);
+    let error = gather(flags, Some(&written.path()), |_| None).unwrap_err();
+    assert!(written.relative(&error).starts_with("vxtap.toml:2:7: 'max': expected"), "{error}");
+}
+
+#[test]
+fn what_contradicts_itself_is_told_at_the_place_that_it_comes_from() {
+    let written =
+        Written::new("[api]\naddress = \"0.0.0.0:80\"\n[receive]\nlisten = [\"10.0.0.1\", \"10.0.0.1:4789\"]");
+    let gathered = gather(Options::default(), Some(&written.path()), |_| None).unwrap();
+    let error = run(&gathered, MACHINE).unwrap_err();
+    let text = written.relative(&error);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "vxtap.toml:4:10: vxlan://10.0.0.1:4789 is listened on twice: name it once");
+    let needs_token = "the API shows mirrored traffic, and other machines can reach it on 0.0.0.0:80: set a token \
+                       (--api-token, VXTAP_API_TOKEN, or token in [api]), or serve it on 127.0.0.1";
+    assert_eq!(lines[3], format!("vxtap.toml:2:11: {needs_token}"));
+    assert_eq!(lines.len(), 6);
+
+    let lookup = |name: &str| (name == "VXTAP_API").then(|| "0.0.0.0:80".into());
+    let error = demo(&gather(Options::default(), None, lookup).unwrap(), MACHINE).unwrap_err();
+    assert_eq!(error.to_string(), format!("error: VXTAP_API: {needs_token}"));
+}
+
+#[test]
+fn a_dashboard_needs_a_terminal() {
+    let gathered = from_file("run.tui = true").unwrap();
+    assert!(run(&gathered, MACHINE).unwrap().tui);
+    let error = run(&gathered, Machine { terminal: false, ..MACHINE }).unwrap_err().to_string();
+    assert!(error.contains("the dashboard needs a terminal, and standard output is none"), "{error}");
+    assert!(!demo(&nothing(), Machine { terminal: false, ..MACHINE }).unwrap().tui);
+    assert!(demo(&nothing(), MACHINE).unwrap().tui);
+}
+
+#[test]
+fn listeners_are_bounded_and_port_0_may_be_named_again() {
+    let mut flags = Options::default();
+    flags.receive.listen = vec![Listener::Vxlan("127.0.0.1:0".parse().unwrap()); 64];
+    let gathered = gather(flags.clone(), None, |_| None).unwrap();
+    assert_eq!(run(&gathered, MACHINE).unwrap().listen.len(), 64);
+    flags.receive.listen.push(Listener::DEFAULT);
+    let gathered = gather(flags, None, |_| None).unwrap();
+    let error = run(&gathered, MACHINE).unwrap_err().to_string();
+    assert_eq!(error, "error: 65 addresses to listen on: expected at most 64");
+}
+
+#[test]
+fn a_file_that_is_no_text_is_refused_with_a_reason() {
+    let read = |written: &Written, path: PathBuf| {
+        written.relative(&gather(Options::default(), Some(&path), |_| None).unwrap_err())
+    };
+    let written = Written::new(b"[flows]\nmax = \xff1\n");
+    assert_eq!(
+        read(&written, written.path()),
+        "vxtap.toml:2:7: expected text in UTF-8\n  2 | max = \u{fffd}1\n    |       ^"
+    );
+    assert_eq!(
+        read(&written, written.directory.path().join("gone.toml")),
+        "error: cannot read the configuration file gone.toml: No such file or directory (os error 2)"
+    );
+    let large = Written::new(vec![b'#'; (1 << 20) + 1]);
+    assert_eq!(
+        read(&large, large.path()),
+        "error: cannot read the configuration file vxtap.toml: it has more than 1MiB, so it is no configuration"
+    );
+    let directory = read(&written, written.directory.path().to_owned());
+    assert!(directory.ends_with(": Is a directory (os error 21)"), "{directory}");
+}
+
+#[test]
+fn a_plain_run_is_explained() {
+    let settings = run(&nothing(), MACHINE).unwrap();
+    let expected = "\
+listen     vxlan://[::]:4789 (all addresses, IPv4 and IPv6)
+workers    4 threads, on any CPU; 4 sockets in all, with a receive buffer of 64MiB each
+steering   both directions of a flow to one worker, by the kernel and checked; seed random
+datagrams  up to 65535 bytes whole, taken after 500us at most, several at a time (GRO); one time for each batch
+flows      up to 1048576 at a time; beyond, old ones end early and are counted
+           TCP ends after silence of 1m (new), 10m (established), 10s (closed)
+           others end after silence of 30s (one-way), 5m (both ways)
+           long ones are reported every 30m
+captures   none: inner frames are not kept (--write DIR keeps them)
+log        none: flow records are not kept (--log DIR keeps them)
+api        http://127.0.0.1:9789, for this machine, without a token
+summary    in the log on standard error at the end, no file
+dashboard  none (--tui shows it)
+";
+    assert_eq!(explain(&settings), expected);
+}
+
+#[test]
+fn a_run_with_everything_set_is_explained_without_its_token() {
+    let text = "[receive]\nlisten = [\"0.0.0.0\", \"10.0.0.1:1\"]\nbuffer = \"1MiB\"\ncoalesce = 0\ngro = false\n\
+                kernel_steering = false\npin = true\ntimestamps = \"kernel\"\n[pipeline]\nworkers = 1\nsteer_seed = 7\n\
+                summary = \"-\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
+                rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\n[api]\naddress = \"0.0.0.0:80\"\n\
+                token = \"0123456789abcdef\"\n[run]\ntui = true";
+    let expected = "\
+listen     vxlan://0.0.0.0:4789 (all addresses, IPv4)
+           vxlan://10.0.0.1:1
+workers    1 thread, each on a CPU of its own; 2 sockets in all, with a receive buffer of 1MiB each
+steering   both directions of a flow to one worker, in user space; seed 7
+datagrams  up to 65535 bytes whole, taken at once, one by one (no GRO); times by the kernel
+flows      up to 1048576 at a time; beyond, old ones end early and are counted
+           TCP ends after silence of 1m (new), 10m (established), 10s (closed)
+           others end after silence of 30s (one-way), 5m (both ways)
+           reported at their end only
+captures   pcapng in /c\\u{1b}, one file
+           frames are in the file within 100ms, around the page cache; up to 16MiB wait for the disk, beyond that \
+they are dropped and counted
+log        appends flow records to /l/eve.json
+api        http://0.0.0.0:80, with a token
+summary    on standard output at the end
+dashboard  in this terminal
+";
+    assert_eq!(explain(&run(&from_file(text).unwrap(), MACHINE).unwrap()), expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_text_is_taken_or_refused_at_a_place_in_it(text: String) {
+        if let Err(error) = from_file(&text) {
+            prop_assert!(error.starts_with("vxtap.toml:"), "{}", error);
+        }
+    }
+
+    #[test]
+    fn a_sample_file_with_a_hole_in_it_is_taken_or_refused(at in 0..SAMPLE.len(), len in 0_usize..40, with in "[\\[\\]{}\"'=.,#\n\\x00-\\x7f]{0,3}") {
+        let end = (at + len).min(SAMPLE.len());
+        let text = format!("{}{with}{}", &SAMPLE[..at], &SAMPLE[end..]);
+        if let Err(error) = from_file(&text) {
+            prop_assert!(error.starts_with("vxtap.toml:"), "{}", error);
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let text = format!("[flows]\nmax = {}", "[".repeat(100_000));
+    assert!(errors(&text).starts_with("vxtap.toml:2:"));
+}

@@ -1,0 +1,171 @@
+//! What each setting accepts: one function for each, used by its flag, its environment variable and its key alike.
+//! The error says what was expected.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::units::{Size, Time};
+use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
+
+/// A value, or the word that stands for having none (`auto`, `random`, `none`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Maybe<T>(pub(crate) Option<T>);
+
+const WEEK: Duration = Duration::from_hours(7 * 24);
+
+pub(crate) fn listener(text: &str) -> Result<Listener, String> {
+    Listener::from_str(text.trim())
+}
+
+pub(crate) fn receive_buffer(text: &str) -> Result<usize, String> {
+    size_between(text, 4 << 10, 1 << 30, "64MiB").map(|bytes| bytes as usize)
+}
+
+pub(crate) fn datagram_bytes(text: &str) -> Result<usize, String> {
+    number_between(text, 512, 65_535).map(|bytes: u32| bytes as usize)
+}
+
+pub(crate) fn coalesce(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::ZERO, Duration::from_millis(100), "500us")
+}
+
+pub(crate) fn timestamps(text: &str) -> Result<Timestamps, String> {
+    match text {
+        "batch" => Ok(Timestamps::Batch),
+        "kernel" => Ok(Timestamps::Kernel),
+        _ => Err("expected 'batch' or 'kernel'".into()),
+    }
+}
+
+pub(crate) fn workers(text: &str) -> Result<Maybe<u32>, String> {
+    maybe(text, "auto", |text| number_between(text, 1, PipelineSettings::MAX_WORKERS))
+}
+
+pub(crate) fn steer_seed(text: &str) -> Result<Maybe<u32>, String> {
+    maybe(text, "random", |text| number_between(text, 0, u32::MAX))
+}
+
+pub(crate) fn flow_max(text: &str) -> Result<u64, String> {
+    // Every worker needs room for a flow at least.
+    number_between(text, u64::from(PipelineSettings::MAX_WORKERS), 1 << 28)
+}
+
+pub(crate) fn idle_timeout(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_millis(100), WEEK, "30s")
+}
+
+pub(crate) fn active_timeout(text: &str) -> Result<Duration, String> {
+    match Time::parse(text) {
+        Some(Time(Duration::ZERO)) => Ok(Duration::ZERO),
+        Some(Time(time)) if (Duration::from_secs(1)..=WEEK).contains(&time) => Ok(time),
+        _ => Err(format!("expected a time from 1s to {}, such as 30m, or 0 for never", Time(WEEK))),
+    }
+}
+
+pub(crate) fn directory(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("expected a directory".into()) } else { Ok(text.into()) }
+}
+
+pub(crate) fn rotate_bytes(text: &str) -> Result<Maybe<u64>, String> {
+    maybe(text, "none", |text| size_between(text, 64 << 10, 16 << 40, "512MiB"))
+}
+
+pub(crate) fn flush(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_millis(1), Duration::from_secs(10), "100ms")
+}
+
+pub(crate) fn capture_blocks(text: &str) -> Result<usize, String> {
+    number_between(text, 2, 4096).map(|blocks: u32| blocks as usize)
+}
+
+pub(crate) fn summary(text: &str) -> Result<SummaryTarget, String> {
+    match text {
+        "" => Err("expected a file, or - for standard output".into()),
+        "-" => Ok(SummaryTarget::Stdout),
+        file => Ok(SummaryTarget::File(file.into())),
+    }
+}
+
+pub(crate) fn api(text: &str) -> Result<Maybe<SocketAddr>, String> {
+    let expected = "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'";
+    if text == "none" {
+        return Ok(Maybe(None));
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        let port = port.parse().map_err(|_| expected)?;
+        return Ok(Maybe(Some(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port))));
+    }
+    text.parse().map(|address| Maybe(Some(address))).map_err(|_| expected.into())
+}
+
+pub(crate) fn api_token(text: &str) -> Result<String, String> {
+    if (16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.into())
+    } else {
+        Err("expected 16 to 256 ASCII characters without spaces (openssl rand -hex 16 makes some)".into())
+    }
+}
+
+pub(crate) fn encapsulation(text: &str) -> Result<ReadEncapsulation, String> {
+    match text {
+        "auto" => Ok(ReadEncapsulation::Auto),
+        "vxlan" => Ok(ReadEncapsulation::Vxlan),
+        "none" => Ok(ReadEncapsulation::None),
+        _ => Err("expected 'auto', 'vxlan' or 'none'".into()),
+    }
+}
+
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    number_between(text, 1, u16::MAX)
+}
+
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=1e6).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds from 0.1 to 1000000".into()),
+    }
+}
+
+pub(crate) fn pps(text: &str) -> Result<u64, String> {
+    number_between(text, 1, 100_000_000)
+}
+
+/// `true` or `false` as people write them in flags and environment variables.
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("expected 'true' or 'false'".into()),
+    }
+}
+
+fn maybe<T>(text: &str, word: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Maybe<T>, String> {
+    if text == word {
+        return Ok(Maybe(None));
+    }
+    parse(text).map(|value| Maybe(Some(value))).map_err(|expected| format!("{expected}, or '{word}'"))
+}
+
+fn number_between<T: FromStr + PartialOrd + Display>(text: &str, least: T, most: T) -> Result<T, String> {
+    match text.replace('_', "").parse::<T>() {
+        Ok(number) if (&least..=&most).contains(&&number) => Ok(number),
+        _ => Err(format!("expected a number from {least} to {most}")),
+    }
+}
+
+fn size_between(text: &str, least: u64, most: u64, example: &str) -> Result<u64, String> {
+    match Size::parse(text) {
+        Some(Size(bytes)) if (least..=most).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("expected a size from {} to {}, such as {example}", Size(least), Size(most))),
+    }
+}
+
+fn time_between(text: &str, least: Duration, most: Duration, example: &str) -> Result<Duration, String> {
+    match Time::parse(text) {
+        Some(Time(time)) if (least..=most).contains(&time) => Ok(time),
+        _ => Err(format!("expected a time from {} to {}, such as {example}", Time(least), Time(most))),
+    }
+}

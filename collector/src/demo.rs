@@ -1,0 +1,183 @@
+//! `demo`: a collector and a sender on loopback, to see what the program does before there is traffic to mirror.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use vxtap_analyzers::snapshot::Snapshot;
+use vxtap_sender::generate::{self, GenerateSettings};
+use vxtap_sender::{Control, Rate, SendError, Target, TransmitSettings};
+use vxtap_wire::vxlan::Vni;
+
+use crate::api::Server;
+use crate::run::{Collector, End, serve, show};
+use crate::settings::{DemoSettings, Listener, ReceiveSettings, RunSettings};
+use crate::signals::on_signal;
+use crate::summary::{self, Summary};
+
+/// The mirrored networks, each sent by a sender of its own.
+const VNIS: [u32; 3] = [4242, 4243, 77];
+
+/// The summary of a demo: both ends.
+#[derive(Debug, Serialize)]
+pub struct DemoSummary {
+    /// What the collector received, analysed and captured.
+    pub collector: Summary,
+    /// What the senders sent, all together.
+    pub sender: vxtap_sender::Summary,
+}
+
+/// Generates, mirrors and collects until the time is over, a signal comes, or the user leaves the terminal UI.
+pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
+    let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let collector = Collector::start(&RunSettings {
+        listen: vec![Listener::Vxlan(any_port)],
+        receive: ReceiveSettings::default(),
+        pipeline: settings.pipeline.clone(),
+        api: settings.api.clone(),
+        summary: None,
+        tui: settings.tui,
+    })?;
+    let end = collector.end();
+    on_signal({
+        let end = end.clone();
+        move || end.ask()
+    })?;
+    let server = start_api(settings, &collector)?;
+    let senders = Senders::start(collector.addresses(), settings.pps)?;
+    watch(settings, &collector, &end)?;
+
+    let sender = senders.finish()?;
+    let collector = collector.finish()?;
+    if let Some(server) = server {
+        server.stop();
+    }
+    let summary = DemoSummary { collector, sender };
+    if let Some(target) = &settings.summary {
+        summary::write(&summary, target)?;
+    }
+    tell(&summary);
+    check(&summary)?;
+    Ok(summary)
+}
+
+fn start_api(settings: &DemoSettings, collector: &Collector) -> anyhow::Result<Option<Server>> {
+    let Some(api) = &settings.api else { return Ok(None) };
+    match serve(api, collector.monitor()) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if settings.api_optional => {
+            tracing::warn!("{error:#}; the demo goes on without API");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Shows the terminal UI or a status line a second until the end.
+fn watch(settings: &DemoSettings, collector: &Collector, end: &End) -> anyhow::Result<()> {
+    let deadline = settings.seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    if settings.tui {
+        let timer = deadline.map(|deadline| {
+            let end = end.clone();
+            move || {
+                end.wait(Some(deadline.saturating_duration_since(Instant::now())));
+                end.ask();
+            }
+        });
+        if let Some(timer) = timer {
+            std::thread::Builder::new().name("timer".to_owned()).spawn(timer).context("start the timer's thread")?;
+        }
+        return show(collector, end);
+    }
+    let second = Duration::from_secs(1);
+    let mut last = collector.monitor().snapshot();
+    loop {
+        let left = deadline.map_or(second, |deadline| deadline.saturating_duration_since(Instant::now()).min(second));
+        if left.is_zero() || end.wait(Some(left)) {
+            return Ok(());
+        }
+        let now = collector.monitor().snapshot();
+        tracing::info!("{}", status(&last, &now));
+        last = now;
+    }
+}
+
+fn status(last: &Snapshot, now: &Snapshot) -> String {
+    let seconds = now.taken_ns.saturating_sub(last.taken_ns) as f64 / 1e9;
+    let rate = |now: u64, last: u64| now.saturating_sub(last) as f64 / seconds.max(1e-9);
+    let ledger = &now.ledger;
+    format!(
+        "{:.0} packets/s, {:.1} Mbit/s, {} flows, {} received, {} lost, {} captured in {} files",
+        rate(ledger.received, last.ledger.received),
+        rate(ledger.received_bytes, last.ledger.received_bytes) * 8.0 / 1e6,
+        now.flows_active,
+        ledger.received,
+        ledger.kernel_dropped + ledger.dropped.total() + ledger.capture_dropped,
+        ledger.captured,
+        now.capture.as_ref().map_or(0, |capture| capture.files_total),
+    )
+}
+
+fn tell(summary: &DemoSummary) {
+    tracing::info!("sent {}\n{}", summary.sender.sent, summary.collector.lines());
+    if let Some(capture) = &summary.collector.capture {
+        tracing::info!("captures are in {}: open one in Wireshark, or `tshark -r` it", capture.directory);
+    }
+}
+
+/// The ledger over both ends: nothing is between the two that could lose a packet unseen.
+fn check(summary: &DemoSummary) -> anyhow::Result<()> {
+    summary.sender.check()?;
+    summary.collector.check()?;
+    let DemoSummary { collector: Summary { ledger, .. }, sender } = summary;
+    anyhow::ensure!(
+        sender.sent == ledger.received + ledger.kernel_dropped,
+        "the ledger does not balance: sent {}, received {} + dropped by the kernel {}",
+        sender.sent,
+        ledger.received,
+        ledger.kernel_dropped
+    );
+    Ok(())
+}
+
+/// One generating sender for each mirrored network.
+struct Senders {
+    running: Vec<(Arc<Control>, JoinHandle<Result<vxtap_sender::Summary, SendError>>)>,
+}
+
+impl Senders {
+    fn start(addresses: &[SocketAddr], pps: u64) -> anyhow::Result<Self> {
+        let address = *addresses.first().context("the collector listens on nothing")?;
+        let mut running = Vec::new();
+        for (number, vni) in VNIS.into_iter().enumerate() {
+            let vni = Vni::new(vni).context("a VNI of the demo has more than 24 bits")?;
+            let mut generate = GenerateSettings::new(TransmitSettings::new(Target::from(address), vni));
+            // Half of the rate for the first network, the rest for the others, and never nothing.
+            let share = if number == 0 { pps.div_ceil(2) } else { pps / 4 };
+            generate.rate = Rate::PacketsPerSecond(NonZeroU64::new(share).unwrap_or(NonZeroU64::MIN));
+            generate.seed += number as u64;
+            let control = Arc::new(Control::default());
+            let shared = Arc::clone(&control);
+            let thread = std::thread::Builder::new()
+                .name(format!("sender-{number}"))
+                .spawn(move || generate::run(&generate, &shared))
+                .context("start a sender's thread")?;
+            running.push((control, thread));
+        }
+        Ok(Self { running })
+    }
+
+    fn finish(self) -> anyhow::Result<vxtap_sender::Summary> {
+        self.running.iter().for_each(|(control, _)| control.stop());
+        let mut total = vxtap_sender::Summary::default();
+        for (_, thread) in self.running {
+            let summary = thread.join().map_err(|_| anyhow::anyhow!("a sender panicked"))??;
+            total.merge(&summary);
+        }
+        Ok(total)
+    }
+}

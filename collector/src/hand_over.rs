@@ -1,0 +1,252 @@
+//! Frames on their way from the worker that received them to the worker that owns their flow.
+//!
+//! Frames travel in parcels: one buffer with many frames, copied once. Parcels come back empty and are used again, so that
+//! steady traffic allocates nothing. Each worker's inbox holds [`INBOX_PARCELS`] parcels; what does not fit is dropped and
+//! counted when receiving, waited for when reading files.
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use vxtap_analyzers::PacketMeta;
+use vxtap_analyzers::StreamId;
+use vxtap_wire::NetworkId;
+
+use crate::receive::Waker;
+
+/// Bytes after which a parcel is sent; one frame may be longer.
+const PARCEL_BYTES: usize = 64 << 10;
+/// Parcels that wait for one worker at the most.
+const INBOX_PARCELS: usize = 64;
+/// Empty parcels that are kept for each worker at the most.
+const SPARE_PARCELS: usize = 16;
+/// Bytes in front of each frame: time, stream, network, length on the wire, length.
+const HEAD_BYTES: usize = 24;
+
+/// Frames for one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Parcel {
+    bytes: Vec<u8>,
+    frames: u64,
+}
+
+/// One frame in a parcel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ParcelFrame<'a> {
+    pub(crate) meta: PacketMeta,
+    /// Length when it was sent, as far as the receiving side knows; 0 for unknown.
+    pub(crate) wire_len: u32,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Parcel {
+    fn push(&mut self, frame: &ParcelFrame<'_>) {
+        self.bytes.reserve(HEAD_BYTES + frame.bytes.len());
+        self.bytes.extend_from_slice(&frame.meta.time_ns.to_ne_bytes());
+        for word in [frame.meta.stream.0, frame.meta.network.0, frame.wire_len, frame.bytes.len() as u32] {
+            self.bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        self.bytes.extend_from_slice(frame.bytes);
+        self.frames += 1;
+    }
+
+    /// The frames, in the order they were put in.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = ParcelFrame<'_>> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let (head, tail) = rest.split_first_chunk::<HEAD_BYTES>()?;
+            let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+            let (bytes, following) = tail.split_at_checked(word(20) as usize)?;
+            rest = following;
+            let time_ns = u64::from_ne_bytes(*head.first_chunk()?);
+            let meta = PacketMeta { time_ns, stream: StreamId(word(8)), network: NetworkId(word(12)) };
+            Some(ParcelFrame { meta, wire_len: word(16), bytes })
+        })
+    }
+}
+
+/// Where one worker's parcels arrive.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    parcels: Receiver<Parcel>,
+    spare: Sender<Parcel>,
+}
+
+impl Inbox {
+    /// The next parcel, if there is one.
+    pub(crate) fn next(&self) -> Option<Parcel> {
+        self.parcels.try_recv().ok()
+    }
+
+    /// The next parcel, or `None` when every [`Outbox`] is gone.
+    pub(crate) fn wait(&self) -> Option<Parcel> {
+        self.parcels.recv().ok()
+    }
+
+    /// Whether nothing has arrived.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parcels.is_empty()
+    }
+
+    /// Gives an empty parcel back for use.
+    pub(crate) fn give_back(&self, mut parcel: Parcel) {
+        parcel.bytes.clear();
+        parcel.frames = 0;
+        // With the store full the buffer is freed.
+        let _ = self.spare.try_send(parcel);
+    }
+}
+
+/// What to do when a worker's inbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// Drop the parcel: a network does not wait.
+    Drop,
+    /// Wait: a file does.
+    Wait,
+}
+
+/// Where one thread puts frames for all workers.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    lanes: Vec<Lane>,
+    spare: Receiver<Parcel>,
+    when_full: WhenFull,
+}
+
+#[derive(Debug)]
+struct Lane {
+    pending: Parcel,
+    inbox: Sender<Parcel>,
+    waker: Option<Waker>,
+}
+
+impl Outbox {
+    /// Adds `frame` to what `worker` gets. Gives how many frames were dropped for it, 0 as a rule.
+    pub(crate) fn push(&mut self, worker: u32, frame: &ParcelFrame<'_>) -> u64 {
+        let lane = &mut self.lanes[worker as usize];
+        let dropped = if lane.pending.bytes.len() + HEAD_BYTES + frame.bytes.len() > PARCEL_BYTES {
+            lane.send(&self.spare, self.when_full)
+        } else {
+            0
+        };
+        lane.pending.push(frame);
+        dropped
+    }
+
+    /// Sends what is pending. Gives how many frames were dropped.
+    pub(crate) fn flush(&mut self) -> u64 {
+        self.lanes.iter_mut().map(|lane| lane.send(&self.spare, self.when_full)).sum()
+    }
+}
+
+impl Lane {
+    fn send(&mut self, spare: &Receiver<Parcel>, when_full: WhenFull) -> u64 {
+        if self.pending.frames == 0 {
+            return 0;
+        }
+        let next = spare.try_recv().unwrap_or_default();
+        let parcel = std::mem::replace(&mut self.pending, next);
+        let refused = match when_full {
+            WhenFull::Drop => self.inbox.try_send(parcel).map_err(TrySendError::into_inner),
+            WhenFull::Wait => self.inbox.send(parcel).map_err(|refused| refused.0),
+        };
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+        match refused {
+            Ok(()) => 0,
+            Err(mut parcel) => {
+                let dropped = std::mem::take(&mut parcel.frames);
+                parcel.bytes.clear();
+                self.pending = parcel;
+                dropped
+            }
+        }
+    }
+}
+
+/// An inbox for each worker and an outbox for each of `senders` threads. `wakers`, one for each worker, are called
+/// when something arrives; none are needed for workers that wait in [`Inbox::wait`].
+pub(crate) fn connect(workers: u32, senders: u32, wakers: &[Waker], when_full: WhenFull) -> (Vec<Inbox>, Vec<Outbox>) {
+    let (spare_in, spare_out) = bounded(workers as usize * SPARE_PARCELS);
+    let (inboxes, parcels): (Vec<_>, Vec<_>) = (0..workers)
+        .map(|_| {
+            let (sender, receiver) = bounded(INBOX_PARCELS);
+            (Inbox { parcels: receiver, spare: spare_in.clone() }, sender)
+        })
+        .unzip();
+    let outboxes = (0..senders).map(|_| {
+        let lanes = parcels.iter().enumerate().map(|(worker, inbox)| Lane {
+            pending: Parcel::default(),
+            inbox: inbox.clone(),
+            waker: wakers.get(worker).cloned(),
+        });
+        Outbox { lanes: lanes.collect(), spare: spare_out.clone(), when_full }
+    });
+    (inboxes, outboxes.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(time_ns: u64, bytes: &[u8]) -> ParcelFrame<'_> {
+        let meta = PacketMeta { time_ns, stream: StreamId(3), network: NetworkId(4) };
+        ParcelFrame { meta, wire_len: 99, bytes }
+    }
+
+    #[test]
+    fn frames_arrive_in_order_with_what_is_known_of_them() {
+        let (inboxes, mut outboxes) = connect(2, 1, &[], WhenFull::Drop);
+        for at in 0..10u8 {
+            assert_eq!(outboxes[0].push(1, &frame(u64::from(at), &[at; 5])), 0);
+        }
+        assert!(inboxes[1].is_empty(), "nothing is sent before the parcel is full or flushed");
+        assert_eq!(outboxes[0].flush(), 0);
+        let parcel = inboxes[1].next().unwrap();
+        let seen: Vec<_> =
+            parcel.frames().map(|frame| (frame.meta.time_ns, frame.wire_len, frame.bytes.to_vec())).collect();
+        assert_eq!(seen, (0..10u8).map(|at| (u64::from(at), 99, vec![at; 5])).collect::<Vec<_>>());
+        assert!(inboxes[0].is_empty());
+    }
+
+    #[test]
+    fn a_full_inbox_drops_and_counts_every_frame_once() {
+        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
+        let payload = vec![7; 1000];
+        let pushed = 20_000;
+        let mut dropped = 0;
+        for at in 0..pushed {
+            dropped += outboxes[0].push(0, &frame(at, &payload));
+        }
+        dropped += outboxes[0].flush();
+        let arrived: u64 = std::iter::from_fn(|| inboxes[0].next()).map(|parcel| parcel.frames().count() as u64).sum();
+        assert!(dropped > 0 && arrived > 0);
+        assert_eq!(arrived + dropped, pushed);
+    }
+
+    #[test]
+    fn a_frame_longer_than_a_parcel_travels_alone() {
+        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
+        let long = vec![1; PARCEL_BYTES + 5];
+        assert_eq!(outboxes[0].push(0, &frame(1, &[0])), 0);
+        assert_eq!(outboxes[0].push(0, &frame(2, &long)), 0);
+        assert_eq!(outboxes[0].flush(), 0);
+        assert_eq!(inboxes[0].next().unwrap().frames().count(), 1);
+        assert_eq!(inboxes[0].next().unwrap().frames().next().unwrap().bytes.len(), long.len());
+    }
+
+    #[test]
+    fn parcels_given_back_are_used_again() {
+        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Wait);
+        outboxes[0].push(0, &frame(1, &[0; 500]));
+        outboxes[0].flush();
+        let parcel = inboxes[0].next().unwrap();
+        let buffer = parcel.bytes.as_ptr();
+        inboxes[0].give_back(parcel);
+        outboxes[0].push(0, &frame(2, &[0; 10]));
+        outboxes[0].flush();
+        outboxes[0].push(0, &frame(3, &[0; 10]));
+        outboxes[0].flush();
+        let again: Vec<_> = std::iter::from_fn(|| inboxes[0].next()).map(|parcel| parcel.bytes.as_ptr()).collect();
+        assert!(again.contains(&buffer));
+    }
+}

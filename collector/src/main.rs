@@ -1,0 +1,37 @@
+//! `vxtap-collector`.
+
+use std::process::ExitCode;
+
+use vxtap_collector::cli::{self, Commands, Failure};
+use vxtap_collector::read::ReadFailure;
+use vxtap_collector::settings::{DemoSettings, ReadSettings, RunSettings};
+use vxtap_collector::{demo, read, run};
+
+struct Program;
+
+impl Commands for Program {
+    fn run(&self, settings: &RunSettings) -> Result<(), Failure> {
+        run::run(settings)?;
+        Ok(())
+    }
+
+    fn read(&self, settings: &ReadSettings) -> Result<(), Failure> {
+        match read::read(settings) {
+            Ok(summary) => {
+                tracing::info!("{}", summary.lines());
+                Ok(())
+            }
+            Err(ReadFailure::Open(error)) => Err(Failure::Arguments(error.into())),
+            Err(ReadFailure::Run(error)) => Err(Failure::Run(error)),
+        }
+    }
+
+    fn demo(&self, settings: &DemoSettings) -> Result<(), Failure> {
+        demo::demo(settings)?;
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main(&Program)
+}

@@ -1,0 +1,143 @@
+//! A live run as the API and the terminal UI see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use vxtap_analyzers::FlowList;
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot, StreamSnapshot};
+use vxtap_tui::{Source, SourceError};
+
+use crate::api::{FlowsError, Monitor, Readiness};
+use crate::outputs::OutputMonitor;
+use crate::shared::{Asker, Question, Shared};
+use crate::worker::unix_ns;
+
+/// How long all workers together may take to answer a question.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub(crate) struct LiveMonitor {
+    pub(crate) started_ns: u64,
+    pub(crate) listeners: Vec<String>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) outputs: OutputMonitor,
+    pub(crate) askers: Vec<Asker>,
+    pub(crate) state: AtomicU8,
+}
+
+impl LiveMonitor {
+    pub(crate) fn set_state(&self, state: RunState) {
+        self.state.store(state as u8, Ordering::SeqCst);
+    }
+
+    fn state(&self) -> RunState {
+        let states = [RunState::Starting, RunState::Running, RunState::Draining, RunState::Stopped];
+        let state = self.state.load(Ordering::SeqCst);
+        states.into_iter().find(|candidate| *candidate as u8 == state).unwrap_or_default()
+    }
+
+    /// Mirror streams with the sums of all workers, most frames first.
+    fn streams(&self, reports: &[crate::shared::WorkerReport]) -> Vec<StreamSnapshot> {
+        let mut sums = Vec::new();
+        for report in reports {
+            if sums.len() < report.streams.len() {
+                sums.resize(report.streams.len(), vxtap_analyzers::StreamCounters::default());
+            }
+            for (sum, counters) in sums.iter_mut().zip(&report.streams) {
+                sum.merge(counters);
+            }
+        }
+        let mut order: Vec<usize> = (0..sums.len()).filter(|id| sums[*id].frames > 0).collect();
+        order.sort_by_key(|id| (std::cmp::Reverse(sums[*id].frames), *id));
+        order.truncate(Snapshot::MAX_STREAMS);
+        let snapshot = |id: usize| {
+            let id_of = vxtap_analyzers::StreamId(id as u32);
+            let key = self.shared.streams.key(id_of).unwrap_or(vxtap_analyzers::StreamKey::PLAIN);
+            StreamSnapshot {
+                name: self.shared.streams.name(id_of),
+                encapsulation: key.encapsulation,
+                source: key.source,
+                vni: key.vni.map(vxtap_wire::vxlan::Vni::get),
+                counters: sums[id],
+            }
+        };
+        order.into_iter().map(snapshot).collect()
+    }
+}
+
+impl Monitor for LiveMonitor {
+    fn snapshot(&self) -> Snapshot {
+        let reports = self.shared.reports();
+        let mut snapshot = Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_ns: self.started_ns,
+            taken_ns: unix_ns(),
+            state: self.state(),
+            listeners: self.listeners.clone(),
+            streams: self.streams(&reports),
+            streams_total: self.shared.streams.len() as u64,
+            capture: self.outputs.capture(),
+            log: self.outputs.log(),
+            ..Snapshot::default()
+        };
+        for mut report in reports {
+            let (captured, capture_dropped) = self.outputs.captured(report.worker.worker);
+            report.worker.ledger.captured = captured;
+            report.worker.ledger.capture_dropped = capture_dropped;
+            snapshot.ledger.merge(&report.worker.ledger);
+            snapshot.flows_active += report.worker.flows_active;
+            snapshot.workers.push(report.worker);
+        }
+        snapshot
+    }
+
+    fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError> {
+        let list = || FlowList::new(query).map_err(|error| FlowsError::BadQuery(error.to_string()));
+        let mut answer = list()?;
+        let (reply, replies) = bounded(self.askers.len());
+        let mut asked = 0;
+        for asker in &self.askers {
+            asked += usize::from(asker.ask(Question { list: list()?, reply: reply.clone() }));
+        }
+        // Without this the last worker's silence could not be told from its end.
+        drop(reply);
+        let deadline = std::time::Instant::now() + ANSWER_TIME;
+        let mut answered = 0;
+        while let Ok(page) = replies.recv_deadline(deadline) {
+            answer.merge(page);
+            answered += 1;
+        }
+        if answered < self.askers.len() {
+            return Err(FlowsError::Unavailable(format!(
+                "{answered} of {} workers answered ({asked} could be asked): try again",
+                self.askers.len()
+            )));
+        }
+        Ok(answer.finish())
+    }
+
+    fn readiness(&self) -> Readiness {
+        match self.state() {
+            RunState::Running => Readiness::ready("receiving"),
+            other => Readiness::not_ready(other.as_str()),
+        }
+    }
+}
+
+/// The terminal UI in the collector's own process.
+pub(crate) struct InProcess(pub(crate) Arc<LiveMonitor>);
+
+impl Source for InProcess {
+    fn snapshot(&mut self) -> Result<Snapshot, SourceError> {
+        Ok(Monitor::snapshot(&*self.0))
+    }
+
+    fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError> {
+        Monitor::flows(&*self.0, query).map_err(|error| match error {
+            FlowsError::BadQuery(text) => SourceError::Filter(text),
+            FlowsError::Unavailable(text) => SourceError::Refused(text),
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! The writers of a run: captures and logs, each a thread of its own, and the workers' lanes to them.
+
+use std::sync::Arc;
+
+use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
+
+use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, CaptureWriter};
+use crate::log::{EventLane, LogHandle, LogMonitor, LogWriter};
+use crate::settings::PipelineSettings;
+use crate::streams::StreamRegistry;
+
+/// The writers.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    capture: Option<CaptureHandle>,
+    log: Option<LogHandle>,
+}
+
+/// How the writers are doing.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputMonitor {
+    capture: Option<CaptureMonitor>,
+    log: Option<LogMonitor>,
+}
+
+/// One worker's lanes.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    pub(crate) capture: Option<CaptureLane>,
+    pub(crate) log: Option<EventLane>,
+}
+
+impl Outputs {
+    /// Opens what `settings` asks for, with lanes for its workers.
+    pub(crate) fn open(
+        settings: &PipelineSettings,
+        streams: &Arc<StreamRegistry>,
+    ) -> anyhow::Result<(Self, Vec<Lanes>)> {
+        let workers = settings.workers as usize;
+        let start = |capture| CaptureWriter::start(capture, Arc::clone(streams), workers);
+        let (capture, capture_lanes) = settings.capture.as_ref().map(start).transpose()?.unzip();
+        let start = |log| LogWriter::start(log, workers);
+        let (log, log_lanes) = settings.log.as_ref().map(start).transpose()?.unzip();
+        let mut capture_lanes = capture_lanes.into_iter().flatten();
+        let mut log_lanes = log_lanes.into_iter().flatten();
+        let lanes = (0..workers).map(|_| Lanes { capture: capture_lanes.next(), log: log_lanes.next() });
+        let lanes = lanes.collect();
+        Ok((Self { capture, log }, lanes))
+    }
+
+    /// A way to look at the writers, that outlives them.
+    pub(crate) fn monitor(&self) -> OutputMonitor {
+        OutputMonitor {
+            capture: self.capture.as_ref().map(CaptureHandle::monitor),
+            log: self.log.as_ref().map(LogHandle::monitor),
+        }
+    }
+
+    /// Waits until every lane is closed and everything that the lanes were given is written, or given up and counted.
+    /// Gives for each worker the frames that were written, and those that should have been and were not.
+    pub(crate) fn finish(self) -> Vec<(u64, u64)> {
+        if let Some(log) = self.log
+            && let Some(error) = log.finish().error
+        {
+            tracing::error!("logs: {error}");
+        }
+        let Some(capture) = self.capture else { return Vec::new() };
+        let totals = capture.finish();
+        if let Some(error) = totals.error {
+            tracing::error!("captures: {error}");
+        }
+        totals.lanes.iter().map(|lane| (lane.written, lane.dropped)).collect()
+    }
+}
+
+impl OutputMonitor {
+    /// Frames of `worker` that were written, and that should have been and were not.
+    pub(crate) fn captured(&self, worker: u32) -> (u64, u64) {
+        let lane = worker as usize;
+        self.capture.as_ref().map_or((0, 0), |capture| (capture.written(lane), capture.dropped(lane)))
+    }
+
+    pub(crate) fn capture(&self) -> Option<CaptureSnapshot> {
+        self.capture.as_ref().map(CaptureMonitor::status)
+    }
+
+    pub(crate) fn log(&self) -> Option<LogSnapshot> {
+        self.log.as_ref().map(LogMonitor::status)
+    }
+}

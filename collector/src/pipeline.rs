@@ -1,0 +1,148 @@
+//! What a worker does with frames, wherever they came from: analysis, capture, log, ledger.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use vxtap_analyzers::{
+    BATCH_MAX, FlowRecord, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters, ShardSettings,
+    StreamKey, eve,
+};
+use vxtap_wire::FrameView;
+
+use crate::capture::CaptureLane;
+use crate::log::EventLane;
+use crate::settings::FlowSettings;
+use crate::streams::StreamRegistry;
+
+mod stream_cache;
+pub(crate) use stream_cache::StreamCache;
+
+/// Frames that are analysed together.
+pub(crate) type FrameBatch<'a> = ArrayVec<(PacketMeta, FrameView<'a>), BATCH_MAX>;
+
+/// The state of one worker behind the receiving.
+pub(crate) struct Pipeline {
+    /// What went where, as far as this worker knows.
+    pub(crate) ledger: Ledger,
+    /// Mirror streams seen by this worker.
+    pub(crate) streams: StreamCache,
+    shard: Shard,
+    capture: Option<CaptureLane>,
+    log: Option<EventLane>,
+    registry: Arc<StreamRegistry>,
+}
+
+/// What a worker leaves when it ends.
+#[derive(Debug)]
+pub(crate) struct PipelineTotals {
+    pub(crate) ledger: Ledger,
+    pub(crate) shard: ShardCounters,
+}
+
+impl Pipeline {
+    /// A worker's pipeline; `flows_max` is this worker's share of the bound.
+    pub(crate) fn new(
+        flows: &FlowSettings,
+        workers: u32,
+        registry: Arc<StreamRegistry>,
+        capture: Option<CaptureLane>,
+        log: Option<EventLane>,
+    ) -> Self {
+        let limits = limits(flows, workers);
+        Self {
+            ledger: Ledger::default(),
+            streams: StreamCache::new(Arc::clone(&registry)),
+            shard: Shard::new(&ShardSettings { limits, seed: random_seed() }),
+            capture,
+            log,
+            registry,
+        }
+    }
+
+    /// Analyses and captures `batch`; its frames count as analysed.
+    pub(crate) fn analyse(&mut self, batch: &FrameBatch<'_>) {
+        let frames = batch.len() as u64;
+        self.ledger.analysed += frames;
+        let (log, registry) = (&mut self.log, &self.registry);
+        self.shard.observe(batch, |record| log_flow(log.as_mut(), registry, &record));
+        match &mut self.capture {
+            Some(lane) => {
+                for (meta, view) in batch {
+                    lane.record(meta.time_ns, meta.stream, view.bytes, view.wire_len);
+                }
+            }
+            None => self.ledger.not_captured += frames,
+        }
+    }
+
+    /// Lets packet time pass though nothing came.
+    pub(crate) fn advance(&mut self, now_ns: u64) {
+        let (log, registry) = (&mut self.log, &self.registry);
+        self.shard.advance(now_ns, &mut |record: FlowRecord<'_>| log_flow(log.as_mut(), registry, &record));
+    }
+
+    /// Hands over to the writers what has waited long enough at `now_ns` of the wall clock.
+    pub(crate) fn flush_if_due(&mut self, now_ns: u64) {
+        if let Some(lane) = &mut self.capture {
+            lane.flush_if_due(now_ns);
+        }
+        if let Some(lane) = &mut self.log {
+            lane.flush_if_due(now_ns);
+        }
+    }
+
+    /// When [`Pipeline::flush_if_due`] is to be called at the latest.
+    pub(crate) fn next_flush_ns(&self) -> Option<u64> {
+        let capture = self.capture.as_ref().and_then(CaptureLane::next_flush_ns);
+        let log = self.log.as_ref().and_then(EventLane::next_flush_ns);
+        capture.into_iter().chain(log).min()
+    }
+
+    /// What the shard counted.
+    pub(crate) fn shard_counters(&self) -> &ShardCounters {
+        self.shard.counters()
+    }
+
+    /// The flows being followed.
+    pub(crate) fn flows(&self) -> &FlowTable {
+        self.shard.table()
+    }
+
+    /// Ends every flow, and closes the lanes to the writers.
+    pub(crate) fn finish(mut self) -> PipelineTotals {
+        let (log, registry) = (&mut self.log, &self.registry);
+        self.shard.finish(|record| log_flow(log.as_mut(), registry, &record));
+        self.ledger.flows = self.shard.counters().flows;
+        PipelineTotals { ledger: self.ledger, shard: *self.shard.counters() }
+    }
+}
+
+fn log_flow(log: Option<&mut EventLane>, registry: &StreamRegistry, record: &FlowRecord<'_>) {
+    if let Some(lane) = log {
+        let stream = registry.key(record.flow.stream).unwrap_or(StreamKey::PLAIN);
+        lane.event(|line| eve::write_flow(line, record, &stream));
+    }
+}
+
+/// Table limits of one of `workers` workers. Each gets its share of the bound and a quarter more, since flows do not
+/// spread evenly.
+fn limits(flows: &FlowSettings, workers: u32) -> FlowTableLimits {
+    let share = flows.max.div_ceil(u64::from(workers));
+    let share = if workers == 1 { share } else { share + share / 4 };
+    let nanos = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    FlowTableLimits {
+        flows_max: u32::try_from(share).unwrap_or(u32::MAX - 2).max(1),
+        tcp_new_ns: nanos(flows.idle.tcp_new),
+        tcp_established_ns: nanos(flows.idle.tcp_established),
+        tcp_closed_ns: nanos(flows.idle.tcp_closed),
+        other_new_ns: nanos(flows.idle.other_new),
+        other_established_ns: nanos(flows.idle.other_established),
+        active_ns: nanos(flows.active),
+    }
+}
+
+/// A seed that nobody outside can guess.
+pub(crate) fn random_seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}

@@ -1,0 +1,74 @@
+//! A worker's own view of the mirror streams: their numbers without a shared lock, and their counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use vxtap_analyzers::{StreamCounters, StreamId, StreamKey};
+use vxtap_wire::NetworkId;
+
+use crate::streams::StreamRegistry;
+
+/// The number of a mirror stream and the network its flows are in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamEntry {
+    pub(crate) id: StreamId,
+    pub(crate) network: NetworkId,
+}
+
+/// See the module.
+pub(crate) struct StreamCache {
+    registry: Arc<StreamRegistry>,
+    /// Streams come in runs: most datagrams are of the same stream as the one before.
+    last: Option<(StreamKey, StreamEntry)>,
+    entries: HashMap<StreamKey, StreamEntry, foldhash::fast::RandomState>,
+    counters: Vec<StreamCounters>,
+}
+
+impl StreamCache {
+    pub(crate) fn new(registry: Arc<StreamRegistry>) -> Self {
+        Self { registry, last: None, entries: HashMap::default(), counters: Vec::new() }
+    }
+
+    /// The stream of `key`.
+    #[inline]
+    pub(crate) fn entry(&mut self, key: StreamKey) -> StreamEntry {
+        match self.last {
+            Some((last, entry)) if last == key => entry,
+            _ => self.look_up(key),
+        }
+    }
+
+    fn look_up(&mut self, key: StreamKey) -> StreamEntry {
+        let entry = self.entries.get(&key).copied().unwrap_or_else(|| {
+            let id = self.registry.intern(&key);
+            let entry = StreamEntry { id, network: key.network() };
+            // Streams over the registry's bound share one number, and are not remembered one by one.
+            if id != self.registry.other() {
+                self.entries.insert(key, entry);
+            }
+            entry
+        });
+        self.last = Some((key, entry));
+        let slots = entry.id.0 as usize + 1;
+        if self.counters.len() < slots {
+            self.counters.resize(slots, StreamCounters::default());
+        }
+        entry
+    }
+
+    /// Counts a frame of stream `id`, which must have come out of [`StreamCache::entry`].
+    #[inline]
+    pub(crate) fn count(&mut self, id: StreamId, time_ns: u64, bytes: usize, truncated: bool, reserved_bits: bool) {
+        let Some(counters) = self.counters.get_mut(id.0 as usize) else { return };
+        counters.frames += 1;
+        counters.bytes += bytes as u64;
+        counters.truncated += u64::from(truncated);
+        counters.reserved_bits += u64::from(reserved_bits);
+        counters.last_seen_ns = counters.last_seen_ns.max(time_ns);
+    }
+
+    /// Counters by stream number.
+    pub(crate) fn counters(&self) -> &[StreamCounters] {
+        &self.counters
+    }
+}

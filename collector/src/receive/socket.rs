@@ -1,0 +1,172 @@
+//! One UDP socket for each worker, all bound to one address.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use vxtap_wire::SteerHash;
+
+use crate::settings::{Listener, ReceiveSettings, Timestamps};
+
+/// From `linux/udp.h`; not in the libc crate under this level.
+const UDP_NO_CHECK6_RX: libc::c_int = 102;
+const UDP_GRO: libc::c_int = 104;
+/// Index of the drop counter in what SO_MEMINFO gives (`linux/sock_diag.h`).
+const SK_MEMINFO_DROPS: usize = 8;
+const SK_MEMINFO_VARS: usize = 9;
+
+/// Why a listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    /// Somebody else has the port.
+    #[error(
+        "cannot listen on {listener}: the address is in use; stop the program that has it (`ss -lunp` names it, a kernel \
+         vxlan device has no name there) or choose another with --listen"
+    )]
+    InUse {
+        /// What was asked for.
+        listener: Listener,
+    },
+    /// The operating system refused.
+    #[error("cannot listen on {listener}: {operation}: {source}")]
+    Refused {
+        /// What was asked for.
+        listener: Listener,
+        /// What was being done.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A bound socket of one worker.
+#[derive(Debug)]
+pub(crate) struct ReceiveSocket {
+    socket: UdpSocket,
+    /// Bytes that the kernel granted for its receive queue.
+    pub(crate) buffer_bytes: u64,
+    /// The kernel's drop count when it was last asked; it wraps at 32 bits.
+    drops_seen: u32,
+}
+
+/// Opens `workers` sockets on `listener`'s address, in the workers' order: the kernel numbers the sockets of a
+/// group as they are bound, and the steering program answers with that number.
+///
+/// Gives the sockets, the address really bound (port 0 takes a free one), and whether the kernel steers.
+pub(crate) fn open_group(
+    listener: Listener,
+    workers: u32,
+    settings: &ReceiveSettings,
+    steer: SteerHash,
+) -> Result<(Vec<ReceiveSocket>, SocketAddr, bool), ListenError> {
+    let Listener::Vxlan(mut address) = listener;
+    let refused = |operation| move |source| ListenError::Refused { listener, operation, source };
+    if address.port() != 0 {
+        // A group lets every process of this user in, so a second collector would silently take half of the traffic:
+        // see first whether the address is free.
+        let alone = new_socket(address).map_err(refused("open a socket"))?;
+        alone.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
+    }
+    let mut sockets = Vec::new();
+    for _ in 0..workers {
+        let socket = new_socket(address).map_err(refused("open a socket"))?;
+        socket.set_reuse_port(true).map_err(refused("share the port among workers"))?;
+        let buffer_bytes =
+            set_receive_buffer(&socket, settings.buffer_bytes).map_err(refused("set the receive buffer"))?;
+        configure(&socket, address, settings).map_err(refused("set socket options"))?;
+        socket.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
+        let socket = UdpSocket::from(socket);
+        address = socket.local_addr().map_err(refused("read the bound address"))?;
+        sockets.push(ReceiveSocket { socket, buffer_bytes, drops_seen: 0 });
+    }
+    let steered = false;
+    Ok((sockets, address, steered))
+}
+
+fn bind_error(listener: Listener, source: io::Error) -> ListenError {
+    if source.kind() == io::ErrorKind::AddrInUse {
+        ListenError::InUse { listener }
+    } else {
+        ListenError::Refused { listener, operation: "bind the address", source }
+    }
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
+    if let SocketAddr::V6(v6) = address {
+        // The unspecified IPv6 address takes IPv4 as well, so that one socket a worker is enough.
+        socket.set_only_v6(!v6.ip().is_unspecified())?;
+    }
+    Ok(socket)
+}
+
+/// Asks for `bytes`, past the system's limit where that is allowed, and gives what was granted.
+fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<u64> {
+    let wanted = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2);
+    if set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(socket.recv_buffer_size()? as u64)
+}
+
+fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // Senders of VXLAN leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
+        set_option(socket.as_fd(), libc::SOL_UDP, UDP_NO_CHECK6_RX, 1)?;
+    }
+    if settings.gro {
+        // Older kernels do not know it: then every datagram comes by itself.
+        let _ = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, 1);
+    }
+    if settings.timestamps == Timestamps::Kernel {
+        set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    }
+    Ok(())
+}
+
+fn set_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is a live c_int and its size is given.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+impl ReceiveSocket {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Datagrams that the kernel dropped at this socket since the last call: its queue was full, or their checksum wrong.
+    pub(crate) fn new_kernel_drops(&mut self) -> u64 {
+        let mut info = [0u32; SK_MEMINFO_VARS];
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: `info` has room for `len` bytes, and the kernel writes no more than that.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                info.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        if result != 0 {
+            return 0;
+        }
+        let drops = info[SK_MEMINFO_DROPS];
+        u64::from(drops.wrapping_sub(std::mem::replace(&mut self.drops_seen, drops)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! `run`: receives mirrored traffic until told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use vxtap_analyzers::snapshot::RunState;
+use vxtap_wire::SteerHash;
+
+use crate::api::{Monitor, Server};
+use crate::hand_over::{WhenFull, connect};
+use crate::monitor::{InProcess, LiveMonitor};
+use crate::outputs::Outputs;
+use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
+use crate::receive::{Waiter, open_group};
+use crate::settings::{ApiSettings, Listener, RunSettings};
+use crate::shared::{Asker, Shared};
+use crate::signals::on_signal;
+use crate::streams::StreamRegistry;
+use crate::summary::{self, Summary};
+use crate::worker::{Steering, Worker, WorkerParts, unix_ns};
+
+/// Runs a collector until a signal, or until the user leaves the terminal UI.
+pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
+    let collector = Collector::start(settings)?;
+    let end = collector.end();
+    on_signal({
+        let end = end.clone();
+        move || end.ask()
+    })?;
+    let server = settings.api.as_ref().map(|api| serve(api, collector.monitor())).transpose()?;
+    if settings.pipeline.capture.is_none() && settings.pipeline.log.is_none() {
+        tracing::info!("nothing is kept on disk: --write DIR keeps captures, --log DIR keeps events");
+    }
+    if settings.tui {
+        show(&collector, &end)?;
+    } else {
+        end.wait(None);
+    }
+    let summary = collector.finish()?;
+    if let Some(server) = server {
+        server.stop();
+    }
+    if let Some(target) = &settings.summary {
+        summary::write(&summary, target)?;
+    }
+    tracing::info!("{}", summary.lines());
+    summary.check()?;
+    Ok(summary)
+}
+
+/// Starts the API and says where it is.
+pub(crate) fn serve(settings: &ApiSettings, monitor: Arc<dyn Monitor>) -> anyhow::Result<Server> {
+    let server = Server::start(settings, monitor)?;
+    tracing::info!("api on http://{}", server.address());
+    Ok(server)
+}
+
+/// Shows the terminal UI until the user leaves it or the run is to end.
+pub(crate) fn show(collector: &Collector, end: &End) -> anyhow::Result<()> {
+    let source = Box::new(InProcess(Arc::clone(&collector.monitor)));
+    vxtap_tui::run(source, vxtap_tui::TuiOptions::default(), end.flag())?;
+    Ok(())
+}
+
+/// A request to end the run, that several may make.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    asked: Arc<AtomicBool>,
+    wake: Sender<()>,
+    woken: Receiver<()>,
+}
+
+impl End {
+    fn new() -> Self {
+        let (wake, woken) = bounded(1);
+        Self { asked: Arc::new(AtomicBool::new(false)), wake, woken }
+    }
+
+    /// Asks for the end.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        // A full channel has the wake-up in it.
+        let _ = self.wake.try_send(());
+    }
+
+    /// Set when the end was asked for.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.asked)
+    }
+
+    /// Waits until the end is asked for, or `time` is over. Gives whether it was asked for.
+    pub(crate) fn wait(&self, time: Option<Duration>) -> bool {
+        let deadline = time.map(|time| Instant::now() + time);
+        while !self.asked.load(Ordering::SeqCst) {
+            let _ = match deadline {
+                Some(deadline) if Instant::now() >= deadline => return false,
+                Some(deadline) => self.woken.recv_deadline(deadline).is_ok(),
+                None => self.woken.recv().is_ok(),
+            };
+        }
+        true
+    }
+}
+
+/// A collector that is running.
+pub(crate) struct Collector {
+    monitor: Arc<LiveMonitor>,
+    outputs: Outputs,
+    addresses: Vec<SocketAddr>,
+    workers: Vec<JoinHandle<std::io::Result<PipelineTotals>>>,
+    end: End,
+    begun: Instant,
+}
+
+impl Collector {
+    /// Opens sockets and files and starts the workers.
+    pub(crate) fn start(settings: &RunSettings) -> anyhow::Result<Self> {
+        let workers = settings.pipeline.workers;
+        let steer = SteerHash::new(settings.pipeline.steer_seed.unwrap_or_else(|| random_seed() as u32));
+        let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        let mut steered = true;
+        for listener in &settings.listen {
+            let (group, address, by_kernel) = open_group(*listener, workers, &settings.receive, steer)?;
+            steered &= by_kernel;
+            addresses.push(address);
+            for (worker, socket) in sockets.iter_mut().zip(group) {
+                worker.push(socket);
+            }
+        }
+        let streams = Arc::new(StreamRegistry::new());
+        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams)?;
+        let shared = Arc::new(Shared::new(workers, Arc::clone(&streams)));
+        let end = End::new();
+
+        let waiters: Result<Vec<_>, _> = (0..workers).map(|_| Waiter::new()).collect();
+        let (waiters, wakers): (Vec<_>, Vec<_>) = waiters.context("make a wake-up event")?.into_iter().unzip();
+        let (inboxes, outboxes) = connect(workers, workers, &wakers, WhenFull::Drop);
+        let (askers, questions): (Vec<_>, Vec<_>) = wakers.into_iter().map(Asker::new).unzip();
+        let steering = Steering { hash: steer, workers };
+        let mut threads = Vec::new();
+        let parts = sockets.into_iter().zip(waiters).zip(inboxes).zip(outboxes).zip(questions).zip(lanes);
+        for (number, (((((sockets, waiter), inbox), outbox), questions), lanes)) in parts.enumerate() {
+            let number = number as u32;
+            tracing::debug!(
+                worker = number,
+                receive_buffer = sockets.iter().map(|socket| socket.buffer_bytes).sum::<u64>(),
+                "receive buffer granted"
+            );
+            let pipeline =
+                Pipeline::new(&settings.pipeline.flows, workers, Arc::clone(&streams), lanes.capture, lanes.log);
+            let shared = Arc::clone(&shared);
+            let coalesce = settings.receive.coalesce;
+            let parts = WorkerParts {
+                number,
+                sockets,
+                waiter,
+                inbox,
+                outbox,
+                questions,
+                pipeline,
+                shared,
+                steering,
+                coalesce,
+                pin: settings.receive.pin,
+            };
+            let end = end.clone();
+            let work = move || {
+                let result = Worker::new(parts).run();
+                if result.is_err() {
+                    end.ask();
+                }
+                result
+            };
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("worker-{number}"))
+                    .spawn(work)
+                    .with_context(|| format!("start worker {number}"))?,
+            );
+        }
+        for address in &addresses {
+            tracing::info!(
+                "listening on {}: {workers} workers, flows steered by {}",
+                Listener::Vxlan(*address),
+                if steered { "the kernel" } else { "hand-over" }
+            );
+        }
+        let monitor = Arc::new(LiveMonitor {
+            started_ns: unix_ns(),
+            listeners: addresses.iter().map(|address| Listener::Vxlan(*address).to_string()).collect(),
+            shared,
+            outputs: outputs.monitor(),
+            askers,
+            state: AtomicU8::new(RunState::Running as u8),
+        });
+        Ok(Self { monitor, outputs, addresses, workers: threads, end, begun: Instant::now() })
+    }
+
+    /// How to ask for the end of this run.
+    pub(crate) fn end(&self) -> End {
+        self.end.clone()
+    }
+
+    /// The run as the API sees it.
+    pub(crate) fn monitor(&self) -> Arc<dyn Monitor> {
+        Arc::clone(&self.monitor) as Arc<dyn Monitor>
+    }
+
+    /// Addresses that are really listened on.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops receiving, finishes what is under way, writes everything, and adds up.
+    pub(crate) fn finish(self) -> anyhow::Result<Summary> {
+        let Self { monitor, outputs, workers, begun, .. } = self;
+        monitor.set_state(RunState::Draining);
+        monitor.shared.stop.store(true, Ordering::SeqCst);
+        monitor.askers.iter().for_each(Asker::wake);
+        let mut totals = Vec::new();
+        for (number, thread) in workers.into_iter().enumerate() {
+            let result = thread.join().map_err(|_| anyhow::anyhow!("worker {number} panicked"))?;
+            totals.push(result.with_context(|| format!("receive in worker {number}"))?);
+        }
+        let captured = outputs.finish();
+        let mut summary = Summary::new(
+            summary::workers(totals, &captured),
+            begun.elapsed().as_secs_f64(),
+            monitor.shared.streams.len() as u64,
+        );
+        summary.capture = monitor.outputs.capture();
+        summary.log = monitor.outputs.log();
+        monitor.set_state(RunState::Stopped);
+        Ok(summary)
+    }
+}

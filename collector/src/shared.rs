@@ -1,0 +1,88 @@
+//! What the threads of a live run share: the order to stop, what each worker reports, and questions to them.
+
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use vxtap_analyzers::snapshot::{FlowPage, WorkerSnapshot};
+use vxtap_analyzers::{FlowList, StreamCounters};
+
+use crate::receive::Waker;
+use crate::streams::StreamRegistry;
+
+/// Questions that wait for one worker at the most; whoever asks one more is told to come back.
+pub(crate) const QUESTIONS_MAX: usize = 4;
+
+/// Shared by all threads of one run.
+pub(crate) struct Shared {
+    /// Set once: receive what is there, finish, end.
+    pub(crate) stop: AtomicBool,
+    /// Workers that still receive.
+    pub(crate) receiving: AtomicU32,
+    /// Mirror streams.
+    pub(crate) streams: Arc<StreamRegistry>,
+    reports: Vec<Mutex<WorkerReport>>,
+}
+
+/// What a worker last said of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkerReport {
+    pub(crate) worker: WorkerSnapshot,
+    /// By stream number.
+    pub(crate) streams: Vec<StreamCounters>,
+}
+
+/// A question to one worker: which of its flows go onto this list?
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) list: FlowList,
+    pub(crate) reply: Sender<FlowPage>,
+}
+
+/// How to ask one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    questions: Sender<Question>,
+    waker: Waker,
+}
+
+impl Shared {
+    pub(crate) fn new(workers: u32, streams: Arc<StreamRegistry>) -> Self {
+        Self {
+            stop: AtomicBool::new(false),
+            receiving: AtomicU32::new(workers),
+            streams,
+            reports: (0..workers).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// The place of `worker`'s report. Held for the time of a copy only.
+    pub(crate) fn report(&self, worker: u32) -> MutexGuard<'_, WorkerReport> {
+        self.reports[worker as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies of all reports, in the workers' order.
+    pub(crate) fn reports(&self) -> Vec<WorkerReport> {
+        (0..self.reports.len() as u32).map(|worker| self.report(worker).clone()).collect()
+    }
+}
+
+impl Asker {
+    /// A way to ask the worker that `waker` wakes, and the worker's end of it.
+    pub(crate) fn new(waker: Waker) -> (Self, Receiver<Question>) {
+        let (questions, receiver) = bounded(QUESTIONS_MAX);
+        (Self { questions, waker }, receiver)
+    }
+
+    /// Puts the question. Gives whether there was room for it.
+    pub(crate) fn ask(&self, question: Question) -> bool {
+        let asked = self.questions.try_send(question).is_ok();
+        self.waker.wake();
+        asked
+    }
+
+    /// Wakes the worker, for it to see that it is to stop.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+}

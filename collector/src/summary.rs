@@ -1,0 +1,120 @@
+//! The summary at the end of a run: the ledger as one JSON object, and as lines for people.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
+use vxtap_analyzers::{Imbalance, Ledger};
+
+use crate::pipeline::PipelineTotals;
+use crate::settings::SummaryTarget;
+
+/// What a run came to. Its JSON keys are part of the command contract.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// All workers together.
+    #[serde(flatten)]
+    pub ledger: Ledger,
+    /// How long the run was, in seconds.
+    pub seconds: f64,
+    /// Mirror streams seen.
+    pub streams: u64,
+    /// Capture files; `null` without `--write`.
+    pub capture: Option<CaptureSnapshot>,
+    /// Logs; `null` without `--log`.
+    pub log: Option<LogSnapshot>,
+    /// Each worker.
+    pub workers: Vec<WorkerSummary>,
+}
+
+/// One worker's part of a [`Summary`].
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerSummary {
+    /// Number, from 0.
+    pub worker: u32,
+    /// Its part of the ledger.
+    #[serde(flatten)]
+    pub ledger: Ledger,
+    /// Flows ended before their time because the table was full.
+    pub flows_evicted: u64,
+    /// Frames in no flow: neither IPv4 nor IPv6.
+    pub not_ip: u64,
+    /// Frames whose end a mirror cut off.
+    pub truncated: u64,
+    /// Frames with a header that contradicts itself.
+    pub malformed: u64,
+}
+
+/// The summaries of all workers: what each one's pipeline left, and what the writer wrote and did not write of it.
+pub(crate) fn workers(totals: Vec<PipelineTotals>, captured: &[(u64, u64)]) -> Vec<WorkerSummary> {
+    let summary = |(worker, PipelineTotals { mut ledger, shard }): (usize, PipelineTotals)| {
+        (ledger.captured, ledger.capture_dropped) = captured.get(worker).copied().unwrap_or_default();
+        WorkerSummary {
+            worker: worker as u32,
+            ledger,
+            flows_evicted: shard.flows_evicted,
+            not_ip: shard.not_ip,
+            truncated: shard.truncated,
+            malformed: shard.malformed,
+        }
+    };
+    totals.into_iter().enumerate().map(summary).collect()
+}
+
+impl Summary {
+    /// Adds the workers up.
+    pub(crate) fn new(workers: Vec<WorkerSummary>, seconds: f64, streams: u64) -> Self {
+        let mut ledger = Ledger::default();
+        for worker in &workers {
+            ledger.merge(&worker.ledger);
+        }
+        Self { ledger, seconds, streams, capture: None, log: None, workers }
+    }
+
+    /// Checks the ledger of the whole and of each worker.
+    pub fn check(&self) -> Result<(), Imbalance> {
+        self.workers.iter().try_for_each(|worker| worker.ledger.check_worker())?;
+        self.ledger.check()
+    }
+
+    /// Three lines for people.
+    pub fn lines(&self) -> String {
+        let ledger = &self.ledger;
+        let mut text = format!(
+            "received {} = analysed {} + dropped {}; the kernel dropped {}\n\
+             analysed {} = captured {} + capture dropped {} + not captured {}\n\
+             {} flows on {} mirror streams, {} misdelivered, in {:.1} s",
+            ledger.received,
+            ledger.analysed,
+            ledger.dropped.total(),
+            ledger.kernel_dropped,
+            ledger.analysed,
+            ledger.captured,
+            ledger.capture_dropped,
+            ledger.not_captured,
+            ledger.flows,
+            self.streams,
+            ledger.misdelivered,
+            self.seconds,
+        );
+        for (reason, count) in ledger.dropped.iter().filter(|(_, count)| *count > 0) {
+            text.push_str(&format!("\ndropped {count}: {reason} ({})", reason.meaning().trim()));
+        }
+        text
+    }
+}
+
+/// Writes `summary` as one JSON object to `target`.
+pub fn write(summary: &impl Serialize, target: &SummaryTarget) -> anyhow::Result<()> {
+    let mut json = serde_json::to_vec(summary).context("put the summary into JSON")?;
+    json.push(b'\n');
+    match target {
+        SummaryTarget::Stdout => {
+            std::io::stdout().lock().write_all(&json).context("write the summary to standard output")
+        }
+        SummaryTarget::File(path) => {
+            std::fs::write(path, json).with_context(|| format!("write the summary to {}", path.display()))
+        }
+    }
+}

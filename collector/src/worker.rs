@@ -1,0 +1,330 @@
+//! A worker of a live run: receives, decapsulates, keeps what it owns, hands over the rest, and tells how it is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::Receiver;
+use hdrhistogram::Histogram;
+use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
+use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
+use vxtap_wire::{FrameView, SteerHash, vxlan};
+
+use crate::hand_over::{Inbox, Outbox, ParcelFrame};
+use crate::pipeline::{FrameBatch, Pipeline, PipelineTotals};
+use crate::receive::{Batch, Datagram, ReceiveSocket, Waiter, pin_to_cpu};
+use crate::shared::{Question, Shared, WorkerReport};
+
+/// How often a worker tells how it is.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// Slots of the flow table that are looked at between two batches while a question is answered.
+const SLOTS_PER_TURN: usize = 4096;
+/// How long a stopping worker goes on reading from a socket that never runs empty.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// What a worker is made of.
+pub(crate) struct WorkerParts {
+    pub(crate) number: u32,
+    pub(crate) sockets: Vec<ReceiveSocket>,
+    pub(crate) waiter: Waiter,
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    pub(crate) questions: Receiver<Question>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) steering: Steering,
+    pub(crate) coalesce: Duration,
+    /// Whether to stay on the CPU of the worker's number.
+    pub(crate) pin: bool,
+}
+
+/// Who owns which flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steering {
+    pub(crate) hash: SteerHash,
+    pub(crate) workers: u32,
+}
+
+impl Steering {
+    /// The worker that owns the flow of `view`. Frames in no flow are the first worker's.
+    #[inline]
+    pub(crate) fn owner(&self, view: &FrameView<'_>) -> u32 {
+        match &view.five_tuple {
+            Some(tuple) if self.workers > 1 => self.hash.owner(tuple, self.workers),
+            _ => 0,
+        }
+    }
+}
+
+/// A worker.
+pub(crate) struct Worker {
+    parts: WorkerParts,
+    batches: u64,
+    batch_size: Histogram<u64>,
+    batch_time_ns: Histogram<u64>,
+    kernel_dropped: u64,
+    reported: Instant,
+    answering: Option<Answering>,
+}
+
+/// A question that is being answered, some slots at a time.
+struct Answering {
+    question: Question,
+    from: usize,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: WorkerParts) -> Self {
+        Self {
+            parts,
+            batches: 0,
+            batch_size: histogram(1 << 16),
+            batch_time_ns: histogram(10_000_000_000),
+            kernel_dropped: 0,
+            reported: Instant::now(),
+            answering: None,
+        }
+    }
+
+    /// Works until told to stop, and then until nothing is under way. An error is a socket that cannot be read any more.
+    pub(crate) fn run(mut self) -> std::io::Result<PipelineTotals> {
+        if self.parts.pin
+            && let Err(error) = pin_to_cpu(self.parts.number)
+        {
+            tracing::warn!("worker {} is not pinned to a CPU: {error}", self.parts.number);
+        }
+        let mut batch = Batch::new();
+        let result = self.receive_until_stopped(&mut batch);
+        if result.is_err() {
+            self.parts.shared.stop.store(true, Ordering::SeqCst);
+        }
+        self.finish_hand_over();
+        self.report();
+        result.map(|()| self.parts.pipeline.finish())
+    }
+
+    fn receive_until_stopped(&mut self, batch: &mut Batch) -> std::io::Result<()> {
+        let mut stopping: Option<Instant> = None;
+        loop {
+            let mut received = 0;
+            let mut more = false;
+            for socket in 0..self.parts.sockets.len() {
+                more |= batch.receive(self.parts.sockets[socket].fd())?;
+                if !batch.is_empty() {
+                    received += self.take(batch);
+                }
+            }
+            let parcels = self.take_parcels();
+            let now_ns = unix_ns();
+            self.parts.pipeline.flush_if_due(now_ns);
+            self.answer_some();
+            if self.reported.elapsed() >= REPORT_INTERVAL {
+                self.parts.pipeline.advance(now_ns);
+                self.report();
+            }
+            if self.parts.shared.stop.load(Ordering::Relaxed) {
+                let since = *stopping.get_or_insert_with(Instant::now);
+                if (received == 0 && !more) || since.elapsed() > DRAIN_TIME {
+                    return Ok(());
+                }
+                continue;
+            }
+            if more || parcels || self.answering.is_some() {
+                continue;
+            }
+            if received > 0 {
+                if !self.parts.coalesce.is_zero() {
+                    std::thread::sleep(self.parts.coalesce);
+                }
+                continue;
+            }
+            self.wait(now_ns);
+        }
+    }
+
+    fn wait(&mut self, now_ns: u64) {
+        let flush = self.parts.pipeline.next_flush_ns().map(|due| Duration::from_nanos(due.saturating_sub(now_ns)));
+        // Nothing to write: wake once a second to let packet time pass and to tell that all is well.
+        let timeout = flush.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
+        let WorkerParts { sockets, waiter, inbox, questions, shared, .. } = &mut self.parts;
+        waiter.wait(sockets.iter().map(ReceiveSocket::fd), timeout, || {
+            inbox.is_empty() && questions.is_empty() && !shared.stop.load(Ordering::SeqCst)
+        });
+    }
+
+    /// Takes one batch of datagrams through decapsulation, steering and, for what is its own, analysis.
+    fn take(&mut self, batch: &Batch) -> u64 {
+        let begun = Instant::now();
+        let now_ns = unix_ns();
+        let WorkerParts { number, pipeline, outbox, steering, .. } = &mut self.parts;
+        let mut frames = FrameBatch::new();
+        let mut received = 0;
+        for datagram in batch.datagrams() {
+            received += 1;
+            pipeline.ledger.received_bytes += datagram.payload.len() as u64;
+            let Some((meta, view, reserved_bits)) = open(pipeline, &datagram, now_ns) else { continue };
+            let truncated = view.bytes_missing() > 0;
+            pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
+            let owner = steering.owner(&view);
+            if owner == *number {
+                frames.push((meta, view));
+                if frames.is_full() {
+                    pipeline.analyse(&frames);
+                    frames.clear();
+                }
+            } else {
+                pipeline.ledger.misdelivered += 1;
+                let frame = ParcelFrame { meta, wire_len: view.wire_len, bytes: view.bytes };
+                pipeline.ledger.dropped.add(DropReason::HandOverFull, outbox.push(owner, &frame));
+            }
+        }
+        pipeline.analyse(&frames);
+        pipeline.ledger.received += received;
+        pipeline.ledger.dropped.add(DropReason::HandOverFull, outbox.flush());
+        self.batches += 1;
+        self.batch_size.saturating_record(received);
+        self.batch_time_ns.saturating_record(begun.elapsed().as_nanos() as u64);
+        received
+    }
+
+    /// Takes what other workers handed over. Gives whether there was anything.
+    fn take_parcels(&mut self) -> bool {
+        let WorkerParts { inbox, pipeline, .. } = &mut self.parts;
+        let mut any = false;
+        while let Some(parcel) = inbox.next() {
+            any = true;
+            for_each_batch(parcel.frames(), |frames| {
+                pipeline.ledger.taken_over += frames.len() as u64;
+                pipeline.analyse(frames);
+            });
+            inbox.give_back(parcel);
+        }
+        any
+    }
+
+    /// Waits until no worker receives any more, taking what they hand over.
+    fn finish_hand_over(&mut self) {
+        let dropped = self.parts.outbox.flush();
+        self.parts.pipeline.ledger.dropped.add(DropReason::HandOverFull, dropped);
+        self.parts.shared.receiving.fetch_sub(1, Ordering::SeqCst);
+        loop {
+            // In this order: what was sent before the last worker stopped receiving is there when the count is 0.
+            let all_done = self.parts.shared.receiving.load(Ordering::SeqCst) == 0;
+            let any = self.take_parcels();
+            if all_done && !any {
+                return;
+            }
+            if !any {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+    }
+
+    /// Goes on with answering a question about flows, or begins the next.
+    fn answer_some(&mut self) {
+        if self.answering.is_none() {
+            self.answering = self.parts.questions.try_recv().ok().map(|question| Answering { question, from: 0 });
+        }
+        let Some(Answering { question, from }) = &mut self.answering else { return };
+        let table = self.parts.pipeline.flows();
+        let (flows, next) = table.part(*from, SLOTS_PER_TURN);
+        let (number, registry) = (self.parts.number, &self.parts.shared.streams);
+        for flow in flows {
+            question.list.add(number, flow, || registry.name(flow.stream));
+        }
+        match next {
+            Some(next) => *from = next,
+            None => {
+                if let Some(Answering { question, .. }) = self.answering.take() {
+                    // Whoever asked may have gone.
+                    let _ = question.reply.try_send(question.list.finish());
+                }
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        self.reported = Instant::now();
+        let dropped: u64 = self.parts.sockets.iter_mut().map(ReceiveSocket::new_kernel_drops).sum();
+        self.kernel_dropped += dropped;
+        let pipeline = &mut self.parts.pipeline;
+        pipeline.ledger.kernel_dropped = self.kernel_dropped;
+        let shard = pipeline.shard_counters();
+        pipeline.ledger.flows = shard.flows;
+        let shard = *pipeline.shard_counters();
+        let snapshot = WorkerSnapshot {
+            worker: self.parts.number,
+            ledger: pipeline.ledger,
+            flows_active: pipeline.flows().len() as u64,
+            flows_max: u64::from(pipeline.flows().limits().flows_max),
+            flows_evicted: shard.flows_evicted,
+            not_ip: shard.not_ip,
+            truncated: shard.truncated,
+            malformed: shard.malformed,
+            receive_buffer: self.parts.sockets.iter().map(|socket| socket.buffer_bytes).sum(),
+            batches: self.batches,
+            batch_size: Distribution::of(&self.batch_size),
+            batch_time_ns: Distribution::of(&self.batch_time_ns),
+        };
+        let mut report = self.parts.shared.report(self.parts.number);
+        let WorkerReport { worker, streams } = &mut *report;
+        *worker = snapshot;
+        streams.clear();
+        streams.extend_from_slice(pipeline.streams.counters());
+    }
+}
+
+/// Takes the VXLAN header off and looks into the frame; a datagram that is none is counted and gone.
+#[inline]
+fn open<'a>(
+    pipeline: &mut Pipeline,
+    datagram: &Datagram<'a>,
+    now_ns: u64,
+) -> Option<(PacketMeta, FrameView<'a>, bool)> {
+    if datagram.truncated {
+        pipeline.ledger.drop_one(DropReason::DatagramTruncated);
+        return None;
+    }
+    match vxlan::decapsulate(datagram.payload) {
+        Ok((header, frame)) => {
+            let stream = pipeline.streams.entry(StreamKey::vxlan(datagram.source, header.vni));
+            let time_ns = datagram.time_ns.unwrap_or(now_ns);
+            let meta = PacketMeta { time_ns, stream: stream.id, network: stream.network };
+            Some((meta, FrameView::parse(frame), header.reserved_bits_set))
+        }
+        Err(error) => {
+            pipeline.ledger.drop_one(error.into());
+            None
+        }
+    }
+}
+
+/// Looks into frames out of a parcel and gives them on in batches.
+pub(crate) fn for_each_batch<'a>(
+    frames: impl Iterator<Item = ParcelFrame<'a>>,
+    mut analyse: impl FnMut(&FrameBatch<'a>),
+) {
+    let mut batch = FrameBatch::new();
+    for frame in frames {
+        let mut view = FrameView::parse(frame.bytes);
+        view.wire_len = view.wire_len.max(frame.wire_len);
+        batch.push((frame.meta, view));
+        if batch.is_full() {
+            analyse(&batch);
+            batch.clear();
+        }
+    }
+    if !batch.is_empty() {
+        analyse(&batch);
+    }
+}
+
+/// A histogram up to `max` with two digits; larger values count as `max`.
+fn histogram(max: u64) -> Histogram<u64> {
+    Histogram::new_with_max(max, 2).expect("bounds that the library takes: at least 2, and at most 5 digits")
+}
+
+/// Now, in nanoseconds since 1970.
+pub(crate) fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64)
+}
