@@ -130,20 +130,20 @@ pub(super) struct DemoFlags {
 impl From<RunFlags> for Options {
     fn from(flags: RunFlags) -> Self {
         let RunFlags { run, pipeline, receive, capture, log, api, flows } = flags;
-        Self { run, pipeline, receive, capture, log, api, flows, ..Self::default() }
+        Self { receive, pipeline, flows, capture, log, api, run, ..Self::default() }
     }
 }
 
 impl From<ReadFlags> for Options {
     fn from(flags: ReadFlags) -> Self {
         let ReadFlags { read, pipeline, capture, log, flows } = flags;
-        Self { read, pipeline, capture, log, flows, ..Self::default() }
+        Self { pipeline, flows, capture, log, read, ..Self::default() }
     }
 }
 
 impl From<DemoFlags> for Options {
     fn from(flags: DemoFlags) -> Self {
         let DemoFlags { demo, pipeline, capture, log, api, flows } = flags;
-        Self { demo, pipeline, capture, log, api, flows, ..Self::default() }
+        Self { pipeline, flows, capture, log, api, demo, ..Self::default() }
     }
 }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Sources;
 use super::key::{Given, KEYS, Key};
 use super::options::Options;
-use super::problem::{ConfigError, Place, Problem};
+use super::problem::{ConfigError, Place, Problem, line_of};
 
 /// The largest file that is taken for a configuration.
 const MAX_BYTES: u64 = 1 << 20;
@@ -100,20 +100,19 @@ impl ConfigFile {
         Place::in_file(&self.name, &self.text, span)
     }
 
+    /// The line that `span` begins on, from 1.
     fn line(&self, span: &Range<usize>) -> usize {
-        self.text.as_bytes()[..span.start.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count()
+        line_of(&self.text, span.start)
     }
 }
 
 fn unknown_section(name: &str) -> String {
-    match nearest(name, KEYS.iter().map(|key| key.section)) {
-        Some(section) => format!("unknown section '{name}' (did you mean '{section}'?)"),
-        None => {
-            let mut sections: Vec<&str> = KEYS.iter().map(|key| key.section).collect();
-            sections.dedup();
-            format!("unknown section '{name}' (expected {})", listed(&sections))
-        }
+    if let Some(section) = nearest(name, KEYS.iter().map(|key| key.section)) {
+        return format!("unknown section '{name}' (did you mean '{section}'?)");
     }
+    let mut sections: Vec<&str> = KEYS.iter().map(|key| key.section).collect();
+    sections.dedup();
+    format!("unknown section '{name}' (expected {})", listed(&sections))
 }
 
 /// What to say about `name` in `section`, which has no such key; `None` is the file's top, which has no keys at all.

@@ -110,22 +110,21 @@ impl Reading<'_> {
 
     /// Several values, or one: `["a", "b"]`, `"a"`, and in a variable `a,b`.
     fn list<T>(&mut self, slot: &mut Vec<T>, parse: Parse<T>) {
-        let given: Vec<(Option<Range<usize>>, Result<Cow<'_, str>, String>)> = match &self.given {
-            Given::Variable(text) => text.split(',').map(|item| (None, Ok(item.into()))).collect(),
-            Given::File(value) => match value.get_ref() {
-                DeValue::Array(items) if items.is_empty() => {
-                    vec![(Some(value.span()), Err("expected at least one value".into()))]
-                }
-                DeValue::Array(items) => items.iter().map(|item| (Some(item.span()), one(item.get_ref()))).collect(),
-                single => vec![(Some(value.span()), one(single))],
-            },
-        };
         let mut values = Vec::new();
-        for (span, text) in given {
-            match text.and_then(|text| parse(&text)) {
+        let mut take =
+            |span: Option<Range<usize>>, item: Result<Cow<'_, str>, String>| match item.and_then(|text| parse(&text)) {
                 Ok(value) => values.push(value),
                 Err(message) => self.applied.faults.push(Fault { span, message }),
-            }
+            };
+        match &self.given {
+            Given::Variable(text) => text.split(',').for_each(|item| take(None, Ok(item.into()))),
+            Given::File(value) => match value.get_ref() {
+                DeValue::Array(items) if items.is_empty() => {
+                    take(Some(value.span()), Err("expected at least one value".into()));
+                }
+                DeValue::Array(items) => items.iter().for_each(|item| take(Some(item.span()), one(item.get_ref()))),
+                single => take(Some(value.span()), one(single)),
+            },
         }
         if slot.is_empty() && self.applied.faults.is_empty() {
             *slot = values;

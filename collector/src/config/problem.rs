@@ -100,11 +100,16 @@ impl Place {
             text[start..end].split('\n').next().map_or(0, |marked| marked.trim_end_matches('\r').chars().count());
         Self::File {
             name: name.to_owned(),
-            line: text[..line_start].matches('\n').count() + 1,
+            line: line_of(text, start),
             column: before + 1,
             excerpt: Excerpt::new(line, before, marked),
         }
     }
+}
+
+/// The line that the byte `at` of `text` is on, from 1.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    text[..floor(text, at)].matches('\n').count() + 1
 }
 
 /// The character boundary of `text` at or before `at`.

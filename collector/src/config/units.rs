@@ -43,7 +43,7 @@ impl Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = |(unit, bytes): &&(&str, u64)| unit.contains('i') && self.0 > 0 && self.0 % bytes == 0;
+        let exact = |(unit, bytes): &&(&str, u64)| unit.contains('i') && self.0 > 0 && self.0.is_multiple_of(*bytes);
         match SIZES.iter().find(exact) {
             Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
             None => write!(f, "{}B", self.0),

@@ -149,9 +149,9 @@ fn maybe<T>(text: &str, word: &str, parse: impl Fn(&str) -> Result<T, String>) -
     parse(text).map(|value| Maybe(Some(value))).map_err(|expected| format!("{expected}, or '{word}'"))
 }
 
-fn number_between<T: FromStr + PartialOrd + Display>(text: &str, least: T, most: T) -> Result<T, String> {
+fn number_between<T: Copy + FromStr + PartialOrd + Display>(text: &str, least: T, most: T) -> Result<T, String> {
     match text.replace('_', "").parse::<T>() {
-        Ok(number) if (&least..=&most).contains(&&number) => Ok(number),
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("expected a number from {least} to {most}")),
     }
 }
