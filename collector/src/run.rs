@@ -142,7 +142,7 @@ impl Collector {
         let (waiters, wakers): (Vec<_>, Vec<_>) = waiters.context("make a wake-up event")?.into_iter().unzip();
         let (inboxes, outboxes) = connect(workers, workers, &wakers, WhenFull::Drop);
         let (askers, questions): (Vec<_>, Vec<_>) = wakers.into_iter().map(Asker::new).unzip();
-        let steering = Steering { hash: steer, workers };
+        let steering = Steering { hash: steer, workers, broken: steering_broken() };
         let mut threads = Vec::new();
         let parts = sockets.into_iter().zip(waiters).zip(inboxes).zip(outboxes).zip(questions).zip(lanes);
         for (number, (((((sockets, waiter), inbox), outbox), questions), lanes)) in parts.enumerate() {
@@ -239,4 +239,13 @@ impl Collector {
         monitor.set_state(RunState::Stopped);
         Ok(summary)
     }
+}
+
+/// Whether a test asked for flows that are split over workers, to see that it would notice. Never in a release build.
+fn steering_broken() -> bool {
+    let broken = cfg!(debug_assertions) && std::env::var_os("VXTAP_BREAK_STEERING").is_some();
+    if broken {
+        tracing::warn!("VXTAP_BREAK_STEERING is set: flows will be split over workers");
+    }
+    broken
 }

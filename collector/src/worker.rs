@@ -43,6 +43,8 @@ pub(crate) struct WorkerParts {
 pub(crate) struct Steering {
     pub(crate) hash: SteerHash,
     pub(crate) workers: u32,
+    /// Leaves every flow where the kernel put it, so that tests can see what happens then.
+    pub(crate) broken: bool,
 }
 
 impl Steering {
@@ -166,7 +168,7 @@ impl Worker {
             let truncated = view.bytes_missing() > 0;
             pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
             let owner = steering.owner(&view);
-            if owner == *number {
+            if owner == *number || steering.broken {
                 frames.push((meta, view));
                 if frames.is_full() {
                     pipeline.analyse(&frames);
