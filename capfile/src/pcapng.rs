@@ -119,8 +119,9 @@ impl InterfaceStatistics {
 pub struct Padding;
 
 impl Padding {
-    /// The shortest such block: its type, and its length at both ends.
-    pub const MIN_LEN: usize = 12;
+    /// The shortest such block: type, four bytes, and its length at both ends. Some readers take a block without a body for
+    /// an incomplete one.
+    pub const MIN_LEN: usize = 16;
 
     /// Appends a block, if needed, so that `out`, which holds whole blocks, has a multiple of `alignment` bytes.
     /// `alignment` is a power of two, at least 4.

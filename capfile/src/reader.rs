@@ -181,3 +181,6 @@ const fn compression(magic: [u8; 4]) -> Option<&'static str> {
 fn printable(name: &str) -> String {
     name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
+
+#[cfg(test)]
+mod tests;
