@@ -26,6 +26,17 @@ pub(crate) enum Outcome {
     Quit,
 }
 
+impl Outcome {
+    /// What two outcomes in a row lead to.
+    fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Quit, _) | (_, Self::Quit) => Self::Quit,
+            (Self::Same, Self::Same) => Self::Same,
+            _ => Self::Changed,
+        }
+    }
+}
+
 /// Which tables the overview shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tables {
@@ -163,6 +174,12 @@ impl App {
     pub(crate) fn key(&mut self, event: &KeyEvent) -> Outcome {
         if event.kind == KeyEventKind::Release {
             return Outcome::Same;
+        }
+        // While a filter is written, Alt is for moving by words in most editors: no reason to throw the filter away.
+        if self.place() != Place::FilterLine
+            && let Some(keys) = keys::after_escape(event)
+        {
+            return keys.iter().map(|key| self.key(key)).fold(Outcome::Same, Outcome::and);
         }
         let Some(command) = keys::command(self.place(), event) else { return Outcome::Same };
         match command {

@@ -70,7 +70,7 @@ pub(crate) struct Flows {
     query: FlowQuery,
     /// What came, with what was asked.
     answer: Option<(FlowQuery, FlowPage)>,
-    /// What went wrong last, until an answer comes.
+    /// What went wrong last, until an answer comes; a refused filter, until it is mended or given up.
     error: Option<SourceError>,
     /// The filter being written.
     line: Option<LineEdit>,
@@ -144,7 +144,9 @@ impl Flows {
             Ok(mut page) => {
                 page.flows.iter_mut().for_each(escape_flow);
                 self.measure(&page, now);
-                self.error = None;
+                if !matches!(self.error, Some(SourceError::Filter(_))) {
+                    self.error = None;
+                }
                 if let Some(detail) = &mut self.detail {
                     let id = FlowId::of(&detail.flow);
                     let found = page.flows.iter().find(|flow| FlowId::of(flow) == id);

@@ -205,6 +205,13 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
 ];
 
+/// `event` as Escape and the key after it, if it can be that: when both come in one packet over a slow line, they look like
+/// a key pressed with Alt. No key with Alt means anything here.
+pub(crate) fn after_escape(event: &KeyEvent) -> Option<[KeyEvent; 2]> {
+    let alone = KeyEvent { modifiers: event.modifiers - KeyModifiers::ALT, ..*event };
+    event.modifiers.contains(KeyModifiers::ALT).then(|| [KeyEvent::from(KeyCode::Esc), alone])
+}
+
 /// What `event` asks for at `place`; `None` for a key that does nothing there.
 pub(crate) fn command(place: Place, event: &KeyEvent) -> Option<Command> {
     if event.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::SUPER | KeyModifiers::HYPER | KeyModifiers::META) {

@@ -81,14 +81,24 @@ pub(crate) fn share(part: f64, whole: f64) -> String {
     }
 }
 
-/// A short time in at most 6 columns: `850ns`, `12.3us`, `1.20ms`, `12.0s`, then as [`age`].
+/// A length of time in at most 6 columns: `850ns`, `12.3us`, `1.20ms`, `12.0s`, `12m05s`, `3h04m`, `120d`.
 pub(crate) fn short_time(nanos: u64) -> String {
     match nanos {
         0..1000 => format!("{nanos}ns"),
         1000..999_500 => scaled(nanos as f64 / 1e3, 1000.0, &["us"]),
         999_500..999_500_000 => scaled(nanos as f64 / 1e6, 1000.0, &["ms"]),
         999_500_000..60_000_000_000 => scaled(nanos as f64 / 1e9, 1000.0, &["s"]),
-        _ => age(nanos),
+        _ => long_time(nanos / NANOS),
+    }
+}
+
+fn long_time(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _) => format!("{hours}h{minutes:02}m"),
+        (1..100, _) => format!("{days}d{hours:02}h"),
+        _ => format!("{}d", days.min(99_999)),
     }
 }
 
@@ -223,7 +233,9 @@ mod tests {
             (1_200_000, "1.20ms"),
             (999_600, "1.00ms"),
             (12_000_000_000, "12.0s"),
-            (125_000_000_000, "2m"),
+            (125_000_000_000, "2m05s"),
+            (86_399_000_000_000, "23h59m"),
+            (90_000_000_000_000, "1d01h"),
         ] {
             assert_eq!(short_time(nanos), short);
         }

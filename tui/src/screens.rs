@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! vxtap  1 Overview  2 Flows  3 Captures  4 Help          PAUSED  running    frame
-//! connection lost, trying again: …                                          only when it is so
+//! connection lost, trying again …                                           only when it is so
 //! ┌───────────────────────────────────────────────────────────────────────┐
 //! │ overview, flows, captures or help                                     │  body
 //! └───────────────────────────────────────────────────────────────────────┘
@@ -48,7 +48,7 @@ impl Areas {
             return None;
         }
         let row = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
-        let banner = matches!(app.connection, Connection::Lost { .. }).then(|| row(1, 1));
+        let banner = matches!(app.connection, Connection::Lost { since: Some(_), .. }).then(|| row(1, 2));
         let above = 1 + banner.map_or(0, |banner| banner.height);
         Some(Self {
             top: row(0, 1),

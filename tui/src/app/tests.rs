@@ -137,6 +137,19 @@ fn help_called_from_a_detail_leads_back_to_it() {
 }
 
 #[test]
+fn escape_and_a_key_that_come_together_are_taken_one_by_one() {
+    let together = KeyEvent::new(KeyCode::Char('1'), KeyModifiers::ALT);
+    let mut app = at(Place::FlowDetail);
+    assert_eq!(app.key(&together), Outcome::Changed);
+    assert_eq!(app.screen, Screen::Overview);
+    assert_eq!(app.flows.detail(), None);
+    assert_eq!(app.key(&KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT)), Outcome::Quit);
+    let mut app = at(Place::FilterLine);
+    assert_eq!(app.key(&together), Outcome::Same);
+    assert_eq!(app.place(), Place::FilterLine);
+}
+
+#[test]
 fn the_release_of_a_key_is_no_second_press() {
     let mut app = app();
     let mut event = KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE);

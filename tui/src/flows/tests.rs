@@ -75,6 +75,9 @@ fn a_refused_filter_can_be_mended_and_the_list_stays() {
     assert_eq!(flows.line().unwrap().text(), "port x");
     assert_eq!(flows.query().filter, "", "the list on the screen goes on");
     assert_eq!(flows.page().unwrap().flows.len(), 5);
+    flows.answer(flows.query().clone(), Ok(sample::flows(6, 11)), 3 * SECOND);
+    assert_eq!(flows.page().unwrap().flows.len(), 6);
+    assert_eq!(flows.error(), Some(&refused), "it can be read until it is mended");
     flows.command(Command::Edit(Edit::Cancel));
     assert_eq!((flows.error(), flows.line()), (None, None));
 }

@@ -38,11 +38,11 @@ pub(crate) fn fit(app: &mut App, area: Rect) {
 fn above(app: &App, snapshot: &Snapshot, width: usize) -> Vec<Line<'static>> {
     let mut lines = match &snapshot.capture {
         Some(capture) => capture_lines(app, snapshot, capture, width),
-        None => nothing(app, "captures ", "nothing is written: the collector runs without --write", "--write DIR"),
+        None => nothing(app, "captures  ", "nothing is written: the collector runs without --write", "--write DIR"),
     };
     lines.extend(match &snapshot.log {
         Some(log) => log_lines(app, log, width),
-        None => nothing(app, "logs ", "nothing is written: the collector runs without --log", "--log DIR"),
+        None => nothing(app, "logs  ", "nothing is written: the collector runs without --log", "--log DIR"),
     });
     lines.push(Line::default());
     lines
@@ -60,13 +60,14 @@ fn capture_lines(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, widt
     let theme = app.theme;
     let dropped = snapshot.ledger.capture_dropped;
     let style = if dropped > 0 { theme.bad() } else { Style::new() };
+    let exact = if width < 80 { 5 } else { 15 };
     let mut lines = vec![
         directory(app, "captures in ", &capture.directory, width),
         Line::from(vec![
-            Span::raw(format!("{} frames", number::grouped_within(snapshot.ledger.captured, 15))),
+            Span::raw(format!("{} frames, ", number::grouped_within(snapshot.ledger.captured, exact))),
+            Span::styled(format!("{} dropped", number::grouped_within(dropped, exact)), style),
+            Span::raw(format!(", {} pending", number::count(capture.pending))),
             Span::raw(format!(", {}B in {} files", number::count(capture.bytes), number::count(capture.files_total))),
-            Span::raw(format!(", {} pending, ", number::count(capture.pending))),
-            Span::styled(format!("{} dropped", number::grouped_within(dropped, 11)), style),
         ]),
     ];
     lines.extend(error(app, capture.error.as_deref(), width));
@@ -99,24 +100,32 @@ fn error(app: &App, error: Option<&str>, width: usize) -> Option<Line<'static>> 
     Some(Line::styled(told, app.theme.alarm()))
 }
 
-/// The command that shows the file in Wireshark while it grows; in two parts where one line is too short for it.
+/// The command that shows the file in Wireshark while it grows; where one line is too short for it, on several that a
+/// shell takes as one.
 fn follow(app: &App, capture: &CaptureSnapshot, file: &CaptureFile, width: usize) -> Vec<Line<'static>> {
-    const HEADING: &str = "to follow it: ";
     let path = format!("{}/{}", capture.directory.trim_end_matches('/'), file.name);
-    let command = |path: &str| format!("tail -c +1 -F {} | wireshark -k -i -", text::shell_word(path));
-    let heading = |text: &'static str| Span::styled(text, app.theme.heading());
-    let whole = command(&path);
-    if HEADING.len() + text::columns(&whole) <= width {
-        return vec![Line::from(vec![heading(HEADING), Span::raw(whole)])];
+    let words = ["tail -c +1 -F", &text::shell_word(&path), "| wireshark -k -i -"].map(str::to_owned);
+    let mut lines = vec!["to follow it:".to_owned()];
+    for word in words {
+        let line = lines.last_mut().filter(|line| text::columns(line) + 1 + text::columns(&word) + 2 <= width);
+        match line {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            None => lines.push(format!("  {}", text::shorten_middle(&word, width - 4))),
+        }
     }
-    let room = width - HEADING.len();
-    let parts = [format!("cd {}", text::shell_word(&capture.directory)), command(&file.name)];
-    let parts = parts.map(|part| text::shorten_middle(&part, room).into_owned());
-    [HEADING, "          and "]
-        .into_iter()
-        .zip(parts)
-        .map(|(name, part)| Line::from(vec![heading(name), part.into()]))
-        .collect()
+    let last = lines.len() - 1;
+    let heading = |text: &str| Span::styled(text.to_owned(), app.theme.heading());
+    let line = |(at, line): (usize, &String)| {
+        let end = if at < last { " \\" } else { "" };
+        match line.split_once(':').filter(|_| at == 0) {
+            Some((start, rest)) => Line::from(vec![heading(start), heading(":"), Span::raw(format!("{rest}{end}"))]),
+            None => Line::raw(format!("{line}{end}")),
+        }
+    };
+    lines.iter().enumerate().map(line).collect()
 }
 
 /// The files, the newest first.
@@ -129,8 +138,8 @@ fn files(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, width: usize
         Column::number("bytes", 6, 1),
         Column::number("frames", 6, 2),
         Column::number("opened", 14, 4),
-        Column::number("written", 7, 3),
-        Column::number("closed", 14, Column::EXTRA),
+        Column::number("closed", 7, 3),
+        Column::number("closed at", 14, Column::EXTRA),
     ];
     let grid = Grid::choose(&columns, width);
     let title = |column: usize| (column == 0).then(|| (title(&visible, capture), app.theme.heading()));
@@ -157,9 +166,12 @@ fn cell(snapshot: &Snapshot, file: &CaptureFile, column: usize) -> String {
         2 => number::count(file.frames),
         3 => number::brief_moment(file.opened_ns),
         4 => match file.closed_ns {
-            Some(closed) => number::age(snapshot.taken_ns.saturating_sub(closed)),
+            Some(closed) => match number::age(snapshot.taken_ns.saturating_sub(closed)).as_str() {
+                "now" => "now".into(),
+                age => format!("{age} ago"),
+            },
             None => "open".into(),
         },
-        _ => file.closed_ns.map_or_else(|| "being written".into(), number::brief_moment),
+        _ => file.closed_ns.map_or_else(|| "-".into(), number::brief_moment),
     }
 }

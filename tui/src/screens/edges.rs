@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget as _;
 use vxtap_analyzers::snapshot::RunState;
 
-use super::put_message;
+use super::{put, put_message};
 use crate::app::{App, Connection};
 use crate::history;
 use crate::keys::{Place, Screen};
@@ -17,12 +17,19 @@ use crate::number;
 use crate::text;
 use crate::theme;
 
+/// On a terminal that is narrower only the tab of the screen that is shown has its name.
+const NAMED_TABS: u16 = 80;
+
 /// ` vxtap  1 Overview  2 Flows  3 Captures  4 Help            LOSS 12.3k  PAUSED  running `
 pub(super) fn draw_top(buffer: &mut Buffer, area: Rect, app: &App) {
     let mut tabs = vec![Span::styled(" vxtap ", app.theme.heading())];
     for screen in Screen::ALL {
-        let style = if screen == app.screen { theme::CHOSEN } else { Style::new() };
-        tabs.push(Span::styled(format!(" {} {} ", screen.place() + 1, screen.name()), style));
+        let chosen = screen == app.screen;
+        let style = if chosen { theme::CHOSEN } else { Style::new() };
+        let number = screen.place() + 1;
+        let named = chosen || area.width >= NAMED_TABS;
+        let tab = if named { format!(" {number} {} ", screen.name()) } else { format!(" {number} ") };
+        tabs.push(Span::styled(tab, style));
     }
     let tabs = Line::from(tabs);
     let taken = u16::try_from(tabs.width()).unwrap_or(u16::MAX).min(area.width);
@@ -72,7 +79,7 @@ pub(super) fn draw_bottom(buffer: &mut Buffer, area: Rect, app: &App) {
     };
     let everywhere: &[(&str, &str)] = match app.place() {
         Place::FilterLine => &[],
-        _ => &[("p", if app.is_paused() { "go on" } else { "pause" }), ("Tab", "next"), ("?", "help"), ("q", "quit")],
+        _ => &[("?", "help"), ("q", "quit"), ("p", if app.is_paused() { "go on" } else { "pause" }), ("Tab", "next")],
     };
     let mut line = Line::default();
     for (key, meaning) in here.iter().chain(everywhere) {
@@ -84,19 +91,17 @@ pub(super) fn draw_bottom(buffer: &mut Buffer, area: Rect, app: &App) {
     line.render(area, buffer);
 }
 
-/// `connection lost, trying again (data from 12s ago): can't get http://…: connection refused`
+/// ```text
+/// connection lost, trying again (data are 12s old)
+/// can't get http://127.0.0.1:9789/v1/snapshot: Connection refused
+/// ```
 pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, app: &App, now: Duration) {
-    let Connection::Lost { error, since } = &app.connection else { return };
-    let what = match since {
-        None => "no connection yet, trying again".to_owned(),
-        Some(since) => {
-            let age = u64::try_from(now.saturating_sub(*since).as_nanos()).unwrap_or(u64::MAX);
-            format!("connection lost, trying again (data are {} old)", number::age(age.max(1_000_000_000)))
-        }
-    };
-    let line = text::shorten_end(&format!(" {what}: {error}"), area.width.into()).into_owned();
+    let Connection::Lost { error, since: Some(since) } = &app.connection else { return };
+    let age = u64::try_from(now.saturating_sub(*since).as_nanos()).unwrap_or(u64::MAX);
+    let what = format!(" connection lost, trying again (data are {} old)", number::age(age.max(1_000_000_000)));
+    let why = text::shorten_middle(&format!(" {error}"), area.width.into()).into_owned();
     buffer.set_style(area, app.theme.alarm());
-    Line::styled(line, app.theme.alarm()).render(area, buffer);
+    put(buffer, area, [what, why].map(|line| Line::styled(line, app.theme.alarm())));
 }
 
 /// Before the first snapshot.

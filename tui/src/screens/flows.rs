@@ -62,16 +62,18 @@ pub(crate) fn fit(app: &mut App, area: Rect) {
     app.flows.fit(rows.into(), lines, area.height.into());
 }
 
-/// `flows 1-19 of 12,345  most bytes first  filter: tcp port 443 (345 match)`
+/// `flows 1-19 of 345 that match, 12,345 in all  filter: tcp port 443`
 fn asked_line(app: &App) -> Line<'static> {
     let flows = &app.flows;
     let query = flows.query();
     let mut line = Line::from(vec![Span::styled("flows ", app.theme.heading())]);
     if let Some(page) = flows.page() {
         let visible = flows.list().visible();
-        let first = if visible.is_empty() { 0 } else { visible.start + 1 };
         let matching = number::grouped_within(page.matching, 11);
-        line.push_span(Span::raw(format!("{first}-{} of {matching}", visible.end)));
+        line.push_span(Span::raw(match visible.is_empty() {
+            true => "none".to_owned(),
+            false => format!("{}-{} of {matching}", visible.start + 1, visible.end),
+        }));
         if page.matching < page.total {
             line.push_span(Span::raw(format!(" that match, {} in all", number::grouped_within(page.total, 11))));
         }

@@ -57,10 +57,12 @@ impl<'a> Grid<'a> {
         by_rank.sort_by_key(|column| columns[*column].rank);
         let (core, extra): (Vec<usize>, Vec<usize>) =
             by_rank.into_iter().partition(|column| columns[*column].rank < Column::EXTRA);
-        grid.admit(&core, available);
+        let all = grid.admit(&core, available);
         grid.widen(available);
-        grid.admit(&extra, available);
-        grid.widen(available);
+        if all {
+            grid.admit(&extra, available);
+            grid.widen(available);
+        }
         grid
     }
 
@@ -69,15 +71,16 @@ impl<'a> Grid<'a> {
         shown.clone().sum::<usize>() + shown.count().saturating_sub(1)
     }
 
-    /// Takes those columns in, the first first, until one does not fit.
-    fn admit(&mut self, candidates: &[usize], available: usize) {
+    /// Takes those columns in, the first first, until one does not fit; tells whether all did.
+    fn admit(&mut self, candidates: &[usize], available: usize) -> bool {
         for candidate in candidates {
             self.widths[*candidate] = Some(self.columns[*candidate].width);
             if self.taken() > available {
                 self.widths[*candidate] = None;
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Gives what is left to the columns that want it, one by one so that it is shared evenly.

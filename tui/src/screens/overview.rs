@@ -46,7 +46,11 @@ impl Regions {
         };
         let status = take(status_rows);
         let rates = take(1 + curve_rows + gap);
-        let ledger_lines = ledger::lines(app, snapshot, area.width.into()).len();
+        // On a low terminal a table that is wanted alone leaves of the ledger what it says first.
+        let ledger_lines = match app.tables {
+            Tables::Workers | Tables::Streams if area.height < 20 => 1,
+            _ => ledger::lines(app, snapshot, area.width.into()).len(),
+        };
         let ledger = take(ledger_lines + gap);
         let tables = usize::from(left.height);
         let mut take = |wanted: usize| {
@@ -58,7 +62,9 @@ impl Regions {
         let workers = take(match app.tables {
             Tables::Both => {
                 let (workers, streams) = (1 + snapshot.workers.len() + gap, 1 + snapshot.streams.len().max(1));
-                workers.min((tables / 2).max(tables.saturating_sub(streams)))
+                let workers = workers.min((tables / 2).max(tables.saturating_sub(streams)));
+                // Titles alone are of no use.
+                if workers < 2 { 0 } else { workers }
             }
             Tables::Workers => tables,
             Tables::Streams => 0,

@@ -107,6 +107,15 @@ fn with_flows(size: Size) -> Seen {
 }
 
 #[test]
+fn the_smallest_terminal() {
+    for (name, keys) in [("overview", ""), ("workers", "w"), ("flows", "2"), ("captures", "3"), ("help", "?")] {
+        let mut seen = Seen::watching(MIN_SIZE, sample::losing);
+        seen.keys(keys).flows(Ok(sample::flows(100, 90)));
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(format!("{name}_60x15"), seen.text()) });
+    }
+}
+
+#[test]
 fn overview_of_a_busy_collector() {
     keep("overview_busy", |size| Seen::watching(size, sample::busy));
 }
@@ -186,7 +195,7 @@ fn flows_of_long_ipv6_addresses() {
 fn flows_held_still_sorted_and_scrolled() {
     keep("flows_paused", |size| {
         let mut seen = with_flows(size);
-        seen.keys("S").flows(Ok(sample::flows(100, 91))).keys("jjj p");
+        seen.keys("S").flows(Ok(sample::flows(100, 91))).keys("jjjp");
         seen
     });
 }
@@ -363,7 +372,8 @@ fn loss_is_red_and_named_and_its_absence_green() {
 fn old_data_are_dimmed_until_the_collector_is_back() {
     let mut seen = Seen::watching(SMALL, sample::busy);
     assert!(!style_of(&mut seen, "analysed").1.contains(Modifier::DIM));
-    seen.lost(5, "gone").has("connection lost, trying again (data are 5s old): gone");
+    seen.lost(5, "gone").has("connection lost, trying again (data are 5s old)");
+    seen.has(" gone\n");
     assert!(style_of(&mut seen, "analysed").1.contains(Modifier::DIM));
     seen.snapshot(sample::busy(97));
     assert!(!style_of(&mut seen, "analysed").1.contains(Modifier::DIM));

@@ -228,7 +228,7 @@ fn waiting_for_keys_is_no_busy_loop() {
 fn the_age_of_old_data_goes_on_by_itself() {
     let lost = Happening::Update(Box::new(|| Update::Snapshot(Err(SourceError::Unreachable("refused".into())))));
     let replay = replay([(10, snapshot(sample::busy(1))), (1010, lost), (42_500, letter('q'))]);
-    assert!(replay.screen.contains("connection lost, trying again (data are 42s old): refused"), "{}", replay.screen);
+    assert!(replay.screen.contains("connection lost, trying again (data are 42s old)"), "{}", replay.screen);
     assert!(replay.draws.get() < 50, "{}", replay.draws.get());
 }
 

@@ -12,7 +12,7 @@ use crate::screens::grid::{Align, pad};
 use crate::text;
 
 /// Columns of the names at the left.
-const NAME: usize = 14;
+const NAME: usize = 15;
 /// Columns of each of the three columns of numbers.
 const NUMBER: usize = 21;
 
@@ -41,7 +41,7 @@ pub(super) fn lines(app: &App, snapshot: &Snapshot, shown: &Detail, width: usize
     if shown.listed {
         lines.push(Line::default());
     } else {
-        let told = "not in the list any more: ended, or others are before it; these are its last numbers";
+        let told = "no longer listed: it ended, or others come first";
         lines.push(Line::styled(text::shorten_end(told, width).into_owned(), theme.notice()));
     }
     lines.extend(numbers(app, flow));

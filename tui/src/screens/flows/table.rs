@@ -16,6 +16,9 @@ const END_MAX: usize = 47;
 /// The longest of an IPv4 flow.
 const END_USUAL: usize = 21;
 
+/// The longest name of a protocol that is given room.
+const PROTOCOL_MAX: usize = 10;
+
 /// The columns, with what they sort by.
 const COLUMNS: [(Column, Option<FlowSort>); 13] = [
     (Column::name("proto", 6, 6, 3), Some(FlowSort::Protocol)),
@@ -53,10 +56,12 @@ pub(super) fn lines(app: &App, snapshot: &Snapshot, page: &FlowPage, width: usiz
 fn columns(shown: &[FlowSnapshot], sort: FlowSort) -> [Column; COLUMNS.len()] {
     let longest = |end: fn(&FlowSnapshot) -> String| shown.iter().map(|flow| end(flow).len()).max().unwrap_or(0);
     let (originator, responder) = (longest(originator), longest(responder));
+    let protocol = longest(|flow| protocol(flow).to_owned());
     COLUMNS.map(|(column, sorts)| {
         let want = match sorts {
             Some(FlowSort::Originator) => originator.clamp(END_USUAL, END_MAX),
             Some(FlowSort::Responder) => responder.clamp(END_USUAL, END_MAX),
+            Some(FlowSort::Protocol) => protocol.clamp(column.width, PROTOCOL_MAX),
             _ => column.want,
         };
         Column { want, rank: if sorts == Some(sort) { 0 } else { column.rank }, ..column }
@@ -75,7 +80,7 @@ fn cell(app: &App, snapshot: &Snapshot, flow: &FlowSnapshot, column: usize) -> S
     let rate = app.flows.rate(flow);
     let ago = |then: u64| number::age(snapshot.taken_ns.saturating_sub(then));
     match column {
-        0 => flow.protocol.clone(),
+        0 => protocol(flow).to_owned(),
         1 => flow.network.map_or_else(|| "-".into(), |network| network.to_string()),
         2 => originator(flow),
         3 => responder(flow),
@@ -90,6 +95,10 @@ fn cell(app: &App, snapshot: &Snapshot, flow: &FlowSnapshot, column: usize) -> S
         11 => ago(flow.last_ns),
         _ => flow.worker.to_string(),
     }
+}
+
+fn protocol(flow: &FlowSnapshot) -> &str {
+    if flow.protocol == "IPv6-ICMP" { "ICMPv6" } else { &flow.protocol }
 }
 
 pub(super) fn originator(flow: &FlowSnapshot) -> String {

@@ -12,7 +12,7 @@ use crate::screens::grid::{Align, pad};
 use crate::text;
 use crate::theme::Theme;
 
-/// Columns of one entry: name, blank, count.
+/// Columns of one entry, if there is room: name, blank, count.
 const ENTRY: usize = 38;
 const NAME: usize = 15;
 /// From this width on the reasons of drops stand beside the entries, with what they mean.
@@ -21,7 +21,7 @@ const WIDE: usize = 130;
 pub(super) fn lines(app: &App, snapshot: &Snapshot, width: usize) -> Vec<Line<'static>> {
     let ledger = &snapshot.ledger;
     let mut lines = vec![headline(app, ledger)];
-    lines.extend(entries(app.theme, ledger));
+    lines.extend(entries(app.theme, ledger, ENTRY.min((width - 2) / 2)));
     if width >= WIDE {
         let gap = Span::raw("    ");
         let reasons = reasons(ledger).into_iter().map(|(reason, packets)| {
@@ -67,7 +67,7 @@ fn headline(app: &App, ledger: &Ledger) -> Line<'static> {
 }
 
 /// Five lines of two: at the left where packets went, at the right what did not go as it should.
-fn entries(theme: Theme, ledger: &Ledger) -> Vec<Line<'static>> {
+fn entries(theme: Theme, ledger: &Ledger, width: usize) -> Vec<Line<'static>> {
     let plain = Style::new();
     let loss = |packets: u64| if packets > 0 { theme.bad() } else { plain };
     let dropped = history::dropped(ledger);
@@ -81,13 +81,13 @@ fn entries(theme: Theme, ledger: &Ledger) -> Vec<Line<'static>> {
         [("not captured", ledger.not_captured, plain), ("misdelivered", ledger.misdelivered, plain)],
         [("flows", ledger.flows, plain), ("duplicates", ledger.duplicates, plain)],
     ]
-    .map(|[left, right]| Line::from(vec![entry(left), Span::raw("  "), entry(right)]))
+    .map(|[left, right]| Line::from(vec![entry(left, width), Span::raw("  "), entry(right, width)]))
     .into()
 }
 
-fn entry((name, packets, style): (&str, u64, Style)) -> Span<'static> {
-    let packets = number::grouped_within(packets, ENTRY - NAME - 1);
-    let packets = pad(&packets, ENTRY - NAME - 1, Align::Right);
+fn entry((name, packets, style): (&str, u64, Style), width: usize) -> Span<'static> {
+    let room = width - NAME - 1;
+    let packets = pad(&number::grouped_within(packets, room), room, Align::Right);
     Span::styled(format!("{name:<NAME$} {packets}"), style)
 }
 

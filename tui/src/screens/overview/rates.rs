@@ -31,12 +31,15 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 impl Curve {
     fn draw(&self, buffer: &mut Buffer, area: Rect, app: &App) {
         let history = app.history();
-        let numbers = Line::from(vec![
+        let mut numbers = Line::from(vec![
             Span::styled("received ", app.theme.heading()),
             Span::styled(format!("{:>5}", number::rate(history.now().map(self.value))), theme::STRONG),
             Span::raw(format!(" {:<9}", self.unit)),
-            Span::styled(format!("  peak {:>5}", number::rate(Some((self.value)(history.peak())))), theme::FAINT),
         ]);
+        let peak = format!("  peak {:>5}", number::rate(Some((self.value)(history.peak()))));
+        if numbers.width() + peak.len() <= area.width.into() {
+            numbers.push_span(Span::styled(peak, theme::FAINT));
+        }
         put(buffer, area, [numbers]);
         let mut curve = below(area, 1);
         curve.height = curve.height.min(7);

@@ -34,6 +34,9 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn lines(app: &App, snapshot: &Snapshot, width: usize, height: usize) -> Vec<Line<'static>> {
+    if height == 0 {
+        return Vec::new();
+    }
     let grid = Grid::choose(COLUMNS, width);
     let mut lines = vec![grid.titles(app.theme.heading(), |_| None)];
     if snapshot.workers.is_empty() {
@@ -90,6 +93,7 @@ fn cell(app: &App, worker: &WorkerSnapshot, all: Total, column: usize) -> (Strin
         3 => (number::count(worker.flows_active), if worker.flows_evicted > 0 { theme.notice() } else { plain }),
         4 => loss(history::lost(ledger)),
         5 => count(ledger.misdelivered),
+        6 if worker.batch_size.count == 0 => ("-".into(), plain),
         6 => (format!("{}/{}", number::count(worker.batch_size.p50), number::count(worker.batch_size.p99)), plain),
         7 => time(worker.batch_time_ns.count, worker.batch_time_ns.p99),
         8 if worker.receive_buffer == 0 => ("-".into(), plain),
