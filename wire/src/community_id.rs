@@ -12,7 +12,8 @@ use crate::flow::{FiveTuple, IpVersion, protocol};
 /// Length of a Community ID in bytes: `1:` and 28 characters of base64.
 pub const LEN: usize = 30;
 
-/// The Community ID of the flow of `tuple`, equal for both directions, as ASCII.
+/// The Community ID of the flow of `tuple` as ASCII. It is equal for both directions; an ICMP message that has no
+/// counterpart (an error) goes in one direction only and has its own.
 ///
 /// `seed` keeps apart deployments that must not be matched; everybody else uses 0.
 pub fn community_id(seed: u16, tuple: &FiveTuple) -> [u8; LEN] {
@@ -24,9 +25,7 @@ pub fn community_id(seed: u16, tuple: &FiveTuple) -> [u8; LEN] {
     let destination = &tuple.destination.0[..address_len];
     let ports = (tuple.source_port, tuple.destination_port);
     // A one-way ICMP message has its code in the second place: such a pair is never put in order.
-    let ordered = (source, ports.0) < (destination, ports.1)
-        || (source, ports.0) == (destination, ports.1)
-        || (tuple.is_icmp() && !icmp_is_two_way(tuple));
+    let ordered = (source, ports.0) <= (destination, ports.1) || (tuple.is_icmp() && !icmp_is_two_way(tuple));
     let (low, high, low_port, high_port) =
         if ordered { (source, destination, ports.0, ports.1) } else { (destination, source, ports.1, ports.0) };
 
@@ -35,8 +34,8 @@ pub fn community_id(seed: u16, tuple: &FiveTuple) -> [u8; LEN] {
     sha.update(low);
     sha.update(high);
     sha.update([tuple.protocol, 0]);
-    if tuple.is_icmp() || matches!(tuple.protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE)
-    {
+    // The specification's list of protocols with ports; UDP-Lite is not in it.
+    if tuple.is_icmp() || matches!(tuple.protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
         sha.update(low_port.to_be_bytes());
         sha.update(high_port.to_be_bytes());
     }

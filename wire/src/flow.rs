@@ -12,10 +12,12 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
     pub const IPV6: u8 = 41;
+    pub const IPV6_FRAGMENT: u8 = 44;
     pub const GRE: u8 = 47;
     pub const ESP: u8 = 50;
     pub const AH: u8 = 51;
     pub const ICMPV6: u8 = 58;
+    pub const NO_NEXT_HEADER: u8 = 59;
     pub const SCTP: u8 = 132;
     pub const UDP_LITE: u8 = 136;
 }
@@ -38,8 +40,8 @@ impl IpAddress {
     /// An IPv4 address.
     #[inline]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        let [a, b, c, d] = octets;
-        Self([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        // As one number, so that it is stored at once: a copy that follows would wait for several small stores.
+        Self((u32::from_le_bytes(octets) as u128).to_le_bytes())
     }
 
     /// The four bytes of an IPv4 address (the first four of an IPv6 one).
@@ -198,13 +200,24 @@ impl FlowKey {
     /// The key of the flow that a packet with `tuple` in `network` belongs to, and which way the packet went.
     #[inline]
     pub fn new(network: NetworkId, tuple: &FiveTuple) -> (Self, Direction) {
-        let forward = (tuple.source, tuple.source_port) <= (tuple.destination, tuple.destination_port);
-        let (low, low_port, high, high_port, direction) = if forward {
-            (tuple.source, tuple.source_port, tuple.destination, tuple.destination_port, Direction::LowToHigh)
+        // As numbers, which order as their big-endian bytes do, ends are compared and exchanged in registers. Which way
+        // a packet goes is as good as random, so the exchange has to do without a branch.
+        let source = (u128::from_be_bytes(tuple.source.0), tuple.source_port);
+        let destination = (u128::from_be_bytes(tuple.destination.0), tuple.destination_port);
+        let (low, high, direction) = if source <= destination {
+            (source, destination, Direction::LowToHigh)
         } else {
-            (tuple.destination, tuple.destination_port, tuple.source, tuple.source_port, Direction::HighToLow)
+            (destination, source, Direction::HighToLow)
         };
-        let key = Self { low, high, low_port, high_port, network, protocol: tuple.protocol, version: tuple.version };
+        let key = Self {
+            low: IpAddress(low.0.to_be_bytes()),
+            high: IpAddress(high.0.to_be_bytes()),
+            low_port: low.1,
+            high_port: high.1,
+            network,
+            protocol: tuple.protocol,
+            version: tuple.version,
+        };
         (key, direction)
     }
 
@@ -226,4 +239,4 @@ impl FlowKey {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,7 @@ pub const MAX_TUNNELS: u8 = 4;
 /// How many VLAN tags and MPLS labels together are walked in one frame before it counts as malformed.
 const MAX_SHIMS: u8 = 16;
 /// How many IPv6 extension headers are walked in one packet before it counts as malformed.
-const MAX_EXTENSIONS: u8 = 16;
+const MAX_EXTENSIONS: u8 = 128;
 const GENEVE_PORT: u16 = 6081;
 
 /// EtherTypes that the walk knows.
@@ -34,7 +34,7 @@ pub mod ethertype {
     pub const ERSPAN_III: u16 = 0x22EB;
 }
 
-/// What the innermost network header is.
+/// What a network header is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Network {
     /// ARP: no five-tuple.
@@ -158,9 +158,9 @@ pub enum Missing {
     TransportHeader,
     /// IPv4 options or IPv6 extension headers are cut.
     NetworkExtension,
-    /// The IP header is cut: no five-tuple.
+    /// The IP or ARP header is cut: no five-tuple from there.
     NetworkHeader,
-    /// A VLAN tag, MPLS label, PPPoE or tunnel header is cut.
+    /// A VLAN tag, LLC header, MPLS label, PPPoE or tunnel header is cut.
     Shim,
     /// The Ethernet header is cut.
     EthernetHeader,
@@ -183,6 +183,8 @@ pub enum Malformed {
     UdpLength,
     /// More VLAN tags and labels than are walked.
     ShimChain,
+    /// A packet that, by its own length, ends before the end of a header that it announces.
+    PacketTooShort,
 }
 
 /// One inner frame and what was found in it.
@@ -191,26 +193,29 @@ pub struct FrameView<'a> {
     /// The frame's bytes as they came.
     pub bytes: &'a [u8],
     /// Length of the frame when it was sent: `bytes.len()`, or more when a mirror cut it. Recovered from the
-    /// outermost IP header inside the frame, since VXLAN carries no original length.
+    /// outermost IP header inside the frame (or ARP, IEEE 802.3 or PPPoE where there is none), since VXLAN carries no
+    /// original length. A header that says too much looks the same as a frame that was cut.
     pub wire_len: u32,
     /// VLAN tags in front of the outermost network header.
     pub vlans: VlanStack,
-    /// The innermost network header.
+    /// The innermost IP header; ARP or something else only where the frame has no IP header.
     pub network: Network,
     /// The innermost transport header.
     pub transport: Transport,
-    /// The innermost five-tuple; `None` without whole IP addresses.
+    /// The innermost five-tuple; `None` without whole IP addresses. A tunnel whose inside has no five-tuple, because
+    /// it is cut off or is not IP, keeps its own.
     pub five_tuple: Option<FiveTuple>,
     /// Set when the innermost packet is a fragment, the first one included.
     pub fragment: Option<Fragment>,
-    /// Tunnels of the mirrored host that were looked through.
+    /// Tunnels of the mirrored host that were looked through, down to the packet that the view shows.
     pub tunnels: u8,
-    /// What is cut off.
+    /// What is cut off first, inside tunnels as well.
     pub missing: Missing,
     /// What contradicts itself.
     pub malformed: Option<Malformed>,
     network_offset: u32,
     payload_offset: u32,
+    payload_len: u32,
     payload_wire_len: u32,
 }
 
@@ -218,25 +223,56 @@ impl<'a> FrameView<'a> {
     /// Looks at `frame`, which begins with an Ethernet header.
     #[inline]
     pub fn parse(frame: &'a [u8]) -> Self {
-        let mut walk = Walk::new(frame);
-        walk.ethernet(0);
-        walk.finish()
+        let mut view = Self::unseen(frame);
+        view.walk(Walk::ethernet);
+        view
     }
 
     /// Looks at `packet`, which begins with an IPv4 or IPv6 header and has no Ethernet header.
+    #[inline]
     pub fn parse_ip(packet: &'a [u8]) -> Self {
-        let mut walk = Walk::new(packet);
-        walk.ip_by_version(0);
-        walk.finish()
+        let mut view = Self::unseen(packet);
+        view.walk(Walk::ip_by_version);
+        view
+    }
+
+    #[inline]
+    fn unseen(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            vlans: VlanStack::default(),
+            network: Network::Other,
+            transport: Transport::Other,
+            five_tuple: None,
+            fragment: None,
+            tunnels: 0,
+            missing: Missing::Nothing,
+            malformed: None,
+            network_offset: 0,
+            payload_offset: 0,
+            payload_len: 0,
+            payload_wire_len: 0,
+        }
+    }
+
+    /// Not inlined, so that the view is filled where the caller has it: moving it takes half as long as the walk.
+    #[inline(never)]
+    fn walk(&mut self, first: impl FnOnce(&mut Walk<'a>, &mut Self, usize)) {
+        first(&mut Walk::new(self.bytes), self, 0);
+        let cut = self.bytes_missing() != 0 || self.payload_wire_len > self.payload_len;
+        if cut && self.missing == Missing::Nothing {
+            self.missing = Missing::Payload;
+        }
     }
 
     /// The payload behind the innermost transport header (of the IP header where there is none), as far as it is
     /// there. Ethernet padding is not in it.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
-        let start = (self.payload_offset as usize).min(self.bytes.len());
-        let end = start.saturating_add(self.payload_wire_len as usize).min(self.bytes.len());
-        &self.bytes[start..end]
+        // An offset behind the end of a truncated frame has length 0.
+        let there = self.bytes.get(self.payload_offset as usize..).unwrap_or_default();
+        there.get(..self.payload_len as usize).unwrap_or_default()
     }
 
     /// Length in bytes of the payload when it was sent.
@@ -248,7 +284,7 @@ impl<'a> FrameView<'a> {
     /// Bytes that the mirror cut off the end of the frame.
     #[inline]
     pub const fn bytes_missing(&self) -> u32 {
-        self.wire_len - self.bytes.len() as u32
+        (self.wire_len as usize).saturating_sub(self.bytes.len()) as u32
     }
 
     /// Where the innermost network header starts, in bytes from the start of the frame.
@@ -291,4 +327,4 @@ mod walk;
 use walk::Walk;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

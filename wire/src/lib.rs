@@ -2,9 +2,11 @@
 //!
 //! This crate owns what can be computed from the bytes of one packet: the VXLAN header ([`vxlan`]), a view of an
 //! Ethernet frame down to its innermost five-tuple ([`FrameView`]), flow identity ([`FiveTuple`], [`FlowKey`]), the
-//! hash that decides which worker a flow belongs to ([`SteerHash`]) and the [`community_id`].
+//! hash that decides which worker a flow belongs to ([`SteerHash`], [`steer_program`]) and the [`community_id`].
 //! It does no I/O, reads no clock, keeps no history and takes no configuration.
 
+#[cfg(test)]
+mod captures;
 pub mod community_id;
 pub mod envelope;
 mod flow;
@@ -17,4 +19,4 @@ pub use frame::{
     ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
     TcpHeader, Transport, VlanStack, ethertype,
 };
-pub use steer::SteerHash;
+pub use steer::{BpfInstruction, SteerHash, steer_program};
