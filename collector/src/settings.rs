@@ -201,12 +201,20 @@ pub struct LogSettings {
 }
 
 /// The HTTP API.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ApiSettings {
     /// Address to serve on.
     pub address: SocketAddr,
     /// What a caller must send as `Authorization: Bearer …`; needed off loopback.
     pub token: Option<String>,
+}
+
+/// Without the token, so that it is in no log.
+impl fmt::Debug for ApiSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "(secret)");
+        f.debug_struct("ApiSettings").field("address", &self.address).field("token", &token).finish()
+    }
 }
 
 /// Where the summary goes at exit.

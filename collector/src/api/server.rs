@@ -25,12 +25,12 @@ const MONITOR_THREADS: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The address cannot be bound.
-    #[error("cannot serve the API on {address}: {}: choose another with --api, or --api none", reason(source))]
+    #[error("cannot serve the API on {address}: {}: choose another with --api, or --api none", reason(cause))]
     Bind {
         /// The address asked for.
         address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said; part of the text already, so not its source.
+        cause: io::Error,
     },
     /// Other machines could read the traffic.
     #[error(
@@ -46,7 +46,7 @@ pub enum ApiError {
 impl ApiError {
     /// Whether something else has the address.
     pub fn address_in_use(&self) -> bool {
-        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+        matches!(self, Self::Bind { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse)
     }
 }
 
@@ -85,7 +85,7 @@ impl Server {
         if settings.token.is_none() && !access::is_loopback(settings.address.ip()) {
             return Err(ApiError::TokenNeeded(settings.address));
         }
-        let bind_error = |source| ApiError::Bind { address: settings.address, source };
+        let bind_error = |cause| ApiError::Bind { address: settings.address, cause };
         let listener = TcpListener::bind(settings.address).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;

@@ -352,8 +352,9 @@ fn a_port_in_use_is_told_with_the_way_out() {
     let settings = ApiSettings { address: other.local_addr().unwrap(), token: None };
     let error = Server::start(&settings, Arc::new(FakeMonitor::new(Snapshot::default()))).unwrap_err();
     assert!(error.address_in_use());
+    // With all that it was caused by, as the program shows it.
     assert_eq!(
-        error.to_string(),
+        format!("{:#}", anyhow::Error::from(error)),
         format!(
             "cannot serve the API on {}: address in use: choose another with --api, or --api none",
             settings.address

@@ -19,11 +19,11 @@ pub(super) struct Logging {
 
 impl Logging {
     /// Begins to log what `filter` (the variable `VXTAP_LOG`) lets pass: from `info` on by default. Where a dashboard
-    /// takes the terminal and standard error is one, from `warn` on, and held back until [`Logging::release`].
+    /// takes the terminal and standard error is one, it is held back until [`Logging::release`].
     pub(super) fn start(dashboard: bool, filter: Option<OsString>) -> Result<Self, String> {
         let terminal = io::stderr().is_terminal();
         let hold = dashboard && terminal;
-        let filter = parse_filter(filter, if hold { "warn" } else { "info" })?;
+        let filter = parse_filter(filter)?;
         let subscriber = tracing_subscriber::fmt().compact().with_target(false).with_env_filter(filter);
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         if hold {
@@ -43,8 +43,8 @@ impl Logging {
     }
 }
 
-fn parse_filter(filter: Option<OsString>, default: &str) -> Result<EnvFilter, String> {
-    let Some(filter) = filter.filter(|filter| !filter.is_empty()) else { return Ok(EnvFilter::new(default)) };
+fn parse_filter(filter: Option<OsString>) -> Result<EnvFilter, String> {
+    let Some(filter) = filter.filter(|filter| !filter.is_empty()) else { return Ok(EnvFilter::new("info")) };
     let expected = "VXTAP_LOG: expected error, warn, info, debug or trace, or MODULE=LEVEL separated by commas";
     filter.to_str().and_then(|filter| EnvFilter::builder().parse(filter).ok()).ok_or_else(|| expected.to_owned())
 }
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn a_filter_is_taken_or_refused_with_what_was_expected() {
         for good in ["", "debug", "warn,vxtap_collector::api=debug"] {
-            assert!(parse_filter(Some(good.into()), "info").is_ok(), "{good}");
+            assert!(parse_filter(Some(good.into())).is_ok(), "{good}");
         }
-        assert_eq!(parse_filter(None, "warn").unwrap().to_string(), "warn");
-        let error = parse_filter(Some("vxtap=loud".into()), "info").unwrap_err();
+        assert_eq!(parse_filter(None).unwrap().to_string(), "info");
+        let error = parse_filter(Some("vxtap=loud".into())).unwrap_err();
         assert_eq!(error, "VXTAP_LOG: expected error, warn, info, debug or trace, or MODULE=LEVEL separated by commas");
     }
 }

@@ -115,6 +115,13 @@ fn flags_arrive_in_the_settings() {
 }
 
 #[test]
+fn settings_do_not_show_the_token() {
+    let settings = run_settings("run --api-token 0123456789abcdef");
+    assert_eq!(settings.api.as_ref().and_then(|api| api.token.as_deref()), Some("0123456789abcdef"));
+    assert!(!format!("{settings:?}").contains("0123456789abcdef"));
+}
+
+#[test]
 fn read_takes_files_and_one_worker() {
     let Ok(Task::Read(settings)) =
         line("read a.pcap b.pcapng --encapsulation none --vxlan-port 8472 --vxlan-port 1,2 --summary s.json")
