@@ -76,7 +76,8 @@ fn ipv6(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
 }
 
 fn udp(frame: &[u8], at: usize, end: usize, source: IpAddr) -> Option<OuterDatagram<'_>> {
-    let header = frame.get(at..)?.first_chunk::<8>()?;
+    // A packet that ends before the header is none, though padding may follow it.
+    let header = frame.get(at..end)?.first_chunk::<8>()?;
     let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let length = usize::from(port(4));
     let end = if length < 8 { end } else { end.min(at + length) };

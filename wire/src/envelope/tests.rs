@@ -1,6 +1,9 @@
 use etherparse::PacketBuilder;
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::{captures, vxlan};
 
 fn built(builder: etherparse::PacketBuilderStep<etherparse::UdpHeader>, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
@@ -56,4 +59,47 @@ fn a_cut_frame_gives_what_is_there_of_the_payload_or_nothing() {
             None => assert!(len < 42, "{len}"),
         }
     }
+}
+
+#[test]
+fn padding_is_no_udp_header() {
+    let mut frame = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64).udp(1, 4789), b"abcdef");
+    // The IP header says that nothing, or half a UDP header, is behind it.
+    for total_len in [20, 24] {
+        frame[17] = total_len;
+        assert_eq!(outer_datagram(&frame), None);
+    }
+}
+
+#[test]
+fn inner_frames_are_those_that_were_cut_out_of_the_captures_with_other_tools() {
+    let Some(captures) = captures::ethernet() else { return };
+    let mut compared = 0;
+    for capture in captures.iter().filter(|capture| capture.class == "vxlan") {
+        let mut ours = BTreeMap::<String, Vec<&[u8]>>::new();
+        for record in &capture.records {
+            if let Some(datagram) = outer_datagram(&record.bytes)
+                && datagram.destination_port == vxlan::PORT
+                && let Ok((header, frame)) = vxlan::decapsulate(datagram.payload)
+            {
+                ours.entry(format!("vxlan:{}", header.vni)).or_default().push(frame);
+            }
+        }
+        let decapsulated = capture.decapsulated();
+        match capture.name.as_str() {
+            // Those tools were told that the port is VXLAN's.
+            "tcpdump_vxlan_port8472" => assert!(ours.is_empty() && !decapsulated.is_empty()),
+            // They do not decapsulate where the outer lengths are 0.
+            "tcpdump_vxlan_bigtcp_v4v4" => assert!(ours.len() == 1 && decapsulated.is_empty()),
+            name => {
+                assert_eq!(ours.len(), decapsulated.len(), "{name}");
+                for (unit, records) in &decapsulated {
+                    let theirs: Vec<_> = records.iter().map(|record| &record.bytes[..]).collect();
+                    assert!(ours[unit] == theirs, "{name} {unit}: {} frames, {}", ours[unit].len(), theirs.len());
+                    compared += theirs.len();
+                }
+            }
+        }
+    }
+    assert!(compared > 200, "only {compared} frames");
 }
