@@ -114,7 +114,7 @@ impl Answer {
             Failure::Arguments(error) => (error, EXIT_USAGE),
             Failure::Run(error) => (error, EXIT_FAILED),
         };
-        let line = format!("{error:#}");
+        let line = chain(error);
         let words: Vec<&str> = line.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect();
         Self { text: format!("error: {}", config::Printable(&words.join(" "))), code }
     }
@@ -129,6 +129,19 @@ impl Answer {
         };
         ExitCode::from(self.code)
     }
+}
+
+/// `error` and its causes, each once: many errors have their cause's text in their own.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }
 
 impl From<ConfigError> for Answer {

@@ -2,7 +2,8 @@
 //!
 //! Frames travel in parcels: one buffer with many frames, copied once. Parcels come back empty and are used again, so that
 //! steady traffic allocates nothing. Each worker's inbox holds [`INBOX_PARCELS`] parcels; what does not fit is dropped and
-//! counted when receiving, waited for when reading files.
+//! counted when receiving, waited for when reading files. A parcel that finds the inbox full waits, and takes more frames
+//! meanwhile: many small parcels must not fill an inbox that has room for many frames.
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use vxtap_analyzers::PacketMeta;
@@ -97,7 +98,7 @@ impl Inbox {
 /// What to do when a worker's inbox is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
-    /// Drop the parcel: a network does not wait.
+    /// Drop frames: a network does not wait.
     Drop,
     /// Wait: a file does.
     Wait,
@@ -119,31 +120,32 @@ struct Lane {
 }
 
 impl Outbox {
-    /// Adds `frame` to what `worker` gets. Gives how many frames were dropped for it, 0 as a rule.
-    pub(crate) fn push(&mut self, worker: u32, frame: &ParcelFrame<'_>) -> u64 {
+    /// Adds `frame` to what `worker` gets. Gives whether it was taken; it is not when the inbox is full and a whole
+    /// parcel is waiting for it already.
+    pub(crate) fn push(&mut self, worker: u32, frame: &ParcelFrame<'_>) -> bool {
         let lane = &mut self.lanes[worker as usize];
-        let dropped = if lane.pending.bytes.len() + HEAD_BYTES + frame.bytes.len() > PARCEL_BYTES {
-            lane.send(&self.spare, self.when_full)
-        } else {
-            0
-        };
+        let full = lane.pending.bytes.len() + HEAD_BYTES + frame.bytes.len() > PARCEL_BYTES;
+        if full && !lane.send(&self.spare, self.when_full) {
+            return false;
+        }
         lane.pending.push(frame);
-        dropped
+        true
     }
 
-    /// Sends what is pending. Gives how many frames were dropped.
-    pub(crate) fn flush(&mut self) -> u64 {
-        self.lanes.iter_mut().map(|lane| lane.send(&self.spare, self.when_full)).sum()
+    /// Sends what is pending. Gives whether all of it could be sent; the rest stays pending, and the parcels of a worker
+    /// that is behind grow until they are full.
+    pub(crate) fn flush(&mut self) -> bool {
+        // Every lane gets its turn, also behind one that is full.
+        self.lanes.iter_mut().fold(true, |all, lane| lane.send(&self.spare, self.when_full) && all)
     }
 }
 
 impl Lane {
-    fn send(&mut self, spare: &Receiver<Parcel>, when_full: WhenFull) -> u64 {
+    fn send(&mut self, spare: &Receiver<Parcel>, when_full: WhenFull) -> bool {
         if self.pending.frames == 0 {
-            return 0;
+            return true;
         }
-        let next = spare.try_recv().unwrap_or_default();
-        let parcel = std::mem::replace(&mut self.pending, next);
+        let parcel = std::mem::take(&mut self.pending);
         let refused = match when_full {
             WhenFull::Drop => self.inbox.try_send(parcel).map_err(TrySendError::into_inner),
             WhenFull::Wait => self.inbox.send(parcel).map_err(|refused| refused.0),
@@ -152,12 +154,13 @@ impl Lane {
             waker.wake();
         }
         match refused {
-            Ok(()) => 0,
-            Err(mut parcel) => {
-                let dropped = std::mem::take(&mut parcel.frames);
-                parcel.bytes.clear();
+            Ok(()) => {
+                self.pending = spare.try_recv().unwrap_or_default();
+                true
+            }
+            Err(parcel) => {
                 self.pending = parcel;
-                dropped
+                false
             }
         }
     }
@@ -197,10 +200,10 @@ mod tests {
     fn frames_arrive_in_order_with_what_is_known_of_them() {
         let (inboxes, mut outboxes) = connect(2, 1, &[], WhenFull::Drop);
         for at in 0..10u8 {
-            assert_eq!(outboxes[0].push(1, &frame(u64::from(at), &[at; 5])), 0);
+            assert!(outboxes[0].push(1, &frame(u64::from(at), &[at; 5])));
         }
         assert!(inboxes[1].is_empty(), "nothing is sent before the parcel is full or flushed");
-        assert_eq!(outboxes[0].flush(), 0);
+        assert!(outboxes[0].flush());
         let parcel = inboxes[1].next().unwrap();
         let seen: Vec<_> =
             parcel.frames().map(|frame| (frame.meta.time_ns, frame.wire_len, frame.bytes.to_vec())).collect();
@@ -209,27 +212,43 @@ mod tests {
     }
 
     #[test]
-    fn a_full_inbox_drops_and_counts_every_frame_once() {
+    fn a_full_inbox_refuses_and_every_frame_is_taken_or_refused() {
         let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
         let payload = vec![7; 1000];
         let pushed = 20_000;
-        let mut dropped = 0;
-        for at in 0..pushed {
-            dropped += outboxes[0].push(0, &frame(at, &payload));
+        let refused = (0..pushed).filter(|at| !outboxes[0].push(0, &frame(*at, &payload))).count() as u64;
+        assert!(!outboxes[0].flush());
+        let mut arrived = 0;
+        while let Some(parcel) = inboxes[0].next() {
+            arrived += parcel.frames().count() as u64;
+            outboxes[0].flush();
         }
-        dropped += outboxes[0].flush();
-        let arrived: u64 = std::iter::from_fn(|| inboxes[0].next()).map(|parcel| parcel.frames().count() as u64).sum();
-        assert!(dropped > 0 && arrived > 0);
-        assert_eq!(arrived + dropped, pushed);
+        assert!(refused > 0 && arrived > 0);
+        assert_eq!(arrived + refused, pushed);
+    }
+
+    #[test]
+    fn small_parcels_for_a_worker_that_is_behind_grow_instead_of_being_dropped() {
+        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
+        for at in 0..10 * INBOX_PARCELS as u64 {
+            assert!(outboxes[0].push(0, &frame(at, &[1; 60])), "frame {at}");
+            outboxes[0].flush();
+        }
+        let mut arrived = 0;
+        while let Some(parcel) = inboxes[0].next() {
+            arrived += parcel.frames().count();
+            outboxes[0].flush();
+        }
+        assert_eq!(arrived, 10 * INBOX_PARCELS);
     }
 
     #[test]
     fn a_frame_longer_than_a_parcel_travels_alone() {
         let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
         let long = vec![1; PARCEL_BYTES + 5];
-        assert_eq!(outboxes[0].push(0, &frame(1, &[0])), 0);
-        assert_eq!(outboxes[0].push(0, &frame(2, &long)), 0);
-        assert_eq!(outboxes[0].flush(), 0);
+        assert!(outboxes[0].push(0, &frame(1, &[0])));
+        assert!(outboxes[0].push(0, &frame(2, &long)));
+        assert!(outboxes[0].flush());
         assert_eq!(inboxes[0].next().unwrap().frames().count(), 1);
         assert_eq!(inboxes[0].next().unwrap().frames().next().unwrap().bytes.len(), long.len());
     }

@@ -32,6 +32,14 @@ pub(crate) struct WorkerReport {
     pub(crate) streams: Vec<StreamCounters>,
 }
 
+impl WorkerReport {
+    /// The report of a worker that has not said anything yet.
+    fn of(number: u32) -> Self {
+        let worker = WorkerSnapshot { worker: number, ..WorkerSnapshot::default() };
+        Self { worker, streams: Vec::new() }
+    }
+}
+
 /// A question to one worker: which of its flows go onto this list?
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -52,7 +60,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             receiving: AtomicU32::new(workers),
             streams,
-            reports: (0..workers).map(|_| Mutex::default()).collect(),
+            reports: (0..workers).map(|number| Mutex::new(WorkerReport::of(number))).collect(),
         }
     }
 

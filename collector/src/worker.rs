@@ -22,6 +22,9 @@ const SLOTS_PER_TURN: usize = 4096;
 /// How long a stopping worker goes on reading from a socket that never runs empty.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// How long a worker that waits for others at the end sleeps between two looks.
+const HAND_OVER_PAUSE: Duration = Duration::from_micros(200);
+
 /// What a worker is made of.
 pub(crate) struct WorkerParts {
     pub(crate) number: u32,
@@ -117,6 +120,7 @@ impl Worker {
                 }
             }
             let parcels = self.take_parcels();
+            let sent = self.parts.outbox.flush();
             let now_ns = unix_ns();
             self.parts.pipeline.flush_if_due(now_ns);
             self.answer_some();
@@ -134,7 +138,7 @@ impl Worker {
             if more || parcels || self.answering.is_some() {
                 continue;
             }
-            if received > 0 {
+            if received > 0 || !sent {
                 if !self.parts.coalesce.is_zero() {
                     std::thread::sleep(self.parts.coalesce);
                 }
@@ -177,12 +181,13 @@ impl Worker {
             } else {
                 pipeline.ledger.misdelivered += 1;
                 let frame = ParcelFrame { meta, wire_len: view.wire_len, bytes: view.bytes };
-                pipeline.ledger.dropped.add(DropReason::HandOverFull, outbox.push(owner, &frame));
+                if !outbox.push(owner, &frame) {
+                    pipeline.ledger.drop_one(DropReason::HandOverFull);
+                }
             }
         }
         pipeline.analyse(&frames);
         pipeline.ledger.received += received;
-        pipeline.ledger.dropped.add(DropReason::HandOverFull, outbox.flush());
         self.batches += 1;
         self.batch_size.saturating_record(received);
         self.batch_time_ns.saturating_record(begun.elapsed().as_nanos() as u64);
@@ -206,8 +211,11 @@ impl Worker {
 
     /// Waits until no worker receives any more, taking what they hand over.
     fn finish_hand_over(&mut self) {
-        let dropped = self.parts.outbox.flush();
-        self.parts.pipeline.ledger.dropped.add(DropReason::HandOverFull, dropped);
+        // All workers come here and go on taking, so there will be room.
+        while !self.parts.outbox.flush() {
+            self.take_parcels();
+            std::thread::sleep(HAND_OVER_PAUSE);
+        }
         self.parts.shared.receiving.fetch_sub(1, Ordering::SeqCst);
         loop {
             // In this order: what was sent before the last worker stopped receiving is there when the count is 0.
@@ -217,7 +225,7 @@ impl Worker {
                 return;
             }
             if !any {
-                std::thread::sleep(Duration::from_micros(200));
+                std::thread::sleep(HAND_OVER_PAUSE);
             }
         }
     }

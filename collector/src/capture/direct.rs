@@ -10,8 +10,10 @@ use std::io::{self, Write as _};
 use rustix::fs::{AtFlags, OFlags, StatxFlags};
 use vxtap_capfile::pcapng::Padding;
 
-/// What every storage that is known accepts, for file systems that do not tell.
-const CAUTIOUS_ALIGNMENT: usize = 4096;
+/// The least that a write is aligned to, although most storage takes 512 bytes: a page of the page cache. If the file ended
+/// within a page, a reader that caches this page while the next write is under way could for a moment find zeros where the
+/// new records begin.
+const MIN_ALIGNMENT: usize = 4096;
 
 /// Gathers what one write takes.
 #[derive(Debug)]
@@ -28,8 +30,8 @@ impl Gather {
     pub(super) fn new(file: &File) -> Self {
         let told = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
         let told = told.filter(|statx| statx.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
-        let alignment = told.map_or(0, |statx| statx.stx_dio_offset_align.max(statx.stx_dio_mem_align) as usize);
-        let alignment = if alignment.is_power_of_two() && alignment >= 4 { alignment } else { CAUTIOUS_ALIGNMENT };
+        let wanted = told.map_or(0, |statx| statx.stx_dio_offset_align.max(statx.stx_dio_mem_align) as usize);
+        let alignment = if wanted.is_power_of_two() { wanted.max(MIN_ALIGNMENT) } else { MIN_ALIGNMENT };
         Self { records: Vec::new(), aligned: Vec::new(), alignment }
     }
 

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use vxtap_wire::SteerHash;
+use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
 use crate::settings::{Listener, ReceiveSettings, Timestamps};
 
@@ -81,7 +81,7 @@ pub(crate) fn open_group(
         address = socket.local_addr().map_err(refused("read the bound address"))?;
         sockets.push(ReceiveSocket { socket, buffer_bytes, drops_seen: 0 });
     }
-    let steered = false;
+    let steered = workers > 1 && settings.kernel_steering && attach_steering(&sockets, steer, workers);
     Ok((sockets, address, steered))
 }
 
@@ -125,6 +125,34 @@ fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -
         set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     }
     Ok(())
+}
+
+/// Attaches the steering program to the group. Gives whether the kernel took it; without, user space hands over.
+fn attach_steering(sockets: &[ReceiveSocket], steer: SteerHash, workers: u32) -> bool {
+    let Some(first) = sockets.first() else { return false };
+    let mut filter: Vec<libc::sock_filter> = steer_program(steer, workers)
+        .into_iter()
+        .map(|BpfInstruction { code, jt, jf, k }| libc::sock_filter { code, jt, jf, k })
+        .collect();
+    let Ok(len) = libc::c_ushort::try_from(filter.len()) else { return false };
+    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    // SAFETY: `program` points at `len` instructions in `filter`, which outlives the call; the kernel copies them.
+    let result = unsafe {
+        libc::setsockopt(
+            first.socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    if result != 0 {
+        tracing::warn!(
+            "the kernel does not steer by inner flow ({}); workers hand frames over, which costs time",
+            io::Error::last_os_error()
+        );
+    }
+    result == 0
 }
 
 fn set_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {

@@ -1,1 +1,541 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use pcap_parser::{Block, PcapBlockOwned, PcapNGSlice};
+use tempfile::TempDir;
+use vxtap_analyzers::{StreamId, StreamKey};
+use vxtap_capfile::CaptureReader;
+use vxtap_wire::vxlan::Vni;
+
+use super::*;
+use crate::capture::CaptureTotals;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn stream(vni: u32) -> StreamKey {
+    StreamKey::vxlan(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)), Vni::new(vni).unwrap())
+}
+
+/// A run of captures into a directory of its own.
+struct Run {
+    directory: TempDir,
+    streams: Arc<StreamRegistry>,
+    settings: CaptureSettings,
+}
+
+impl Run {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = CaptureSettings::new(directory.path().to_owned());
+        Self { directory, streams: Arc::default(), settings }
+    }
+
+    fn start(&self, workers: usize) -> (CaptureHandle, Vec<CaptureLane>) {
+        CaptureWriter::start(&self.settings, Arc::clone(&self.streams), workers).unwrap()
+    }
+
+    fn start_with(&self, block_bytes: usize, create: Create) -> (CaptureHandle, CaptureLane) {
+        let streams = Arc::clone(&self.streams);
+        let (handle, mut lanes) = CaptureWriter::start_with(&self.settings, streams, 1, block_bytes, create).unwrap();
+        (handle, lanes.remove(0))
+    }
+
+    /// Visible files, in the order of their names.
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries.collect();
+        files.sort();
+        files
+    }
+
+    fn only_file(&self) -> PathBuf {
+        let mut files = self.files();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.remove(0)
+    }
+}
+
+/// Time, interface name, length on the wire, frame.
+type Packet = (u64, String, u32, Vec<u8>);
+
+/// What a reader that is not ours finds, and how many statistics blocks.
+fn contents(path: &Path) -> (Vec<Packet>, usize) {
+    let bytes = fs::read(path).unwrap();
+    let (mut names, mut packets, mut statistics) = (Vec::new(), Vec::new(), 0);
+    for block in PcapNGSlice::from_slice(&bytes).unwrap() {
+        match block.unwrap() {
+            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+                let name = interface.options.iter().find(|option| option.code.0 == 2).unwrap();
+                names.push(String::from_utf8(name.value[..name.len as usize].to_vec()).unwrap());
+                assert_eq!((interface.linktype.0, interface.if_tsresol), (1, 9));
+            }
+            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                let time = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+                let frame = packet.data[..packet.caplen as usize].to_vec();
+                packets.push((time, names[packet.if_id as usize].clone(), packet.origlen, frame));
+            }
+            PcapBlockOwned::NG(Block::InterfaceStatistics(_)) => statistics += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(statistics, names.len());
+    (packets, statistics)
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn totals(written: u64, dropped: u64) -> Vec<LaneTotals> {
+    vec![LaneTotals { written, dropped }]
+}
+
+#[test]
+fn frames_come_out_with_time_stream_name_and_length_on_the_wire() {
+    for direct in [false, true] {
+        let mut run = Run::new();
+        run.settings.direct = direct;
+        let (first, second) = (run.streams.intern(&stream(4242)), run.streams.intern(&StreamKey::PLAIN));
+        let (handle, mut lanes) = run.start(1);
+        // The second stream comes first, so its number in the file is not its number in the run.
+        lanes[0].record(1_700_000_000_123_456_789, second, b"one", 3);
+        lanes[0].record(1_700_000_000_123_456_790, first, b"two, cut", 1500);
+        lanes[0].record(5, second, &[], 60);
+        drop(lanes);
+        let result = handle.finish();
+        let path = run.only_file();
+        let bytes = fs::metadata(&path).unwrap().len();
+        assert_eq!(result, CaptureTotals { lanes: totals(3, 0), bytes, files: 1, error: None });
+        let (plain, vni) = ("plain".to_owned(), "vni 4242 from 10.0.0.7".to_owned());
+        let expected = [
+            (1_700_000_000_123_456_789, plain.clone(), 3, b"one".to_vec()),
+            (1_700_000_000_123_456_790, vni, 1500, b"two, cut".to_vec()),
+            (5, plain, 60, Vec::new()),
+        ];
+        assert_eq!(contents(&path), (expected.to_vec(), 2));
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("vxtap-20") && name.ends_with("Z-00001.pcapng") && name.len() == 35, "{name}");
+    }
+}
+
+#[test]
+fn a_run_without_frames_leaves_no_file() {
+    let run = Run::new();
+    let (handle, lanes) = run.start(2);
+    drop(lanes);
+    assert_eq!(
+        handle.finish(),
+        CaptureTotals { lanes: [totals(0, 0), totals(0, 0)].concat(), ..CaptureTotals::default() }
+    );
+    assert_eq!(run.files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_frames_of_each_worker_stay_in_order_and_none_is_lost() {
+    const FRAMES: u64 = 30_000;
+    const WORKERS: u64 = 3;
+    for direct in [false, true] {
+        let mut run = Run::new();
+        run.settings.direct = direct;
+        run.settings.blocks = 64;
+        run.settings.rotate_bytes = None;
+        let (handle, lanes) = run.start(WORKERS as usize);
+        let workers: Vec<_> = (0..WORKERS)
+            .zip(lanes)
+            .map(|(worker, mut lane)| {
+                let id = run.streams.intern(&stream(worker as u32));
+                std::thread::spawn(move || {
+                    let frame = [worker as u8; 300];
+                    for number in 0..FRAMES {
+                        lane.record(number, id, &frame[..(number % 300) as usize], 1000);
+                        if number % 1000 == 0 {
+                            lane.flush();
+                        }
+                    }
+                    assert_eq!(lane.dropped(), 0);
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        let status = handle.monitor();
+        let result = handle.finish();
+        assert_eq!(result.lanes, vec![LaneTotals { written: FRAMES, dropped: 0 }; WORKERS as usize]);
+        assert_eq!(status.status().pending, 0);
+        let mut next = BTreeMap::new();
+        let (packets, _) = contents(&run.only_file());
+        assert_eq!(packets.len() as u64, FRAMES * WORKERS);
+        for (time, name, _, frame) in packets {
+            let expected = next.entry(name).or_insert(0_u64);
+            assert_eq!((time, frame.len() as u64), (*expected, *expected % 300));
+            *expected += 1;
+        }
+    }
+}
+
+#[test]
+fn no_file_is_larger_than_told_and_each_is_whole_by_itself() {
+    for direct in [false, true] {
+        let mut run = Run::new();
+        run.settings.direct = direct;
+        run.settings.rotate_bytes = Some(100_000);
+        let ids: Vec<_> = (0..7).map(|vni| run.streams.intern(&stream(vni))).collect();
+        let (handle, mut lanes) = run.start(1);
+        let mut sent = Vec::new();
+        for number in 0..2000_u64 {
+            let id = ids[(number / 50 % 7) as usize];
+            let frame = vec![number as u8; 60 + (number % 1400) as usize];
+            lanes[0].record(number, id, &frame, 2000);
+            sent.push((number, run.streams.name(id), 2000, frame));
+        }
+        drop(lanes);
+        let monitor = handle.monitor();
+        let result = handle.finish();
+        let files = run.files();
+        assert_eq!((result.lanes, result.files), (totals(2000, 0), files.len() as u64));
+        assert!(files.len() > 10, "{}", files.len());
+        let mut read = Vec::new();
+        for (file, listed) in files.iter().zip(monitor.status().files) {
+            let bytes = fs::metadata(file).unwrap().len();
+            assert!(bytes <= 100_000, "{bytes}");
+            let (packets, interfaces) = contents(file);
+            assert!(interfaces > 0);
+            assert_eq!(listed.name, file.file_name().unwrap().to_str().unwrap());
+            assert_eq!((listed.bytes, listed.frames), (bytes, packets.len() as u64));
+            assert!(listed.closed_ns >= Some(listed.opened_ns));
+            read.extend(packets);
+        }
+        assert!(read == sent);
+        let numbers: Vec<_> = files.iter().map(|file| file.to_str().unwrap()[..].rsplit_once('-').unwrap().1).collect();
+        assert_eq!(numbers[..2], ["00001.pcapng", "00002.pcapng"]);
+    }
+}
+
+#[test]
+fn a_record_that_is_larger_than_a_file_may_be_gets_one_of_its_own() {
+    let mut run = Run::new();
+    run.settings.rotate_bytes = Some(400);
+    let (handle, mut lanes) = run.start(1);
+    for time in 0..3 {
+        lanes[0].record(time, StreamId(0), &[1; 1000], 1000);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(3, 0));
+    let counts: Vec<_> = run.files().iter().map(|file| contents(file).0.len()).collect();
+    assert_eq!(counts, [1, 1, 1]);
+}
+
+#[test]
+fn a_name_that_is_taken_is_passed_over_and_its_file_left_alone() {
+    let run = Run::new();
+    let started = time::OffsetDateTime::now_utc();
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    for second in 0..5 {
+        let started = (started + Duration::from_secs(second)).format(format).unwrap();
+        fs::write(run.directory.path().join(format!("vxtap-{started}-00001.pcapng")), "not mine").unwrap();
+    }
+    let (handle, mut lanes) = run.start(1);
+    lanes[0].record(1, StreamId(0), b"frame", 5);
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(1, 0));
+    let files = run.files();
+    assert_eq!(files.len(), 6);
+    let (theirs, ours): (Vec<_>, Vec<_>) = files.iter().partition(|file| fs::read(file).unwrap() == b"not mine");
+    assert_eq!((theirs.len(), ours.len()), (5, 1));
+    assert!(ours[0].to_str().unwrap().ends_with("-00002.pcapng"));
+    assert_eq!(contents(ours[0]).0.len(), 1);
+}
+
+#[test]
+fn a_frame_of_slow_traffic_is_in_the_file_when_the_flush_time_has_passed() {
+    for direct in [false, true] {
+        let mut run = Run::new();
+        run.settings.direct = direct;
+        let (handle, mut lanes) = run.start(1);
+        let clock = Instant::now();
+        for number in 1..=3 {
+            lanes[0].record(number, StreamId(0), b"slow", 4);
+            let sent = Instant::now();
+            lanes[0].flush_if_due(clock.elapsed().as_nanos() as u64);
+            let due = lanes[0].next_flush_ns().unwrap();
+            until("the flush time", || clock.elapsed().as_nanos() as u64 >= due);
+            lanes[0].flush_if_due(clock.elapsed().as_nanos() as u64);
+            assert_eq!(lanes[0].next_flush_ns(), None);
+            until("the frame in the file", || {
+                let Some(file) = run.files().into_iter().next() else { return false };
+                let Ok(mut reader) = CaptureReader::open(file) else { return false };
+                while let Some(record) = reader.next_record() {
+                    record.unwrap();
+                }
+                reader.records() == number
+            });
+            let elapsed = sent.elapsed();
+            assert!(elapsed >= run.settings.flush, "{elapsed:?}");
+        }
+        drop(lanes);
+        assert_eq!(handle.finish().lanes, totals(3, 0));
+    }
+}
+
+/// Waits until the thread sleeps: what it then waits for is the next block.
+#[test]
+fn while_nothing_comes_the_writer_uses_no_time() {
+    let run = Run::new();
+    let (handle, mut lanes) = run.start(1);
+    lanes[0].record(1, StreamId(0), b"frame", 5);
+    lanes[0].flush();
+    until("the frame", || handle.written(0) == 1);
+    let switches = || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let names_writer =
+            |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "vxtap-capture");
+        let mut counts: Vec<(PathBuf, String)> = tasks
+            .filter(names_writer)
+            .filter_map(|task| Some((task.clone(), fs::read_to_string(task.join("status")).ok()?)))
+            .map(|(task, status)| {
+                let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+                (task, lines.collect())
+            })
+            .collect();
+        counts.sort();
+        counts
+    };
+    // Writers of tests that run beside this one come and go; this one's stays and does not move.
+    let (before, start) = (switches(), Instant::now());
+    until("a while", || start.elapsed() > Duration::from_millis(300));
+    let after = switches();
+    assert!(before.iter().any(|writer| after.contains(writer)), "{before:?} {after:?}");
+    drop(lanes);
+    handle.finish();
+}
+
+/// Makes a FIFO at the path: its writer waits as soon as 64 KiB are in it and nobody reads.
+fn blocked() -> (Create, Arc<Mutex<Option<File>>>) {
+    let reader = Arc::new(Mutex::new(None));
+    let shared = Arc::clone(&reader);
+    let create = move |path: &Path| {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600))?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        *shared.lock().unwrap() = Some(file.try_clone()?);
+        Ok((file, false))
+    };
+    (Box::new(create), reader)
+}
+
+#[test]
+fn a_stuck_disk_costs_frames_that_are_counted_and_never_time_of_the_worker() {
+    let mut run = Run::new();
+    run.settings.blocks = 4;
+    let (create, reader) = blocked();
+    let (handle, mut lane) = run.start_with(256 << 10, create);
+    let frame = [7; 1400];
+    let start = Instant::now();
+    for number in 0..20_000 {
+        lane.record(number, StreamId(0), &frame, 1400);
+        lane.flush_if_due(start.elapsed().as_nanos() as u64);
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    // Four blocks of 182 records are all that can be on their way.
+    let taken = 20_000 - lane.dropped();
+    assert!((3 * 182..=5 * 183).contains(&taken), "{taken}");
+    assert_eq!(handle.dropped(0), lane.dropped());
+    assert!(handle.status().pending > 0);
+    until("the pipe", || reader.lock().unwrap().is_some());
+    let mut pipe = reader.lock().unwrap().take().unwrap();
+    let drain = std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        let mut total = 0;
+        while total < taken * 1432 {
+            total += pipe.read(&mut buffer).unwrap() as u64;
+        }
+        // The writer must not wait for the statistics that end the file.
+        pipe
+    });
+    drop(lane);
+    let result = handle.finish();
+    drain.join().unwrap();
+    assert_eq!(result.lanes, totals(taken, 20_000 - taken));
+}
+
+/// Makes files; the ones at `full` are on a disk without room.
+fn sometimes_full(full: std::ops::Range<usize>) -> Create {
+    let made = AtomicUsize::new(0);
+    Box::new(move |path| {
+        let file = File::create_new(path)?;
+        if full.contains(&made.fetch_add(1, Ordering::Relaxed)) {
+            return Ok((OpenOptions::new().write(true).open("/dev/full")?, false));
+        }
+        Ok((file, false))
+    })
+}
+
+#[test]
+fn a_full_disk_costs_frames_and_writing_goes_on_when_there_is_room_again() {
+    let run = Run::new();
+    let (handle, mut lane) = run.start_with(BLOCK_BYTES, sometimes_full(0..1));
+    lane.record(1, StreamId(0), b"lost", 4);
+    lane.flush();
+    until("the error", || handle.status().error.is_some());
+    let error = handle.status().error.unwrap();
+    assert!(error.starts_with("cannot write capture file '") && error.contains("No space left on device"), "{error}");
+    assert_eq!((run.files(), handle.dropped(0)), (vec![], 1));
+    let mut sent = 1;
+    until("writing", || {
+        sent += 1;
+        lane.record(sent, StreamId(0), b"kept", 4);
+        lane.flush();
+        handle.written(0) > 0
+    });
+    until("the end of the error", || handle.status().error.is_none());
+    drop(lane);
+    let result = handle.finish();
+    assert_eq!((result.error, result.files), (None, 1));
+    assert_eq!(result.lanes[0].written + result.lanes[0].dropped, sent);
+    let (packets, _) = contents(&run.only_file());
+    assert_eq!(packets.len() as u64, result.lanes[0].written);
+    assert!(packets.iter().all(|(.., frame)| frame == b"kept"));
+}
+
+#[test]
+fn an_error_that_stands_at_the_end_is_told() {
+    let run = Run::new();
+    let (handle, mut lane) = run.start_with(BLOCK_BYTES, sometimes_full(0..usize::MAX));
+    lane.record(1, StreamId(0), b"lost", 4);
+    drop(lane);
+    let result = handle.finish();
+    assert_eq!((result.lanes, result.files, result.bytes), (totals(0, 1), 0, 0));
+    assert!(result.error.unwrap().contains("No space left on device"));
+    assert_eq!(run.files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_file_that_somebody_removes_is_followed_by_the_next() {
+    let run = Run::new();
+    let (handle, mut lanes) = run.start(1);
+    lanes[0].record(1, StreamId(0), b"first", 5);
+    lanes[0].flush();
+    until("the first frame", || handle.written(0) == 1);
+    fs::remove_file(run.only_file()).unwrap();
+    lanes[0].record(2, StreamId(0), b"second", 6);
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(2, 0));
+    let file = run.only_file();
+    assert!(file.to_str().unwrap().ends_with("-00002.pcapng"));
+    let (packets, _) = contents(&file);
+    assert_eq!(packets, [(2, "other streams".to_owned(), 6, b"second".to_vec())]);
+}
+
+#[test]
+fn a_removed_directory_is_an_error_until_it_is_back() {
+    let mut run = Run::new();
+    run.settings.directory = run.directory.path().join("captures");
+    let (handle, mut lanes) = run.start(1);
+    fs::remove_dir(&run.settings.directory).unwrap();
+    lanes[0].record(1, StreamId(0), b"lost", 4);
+    lanes[0].flush();
+    until("the error", || handle.status().error.is_some());
+    assert!(handle.status().error.unwrap().contains("No such file or directory"));
+    fs::create_dir(&run.settings.directory).unwrap();
+    until("writing", || {
+        lanes[0].record(2, StreamId(0), b"kept", 4);
+        lanes[0].flush();
+        handle.written(0) > 0
+    });
+    drop(lanes);
+    assert_eq!(handle.finish().error, None);
+}
+
+#[test]
+fn a_directory_that_cannot_be_is_an_error_at_the_start() {
+    let run = Run::new();
+    let file = run.directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    for directory in [file.clone(), file.join("captures")] {
+        let settings = CaptureSettings::new(directory);
+        let error = CaptureWriter::start(&settings, Arc::default(), 1).unwrap_err().to_string();
+        assert!(error.starts_with("cannot make the capture directory '") && !error.contains('\n'), "{error}");
+    }
+    let settings = CaptureSettings::new(PathBuf::from("/proc"));
+    let error = CaptureWriter::start(&settings, Arc::default(), 1).unwrap_err().to_string();
+    assert!(error.starts_with("cannot write to the capture directory '/proc': "), "{error}");
+}
+
+/// Set for the process that runs on the small disk: where that is.
+const SMALL_DISK: &str = "VXTAP_TEST_SMALL_DISK";
+
+#[test]
+fn on_a_disk_that_fills_up_every_file_stays_whole_and_every_frame_is_accounted_for() {
+    let Some(disk) = std::env::var_os(SMALL_DISK) else {
+        return on_a_small_disk("on_a_disk_that_fills_up_every_file_stays_whole_and_every_frame_is_accounted_for");
+    };
+    let mut run = Run::new();
+    run.settings.directory = PathBuf::from(disk);
+    let (handle, mut lanes) = run.start(1);
+    let frame = [3; 1400];
+    let mut sent = 0;
+    let mut fill = |lane: &mut CaptureLane| {
+        for _ in 0..200 {
+            lane.record(sent, StreamId(0), &frame, 1400);
+            sent += 1;
+        }
+        lane.flush();
+    };
+    until("the error", || {
+        fill(&mut lanes[0]);
+        handle.status().error.is_some()
+    });
+    let (written, full) = (handle.written(0), handle.status());
+    assert!(written > 1000 && full.error.unwrap().contains("No space left on device"));
+    let file = run.settings.directory.join(&full.files[0].name);
+    let mut reader = CaptureReader::open(&file).unwrap();
+    while let Some(record) = reader.next_record() {
+        assert_eq!(record.unwrap().data, frame);
+    }
+    assert_eq!(reader.records(), written);
+    // Room again: the same file goes on.
+    fs::remove_file(run.settings.directory.join("ballast")).unwrap();
+    until("writing", || {
+        fill(&mut lanes[0]);
+        handle.written(0) > written
+    });
+    drop(lanes);
+    let result = handle.finish();
+    assert_eq!(result.lanes[0].written + result.lanes[0].dropped, sent);
+    let mut reader = CaptureReader::open(&file).unwrap();
+    while let Some(record) = reader.next_record() {
+        record.unwrap();
+    }
+    assert_eq!(reader.records(), result.lanes[0].written);
+}
+
+/// Runs this test again in a process that has a file system of 6 MiB, of which 3 are taken.
+fn on_a_small_disk(test: &str) {
+    let disk = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=6m none \"$1\" || exit 77
+        head -c 3145728 /dev/zero > \"$1/ballast\" && exec \"$2\" --exact \"$3\" --nocapture";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(disk.path());
+    command.arg(std::env::current_exe().unwrap()).arg(format!("capture::writer::tests::{test}"));
+    let output = command.env(SMALL_DISK, disk.path()).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        }
+        Ok(output) if output.status.code() == Some(77) || output.stdout.is_empty() => {
+            println!("skipped: no file system of one's own here: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => println!("skipped: no unshare"),
+        Err(error) => panic!("{error}"),
+    }
+}
