@@ -11,6 +11,7 @@ mod clock;
 mod flows;
 mod history;
 mod http;
+mod keyboard;
 mod keys;
 mod line_edit;
 mod list;

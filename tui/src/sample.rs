@@ -66,7 +66,9 @@ fn stream(source: IpAddr, vni: u32, counters: StreamCounters) -> StreamSnapshot 
 pub(crate) fn busy(seconds: u64) -> Snapshot {
     let workers: Vec<_> = (0..4).map(|number| worker(number, seconds)).collect();
     let mut ledger = Ledger::default();
-    workers.iter().for_each(|worker| ledger.merge(&worker.ledger));
+    for worker in &workers {
+        ledger.merge(&worker.ledger);
+    }
     let taken_ns = START + seconds * SECOND;
     let streams: Vec<_> = (0..7_u32)
         .map(|number| {

@@ -11,10 +11,11 @@ use ratatui::backend::Backend;
 
 use crate::app::{App, Connection, Outcome};
 use crate::clock::{Clock, SystemClock};
+use crate::keyboard::Keyboard;
 use crate::poller::{Poller, SourceGone, Updates};
 use crate::screens;
 use crate::source::Source;
-use crate::terminal::{Takeover, TerminalInput};
+use crate::terminal::Takeover;
 use crate::theme::Theme;
 
 /// The screen is drawn at most this often, which is as fast as a slow line takes it.
@@ -92,13 +93,15 @@ pub fn run(source: Box<dyn Source>, options: TuiOptions, stop: Arc<AtomicBool>) 
     let interval = options.interval.max(TuiOptions::MIN_INTERVAL);
     let app = App::new(Theme::new(options.color), options.origin, interval);
     let (takeover, terminal) = Takeover::begin()?;
+    let input = Keyboard::start().map_err(TuiError::terminal("read the keyboard"))?;
     let updates = Poller::start(source, interval).map_err(TuiError::Thread)?;
-    let mut session = Session { terminal, input: TerminalInput, clock: SystemClock::new(), updates, app };
+    let mut session = Session { terminal, input, clock: SystemClock::new(), updates, app };
     let result = session.run(&|| stop.load(Ordering::SeqCst) || takeover.panicked());
-    // The terminal is back before the source is waited for.
+    // Nobody reads the terminal any more when it is given back, and it is back before the source is waited for.
+    let Session { input, updates, .. } = session;
+    drop(input);
     let panicked = takeover.panicked();
-    drop(takeover);
-    drop((session, stop));
+    drop((takeover, updates, stop));
     if panicked { Err(TuiError::Panicked) } else { result }
 }
 

@@ -1,68 +1,70 @@
 //! The user's terminal: taken over, and given back however the session ends.
 
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{self, Event};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
-use crate::session::{Input, TuiError};
+use crate::session::TuiError;
 
-/// A whole screen goes out in one write, so that it does not come apart on a slow line.
-const OUTPUT_BUFFER: usize = 64 << 10;
-
-type Output = CrosstermBackend<BufWriter<Stdout>>;
 type PanicHook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
 /// The terminal while the screens are on it. Dropping it gives the terminal back.
 pub(crate) struct Takeover {
-    state: Arc<State>,
+    owner: Arc<Owner>,
     previous_hook: PanicHook,
 }
 
-#[derive(Default)]
-struct State {
-    taken: AtomicBool,
+/// Whose the terminal is. Everything that is written to it goes through here, so that nothing is drawn any more once it has
+/// been given back, by whichever thread.
+struct Owner {
+    /// Whether it is ours.
+    taken: Mutex<bool>,
     panicked: AtomicBool,
 }
 
-impl State {
+impl Owner {
+    /// Does `write` if the terminal is ours.
+    fn with<T: Default>(&self, write: impl FnOnce(&mut bool) -> T) -> T {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if *taken { write(&mut taken) } else { T::default() }
+    }
+
     /// Puts the terminal back as it was; only the first call does anything. Errors are of no use to anybody here.
     fn give_back(&self) {
-        if self.taken.swap(false, Ordering::SeqCst) {
+        self.with(|taken| {
+            *taken = false;
             let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
             let _ = disable_raw_mode();
-        }
+        });
     }
 }
 
 impl Takeover {
     /// Takes the terminal of standard output over: raw mode, alternate screen, no cursor.
-    pub(crate) fn begin() -> Result<(Self, Terminal<Output>), TuiError> {
+    pub(crate) fn begin() -> Result<(Self, Terminal<CrosstermBackend<Output>>), TuiError> {
         if !io::stdout().is_terminal() {
             return Err(TuiError::NoTerminal);
         }
-        let state = Arc::new(State::default());
+        let owner = Arc::new(Owner { taken: Mutex::new(true), panicked: AtomicBool::new(false) });
         // A panic on any thread would write over the screens, so the terminal is given back first.
         let previous_hook: PanicHook = std::panic::take_hook().into();
-        let (told, hook) = (Arc::clone(&state), Arc::clone(&previous_hook));
+        let (told, hook) = (Arc::clone(&owner), Arc::clone(&previous_hook));
         std::panic::set_hook(Box::new(move |info| {
             told.panicked.store(true, Ordering::SeqCst);
             told.give_back();
             hook(info);
         }));
-        let takeover = Self { state, previous_hook };
-        takeover.state.taken.store(true, Ordering::SeqCst);
+        let output = Output { frame: Vec::new(), owner: Arc::clone(&owner) };
+        let takeover = Self { owner, previous_hook };
         enable_raw_mode().map_err(TuiError::terminal("switch the terminal to raw mode"))?;
         execute!(io::stdout(), EnterAlternateScreen, Hide).map_err(TuiError::terminal("clear the terminal"))?;
-        let output = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout());
         let terminal =
             Terminal::new(CrosstermBackend::new(output)).map_err(TuiError::terminal("size the terminal up"))?;
         Ok((takeover, terminal))
@@ -70,14 +72,13 @@ impl Takeover {
 
     /// Whether a thread panicked since; then the terminal has been given back already.
     pub(crate) fn panicked(&self) -> bool {
-        self.state.panicked.load(Ordering::SeqCst)
+        self.owner.panicked.load(Ordering::SeqCst)
     }
 }
 
 impl Drop for Takeover {
     fn drop(&mut self) {
-        self.state.give_back();
-        let _ = io::stdout().flush();
+        self.owner.give_back();
         // A hook can't be changed during a panic; ours does nothing more than the previous one by now.
         if !std::thread::panicking() {
             let previous = Arc::clone(&self.previous_hook);
@@ -86,11 +87,27 @@ impl Drop for Takeover {
     }
 }
 
-/// The keys of the terminal.
-pub(crate) struct TerminalInput;
+/// What is drawn: a whole screen goes out in one write, so that it does not come apart on a slow line.
+pub(crate) struct Output {
+    frame: Vec<u8>,
+    owner: Arc<Owner>,
+}
 
-impl Input for TerminalInput {
-    fn next(&mut self, timeout: Duration) -> io::Result<Option<Event>> {
-        if event::poll(timeout)? { event::read().map(Some) } else { Ok(None) }
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.frame.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let frame = std::mem::take(&mut self.frame);
+        let written = self.owner.with(|_| {
+            let mut stdout = io::stdout().lock();
+            Some(stdout.write_all(&frame).and_then(|()| stdout.flush()))
+        });
+        // The room is kept for the next frame.
+        self.frame = frame;
+        self.frame.clear();
+        written.unwrap_or(Ok(()))
     }
 }

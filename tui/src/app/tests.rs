@@ -39,7 +39,9 @@ fn at(place: Place) -> App {
         Place::Captures => &[KeyCode::Char('3')],
         Place::Help => &[KeyCode::Char('2'), KeyCode::Char('?')],
     };
-    keys.iter().for_each(|key| assert_eq!(press(&mut app, *key, false), Outcome::Changed));
+    for key in keys {
+        assert_eq!(press(&mut app, *key, false), Outcome::Changed);
+    }
     if matches!(place, Place::FlowList | Place::FlowDetail | Place::FilterLine) {
         answer(&mut app, Ok(sample::flows(100, 90)));
         press(&mut app, KeyCode::Down, false);

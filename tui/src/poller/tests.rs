@@ -70,7 +70,7 @@ fn snapshots_come_by_themselves_and_flows_when_they_are_wanted() {
 #[test]
 fn other_flows_are_asked_for_at_once_and_not_at_the_next_round() {
     let told = Told::default();
-    let mut poller = Poller::start(Box::new(ToldSource(told.clone())), Duration::from_secs(3600)).unwrap();
+    let mut poller = Poller::start(Box::new(ToldSource(told.clone())), Duration::from_hours(1)).unwrap();
     assert!(matches!(next(&mut poller), Update::Snapshot(Ok(_))));
     for filter in ["tcp", "udp"] {
         poller.want(Some(FlowQuery { filter: filter.into(), ..FlowQuery::default() }));

@@ -70,9 +70,10 @@ fn asked_line(app: &App) -> Line<'static> {
     if let Some(page) = flows.page() {
         let visible = flows.list().visible();
         let matching = number::grouped_within(page.matching, 11);
-        line.push_span(Span::raw(match visible.is_empty() {
-            true => "none".to_owned(),
-            false => format!("{}-{} of {matching}", visible.start + 1, visible.end),
+        line.push_span(Span::raw(if visible.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("{}-{} of {matching}", visible.start + 1, visible.end)
         }));
         if page.matching < page.total {
             line.push_span(Span::raw(format!(" that match, {} in all", number::grouped_within(page.total, 11))));

@@ -2,12 +2,13 @@
 //! installed.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::fake_collector::{Answer, FakeCollector, Request, answer};
+use tempfile::TempDir;
 use vxtap_analyzers::Ledger;
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot};
 use vxtap_tui::{Source, SourceError, TuiOptions};
@@ -44,26 +45,32 @@ fn collecting(started_ns: u64) -> Answer {
 
 /// A terminal in a tmux server of its own.
 struct Tmux {
-    socket: String,
+    /// Holds its socket.
+    directory: TempDir,
 }
 
 impl Tmux {
     /// A terminal with a shell in it; `None` without tmux.
-    fn start(name: &str, width: u16, height: u16) -> Option<Self> {
+    fn start(width: u16, height: u16) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             eprintln!("skipped: tmux is not installed");
             return None;
         }
-        let tmux = Self { socket: format!("vxtap-tui-test-{name}-{}", std::process::id()) };
+        let tmux = Self { directory: tempfile::tempdir().unwrap() };
         let (width, height) = (width.to_string(), height.to_string());
         tmux.run(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height, "env PS1='$ ' sh"]);
         tmux.wait("the prompt", |screen| screen.contains('$'));
         Some(tmux)
     }
 
+    fn command(&self) -> Command {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(self.directory.path().join("socket")).env_remove("TMUX");
+        command
+    }
+
     fn run(&self, arguments: &[&str]) -> String {
-        let output: Output =
-            Command::new("tmux").args(["-L", &self.socket]).args(arguments).env_remove("TMUX").output().unwrap();
+        let output = self.command().args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -116,13 +123,13 @@ impl Tmux {
 
 impl Drop for Tmux {
     fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+        let _ = self.command().arg("kill-server").output();
     }
 }
 
 #[test]
 fn every_screen_is_reached_and_q_gives_the_terminal_back() {
-    let Some(tmux) = Tmux::start("screens", 80, 24) else { return };
+    let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
     tmux.run_tui("", &format!("--connect {}", collector.url()));
     tmux.wait("the overview", |screen| screen.contains("received 5.00k") || screen.contains("received 5000 packets/s"));
@@ -148,7 +155,7 @@ fn every_screen_is_reached_and_q_gives_the_terminal_back() {
 
 #[test]
 fn a_resized_terminal_shows_the_same_at_its_new_size() {
-    let Some(tmux) = Tmux::start("resize", 80, 24) else { return };
+    let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
     tmux.run_tui("NO_COLOR=1", &format!("--connect {}", collector.url()));
     tmux.wait("the overview", |screen| screen.contains("nothing lost"));
@@ -165,7 +172,7 @@ fn a_resized_terminal_shows_the_same_at_its_new_size() {
 
 #[test]
 fn a_collector_that_goes_and_comes_back_is_followed() {
-    let Some(tmux) = Tmux::start("reconnect", 80, 24) else { return };
+    let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
     let address = collector.address;
     tmux.run_tui("", &format!("--connect {}", collector.url()));
@@ -183,7 +190,7 @@ fn a_collector_that_goes_and_comes_back_is_followed() {
 
 #[test]
 fn a_signal_gives_the_terminal_back() {
-    let Some(tmux) = Tmux::start("signal", 80, 24) else { return };
+    let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
     tmux.run_tui("", &format!("--connect {}", collector.url()));
     tmux.wait("the overview", |screen| screen.contains("nothing lost"));
@@ -193,8 +200,39 @@ fn a_signal_gives_the_terminal_back() {
 }
 
 #[test]
+fn half_an_escape_sequence_does_not_stop_the_screen() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    let collector = FakeCollector::start(ANY, collecting(SECOND));
+    tmux.run_tui("", &format!("--connect {}", collector.url()));
+    tmux.wait("the overview", |screen| screen.contains("nothing lost"));
+    tmux.run(&["send-keys", "-l", "\x1b["]);
+    drop(collector);
+    tmux.wait("the news", |screen| screen.contains("connection lost"));
+    let killed = Command::new("kill").args(["-TERM", &tmux.program()]).status().unwrap();
+    assert!(killed.success());
+    tmux.is_given_back();
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_program() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    let collector = FakeCollector::start(ANY, collecting(SECOND));
+    tmux.run_tui("", &format!("--connect {}", collector.url()));
+    tmux.wait("the overview", |screen| screen.contains("nothing lost"));
+    let process = format!("/proc/{}/cmdline", tmux.program());
+    let runs = || std::fs::read_to_string(&process).is_ok_and(|line| line.contains("vxtap-tui"));
+    assert!(runs());
+    drop(tmux);
+    let deadline = Instant::now() + DEADLINE;
+    while runs() {
+        assert!(Instant::now() < deadline, "the program goes on without its terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_collector_that_is_not_there_is_waited_for() {
-    let Some(tmux) = Tmux::start("absent", 80, 24) else { return };
+    let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
     let address = collector.address;
     drop(collector);
@@ -229,7 +267,7 @@ const INSIDE: &str = "VXTAP_TUI_TEST_INSIDE_OF_A_TERMINAL";
 
 #[test]
 fn a_panic_gives_the_terminal_back() {
-    let Some(tmux) = Tmux::start("panic", 120, 24) else { return };
+    let Some(tmux) = Tmux::start(120, 24) else { return };
     let this = std::env::current_exe().unwrap();
     let test = "terminal::inside_of_a_terminal_a_source_panics";
     let line = format!("clear; {INSIDE}=1 {} --exact {test} --nocapture; echo ended with $?", this.display());
