@@ -5,6 +5,7 @@
 //! source (capture file or generator) → cut to the packet length and the path → wait until it is due → train → kernel.
 
 mod batch;
+pub mod cli;
 mod control;
 mod error;
 pub mod generate;

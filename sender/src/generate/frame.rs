@@ -209,4 +209,4 @@ impl Ends {
 pub(super) const PUSH: u8 = TcpFlags::PSH | TcpFlags::ACK;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

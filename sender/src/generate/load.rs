@@ -6,15 +6,18 @@ use super::address::ends;
 use super::frame::{Ends, PUSH, Payload, Segment, add, sum};
 use super::random::Random;
 use super::{FrameSize, GenerateSettings};
-use crate::batch::{ENOUGH_BYTES, MAX_FRAMES, Slot, Source};
+use crate::batch::{Slot, Source};
 use crate::error::SendError;
 
 /// Simple IMIX: 7 of 64 bytes, 4 of 570, 1 of 1518.
 const IMIX: &[u16] = &[64, 64, 570, 64, 64, 570, 64, 570, 64, 64, 570, 1518];
 /// Each payload begins with the frame's number, so that no two frames are alike.
 const NUMBER_BYTES: usize = 8;
-const TCP_PORT: u16 = 5001;
-const UDP_PORT: u16 = 5001;
+/// Frames of one size fill their trains without a deep batch, and a small one stays in the cache.
+const FRAMES_AT_A_TIME: usize = 1024;
+const BYTES_AT_A_TIME: usize = 1 << 20;
+/// The discard service (RFC 863): nobody looks for a protocol in what goes there.
+const SERVER_PORT: u16 = 9;
 const WINDOW: u16 = 64_240;
 
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +62,12 @@ impl Load {
         let flows: Vec<_> = (0..u64::from(settings.flows))
             .map(|number| {
                 let version = if random.percent(settings.ipv6_percent) { IpVersion::V6 } else { IpVersion::V4 };
-                let tcp = ends(number, version, protocol::TCP, TCP_PORT);
+                let tcp = ends(number, version, protocol::TCP, SERVER_PORT);
                 // Every other flow is TCP, where its headers leave room for data.
                 let ends = if number % 2 == 0 && tcp.frame_len(0, 1) <= smallest {
                     tcp
                 } else {
-                    ends(number, version, protocol::UDP, UDP_PORT)
+                    ends(number, version, protocol::UDP, SERVER_PORT)
                 };
                 let flow = hash.hash(&ends.five_tuple());
                 let initial = random.next();
@@ -92,7 +95,7 @@ impl Load {
             frames_left: settings.packets.unwrap_or(u64::MAX),
             filler,
             sums,
-            buffer: vec![0; ENOUGH_BYTES + largest],
+            buffer: vec![0; BYTES_AT_A_TIME + largest],
         }
     }
 }
@@ -100,7 +103,7 @@ impl Load {
 impl Source for Load {
     fn fill(&mut self, slots: &mut Vec<Slot>) -> Result<(), SendError> {
         let mut used = 0;
-        while slots.len() < MAX_FRAMES && used < ENOUGH_BYTES && self.frames_left > 0 {
+        while slots.len() < FRAMES_AT_A_TIME && used < BYTES_AT_A_TIME && self.frames_left > 0 {
             self.frames_left -= 1;
             self.number += 1;
             let size = if self.sizes.is_empty() {

@@ -1,1 +1,194 @@
+use std::net::UdpSocket;
 
+use super::*;
+use crate::control::Control;
+
+fn settings(target: SocketAddr) -> TransmitSettings {
+    // Each test has a range of its own, so that they can run at the same time.
+    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(20_000);
+    let base = NEXT.fetch_add(300, std::sync::atomic::Ordering::Relaxed);
+    let vni = Vni::new(0x12_3456).unwrap();
+    TransmitSettings { source_port_base: base, ..TransmitSettings::new(Target::from(target), vni) }
+}
+
+fn receiver(address: &str) -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let target = socket.local_addr().unwrap();
+    (socket, target)
+}
+
+fn receive(socket: &UdpSocket) -> (Vec<u8>, u16) {
+    let mut buffer = vec![0; 65_536];
+    let (len, from) = socket.recv_from(&mut buffer).unwrap();
+    buffer.truncate(len);
+    (buffer, from.port())
+}
+
+/// One frame in `bytes` on port `port`.
+fn slot(offset: usize, len: u32, port: u16) -> Slot {
+    Slot { offset, frame_len: len, len, port, ..Slot::default() }
+}
+
+#[test]
+fn each_method_delivers_the_same_datagrams_over_either_family() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        for method in [Method::Trains, Method::Batches, Method::Single] {
+            for udp_checksum in [true, false] {
+                // An IPv6 receiver takes a zero checksum only if it asked for it.
+                if !udp_checksum && address.starts_with('[') {
+                    continue;
+                }
+                let (socket, target) = receiver(address);
+                let mut transmitter =
+                    Transmitter::open(&TransmitSettings { method, udp_checksum, ..settings(target) }).unwrap();
+                let bytes: Vec<u8> = (0..=255).collect();
+                let mut slots = [slot(0, 60, 0), slot(60, 60, 0), slot(120, 10, 0), slot(130, 126, 3)];
+                let control = Control::default();
+                transmitter.cut(Instant::now(), &mut slots);
+                transmitter.send(&bytes, &mut slots, control.counters());
+                for slot in slots {
+                    let (datagram, port) = receive(&socket);
+                    assert_eq!(datagram[..8], [8, 0, 0, 0, 0x12, 0x34, 0x56, 0]);
+                    assert_eq!(datagram[8..], bytes[slot.offset..slot.offset + slot.len as usize]);
+                    assert_eq!(port, transmitter.source_ports()[usize::from(slot.port)]);
+                }
+                let progress = control.progress();
+                assert_eq!((progress.read, progress.sent, progress.bytes_sent), (4, 4, 256 + 4 * 8));
+                let messages = control.counters().messages.get();
+                let is_train = method == Method::Trains && udp_checksum;
+                assert_eq!(messages, if is_train { 2 } else { 4 }, "{method:?} {udp_checksum}");
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_them() {
+    let (socket, target) = receiver("127.0.0.1:0");
+    let mut transmitter =
+        Transmitter::open(&TransmitSettings { packet_length: Some(100), ..settings(target) }).unwrap();
+    let bytes = vec![7; 1000];
+    let control = Control::default();
+    let mut slots = [slot(0, 1000, 0), slot(0, 100, 0), slot(0, 90, 0)];
+    transmitter.cut(Instant::now(), &mut slots);
+    transmitter.link.max_frame = 80;
+    let mut short = [slot(0, 1000, 0)];
+    transmitter.cut(Instant::now(), &mut short);
+    transmitter.send(&bytes, &mut slots, control.counters());
+    transmitter.send(&bytes, &mut short, control.counters());
+    let lengths: Vec<usize> = (0..4).map(|_| receive(&socket).0.len() - 8).collect();
+    assert_eq!(lengths, [100, 100, 90, 80]);
+    let counters = control.counters();
+    assert_eq!((counters.truncated_packet_length.get(), counters.truncated_mtu.get()), (1, 1));
+}
+
+#[test]
+fn a_path_that_carries_less_than_was_thought_costs_the_end_of_frames_and_no_frame() {
+    let (socket, target) = receiver("127.0.0.1:0");
+    let mut transmitter = Transmitter::open(&settings(target)).unwrap();
+    let carried = transmitter.link.max_frame;
+    // As if the path had narrowed since the kernel was last asked; the kernel then refuses what is too long.
+    transmitter.link.max_frame = u32::MAX;
+    let bytes = vec![1; 70_000];
+    let control = Control::default();
+    let mut slots = [slot(0, 60, 0), slot(0, 70_000, 0), slot(0, 61, 0)];
+    transmitter.cut(Instant::now(), &mut slots);
+    transmitter.send(&bytes, &mut slots, control.counters());
+    let mut lengths: Vec<usize> = (0..3).map(|_| receive(&socket).0.len() - 8).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [60, 61, carried as usize]);
+    assert_eq!((control.progress().sent, control.counters().truncated_mtu.get()), (3, 1));
+}
+
+#[test]
+fn nothing_listening_is_counted_and_ends_nothing() {
+    let (socket, target) = receiver("127.0.0.1:0");
+    drop(socket);
+    let mut transmitter = Transmitter::open(&TransmitSettings { method: Method::Batches, ..settings(target) }).unwrap();
+    let control = Control::default();
+    for _ in 0..10 {
+        let mut slots = [slot(0, 60, 0)];
+        transmitter.cut(Instant::now(), &mut slots);
+        transmitter.send(&[0; 60], &mut slots, control.counters());
+    }
+    let refused = control.counters().send_errors[SendFault::Refused as usize].get();
+    assert!(refused > 0);
+    assert_eq!(control.progress().sent + refused, 10);
+}
+
+#[test]
+fn ports_in_use_are_passed_over() {
+    let (_receiver, target) = receiver("127.0.0.1:0");
+    let settings = settings(target);
+    let taken = UdpSocket::bind(("0.0.0.0", settings.source_port_base + 1)).unwrap();
+    let transmitter = Transmitter::open(&TransmitSettings { source_ports: 3, ..settings.clone() }).unwrap();
+    let base = settings.source_port_base;
+    assert_eq!(transmitter.source_ports(), [base, base + 2, base + 3]);
+    drop(taken);
+}
+
+#[test]
+fn too_few_free_ports_is_an_error_that_says_how_many_there_are() {
+    let (_receiver, target) = receiver("127.0.0.1:0");
+    let _taken = UdpSocket::bind("0.0.0.0:65535");
+    let settings = TransmitSettings { source_port_base: 65_535, source_ports: 2, ..settings(target) };
+    let error = Transmitter::open(&settings).err().unwrap();
+    assert!(matches!(error, SendError::SourcePorts { wanted: 2, found: 0 | 1, .. }), "{error}");
+    assert!(error.is_usage());
+}
+
+#[test]
+fn bounds_of_settings_are_checked() {
+    let (_receiver, target) = receiver("127.0.0.1:0");
+    for wrong in [
+        TransmitSettings { source_ports: 0, ..settings(target) },
+        TransmitSettings { source_ports: 257, ..settings(target) },
+        TransmitSettings { packet_length: Some(0), ..settings(target) },
+    ] {
+        assert!(matches!(Transmitter::open(&wrong), Err(SendError::Setting(_))));
+    }
+}
+
+#[test]
+fn each_refusal_has_its_fallback_and_errors_about_the_datagram_have_none() {
+    let error = io::Error::from_raw_os_error;
+    for (method, number, fallback) in [
+        (Method::Trains, libc::EIO, Some(Method::Batches)),
+        (Method::Trains, libc::EINVAL, Some(Method::Batches)),
+        (Method::Trains, libc::ENOSYS, Some(Method::Single)),
+        (Method::Batches, libc::ENOSYS, Some(Method::Single)),
+        (Method::Batches, libc::EINVAL, None),
+        (Method::Single, libc::ENOSYS, None),
+        (Method::Trains, libc::ECONNREFUSED, None),
+    ] {
+        assert_eq!(method.fallback(&error(number)), fallback, "{method:?} {number}");
+    }
+}
+
+#[test]
+fn when_the_kernel_refuses_trains_their_datagrams_go_one_by_one() {
+    let (socket, target) = receiver("127.0.0.1:0");
+    // The kernel segments nothing on a socket without checksums; `open` knows that, so trains are forced here.
+    let without = TransmitSettings { udp_checksum: false, ..settings(target) };
+    let mut transmitter = Transmitter::open(&without).unwrap();
+    transmitter.link.method = Method::Trains;
+    let control = Control::default();
+    let mut slots = [slot(0, 60, 0), slot(60, 60, 0), slot(120, 10, 0)];
+    let bytes: Vec<u8> = (0..=255).collect();
+    transmitter.cut(Instant::now(), &mut slots);
+    transmitter.send(&bytes, &mut slots, control.counters());
+    for slot in slots {
+        assert_eq!(receive(&socket).0[8..], bytes[slot.offset..slot.offset + slot.len as usize]);
+    }
+    assert_eq!(transmitter.method(), Method::Batches);
+    assert_eq!((control.progress().sent, control.progress().send_errors), (3, 0));
+}
+
+#[test]
+fn the_longest_frame_fits_the_path_and_the_length_fields() {
+    let (v4, v6) = ("192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:1".parse().unwrap());
+    assert_eq!((max_frame(v4, 1500), max_frame(v6, 1500)), (1464, 1444));
+    assert_eq!((max_frame(v4, 65_536), max_frame(v6, 65_536)), (65_499, 65_480));
+    assert_eq!((max_frame(v4, 36), max_frame(v4, 0)), (0, 0));
+}

@@ -1,0 +1,78 @@
+//! The command line of `vxtap-sender`.
+
+mod arguments;
+mod report;
+mod watch;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::control::Control;
+use crate::error::SendError;
+use crate::summary::Summary;
+use crate::{generate, replay};
+use arguments::{Arguments, Command, SummaryTarget};
+use watch::Watch;
+
+/// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.
+pub fn main() -> ExitCode {
+    // Ends the process with 2 where the arguments are wrong.
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::builder()
+                .with_default_directive(tracing::Level::WARN.into())
+                .with_env_var("VXTAP_LOG")
+                .from_env_lossy(),
+        )
+        .without_time()
+        .with_target(false)
+        .init();
+    match run(&arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing can be done if standard error is gone.
+            let _ = writeln!(std::io::stderr(), "vxtap-sender: {error:#}");
+            let usage = error.downcast_ref::<SendError>().is_some_and(SendError::is_usage);
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    let control = Arc::new(Control::default());
+    let summary = {
+        let _watch = Watch::start(Arc::clone(&control)).context("cannot watch for signals")?;
+        match command {
+            Command::Replay(arguments) => replay::run(&arguments.settings()?, &control)?,
+            Command::Generate(arguments) => generate::run(&arguments.settings()?, &control)?,
+        }
+    };
+    let target = match command {
+        Command::Replay(arguments) => arguments.summary(),
+        Command::Generate(arguments) => arguments.summary(),
+    };
+    let _ = write!(std::io::stderr(), "{}", report::Report(&summary));
+    write_summary(&summary, target)?;
+    summary.check()?;
+    Ok(())
+}
+
+fn write_summary(summary: &Summary, target: Option<&SummaryTarget>) -> anyhow::Result<()> {
+    let mut json = serde_json::to_string_pretty(summary)?;
+    json.push('\n');
+    match target {
+        None => Ok(()),
+        Some(SummaryTarget::StandardOutput) => {
+            std::io::stdout().write_all(json.as_bytes()).context("cannot write the summary to standard output")
+        }
+        Some(SummaryTarget::File(path)) => {
+            std::fs::write(path, json).with_context(|| format!("cannot write the summary to '{}'", path.display()))
+        }
+    }
+}

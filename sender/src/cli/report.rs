@@ -1,0 +1,137 @@
+//! What a person reads: the status line and the summary at exit.
+
+use std::fmt;
+use std::time::Duration;
+
+use vxtap_wire::vxlan;
+
+use crate::control::Progress;
+use crate::summary::Summary;
+
+/// One line on how far a run is.
+pub(super) struct Status {
+    pub(super) elapsed: Duration,
+    pub(super) now: Progress,
+    /// A while ago.
+    pub(super) before: Progress,
+    /// How long ago.
+    pub(super) interval: Duration,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { now, before, .. } = self;
+        let seconds = self.interval.as_secs_f64().max(f64::EPSILON);
+        let rate = (now.sent - before.sent) as f64 / seconds;
+        let bits = (now.bytes_sent - before.bytes_sent) as f64 * 8.0 / seconds;
+        write!(
+            f,
+            "{:>5.0} s  sent {}  {}/s  {}bit/s",
+            self.elapsed.as_secs_f64(),
+            Grouped(now.sent),
+            Grouped(rate as u64),
+            Scaled(bits)
+        )?;
+        for (name, count) in [("truncated", now.truncated), ("skipped", now.skipped), ("errors", now.send_errors)] {
+            if count > 0 {
+                write!(f, "  {name} {}", Grouped(count))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The summary in a few lines.
+pub(super) struct Report<'a>(pub(super) &'a Summary);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = self.0;
+        let seconds = summary.seconds.max(f64::EPSILON);
+        writeln!(
+            f,
+            "sent {} of {} frames ({} bytes) in {:.3} s: {}/s, {}bit/s",
+            Grouped(summary.sent),
+            Grouped(summary.read),
+            Grouped(summary.bytes_sent - summary.sent * vxlan::HEADER_LEN as u64),
+            summary.seconds,
+            Grouped((summary.sent as f64 / seconds) as u64),
+            Scaled(summary.bytes_sent as f64 * 8.0 / seconds),
+        )?;
+        if summary.truncated.packet_length > 0 {
+            writeln!(f, "cut to the packet length: {}", Grouped(summary.truncated.packet_length))?;
+        }
+        if summary.truncated.mtu > 0 {
+            writeln!(f, "cut to what the path carries: {}", Grouped(summary.truncated.mtu))?;
+        }
+        if summary.skipped.total() > 0 {
+            writeln!(f, "skipped: {}", summary.skipped)?;
+        }
+        if summary.send_errors > 0 {
+            writeln!(f, "NOT SENT, the kernel refused: {}", summary.send_error_reasons)?;
+        }
+        if summary.behind_seconds > 0.0 {
+            writeln!(f, "could not keep the rate: fell {:.1} s behind", summary.behind_seconds)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number with its digits in groups of three.
+struct Grouped(u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (index, digit) in digits.char_indices() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A number with a unit prefix.
+struct Scaled(f64);
+
+impl fmt::Display for Scaled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut value, mut prefixes) = (self.0, ["k", "M", "G", "T"].iter());
+        let mut prefix = "";
+        while value >= 1000.0
+            && let Some(next) = prefixes.next()
+        {
+            value /= 1000.0;
+            prefix = next;
+        }
+        write!(f, "{value:.1} {prefix}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_line_has_rates_of_the_interval_and_only_troubles_that_occurred() {
+        let before = Progress { sent: 500, bytes_sent: 1_000, ..Progress::default() };
+        let now = Progress { sent: 1_234_500, bytes_sent: 251_000, send_errors: 7, ..before };
+        let status = Status { elapsed: Duration::from_secs(12), now, before, interval: Duration::from_secs(2) };
+        assert_eq!(status.to_string(), "   12 s  sent 1,234,500  617,000/s  1.0 Mbit/s  errors 7");
+    }
+
+    #[test]
+    fn the_report_is_one_line_when_all_went_well() {
+        let summary = Summary { read: 2, sent: 2, bytes_sent: 216, seconds: 2.0, ..Summary::default() };
+        assert_eq!(Report(&summary).to_string(), "sent 2 of 2 frames (200 bytes) in 2.000 s: 1/s, 864.0 bit/s\n");
+    }
+
+    #[test]
+    fn numbers_are_grouped_from_the_right() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(Grouped(number).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Nothing is allocated for a frame: a run of ten times as many frames allocates as often as a short one.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use vxtap_sender::generate::{self, FrameSize, GenerateSettings};
+use vxtap_sender::replay::{self, ReplaySettings};
+use vxtap_sender::{Control, Method, Rate, Target, Timing, TransmitSettings};
+use vxtap_wire::vxlan::Vni;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is handed on as it is to the system's allocator, which keeps the contract; counting touches only a
+// thread-local number that needs no allocation itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of this thread while `work` runs, which gives how many frames it sent.
+fn allocations(work: impl FnOnce() -> u64) -> (u64, u64) {
+    let before = ALLOCATIONS.get();
+    let frames = work();
+    (ALLOCATIONS.get() - before, frames)
+}
+
+/// Settings for a receiver that lives as long as the socket and reads nothing.
+fn transmit(method: Method) -> (TransmitSettings, UdpSocket) {
+    static NEXT: AtomicU16 = AtomicU16::new(30_000);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = Target::from(socket.local_addr().unwrap());
+    let source_port_base = NEXT.fetch_add(100, Ordering::Relaxed);
+    let settings = TransmitSettings { source_port_base, method, ..TransmitSettings::new(target, Vni::new(1).unwrap()) };
+    (settings, socket)
+}
+
+#[test]
+fn the_allocator_of_this_test_counts() {
+    assert_eq!(allocations(|| std::hint::black_box(vec![1_u8, 2]).len() as u64), (1, 2));
+}
+
+#[test]
+fn generating_allocates_nothing_for_a_frame_or_a_flow() {
+    for method in [Method::Trains, Method::Batches] {
+        for size in [None, Some(FrameSize::Bytes(200)), Some(FrameSize::Imix)] {
+            let (transmit, _receiver) = transmit(method);
+            let run = |packets| {
+                let settings = GenerateSettings {
+                    size,
+                    rate: Rate::TopSpeed,
+                    packets: Some(packets),
+                    ..GenerateSettings::new(transmit.clone())
+                };
+                allocations(|| generate::run(&settings, &Control::default()).unwrap().sent)
+            };
+            let ((short, few), (long, many)) = (run(10_000), run(100_000));
+            assert_eq!((few, many), (10_000, 100_000));
+            assert_eq!(short, long, "{method:?} {size:?}");
+        }
+    }
+}
+
+#[test]
+fn replaying_allocates_nothing_for_a_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let (transmit, _receiver) = transmit(Method::Trains);
+    let run = |frames: u32| {
+        let path: PathBuf = folder.path().join("frames.pcap");
+        let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+        for n in 0..frames {
+            let len = 60 + n % 1000;
+            for field in [n, 0, len, len] {
+                file.extend(field.to_le_bytes());
+            }
+            file.resize(file.len() + len as usize, n as u8);
+        }
+        std::fs::write(&path, file).unwrap();
+        let timing = Timing::Rate(Rate::TopSpeed);
+        let settings = ReplaySettings { timing, ..ReplaySettings::new(transmit.clone(), vec![path]) };
+        allocations(|| replay::run(&settings, &Control::default()).unwrap().sent)
+    };
+    let ((short, few), (long, many)) = (run(5_000), run(50_000));
+    assert_eq!((few, many), (5_000, 50_000));
+    assert_eq!(short, long);
+}
