@@ -121,8 +121,9 @@ impl Pacer {
                 due += forgiven;
                 self.behind_ns += (forgiven >> 32) as u64;
             }
+            let half = (before + after) >> 1;
             self.next = due + after;
-            self.floor = self.floor.max(now.saturating_sub(fixed(BURST_NS))) + (before + after) / 2;
+            self.floor = self.floor.max(now.saturating_sub(fixed(BURST_NS))) + half;
         }
         slots.len()
     }

@@ -111,7 +111,7 @@ const QUEUE_RETRY: Duration = Duration::from_micros(200);
 /// How often the path MTU is asked for, so that a path that carries more again is noticed.
 const MTU_REFRESH: Duration = Duration::from_secs(1);
 /// How often one kind of trouble is told.
-const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
+const NOTICE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Sends batches of frames to one target.
 pub(crate) struct Transmitter {

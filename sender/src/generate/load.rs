@@ -64,7 +64,7 @@ impl Load {
                 let version = if random.percent(settings.ipv6_percent) { IpVersion::V6 } else { IpVersion::V4 };
                 let tcp = ends(number, version, protocol::TCP, SERVER_PORT);
                 // Every other flow is TCP, where its headers leave room for data.
-                let ends = if number % 2 == 0 && tcp.frame_len(0, 1) <= smallest {
+                let ends = if number.is_multiple_of(2) && tcp.frame_len(0, 1) <= smallest {
                     tcp
                 } else {
                     ends(number, version, protocol::UDP, SERVER_PORT)
@@ -111,7 +111,7 @@ impl Source for Load {
             } else {
                 self.sizes[self.random.below(self.sizes.len() as u32) as usize]
             };
-            let to_server = self.even_to_server == (self.next_flow % 2 == 0);
+            let to_server = self.even_to_server == (self.next_flow.is_multiple_of(2));
             let flow = &mut self.flows[self.next_flow];
             self.next_flow += 1;
             let len = usize::from(size);

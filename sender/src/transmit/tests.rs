@@ -41,7 +41,7 @@ fn each_method_delivers_the_same_datagrams_over_either_family() {
                 }
                 let (socket, target) = receiver(address);
                 let mut transmitter =
-                    Transmitter::open(&TransmitSettings { method, udp_checksum, ..settings(target) }).unwrap();
+                    Transmitter::open(&TransmitSettings { udp_checksum, method, ..settings(target) }).unwrap();
                 let bytes: Vec<u8> = (0..=255).collect();
                 let mut slots = [slot(0, 60, 0), slot(60, 60, 0), slot(120, 10, 0), slot(130, 126, 3)];
                 let control = Control::default();
