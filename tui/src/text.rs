@@ -64,6 +64,22 @@ pub(crate) fn shorten_end(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(if width == 0 { String::new() } else { format!("{head}…") })
 }
 
+/// `text` broken between words into lines of at most `width` columns, at most `most` (at least 1) of them.
+pub(crate) fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let full = lines.len() >= most;
+        match lines.last_mut().filter(|line| full || columns(line) + 1 + columns(word) <= width) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| shorten_end(line, width).into_owned()).collect()
+}
+
 /// The longest start of `text` that takes at most `width` columns.
 fn start_of(text: &str, width: usize) -> &str {
     let mut taken = 0;
@@ -142,6 +158,16 @@ mod tests {
                 assert!(columns(&shorten_end(text, width)) <= width, "{text} in {width}");
             }
         }
+    }
+
+    #[test]
+    fn long_text_is_broken_between_words_and_only_its_end_is_lost() {
+        let text = "expected a protocol, an address or a port";
+        assert_eq!(wrap(text, 16, 9), ["expected a", "protocol, an", "address or a", "port"]);
+        assert_eq!(wrap(text, 16, 2), ["expected a", "protocol, an ad…"]);
+        assert_eq!(wrap(text, 80, 2), [text]);
+        assert_eq!(wrap("unbreakable", 5, 2), ["unbr…"]);
+        assert!(wrap("", 16, 2).is_empty());
     }
 
     #[test]

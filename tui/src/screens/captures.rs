@@ -60,6 +60,10 @@ fn capture_lines(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, widt
     let theme = app.theme;
     let dropped = snapshot.ledger.capture_dropped;
     let style = if dropped > 0 { theme.bad() } else { Style::new() };
+    let files = match capture.files_total {
+        1 => "1 file".to_owned(),
+        files => format!("{} files", number::count(files)),
+    };
     let exact = if width < 80 { 5 } else { 15 };
     let mut lines = vec![
         directory(app, "captures in ", &capture.directory, width),
@@ -67,7 +71,7 @@ fn capture_lines(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, widt
             Span::raw(format!("{} frames, ", number::grouped_within(snapshot.ledger.captured, exact))),
             Span::styled(format!("{} dropped", number::grouped_within(dropped, exact)), style),
             Span::raw(format!(", {} pending", number::count(capture.pending))),
-            Span::raw(format!(", {}B in {} files", number::count(capture.bytes), number::count(capture.files_total))),
+            Span::raw(format!(", {}B in {files}", number::count(capture.bytes))),
         ]),
     ];
     lines.extend(error(app, capture.error.as_deref(), width));

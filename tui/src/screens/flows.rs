@@ -18,9 +18,17 @@ use crate::source::SourceError;
 use crate::text;
 use crate::theme;
 
-/// The line of what is asked for, and the error if there is one.
-fn lines_above(flows: &Flows) -> u16 {
-    1 + u16::from(flows.error().is_some())
+/// The most lines that an error takes.
+const ERROR_LINES: usize = 3;
+
+/// What went wrong, if anything, in lines that fit.
+fn error_lines(flows: &Flows, width: usize) -> Vec<String> {
+    let told = match flows.error() {
+        None => return Vec::new(),
+        Some(SourceError::Filter(reason)) => format!("filter not understood: {reason}"),
+        Some(SourceError::Unreachable(reason) | SourceError::Refused(reason)) => text::escape(reason).into_owned(),
+    };
+    text::wrap(&told, width, ERROR_LINES)
 }
 
 pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, snapshot: &Snapshot) {
@@ -37,15 +45,10 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, snapshot: &Snap
         }
         None => put(frame.buffer_mut(), area, [asked_line(app)]),
     }
-    if let Some(error) = flows.error() {
-        let told = match error {
-            SourceError::Filter(reason) => format!("filter not understood: {reason}"),
-            SourceError::Unreachable(reason) | SourceError::Refused(reason) => text::escape(reason).into_owned(),
-        };
-        let told = text::shorten_end(&told, area.width.into()).into_owned();
-        put(frame.buffer_mut(), below(area, 1), [Line::styled(told, app.theme.bad())]);
-    }
-    let rest = below(area, lines_above(flows));
+    let errors = error_lines(flows, area.width.into());
+    let rest = below(area, 1 + errors.len() as u16);
+    let style = app.theme.bad();
+    put(frame.buffer_mut(), below(area, 1), errors.into_iter().map(|line| Line::styled(line, style)));
     match flows.page() {
         Some(page) if !page.flows.is_empty() => {
             put(frame.buffer_mut(), rest, table::lines(app, snapshot, page, rest.width.into()));
@@ -56,10 +59,10 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, snapshot: &Snap
 
 /// Lays the list, and the detail, out.
 pub(crate) fn fit(app: &mut App, area: Rect) {
-    let rows = area.height.saturating_sub(lines_above(&app.flows) + 1);
+    let rows = usize::from(area.height).saturating_sub(2 + error_lines(&app.flows, area.width.into()).len());
     let detail = app.flows.detail().zip(app.history().latest());
     let lines = detail.map_or(0, |(shown, snapshot)| detail::lines(app, snapshot, shown, area.width.into()).len());
-    app.flows.fit(rows.into(), lines, area.height.into());
+    app.flows.fit(rows, lines, area.height.into());
 }
 
 /// `flows 1-19 of 345 that match, 12,345 in all  filter: tcp port 443`

@@ -213,8 +213,8 @@ fn a_filter_being_written() {
 fn a_filter_that_was_refused() {
     keep("flows_filter_refused", |size| {
         let mut seen = with_flows(size);
-        seen.keys("/port htps\n");
-        seen.flows(Err(SourceError::Filter("port: 'htps' is no number (expected 0 to 65535)".into())));
+        seen.keys("/prt 443\n");
+        seen.flows(Err(SourceError::Filter("'prt' in the filter: expected a protocol, an address, a prefix, 'port N', 'vni N', 'worker N', 'state NAME' or 'stream TEXT'".into())));
         seen
     });
 }
