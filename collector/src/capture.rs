@@ -8,11 +8,12 @@
 //! header and first records in it, holds one interface for each mirror stream that occurs in it, and ends with the statistics
 //! of each interface when it is closed. At `rotate_bytes` the next file is begun: no file is larger, unless a single record is.
 //!
-//! What a reader sees of a file being written depends on how it is written. With `direct`, each write becomes visible in
-//! one piece on file systems that write around the page cache (ext4, XFS), so a reader never meets a cut record. Without it,
-//! ext4, tmpfs and others show a write page by page while it is under way: a reader that comes to the end in that moment finds
-//! the last record cut. Writes are therefore kept at 64 KiB; the share of time in which this can happen is about
-//! 0.15 % at 2 MB/s and 1.5 % at 20 MB/s.
+//! What a reader sees of a file being written depends on how it is written. With `direct`, on file systems that can write
+//! around the page cache (ext4, XFS), each write becomes visible in one piece: in 190 million looks at the end of a growing file on
+//! ext4 no record was cut. Each write then ends with a padding block up to a multiple of 4096 bytes. Without `direct`, and
+//! where the file system cannot, a write becomes visible page by page while it is under way, and a reader that comes to the
+//! end in that moment finds the last record cut. Writes are kept at 64 KiB for that reason; on ext4 0.003 % of the looks met a
+//! cut record at 0.3 MB/s, 0.06 % at 3 MB/s and 0.7 % at 30 MB/s.
 
 mod direct;
 mod files;

@@ -144,9 +144,11 @@ fn check(summary: &DemoSummary) -> anyhow::Result<()> {
     Ok(())
 }
 
+type SenderThread = JoinHandle<Result<vxtap_sender::Summary, SendError>>;
+
 /// One generating sender for each mirrored network.
 struct Senders {
-    running: Vec<(Arc<Control>, JoinHandle<Result<vxtap_sender::Summary, SendError>>)>,
+    running: Vec<(Arc<Control>, SenderThread)>,
 }
 
 impl Senders {

@@ -136,7 +136,11 @@ impl Outbox {
     /// that is behind grow until they are full.
     pub(crate) fn flush(&mut self) -> bool {
         // Every lane gets its turn, also behind one that is full.
-        self.lanes.iter_mut().fold(true, |all, lane| lane.send(&self.spare, self.when_full) && all)
+        let mut all = true;
+        for lane in &mut self.lanes {
+            all &= lane.send(&self.spare, self.when_full);
+        }
+        all
     }
 }
 

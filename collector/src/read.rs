@@ -68,8 +68,11 @@ fn run_pipelines(
         .into_iter()
         .map(|Lanes { capture, log }| Pipeline::new(flows, *workers, Arc::clone(streams), capture, log))
         .collect();
-    let steering =
-        Steering { hash: SteerHash::new(steer_seed.unwrap_or_else(|| random_seed() as u32)), workers: *workers, broken: false };
+    let steering = Steering {
+        hash: SteerHash::new(steer_seed.unwrap_or_else(|| random_seed() as u32)),
+        workers: *workers,
+        broken: false,
+    };
     // The first pipeline also keeps the reading side's part of the ledger.
     let mut first = pipelines.remove(0);
     let (mut inboxes, mut outboxes) = connect(*workers, 1, &[], WhenFull::Wait);

@@ -91,8 +91,6 @@ impl FromStr for Listener {
 pub struct ReceiveSettings {
     /// Receive buffer to ask the kernel for, in bytes for each socket.
     pub buffer_bytes: usize,
-    /// Longest datagram that is received whole, in bytes.
-    pub datagram_bytes: usize,
     /// How long a worker may wait after a batch that was not full for more to come, so that it wakes less often; 0 for
     /// not at all. This is the most that it adds to a packet's delay.
     pub coalesce: Duration,
@@ -110,7 +108,6 @@ impl Default for ReceiveSettings {
     fn default() -> Self {
         Self {
             buffer_bytes: 64 << 20,
-            datagram_bytes: 65_535,
             coalesce: Duration::from_micros(500),
             timestamps: Timestamps::Batch,
             gro: true,

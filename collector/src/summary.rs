@@ -1,5 +1,6 @@
 //! The summary at the end of a run: the ledger as one JSON object, and as lines for people.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Context as _;
@@ -99,7 +100,8 @@ impl Summary {
             self.seconds,
         );
         for (reason, count) in ledger.dropped.iter().filter(|(_, count)| *count > 0) {
-            text.push_str(&format!("\ndropped {count}: {reason} ({})", reason.meaning().trim()));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\ndropped {count}: {reason} ({})", reason.meaning().trim());
         }
         text
     }

@@ -83,8 +83,7 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
         to,
         "datagrams",
         &format!(
-            "up to {} bytes whole, taken {wait}, {}; {}",
-            receive.datagram_bytes,
+            "taken {wait}, {}; {}",
             if receive.gro { "several at a time (GRO)" } else { "one by one (no GRO)" },
             match receive.timestamps {
                 Timestamps::Batch => "one time for each batch",

@@ -183,9 +183,6 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 pub(super) const KEYS: &[Key] = &[
     key("receive", "listen", "listen", |o, r| r.list(&mut o.receive.listen, value::listener)),
     key("receive", "buffer", "receive-buffer", |o, r| r.scalar(&mut o.receive.receive_buffer, value::receive_buffer)),
-    key("receive", "datagram_bytes", "datagram-bytes", |o, r| {
-        r.scalar(&mut o.receive.datagram_bytes, value::datagram_bytes);
-    }),
     key("receive", "coalesce", "coalesce", |o, r| r.scalar(&mut o.receive.coalesce, value::coalesce)),
     key("receive", "timestamps", "timestamps", |o, r| r.text(&mut o.receive.timestamps, value::timestamps)),
     key("receive", "gro", "no-gro", |o, r| r.truth(&mut o.receive.no_gro, Sense::Opposite)),

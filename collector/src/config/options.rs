@@ -36,10 +36,6 @@ pub(crate) struct ReceiveOptions {
     #[arg(long, value_name = "SIZE", value_parser = value::receive_buffer)]
     pub(crate) receive_buffer: Option<usize>,
 
-    /// Longest datagram received whole, in bytes [default: 65535]
-    #[arg(long, value_name = "N", value_parser = value::datagram_bytes)]
-    pub(crate) datagram_bytes: Option<usize>,
-
     /// Wait so long for more after a batch that was not full, to wake less often; 0 for not at all [default: 500us]
     #[arg(long, value_name = "TIME", value_parser = value::coalesce)]
     pub(crate) coalesce: Option<Duration>,

@@ -129,7 +129,6 @@ fn receive(options: &ReceiveOptions) -> ReceiveSettings {
     let default = ReceiveSettings::default();
     ReceiveSettings {
         buffer_bytes: options.receive_buffer.unwrap_or(default.buffer_bytes),
-        datagram_bytes: options.datagram_bytes.unwrap_or(default.datagram_bytes),
         coalesce: options.coalesce.unwrap_or(default.coalesce),
         timestamps: options.timestamps.unwrap_or(default.timestamps),
         gro: options.no_gro.map_or(default.gro, |no| !no),

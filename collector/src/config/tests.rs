@@ -93,7 +93,6 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         [receive]
         listen = ["vxlan://0.0.0.0:0", "10.0.0.1"]
         buffer = 8388608
-        datagram_bytes = 9_000
         coalesce = 0
         timestamps = "kernel"
         gro = false
@@ -141,7 +140,7 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         [Listener::Vxlan("0.0.0.0:0".parse().unwrap()), Listener::Vxlan("10.0.0.1:4789".parse().unwrap())]
     );
     let receive = &settings.receive;
-    assert_eq!((receive.buffer_bytes, receive.datagram_bytes, receive.coalesce), (8 << 20, 9000, Duration::ZERO));
+    assert_eq!((receive.buffer_bytes, receive.coalesce), (8 << 20, Duration::ZERO));
     assert_eq!(receive.timestamps, Timestamps::Kernel);
     assert_eq!((receive.gro, receive.kernel_steering, receive.pin), (false, false, true));
     let pipeline = &settings.pipeline;
@@ -285,7 +284,6 @@ fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
         ("receive", "listen = \"geneve://[::]\"", "unknown scheme 'geneve' (expected vxlan://ADDRESS[:PORT])".into()),
         ("receive", "buffer = \"2GiB\"", "expected a size from 4KiB to 1GiB, such as 64MiB".into()),
         ("receive", "buffer = \"64M\"", "expected a size from 4KiB to 1GiB, such as 64MiB".into()),
-        ("receive", "datagram_bytes = 65536", "expected a number from 512 to 65535".into()),
         ("receive", "coalesce = 500", time("0", "100ms, such as 500us")),
         ("receive", "coalesce = \"1s\"", time("0", "100ms, such as 500us")),
         ("receive", "timestamps = \"hardware\"", "expected 'batch' or 'kernel'".into()),
@@ -430,7 +428,7 @@ fn a_plain_run_is_explained() {
 listen     vxlan://[::]:4789 (all addresses, IPv4 and IPv6)
 workers    4 threads, on any CPU; 4 sockets in all, with a receive buffer of 64MiB each
 steering   both directions of a flow to one worker, by the kernel and checked; seed random
-datagrams  up to 65535 bytes whole, taken after 500us at most, several at a time (GRO); one time for each batch
+datagrams  taken after 500us at most, several at a time (GRO); one time for each batch
 flows      up to 1048576 at a time; beyond, old ones end early and are counted
            TCP ends after silence of 1m (new), 10m (established), 10s (closed)
            others end after silence of 30s (one-way), 5m (both ways)
@@ -456,7 +454,7 @@ listen     vxlan://0.0.0.0:4789 (all addresses, IPv4)
            vxlan://10.0.0.1:1
 workers    1 thread, each on a CPU of its own; 2 sockets in all, with a receive buffer of 1MiB each
 steering   both directions of a flow to one worker, in user space; seed 7
-datagrams  up to 65535 bytes whole, taken at once, one by one (no GRO); times by the kernel
+datagrams  taken at once, one by one (no GRO); times by the kernel
 flows      up to 1048576 at a time; beyond, old ones end early and are counted
            TCP ends after silence of 1m (new), 10m (established), 10s (closed)
            others end after silence of 30s (one-way), 5m (both ways)

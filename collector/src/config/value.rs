@@ -24,10 +24,6 @@ pub(crate) fn receive_buffer(text: &str) -> Result<usize, String> {
     size_between(text, 4 << 10, 1 << 30, "64MiB").map(|bytes| bytes as usize)
 }
 
-pub(crate) fn datagram_bytes(text: &str) -> Result<usize, String> {
-    number_between(text, 512, 65_535).map(|bytes: u32| bytes as usize)
-}
-
 pub(crate) fn coalesce(text: &str) -> Result<Duration, String> {
     time_between(text, Duration::ZERO, Duration::from_millis(100), "500us")
 }

@@ -152,7 +152,7 @@ impl Batch {
             let mut message = libc::CMSG_FIRSTHDR(header);
             while let Some(control) = message.as_ref() {
                 let data = libc::CMSG_DATA(control);
-                let len = control.cmsg_len as usize - (data.addr() - message.addr());
+                let len = control.cmsg_len - (data.addr() - message.addr());
                 match (control.cmsg_level, control.cmsg_type) {
                     (libc::SOL_UDP, UDP_GRO) if len >= size_of::<libc::c_int>() => {
                         stride = usize::try_from(data.cast::<libc::c_int>().read_unaligned()).ok();

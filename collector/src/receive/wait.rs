@@ -51,7 +51,8 @@ impl Waiter {
         self.polled.extend(sockets.map(readable));
         self.asleep.store(true, Ordering::SeqCst);
         if still_idle() {
-            let timeout = libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ };
+            let timeout =
+                libc::timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
             // SAFETY: `polled` is an array of its length's entries, and the time is a live timespec; no signal mask.
             unsafe {
                 libc::ppoll(

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -468,6 +469,61 @@ fn a_directory_that_cannot_be_is_an_error_at_the_start() {
     let settings = CaptureSettings::new(PathBuf::from("/proc"));
     let error = CaptureWriter::start(&settings, Arc::default(), 1).unwrap_err().to_string();
     assert!(error.starts_with("cannot write to the capture directory '/proc': "), "{error}");
+}
+
+/// Whether files in `directory` can be written around the page cache; some file systems say that they do and do not.
+fn writes_directly(directory: &Path) -> bool {
+    const EXT4: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    [EXT4, XFS].contains(&(rustix::fs::statfs(directory).unwrap().f_type as u64))
+}
+
+#[test]
+fn a_reader_never_meets_a_cut_record_where_files_are_written_directly() {
+    let mut run = Run::new();
+    if !writes_directly(run.directory.path()) {
+        println!("skipped: {} is not on a disk", run.directory.path().display());
+        return;
+    }
+    run.settings.direct = true;
+    let (handle, mut lanes) = run.start(1);
+    let monitor = handle.monitor();
+    let worker = std::thread::spawn(move || {
+        let frame = [1; 1400];
+        for burst in 0..400_usize {
+            for time in 0..burst % 120 {
+                lanes[0].record(time as u64, StreamId(0), &frame[..time * 11], 1400);
+            }
+            lanes[0].flush();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    until("the file", || monitor.written(0) > 0);
+    let file = File::open(run.only_file()).unwrap();
+    let (mut at, mut growths, mut looks) = (0, 0, 0);
+    let mut buffer = vec![0; 8 << 20];
+    while !worker.is_finished() || at < file.metadata().unwrap().len() {
+        looks += 1;
+        let mut length = 0;
+        loop {
+            match file.read_at(&mut buffer[length..], at + length as u64).unwrap() {
+                0 => break,
+                count => length += count,
+            }
+        }
+        let mut rest = &buffer[..length];
+        while !rest.is_empty() {
+            let block = u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize;
+            assert!(block >= 12 && block <= rest.len(), "a block of {block} bytes, {} are there", rest.len());
+            assert_eq!(rest[block - 4..block], rest[4..8]);
+            rest = &rest[block..];
+        }
+        growths += u32::from(length > 0);
+        at += length as u64;
+    }
+    worker.join().unwrap();
+    assert_eq!(handle.finish().error, None);
+    assert!(growths > 50 && looks > 200, "{growths} {looks}");
 }
 
 /// Set for the process that runs on the small disk: where that is.

@@ -6,6 +6,8 @@ use socket2::SockRef;
 
 use super::*;
 
+const UDP_SEGMENT: libc::c_int = 103;
+
 fn pair(address: &str) -> (UdpSocket, UdpSocket) {
     let receiver = UdpSocket::bind((address, 0)).unwrap();
     let sender = UdpSocket::bind((address, 0)).unwrap();
@@ -66,7 +68,6 @@ fn an_ipv4_sender_to_a_socket_of_both_families_is_shown_as_ipv4() {
 fn a_train_is_taken_apart_into_its_datagrams() {
     let (receiver, sender) = pair("127.0.0.1");
     set(&receiver, UDP_GRO, 1);
-    const UDP_SEGMENT: libc::c_int = 103;
     set(&sender, UDP_SEGMENT, 1000);
     let payload: Vec<u8> = (0..10_500u32).map(|byte| (byte / 1000) as u8).collect();
     sender.send(&payload).unwrap();

@@ -35,9 +35,13 @@ fn an_address_of_another_machine_is_refused_by_name() {
 
 #[test]
 fn what_does_not_fit_into_the_queue_is_counted_once() {
-    let (mut sockets, address, _) =
-        open_group(listener("127.0.0.1:0"), 1, &ReceiveSettings { buffer_bytes: 4096, ..settings() }, SteerHash::new(1))
-            .unwrap();
+    let (mut sockets, address, _) = open_group(
+        listener("127.0.0.1:0"),
+        1,
+        &ReceiveSettings { buffer_bytes: 4096, ..settings() },
+        SteerHash::new(1),
+    )
+    .unwrap();
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     let sent = 200;
     for _ in 0..sent {
