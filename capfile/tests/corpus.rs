@@ -16,7 +16,11 @@ fn captures() -> Option<PathBuf> {
     if directory.join("MANIFEST.tsv").is_file() {
         return Some(directory);
     }
-    assert!(std::env::var_os("VXTAP_NO_SKIP").is_none_or(|value| value != "1"), "no captures in {directory:?}");
+    assert!(
+        std::env::var_os("VXTAP_NO_SKIP").is_none_or(|value| value != "1"),
+        "no captures in {}",
+        directory.display()
+    );
     println!("skipped: no captures");
     None
 }
