@@ -71,6 +71,24 @@ pub fn read_all(directory: &Path) -> Vec<Record> {
     files_in(directory).iter().flat_map(|file| read(file)).collect()
 }
 
+/// Writes the bytes of `records` to a pcap file of Ethernet frames at `path`.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write(path: &Path, records: &[Record]) {
+    // Magic of nanosecond times, version 2.4, time zone, accuracy, snap length, link type.
+    let header: [u32; 6] = [0xa1b2_3c4d, 2 | 4 << 16, 0, 0, 1 << 18, ETHERNET as u32];
+    let mut file: Vec<u8> = header.iter().flat_map(|field| field.to_le_bytes()).collect();
+    for record in records {
+        let (seconds, nanoseconds) = (record.time_ns / 1_000_000_000, record.time_ns % 1_000_000_000);
+        let lengths = (record.data.len() as u32, record.original_len as u32);
+        let fields = [seconds as u32, nanoseconds as u32, lengths.0, lengths.1];
+        file.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
+        file.extend_from_slice(&record.data);
+    }
+    fs::write(path, file).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+}
+
 /// Reads pcap of either byte order, microseconds or nanoseconds, or pcapng.
 ///
 /// # Errors

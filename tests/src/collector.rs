@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -77,6 +77,11 @@ impl Settings {
         self
     }
 
+    /// Where its summary will be.
+    pub fn summary(&self) -> PathBuf {
+        self.directory.path().join("summary.json")
+    }
+
     /// Starts it and waits until it listens and serves.
     pub fn start(mut self) -> Collector {
         let mut process = Running::start(&mut self.command);
@@ -93,7 +98,7 @@ impl Settings {
 
 /// The address in `… listening on vxlan://ADDRESS`.
 fn listener_of(line: &str) -> Option<SocketAddr> {
-    word_after(line, "listening on vxlan://")?.parse().ok()
+    word_after(line, "listening on vxlan://")?.trim_end_matches(':').parse().ok()
 }
 
 /// The address in `… api on http://ADDRESS`.
@@ -127,12 +132,12 @@ impl Collector {
     }
 
     /// Where captures go.
-    pub fn captures(&self) -> std::path::PathBuf {
+    pub fn captures(&self) -> PathBuf {
         self.directory.path().join("captures")
     }
 
     /// Where logs go.
-    pub fn log(&self) -> std::path::PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.directory.path().join("log")
     }
 
@@ -169,6 +174,11 @@ impl Collector {
         });
     }
 
+    /// Waits for its end, however it comes.
+    pub fn finish(self) -> Finished {
+        self.process.finish_within(SOON)
+    }
+
     /// Asks it to end and waits for it: its summary, and what it left.
     ///
     /// # Panics
@@ -200,7 +210,7 @@ pub struct Stopped {
 
 impl Stopped {
     /// Where its captures are.
-    pub fn captures(&self) -> std::path::PathBuf {
+    pub fn captures(&self) -> PathBuf {
         self.directory.path().join("captures")
     }
 
@@ -232,7 +242,8 @@ mod tests {
 
     #[test]
     fn bound_addresses_are_read_from_what_the_collector_says() {
-        let line = "2026-11-21T02:00:00Z  INFO listening on vxlan://127.0.0.1:4789 with 2 workers";
+        let line =
+            "2026-11-21T02:00:00Z  INFO listening on vxlan://127.0.0.1:4789: 2 workers, flows steered by the kernel";
         assert_eq!(listener_of(line), Some(([127, 0, 0, 1], 4789).into()));
         assert_eq!(api_of("api on http://[::1]:9789"), Some("[::1]:9789".parse().unwrap()));
         assert_eq!(api_of(line), None);

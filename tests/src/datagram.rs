@@ -1,8 +1,11 @@
 //! Frames and VXLAN datagrams, made without the crates under test: etherparse for the frames, RFC 7348 by hand.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use etherparse::PacketBuilder;
+
+use crate::deadline::{SOON, wait_until};
 
 /// One end of an inner flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,10 @@ impl Peer {
     }
 }
 
+/// What may be on the way at a time: half of the receive buffer that any Linux grants.
+const UNREAD_MAX: usize = 100 << 10;
+/// What the kernel counts for a datagram besides its bytes.
+const DATAGRAM_OVERHEAD: usize = 1000;
 const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 
 fn ip_step(from: IpAddr, to: IpAddr) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
@@ -67,6 +74,8 @@ pub struct Mirror {
     sockets: Vec<UdpSocket>,
     vni: u32,
     target: SocketAddr,
+    /// What the target may not have read yet, in bytes as a receive buffer counts them.
+    unread: usize,
 }
 
 impl Mirror {
@@ -77,20 +86,44 @@ impl Mirror {
             SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
         };
         let sockets = (0..ports).map(|_| UdpSocket::bind(any).expect("a free port")).collect();
-        Self { sockets, vni, target }
+        Self { sockets, vni, target, unread: 0 }
     }
 
     /// Sends `frame` from source port number `port`, counted modulo their number.
-    pub fn send(&self, port: usize, frame: &[u8]) {
+    pub fn send(&mut self, port: usize, frame: &[u8]) {
         self.send_payload(port, &vxlan(self.vni, frame));
     }
 
     /// Sends `payload` as it is, as the payload of a datagram.
-    pub fn send_payload(&self, port: usize, payload: &[u8]) {
+    ///
+    /// Now and then it waits until the target has taken everything from the kernel, so that nothing is lost even where
+    /// receive buffers are small.
+    pub fn send_payload(&mut self, port: usize, payload: &[u8]) {
+        self.unread += payload.len() + DATAGRAM_OVERHEAD;
+        if self.unread > UNREAD_MAX {
+            let what = format!("{} to take what was sent to it", self.target);
+            wait_until(SOON, &what, || waiting_on_port(self.target.port()) == 0);
+            self.unread = 0;
+        }
         let socket = &self.sockets[port % self.sockets.len()];
         let sent = socket.send_to(payload, self.target).expect("loopback takes it");
         assert_eq!(sent, payload.len());
     }
+}
+
+/// Bytes that wait in the receive queues of this network namespace's UDP sockets on `port`.
+fn waiting_on_port(port: u16) -> u64 {
+    let tables = ["udp", "udp6"].map(|name| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines()).filter_map(|line| waiting_in_line(line, port)).sum()
+}
+
+/// The receive queue of one line of `/proc/net/udp`, if the socket is on `port`: slot, local and remote address, state,
+/// `TX:RX`, all numbers in hexadecimal.
+fn waiting_in_line(line: &str, port: u16) -> Option<u64> {
+    let mut words = line.split_whitespace().skip(1);
+    let (_, local_port) = words.next()?.rsplit_once(':')?;
+    let (_, receive_queue) = words.nth(2)?.split_once(':')?;
+    (u16::from_str_radix(local_port, 16).ok()? == port).then(|| u64::from_str_radix(receive_queue, 16).ok())?
 }
 
 #[cfg(test)]
@@ -101,6 +134,18 @@ mod tests {
     fn a_datagram_is_as_rfc_7348_section_5_draws_it() {
         let datagram = vxlan(0x0012_3456, &[0xaa]);
         assert_eq!(datagram, [0x08, 0, 0, 0, 0x12, 0x34, 0x56, 0, 0xaa]);
+    }
+
+    #[test]
+    fn datagrams_that_wait_in_a_socket_are_seen_until_they_are_read() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = socket.local_addr().unwrap();
+        let mut mirror = Mirror::new(target, 1, 1);
+        assert_eq!(waiting_on_port(target.port()), 0);
+        mirror.send(0, &[0; 100]);
+        assert!(waiting_on_port(target.port()) >= 108);
+        socket.recv(&mut [0; 200]).unwrap();
+        assert_eq!(waiting_on_port(target.port()), 0);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod compare;
 pub mod conversations;
 pub mod datagram;
 pub mod deadline;
+pub mod exceptions;
 pub mod lab;
 pub mod needs;
 pub mod process;

@@ -42,12 +42,15 @@ impl Program {
     /// A command that runs it, undisturbed by settings of the one who runs the tests.
     pub fn command(self) -> Command {
         let mut command = Command::new(self.path());
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("VXTAP_") || name == "RUST_LOG" {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         command
+    }
+}
+
+/// Takes the variables out of `command`'s environment that the programs would take for settings.
+pub fn forget_settings(command: &mut Command) {
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VXTAP_")) {
+        command.env_remove(name);
     }
 }
 

@@ -49,8 +49,11 @@ pub struct Ledger {
     pub flows: u64,
     /// Second copies.
     pub duplicates: u64,
-    /// Handed over to the right worker.
+    /// Not of the worker that the kernel chose, so handed over to the right one.
     pub misdelivered: u64,
+    /// Taken over from other workers.
+    #[serde(default)]
+    pub taken_over: u64,
 }
 
 /// What `vxtap-sender --summary` writes.
@@ -85,8 +88,25 @@ impl Ledger {
         self.dropped.values().sum()
     }
 
-    fn check(&self, whose: &str) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
+        let whose = "the collector";
         equal(whose, "received", self.received, "analysed + dropped", self.analysed + self.dropped_total())?;
+        equal(whose, "handed over", self.handed_over(), "taken over", self.taken_over)?;
+        self.check_captured(whose)
+    }
+
+    fn check_worker(&self, whose: &str) -> Result<(), String> {
+        let (came, went) = (self.received + self.taken_over, self.analysed + self.dropped_total() + self.handed_over());
+        equal(whose, "received + taken over", came, "analysed + dropped + handed over", went)?;
+        self.check_captured(whose)
+    }
+
+    /// What really reached another worker: the rest is in `dropped`.
+    fn handed_over(&self) -> u64 {
+        self.misdelivered - self.dropped.get("hand_over_full").copied().unwrap_or(0)
+    }
+
+    fn check_captured(&self, whose: &str) -> Result<(), String> {
         let captured = self.captured + self.capture_dropped + self.not_captured;
         equal(whose, "analysed", self.analysed, "captured + capture_dropped + not_captured", captured)
     }
@@ -104,6 +124,7 @@ impl Ledger {
         self.flows += other.flows;
         self.duplicates += other.duplicates;
         self.misdelivered += other.misdelivered;
+        self.taken_over += other.taken_over;
     }
 }
 
@@ -113,10 +134,10 @@ impl CollectorSummary {
     /// # Errors
     /// Names the sum that does not hold.
     pub fn check(&self) -> Result<(), String> {
-        self.ledger.check("the collector")?;
+        self.ledger.check()?;
         let mut sum = Ledger::default();
         for (number, worker) in self.workers.iter().enumerate() {
-            worker.ledger.check(&format!("worker {number}"))?;
+            worker.ledger.check_worker(&format!("worker {number}"))?;
             sum.add(&worker.ledger);
         }
         if self.workers.is_empty() || sum == self.ledger {
@@ -171,11 +192,12 @@ mod tests {
 
     const COLLECTOR: &str = r#"{"received": 10, "analysed": 8, "dropped": {"vxlan_too_short": 2}, "kernel_dropped": 1,
         "captured": 5, "capture_dropped": 1, "not_captured": 2, "flows": 3, "duplicates": 0, "misdelivered": 1,
-        "seconds": 1.5, "workers": [
-            {"worker": 0, "received": 6, "analysed": 5, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 1,
-             "captured": 4, "capture_dropped": 0, "not_captured": 1, "flows": 1, "duplicates": 0, "misdelivered": 1},
-            {"worker": 1, "received": 4, "analysed": 3, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 0,
-             "captured": 1, "capture_dropped": 1, "not_captured": 1, "flows": 2, "duplicates": 0, "misdelivered": 0}]}"#;
+        "taken_over": 1, "seconds": 1.5, "workers": [
+            {"worker": 0, "received": 6, "analysed": 4, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 1,
+             "captured": 3, "capture_dropped": 0, "not_captured": 1, "flows": 1, "duplicates": 0, "misdelivered": 1},
+            {"worker": 1, "received": 4, "analysed": 4, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 0,
+             "captured": 2, "capture_dropped": 1, "not_captured": 1, "flows": 2, "duplicates": 0, "misdelivered": 0,
+             "taken_over": 1}]}"#;
 
     #[test]
     fn a_ledger_that_balances_is_accepted() {
@@ -191,7 +213,11 @@ mod tests {
         };
         assert!(changed(|summary| summary.ledger.received += 1).contains("the collector: received 11"));
         assert!(changed(|summary| summary.ledger.captured -= 1).contains("the collector: analysed 8"));
-        assert!(changed(|summary| summary.workers[1].ledger.captured += 1).contains("worker 1: analysed 3"));
+        assert!(changed(|summary| summary.workers[1].ledger.captured += 1).contains("worker 1: analysed 4"));
+        assert!(
+            changed(|summary| summary.workers[1].ledger.taken_over = 0).contains("worker 1: received + taken over")
+        );
+        assert!(changed(|summary| summary.ledger.taken_over = 0).contains("handed over 1 is not taken over 0"));
         assert!(changed(|summary| summary.workers[0].ledger.kernel_dropped = 0).contains("add up to"));
     }
 

@@ -20,12 +20,12 @@ pub fn read(path: &Path) -> Result<String, String> {
     output(path, &[])
 }
 
-/// The values of `fields`, one line for each frame, separated by tabs.
+/// The values of `fields` in the outermost header that has them, one line for each frame, separated by tabs.
 ///
 /// # Errors
 /// As [`read`].
 pub fn fields(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
-    let mut arguments = vec!["-T", "fields"];
+    let mut arguments = vec!["-T", "fields", "-E", "occurrence=f"];
     arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
     Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
 }
@@ -36,6 +36,14 @@ pub fn fields(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
 /// As [`read`].
 pub fn count(path: &Path, filter: &str) -> Result<usize, String> {
     Ok(output(path, &["-Y", filter])?.lines().count())
+}
+
+/// Writes the frames that match `filter` to the file at `to`.
+///
+/// # Errors
+/// As [`read`].
+pub fn extract(path: &Path, filter: &str, to: &Path) -> Result<(), String> {
+    output(path, &["-Y", filter, "-w", &to.to_string_lossy()]).map(drop)
 }
 
 fn output(path: &Path, arguments: &[&str]) -> Result<String, String> {

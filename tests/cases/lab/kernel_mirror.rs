@@ -1,7 +1,19 @@
 //! What was on the mirrored interface equals what arrives, to the byte.
 
-use vxtap_tests::compare::{bytes, same_frames};
-use vxtap_tests::lab::{Lab, Outer, VNI, Watch, between_marks};
+use std::path::Path;
+
+use vxtap_tests::capture_file::{self, Record};
+use vxtap_tests::compare::{bytes, same_frames, same_order_per_flow};
+use vxtap_tests::conversations::Tally;
+use vxtap_tests::deadline::{SOON, wait_until};
+use vxtap_tests::lab::{Lab, Outer, VNI, Watch, between_marks, has_ended};
+use vxtap_tests::process::{Running, Signal};
+use vxtap_tests::programs::Program;
+use vxtap_tests::summary::{self, CollectorSummary};
+use vxtap_tests::tshark;
+
+/// Fewer frames than this are not the traffic that the lab makes.
+const FRAMES: usize = 2000;
 
 /// A control without anything of ours: tcpdump is the mirror target, and only VXLAN headers are cut off.
 fn the_lab_mirrors_every_frame(outer: Outer) {
@@ -18,7 +30,7 @@ fn the_lab_mirrors_every_frame(outer: Outer) {
         record.data.drain(..outer.header_len());
     }
     let (there, arrived) = (between_marks(&there), between_marks(&arrived));
-    assert!(there.len() > 2000, "{} frames are too few for the traffic made", there.len());
+    assert!(there.len() > FRAMES, "{} frames are too few for the traffic made", there.len());
     same_frames(bytes(there), bytes(arrived)).unwrap();
 }
 
@@ -30,4 +42,96 @@ fn the_lab_mirrors_every_frame_over_ipv4() {
 #[test]
 fn the_lab_mirrors_every_frame_over_ipv6() {
     the_lab_mirrors_every_frame(Outer::V6);
+}
+
+/// A collector in the lab's target namespace, with two workers.
+fn start_collector(lab: &Lab) -> Running {
+    let address = match lab.outer {
+        Outer::V4 => format!("vxlan://{}:4789", lab.outer.target()),
+        Outer::V6 => format!("vxlan://[{}]:4789", lab.outer.target()),
+    };
+    let mut command = lab.target.command(Program::Collector.path());
+    // The times of arrival, because by them the frames of both workers are put into one order.
+    command
+        .args(["run", "--workers", "2", "--timestamps", "kernel", "--listen", &address, "--write"])
+        .arg(lab.directory().join("captures"));
+    command.arg("--log").arg(lab.directory().join("log")).arg("--summary").arg(lab.directory().join("summary.json"));
+    let mut collector = Running::start(&mut command);
+    collector.wait_for_line(SOON, "where its API is", |line| line.contains("api on").then_some(()));
+    collector
+}
+
+/// What tshark makes of the frames between the marks of `records`, one line each, in no order.
+fn dissected(lab: &Lab, name: &str, records: &[Record]) -> Vec<String> {
+    const FIELDS: [&str; 14] = [
+        "frame.len",
+        "frame.protocols",
+        "eth.src",
+        "ip.src",
+        "ip.dst",
+        "ipv6.src",
+        "ipv6.dst",
+        "tcp.seq_raw",
+        "tcp.len",
+        "http.request.uri",
+        "http.response.code",
+        "dns.qry.name",
+        "icmp.type",
+        "icmpv6.type",
+    ];
+    let file = lab.directory().join(name);
+    capture_file::write(&file, records);
+    let mut lines = tshark::fields(&file, &FIELDS).unwrap();
+    lines.sort_unstable();
+    lines
+}
+
+/// The flows of tshark's conversation table of the file at `path`.
+fn conversations(path: &Path) -> Tally {
+    Tally::of_frames(&tshark::fields(path, &Tally::FRAME_FIELDS).unwrap())
+}
+
+fn the_collector_has_what_was_on_the_host(outer: Outer) {
+    let Some(lab) = Lab::open(outer) else { return };
+    lab.mirror();
+    let collector = start_collector(&lab);
+    let witness = Watch::start(&lab.host, "mir0", "", &lab.directory().join("host.pcap"));
+    lab.traffic();
+    let there = witness.finish();
+    let captures = lab.directory().join("captures");
+    wait_until(SOON, "the last mark in the capture", || {
+        capture_file::files_in(&captures).iter().any(|file| has_ended(file))
+    });
+    collector.signal(Signal::TERM);
+    let finished = collector.finish_within(SOON).success();
+    assert!(!finished.panicked(), "{}", finished.stderr);
+    let summary: CollectorSummary =
+        summary::parse(&std::fs::read_to_string(lab.directory().join("summary.json")).unwrap());
+    summary.check().unwrap();
+
+    let mut captured = capture_file::read_all(&captures);
+    captured.sort_by_key(|record| record.time_ns);
+    assert_eq!((captured.len() as u64, summary.ledger.dropped_total()), (summary.ledger.received, 0));
+    let interface = format!("vni {VNI} from {}", outer.source());
+    assert!(captured.iter().all(|record| record.interface == interface && record.original_len == record.data.len()));
+
+    let (there, here) = (between_marks(&there), between_marks(&captured));
+    assert!(there.len() > FRAMES, "{} frames are too few for the traffic made", there.len());
+    same_frames(bytes(there), bytes(here)).unwrap();
+    same_order_per_flow(bytes(there), bytes(here)).unwrap();
+    assert_eq!(dissected(&lab, "there.pcap", there), dissected(&lab, "here.pcap", here), "tshark's two views");
+    let eve = std::fs::read_to_string(lab.directory().join("log/eve.json")).unwrap();
+    let expected = conversations(&lab.directory().join("host.pcap"));
+    assert!(expected.len() > 20, "{} TCP and UDP flows are too few", expected.len());
+    assert_eq!(Tally::of_eve(&eve).differences(&expected), Vec::<String>::new());
+}
+
+#[test]
+fn what_the_kernel_mirrors_over_ipv4_is_captured_to_the_byte() {
+    the_collector_has_what_was_on_the_host(Outer::V4);
+}
+
+#[test]
+fn what_the_kernel_mirrors_over_ipv6_is_captured_to_the_byte() {
+    the_collector_has_what_was_on_the_host(Outer::V6);
 }

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! `vxtap-collector run` and `demo` on loopback, as an ordinary user.
+
+mod api;
+mod demo;
+mod following;
+mod hostile;
+mod replay;
+mod signals;
+mod steering;
+mod terminal;
+
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Tests that measure time have the machine to themselves; others share it.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+fn shared_machine() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn quiet_machine() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -44,6 +44,15 @@ fn every_prefix_of_a_file_has_whole_records_and_a_tail() {
 }
 
 #[test]
+fn what_is_written_reads_back() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let records = parse(&pcapng()).unwrap().records;
+    write(file.path(), &records);
+    let nameless = records.into_iter().map(|record| Record { interface: String::new(), ..record });
+    assert_eq!(read(file.path()), nameless.collect::<Vec<_>>());
+}
+
+#[test]
 fn a_block_that_contradicts_itself_is_an_error() {
     let mut file = pcapng();
     let last = file.len() - 4;

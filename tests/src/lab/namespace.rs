@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::EXCHANGE;
 use crate::process::{Finished, run_within};
+use crate::programs::forget_settings;
 
 /// What the names of this lab's namespaces begin with.
 const PREFIX: &str = "vxtap";
@@ -34,6 +35,7 @@ impl Namespace {
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
+        forget_settings(&mut command);
         command
     }
 
