@@ -7,6 +7,7 @@ mod hostile;
 mod replay;
 mod signals;
 mod steering;
+mod streams;
 mod terminal;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
