@@ -16,7 +16,7 @@ mod time_scale;
 
 pub use error::{Fault, OpenError, ReadError};
 pub use link_type::LinkType;
-pub use reader::{CaptureReader, Record};
+pub use reader::{CaptureReader, Chunk, Record};
 
 /// The longest frame that a record may have, in bytes; a longer one is taken for damage, as libpcap and Wireshark do.
 pub const MAX_FRAME_BYTES: usize = 262_144;

@@ -23,6 +23,7 @@ pub struct Record<'a> {
 }
 
 /// A record whose frame lies in the window.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Located {
     pub(crate) time_ns: u64,
     pub(crate) link_type: LinkType,
@@ -49,6 +50,26 @@ pub struct CaptureReader {
     records: u64,
     size: Option<u64>,
     ended: bool,
+    /// What was found behind the records of the last chunk.
+    postponed: Option<ReadError>,
+}
+
+/// Records of a capture file that lie in one piece of memory, up to some 256 KiB. Made once and filled again and again.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    bytes: Vec<u8>,
+    records: Vec<Located>,
+}
+
+impl Chunk {
+    /// The records, in the file's order.
+    #[inline]
+    pub fn records(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+        self.records.iter().map(|located| {
+            let Located { time_ns, link_type, wire_len, at, length } = *located;
+            Record { time_ns, link_type, wire_len, data: &self.bytes[at..at + length] }
+        })
+    }
 }
 
 impl CaptureReader {
@@ -80,7 +101,7 @@ impl CaptureReader {
         if let Format::Classic(_) = format {
             refill.consume(FILE_HEADER_LEN);
         }
-        Ok(Self { format, refill, name: file, records: 0, size: None, ended: false })
+        Ok(Self { format, refill, name: file, records: 0, size: None, ended: false, postponed: None })
     }
 
     /// The next record; `None` at the end. After an error nothing more comes.
@@ -104,6 +125,44 @@ impl CaptureReader {
             }
             Err(fault) => Some(Err(self.fail(fault))),
         }
+    }
+
+    /// Reads on, and fills `chunk` with the records that then lie in one piece of memory; gives whether there were any.
+    /// After an error, and after the end, nothing more comes; the records in front of an error come first.
+    pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
+        chunk.records.clear();
+        if let Some(error) = self.postponed.take() {
+            return Err(error);
+        }
+        while !self.ended {
+            // The first record may have the window read anew, the others must not: the chunk takes the window with it.
+            if !chunk.records.is_empty() {
+                self.refill.hold();
+            }
+            let located = match &mut self.format {
+                Format::Classic(classic) => classic.next(&mut self.refill),
+                Format::Sections(sections) => sections.next(&mut self.refill),
+            };
+            if self.refill.is_wanting() {
+                break;
+            }
+            match located {
+                Ok(Some(located)) => {
+                    self.records += 1;
+                    chunk.records.push(located);
+                }
+                Ok(None) => self.ended = true,
+                Err(fault) => {
+                    let error = self.fail(fault);
+                    if chunk.records.is_empty() {
+                        return Err(error);
+                    }
+                    self.postponed = Some(error);
+                }
+            }
+        }
+        self.refill.release(&mut chunk.bytes);
+        Ok(!chunk.records.is_empty())
     }
 
     #[cold]

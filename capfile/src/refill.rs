@@ -14,11 +14,15 @@ pub(crate) struct Refill {
     end: usize,
     /// Where in the file `start` is.
     offset: u64,
+    /// The window must stay as it is: what is not in it is not to be had.
+    held: bool,
+    /// Something was wanted that is not in a window that is held.
+    wanting: bool,
 }
 
 impl Refill {
     pub(crate) fn new(source: Box<dyn Read + Send>) -> Self {
-        Self { source, window: vec![0; WINDOW_BYTES], start: 0, end: 0, offset: 0 }
+        Self { source, window: vec![0; WINDOW_BYTES], start: 0, end: 0, offset: 0, held: false, wanting: false }
     }
 
     /// What is there, from the first byte not consumed.
@@ -55,6 +59,10 @@ impl Refill {
         if self.end - self.start >= wanted {
             return Ok(true);
         }
+        if self.held {
+            self.wanting = true;
+            return Ok(false);
+        }
         self.window.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
@@ -62,13 +70,49 @@ impl Refill {
             self.window.resize(wanted, 0);
         }
         while self.end < wanted {
+            if self.read()? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        loop {
             match self.source.read(&mut self.window[self.end..]) {
-                Ok(0) => return Ok(false),
-                Ok(count) => self.end += count,
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+    }
+
+    /// Keeps the window as it is: until [`Refill::release`], what is not in it counts as the source's end.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+        self.wanting = false;
+    }
+
+    /// Whether something was wanted that the held window does not have.
+    pub(crate) const fn is_wanting(&self) -> bool {
+        self.wanting
+    }
+
+    /// Ends [`Refill::hold`] and changes the window for `other`, into which what was not consumed is moved. A whole window's
+    /// worth is read into `other` when the next record is wanted.
+    pub(crate) fn release(&mut self, other: &mut Vec<u8>) {
+        self.held = false;
+        self.wanting = false;
+        let rest = self.end - self.start;
+        if other.len() < self.window.len() {
+            other.resize(self.window.len(), 0);
+        }
+        other[..rest].copy_from_slice(&self.window[self.start..self.end]);
+        std::mem::swap(&mut self.window, other);
+        self.start = 0;
+        self.end = rest;
     }
 }

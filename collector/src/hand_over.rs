@@ -2,7 +2,7 @@
 //!
 //! Frames travel in parcels: one buffer with many frames, copied once. Parcels come back empty and are used again, so that
 //! steady traffic allocates nothing. Each worker's inbox holds [`INBOX_PARCELS`] parcels; what does not fit is dropped and
-//! counted when receiving, waited for when reading files. A parcel that finds the inbox full waits, and takes more frames
+//! counted. A parcel that finds the inbox full waits, and takes more frames
 //! meanwhile: many small parcels must not fill an inbox that has room for many frames.
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -76,11 +76,6 @@ impl Inbox {
         self.parcels.try_recv().ok()
     }
 
-    /// The next parcel, or `None` when every [`Outbox`] is gone.
-    pub(crate) fn wait(&self) -> Option<Parcel> {
-        self.parcels.recv().ok()
-    }
-
     /// Whether nothing has arrived.
     pub(crate) fn is_empty(&self) -> bool {
         self.parcels.is_empty()
@@ -95,21 +90,11 @@ impl Inbox {
     }
 }
 
-/// What to do when a worker's inbox is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WhenFull {
-    /// Drop frames: a network does not wait.
-    Drop,
-    /// Wait: a file does.
-    Wait,
-}
-
 /// Where one thread puts frames for all workers.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     lanes: Vec<Lane>,
     spare: Receiver<Parcel>,
-    when_full: WhenFull,
 }
 
 #[derive(Debug)]
@@ -125,7 +110,7 @@ impl Outbox {
     pub(crate) fn push(&mut self, worker: u32, frame: &ParcelFrame<'_>) -> bool {
         let lane = &mut self.lanes[worker as usize];
         let full = lane.pending.bytes.len() + HEAD_BYTES + frame.bytes.len() > PARCEL_BYTES;
-        if full && !lane.send(&self.spare, self.when_full) {
+        if full && !lane.send(&self.spare) {
             return false;
         }
         lane.pending.push(frame);
@@ -138,22 +123,19 @@ impl Outbox {
         // Every lane gets its turn, also behind one that is full.
         let mut all = true;
         for lane in &mut self.lanes {
-            all &= lane.send(&self.spare, self.when_full);
+            all &= lane.send(&self.spare);
         }
         all
     }
 }
 
 impl Lane {
-    fn send(&mut self, spare: &Receiver<Parcel>, when_full: WhenFull) -> bool {
+    fn send(&mut self, spare: &Receiver<Parcel>) -> bool {
         if self.pending.frames == 0 {
             return true;
         }
         let parcel = std::mem::take(&mut self.pending);
-        let refused = match when_full {
-            WhenFull::Drop => self.inbox.try_send(parcel).map_err(TrySendError::into_inner),
-            WhenFull::Wait => self.inbox.send(parcel).map_err(|refused| refused.0),
-        };
+        let refused = self.inbox.try_send(parcel).map_err(TrySendError::into_inner);
         if let Some(waker) = &self.waker {
             waker.wake();
         }
@@ -170,9 +152,8 @@ impl Lane {
     }
 }
 
-/// An inbox for each worker and an outbox for each of `senders` threads. `wakers`, one for each worker, are called
-/// when something arrives; none are needed for workers that wait in [`Inbox::wait`].
-pub(crate) fn connect(workers: u32, senders: u32, wakers: &[Waker], when_full: WhenFull) -> (Vec<Inbox>, Vec<Outbox>) {
+/// An inbox and an outbox for each of `workers` workers. `wakers`, one for each worker, are called when something arrives.
+pub(crate) fn connect(workers: u32, wakers: &[Waker]) -> (Vec<Inbox>, Vec<Outbox>) {
     let (spare_in, spare_out) = bounded(workers as usize * SPARE_PARCELS);
     let (inboxes, parcels): (Vec<_>, Vec<_>) = (0..workers)
         .map(|_| {
@@ -180,13 +161,13 @@ pub(crate) fn connect(workers: u32, senders: u32, wakers: &[Waker], when_full: W
             (Inbox { parcels: receiver, spare: spare_in.clone() }, sender)
         })
         .unzip();
-    let outboxes = (0..senders).map(|_| {
+    let outboxes = (0..workers).map(|_| {
         let lanes = parcels.iter().enumerate().map(|(worker, inbox)| Lane {
             pending: Parcel::default(),
             inbox: inbox.clone(),
             waker: wakers.get(worker).cloned(),
         });
-        Outbox { lanes: lanes.collect(), spare: spare_out.clone(), when_full }
+        Outbox { lanes: lanes.collect(), spare: spare_out.clone() }
     });
     (inboxes, outboxes.collect())
 }
@@ -202,7 +183,7 @@ mod tests {
 
     #[test]
     fn frames_arrive_in_order_with_what_is_known_of_them() {
-        let (inboxes, mut outboxes) = connect(2, 1, &[], WhenFull::Drop);
+        let (inboxes, mut outboxes) = connect(2, &[]);
         for at in 0..10u8 {
             assert!(outboxes[0].push(1, &frame(u64::from(at), &[at; 5])));
         }
@@ -217,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_full_inbox_refuses_and_every_frame_is_taken_or_refused() {
-        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
+        let (inboxes, mut outboxes) = connect(1, &[]);
         let payload = vec![7; 1000];
         let pushed = 20_000;
         let refused = (0..pushed).filter(|at| !outboxes[0].push(0, &frame(*at, &payload))).count() as u64;
@@ -233,7 +214,7 @@ mod tests {
 
     #[test]
     fn small_parcels_for_a_worker_that_is_behind_grow_instead_of_being_dropped() {
-        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
+        let (inboxes, mut outboxes) = connect(1, &[]);
         for at in 0..10 * INBOX_PARCELS as u64 {
             assert!(outboxes[0].push(0, &frame(at, &[1; 60])), "frame {at}");
             outboxes[0].flush();
@@ -248,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_frame_longer_than_a_parcel_travels_alone() {
-        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Drop);
+        let (inboxes, mut outboxes) = connect(1, &[]);
         let long = vec![1; PARCEL_BYTES + 5];
         assert!(outboxes[0].push(0, &frame(1, &[0])));
         assert!(outboxes[0].push(0, &frame(2, &long)));
@@ -259,7 +240,7 @@ mod tests {
 
     #[test]
     fn parcels_given_back_are_used_again() {
-        let (inboxes, mut outboxes) = connect(1, 1, &[], WhenFull::Wait);
+        let (inboxes, mut outboxes) = connect(1, &[]);
         outboxes[0].push(0, &frame(1, &[0; 500]));
         outboxes[0].flush();
         let parcel = inboxes[0].next().unwrap();

@@ -12,7 +12,7 @@ use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
 use crate::api::{Monitor, Server};
-use crate::hand_over::{WhenFull, connect};
+use crate::hand_over::connect;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
@@ -140,7 +140,7 @@ impl Collector {
 
         let waiters: Result<Vec<_>, _> = (0..workers).map(|_| Waiter::new()).collect();
         let (waiters, wakers): (Vec<_>, Vec<_>) = waiters.context("make a wake-up event")?.into_iter().unzip();
-        let (inboxes, outboxes) = connect(workers, workers, &wakers, WhenFull::Drop);
+        let (inboxes, outboxes) = connect(workers, &wakers);
         let (askers, questions): (Vec<_>, Vec<_>) = wakers.into_iter().map(Asker::new).unzip();
         let steering = Steering { hash: steer, workers, broken: steering_broken() };
         let mut threads = Vec::new();

@@ -310,10 +310,7 @@ fn open<'a>(
 }
 
 /// Looks into frames out of a parcel and gives them on in batches.
-pub(crate) fn for_each_batch<'a>(
-    frames: impl Iterator<Item = ParcelFrame<'a>>,
-    mut analyse: impl FnMut(&FrameBatch<'a>),
-) {
+fn for_each_batch<'a>(frames: impl Iterator<Item = ParcelFrame<'a>>, mut analyse: impl FnMut(&FrameBatch<'a>)) {
     let mut batch = FrameBatch::new();
     for frame in frames {
         let mut view = FrameView::parse(frame.bytes);

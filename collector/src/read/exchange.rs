@@ -1,0 +1,183 @@
+//! Shares of chunks on their way to the workers that own the frames.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use vxtap_analyzers::PacketMeta;
+use vxtap_capfile::Chunk;
+use vxtap_wire::FrameView;
+
+use super::reader::{FileReader, Numbered};
+use crate::pipeline::{FrameBatch, Pipeline};
+
+/// Chunks that a worker may be behind, for each worker, before it reads no further. Bounds the memory in use and, with it,
+/// the channels, which get no more than one share of each of these chunks.
+const CHUNKS_AHEAD: u64 = 4;
+
+/// One frame of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SharedFrame {
+    pub(super) meta: PacketMeta,
+    /// The record that it is in.
+    pub(super) record: u32,
+    /// Where in the record's bytes it begins and ends.
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// Length when it was sent, as far as the file tells; 0 for unknown.
+    pub(super) wire_len: u32,
+}
+
+/// The frames of one chunk, by owner.
+pub(super) struct Shares(Vec<Vec<SharedFrame>>);
+
+impl Shares {
+    pub(super) fn new(workers: u32) -> Self {
+        Self((0..workers).map(|_| Vec::new()).collect())
+    }
+
+    pub(super) fn push(&mut self, owner: u32, frame: SharedFrame) {
+        self.0[owner as usize].push(frame);
+    }
+}
+
+/// What one worker gets of one chunk.
+pub(super) struct Share {
+    number: u64,
+    chunk: Arc<Chunk>,
+    frames: Vec<SharedFrame>,
+}
+
+impl Share {
+    /// Counts the frames as received and analyses them.
+    pub(super) fn analyse(&self, pipeline: &mut Pipeline) {
+        pipeline.ledger.received += self.frames.len() as u64;
+        let mut batch = FrameBatch::new();
+        // Both are in the file's order.
+        let mut records = self.chunk.records().enumerate();
+        for frame in &self.frames {
+            let Some((_, record)) = records.find(|(number, _)| *number == frame.record as usize) else { break };
+            let mut view = FrameView::parse(&record.data[frame.start as usize..frame.end as usize]);
+            view.wire_len = view.wire_len.max(frame.wire_len);
+            batch.push((frame.meta, view));
+            if batch.is_full() {
+                pipeline.analyse(&batch);
+                batch.clear();
+            }
+        }
+        pipeline.analyse(&batch);
+    }
+}
+
+enum Message {
+    Share(Share),
+    /// There are so many chunks in all.
+    End(u64),
+}
+
+/// One worker's end of the exchange.
+pub(super) struct Exchange {
+    number: usize,
+    inboxes: Vec<Sender<Message>>,
+    inbox: Receiver<Message>,
+    /// Shares that came before their turn.
+    early: BTreeMap<u64, Share>,
+    /// The chunk whose share is next.
+    turn: u64,
+    /// The last chunk that this worker knows of is before this one.
+    known: u64,
+    chunks: Option<u64>,
+    end_told: bool,
+}
+
+impl Exchange {
+    /// An end for each of `workers` workers.
+    pub(super) fn connect(workers: u32) -> Vec<Self> {
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
+        let end = |(number, inbox)| Self {
+            number,
+            inboxes: inboxes.clone(),
+            inbox,
+            early: BTreeMap::new(),
+            turn: 0,
+            known: 0,
+            chunks: None,
+            end_told: false,
+        };
+        receivers.into_iter().enumerate().map(end).collect()
+    }
+
+    /// Gives every worker its share of a chunk; this one keeps its own.
+    pub(super) fn send(&mut self, Numbered { number, chunk }: Numbered, shares: Shares) {
+        let chunk = Arc::new(chunk);
+        for (worker, frames) in shares.0.into_iter().enumerate() {
+            let share = Share { number, chunk: Arc::clone(&chunk), frames };
+            if worker == self.number {
+                self.keep(share);
+            } else {
+                // A worker that is gone has panicked: joining it will tell.
+                let _ = self.inboxes[worker].send(Message::Share(share));
+            }
+        }
+    }
+
+    fn keep(&mut self, share: Share) {
+        self.known = self.known.max(share.number + 1);
+        self.early.insert(share.number, share);
+    }
+
+    /// The share whose turn it is, if it has come.
+    pub(super) fn next_in_order(&mut self) -> Option<Share> {
+        while let Ok(message) = self.inbox.try_recv() {
+            self.take(message);
+        }
+        self.early.remove(&self.turn)
+    }
+
+    /// Ends the turn of `share`, and gives the chunk back when nobody else needs it.
+    pub(super) fn done(&mut self, share: Share, reader: &FileReader) {
+        self.turn = share.number + 1;
+        if let Some(chunk) = Arc::into_inner(share.chunk) {
+            reader.give_back(chunk);
+        }
+    }
+
+    /// Whether this worker is near enough to the end of what was read to read on.
+    pub(super) fn may_read(&self) -> bool {
+        self.chunks.is_none() && self.known - self.turn < CHUNKS_AHEAD * self.inboxes.len() as u64
+    }
+
+    /// Tells the others, once, that there are `chunks` chunks in all.
+    pub(super) fn end_at(&mut self, chunks: u64) {
+        self.chunks = Some(chunks);
+        if !std::mem::replace(&mut self.end_told, true) {
+            for (worker, inbox) in self.inboxes.iter().enumerate() {
+                if worker != self.number {
+                    let _ = inbox.send(Message::End(chunks));
+                }
+            }
+        }
+    }
+
+    /// Whether every chunk had its turn.
+    pub(super) fn is_finished(&self) -> bool {
+        self.chunks == Some(self.turn)
+    }
+
+    /// Waits for the next share from another worker.
+    pub(super) fn wait(&mut self) {
+        if self.is_finished() {
+            return;
+        }
+        if let Ok(message) = self.inbox.recv() {
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Share(share) => self.keep(share),
+            Message::End(chunks) => self.chunks = Some(chunks),
+        }
+    }
+}

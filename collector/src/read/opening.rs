@@ -1,0 +1,90 @@
+//! From a record of a capture file to the inner frame in it, and to the worker that owns it.
+
+use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
+use vxtap_capfile::{Chunk, LinkType, Record};
+use vxtap_wire::envelope::outer_datagram;
+use vxtap_wire::{FrameView, vxlan};
+
+use super::exchange::{SharedFrame, Shares};
+use crate::pipeline::Pipeline;
+use crate::settings::{ReadEncapsulation, ReadSettings};
+use crate::worker::Steering;
+
+/// How records are opened.
+pub(super) struct Opening<'a> {
+    pub(super) settings: &'a ReadSettings,
+    pub(super) steering: Steering,
+}
+
+/// Where in a record the inner frame is, and what stands around it.
+struct Opened {
+    stream: StreamKey,
+    start: usize,
+    end: usize,
+    reserved_bits: bool,
+}
+
+impl Opening<'_> {
+    /// Puts every frame of `chunk` into its owner's share. Records without a frame count as received and dropped.
+    pub(super) fn open(&self, chunk: &Chunk, pipeline: &mut Pipeline, shares: &mut Shares) {
+        for (number, record) in chunk.records().enumerate() {
+            pipeline.ledger.received_bytes += record.data.len() as u64;
+            match self.find(&record) {
+                Ok(opened) => {
+                    let frame = counted(&opened, &record, number as u32, pipeline);
+                    let owner = if self.steering.workers > 1 {
+                        self.steering.owner(&FrameView::parse(&record.data[opened.start..opened.end]))
+                    } else {
+                        0
+                    };
+                    shares.push(owner, frame);
+                }
+                Err(reason) => {
+                    pipeline.ledger.received += 1;
+                    pipeline.ledger.drop_one(reason);
+                }
+            }
+        }
+    }
+
+    fn find(&self, record: &Record<'_>) -> Result<Opened, DropReason> {
+        if record.link_type != LinkType::ETHERNET {
+            return Err(DropReason::LinkType);
+        }
+        let datagram = match self.settings.encapsulation {
+            ReadEncapsulation::None => None,
+            _ => outer_datagram(record.data)
+                .filter(|datagram| self.settings.vxlan_ports.contains(&datagram.destination_port)),
+        };
+        let Some(datagram) = datagram else {
+            if self.settings.encapsulation == ReadEncapsulation::Vxlan {
+                return Err(DropReason::NotEncapsulated);
+            }
+            return Ok(Opened { stream: StreamKey::PLAIN, start: 0, end: record.data.len(), reserved_bits: false });
+        };
+        let (header, frame) = vxlan::decapsulate(datagram.payload)?;
+        let start = datagram.payload_offset + vxlan::HEADER_LEN;
+        Ok(Opened {
+            stream: StreamKey::vxlan(datagram.source, header.vni),
+            start,
+            end: start + frame.len(),
+            reserved_bits: header.reserved_bits_set,
+        })
+    }
+}
+
+fn counted(opened: &Opened, record: &Record<'_>, number: u32, pipeline: &mut Pipeline) -> SharedFrame {
+    let Opened { stream, start, end, reserved_bits } = *opened;
+    let entry = pipeline.streams.entry(stream);
+    // What the capturing program cut off is missing as well, but padding at the end of a whole frame is not part of it.
+    let cut = record.wire_len as usize > record.data.len();
+    let wire_len = if cut { record.wire_len.saturating_sub(start as u32) } else { 0 };
+    pipeline.streams.count(entry.id, record.time_ns, end - start, cut, reserved_bits);
+    SharedFrame {
+        meta: PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network },
+        record: number,
+        start: start as u32,
+        end: end as u32,
+        wire_len,
+    }
+}
