@@ -4,7 +4,7 @@ mod arguments;
 mod report;
 mod watch;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub fn main() -> ExitCode {
                 .with_env_var("VXTAP_LOG")
                 .from_env_lossy(),
         )
+        .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .with_target(false)
         .init();

@@ -76,13 +76,16 @@ pub(crate) struct Pacer {
     next: Fixed,
     /// Before this the next frame would be more than a burst ahead of twice the rate.
     floor: Fixed,
+    /// Frames due from then on are never due.
+    end: Fixed,
     /// Forgiven so far.
     behind_ns: u64,
 }
 
 impl Pacer {
-    /// `outer_bytes` is the length of the outer IP, UDP and VXLAN headers.
-    pub(crate) fn new(timing: Timing, outer_bytes: u32) -> Self {
+    /// `outer_bytes` is the length of the outer IP, UDP and VXLAN headers. Only frames due before `duration` has passed
+    /// are sent: 10 s at 10 frames/s are 100 frames.
+    pub(crate) fn new(timing: Timing, outer_bytes: u32, duration: Option<Duration>) -> Self {
         let second = fixed(1_000_000_000);
         let gap = match timing {
             Timing::Original { speed, max_gap } => Gap::Original {
@@ -95,7 +98,8 @@ impl Pacer {
             }
             Timing::Rate(Rate::TopSpeed) => Gap::None,
         };
-        Self { gap, next: 0, floor: 0, behind_ns: 0 }
+        let end = duration.map_or(Fixed::MAX, |end| fixed(u64::try_from(end.as_nanos()).unwrap_or(u64::MAX)));
+        Self { gap, next: 0, floor: 0, end, behind_ns: 0 }
     }
 
     /// Whether every frame is always due.
@@ -112,7 +116,7 @@ impl Pacer {
         for (taken, slot) in slots.iter().enumerate() {
             let (before, after) = self.gaps(slot);
             let mut due = self.next + before;
-            if due.max(self.floor) > now {
+            if due.max(self.floor) > now || due >= self.end {
                 return taken;
             }
             let owed = now - due;
@@ -128,10 +132,10 @@ impl Pacer {
         slots.len()
     }
 
-    /// When `slot`, the next frame, is due, in nanoseconds after the start, rounded up.
-    pub(crate) fn due_ns(&self, slot: &Slot) -> u64 {
-        let due = (self.next + self.gaps(slot).0).max(self.floor);
-        u64::try_from((due + fixed(1) - 1) >> 32).unwrap_or(u64::MAX)
+    /// When `slot`, the next frame, may go, in nanoseconds after the start, rounded up; `None` if the end comes before.
+    pub(crate) fn due_ns(&self, slot: &Slot) -> Option<u64> {
+        let due = self.next + self.gaps(slot).0;
+        (due < self.end).then(|| u64::try_from((due.max(self.floor) + fixed(1) - 1) >> 32).unwrap_or(u64::MAX))
     }
 
     /// How much was forgiven, in nanoseconds.

@@ -22,10 +22,8 @@ pub(crate) fn run(
     duration: Option<Duration>,
     control: &Control,
 ) -> Result<Summary, SendError> {
-    let mut pacer = Pacer::new(timing, transmitter.outer_bytes());
+    let mut pacer = Pacer::new(timing, transmitter.outer_bytes(), duration);
     let mut slots = Vec::with_capacity(MAX_FRAMES);
-    // Frames due at the very end of the duration are not sent: 10 s at 10 frames/s are 100 frames.
-    let last_due_ns = duration.map_or(u64::MAX, |duration| nanoseconds(duration).saturating_sub(1));
     let start = Instant::now();
     let mut last_sent = start;
     'run: loop {
@@ -43,7 +41,7 @@ pub(crate) fn run(
                 break 'run;
             }
             let waiting = &mut slots[sent..];
-            let due = pacer.take_due(nanoseconds(elapsed).min(last_due_ns), waiting);
+            let due = pacer.take_due(nanoseconds(elapsed), waiting);
             if due > 0 {
                 transmitter.send(source.bytes(), &mut waiting[..due], control.counters());
                 sent += due;
@@ -51,12 +49,11 @@ pub(crate) fn run(
                 last_sent = now;
                 continue;
             }
-            let due_ns = pacer.due_ns(&waiting[0]);
-            if due_ns > last_due_ns {
+            let Some(due_ns) = pacer.due_ns(&waiting[0]) else {
                 // Nothing more is due in time; the run lasts as long as it was told to, all the same.
                 wait_until(start + duration.unwrap_or_default(), control);
                 break 'run;
-            }
+            };
             // The shortest sleep of a kernel is some 60 µs, in which a fast schedule gathers a batch: no need to spin.
             std::thread::sleep(Duration::from_nanos(due_ns).saturating_sub(elapsed).min(LONGEST_SLEEP));
             now = Instant::now();

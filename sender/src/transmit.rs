@@ -229,11 +229,13 @@ impl Transmitter {
         }
     }
 
-    /// Fills `by_port` with the slots' indices, port after port and in order within each.
-    fn sort_by_port(&mut self, slots: &[Slot]) {
+    /// Fills `by_port` with the slots' indices, port after port and in order within each. Cuts the slots once more: the
+    /// path may have turned out to carry less than when they were cut.
+    fn sort_by_port(&mut self, slots: &mut [Slot]) {
         self.port_ends.clear();
         self.port_ends.resize(self.link.sockets.len(), 0);
-        for slot in slots {
+        for slot in slots.iter_mut() {
+            slot.len = slot.len.min(self.link.max_frame);
             self.port_ends[usize::from(slot.port)] += 1;
         }
         let mut sum = 0;
@@ -261,6 +263,7 @@ impl Transmitter {
     ) {
         let mut start = range.start;
         let mut queue_full_since = None;
+        let mut tried_again_at = None;
         // Each round plans what is left of the port, until nothing is. A new round begins when a refusal changed what a
         // message may be: shorter frames, or no trains.
         while start < range.end {
@@ -297,8 +300,13 @@ impl Transmitter {
                 if link.learn_from(&error, port, slots) {
                     break;
                 }
-                link.notice(&error);
                 link.sockets[port].forget_errors();
+                if fault == SendFault::TooLong && tried_again_at != Some(start) {
+                    // A router said so of an earlier datagram, before what it said was heeded.
+                    tried_again_at = Some(start);
+                    continue;
+                }
+                link.notice(&error);
                 let members = planner.members(message).len();
                 counters.send_errors[fault as usize].add(members as u64);
                 start += members;

@@ -29,7 +29,7 @@ impl fmt::Display for Status {
             "{:>5.0} s  sent {}  {}/s  {}bit/s",
             self.elapsed.as_secs_f64(),
             Grouped(now.sent),
-            Grouped(rate as u64),
+            Grouped(rate.round() as u64),
             Scaled(bits)
         )?;
         for (name, count) in [("truncated", now.truncated), ("skipped", now.skipped), ("errors", now.send_errors)] {
@@ -55,7 +55,7 @@ impl fmt::Display for Report<'_> {
             Grouped(summary.read),
             Grouped(summary.bytes_sent - summary.sent * vxlan::HEADER_LEN as u64),
             summary.seconds,
-            Grouped((summary.sent as f64 / seconds) as u64),
+            Grouped((summary.sent as f64 / seconds).round() as u64),
             Scaled(summary.bytes_sent as f64 * 8.0 / seconds),
         )?;
         if summary.truncated.packet_length > 0 {

@@ -16,7 +16,7 @@ fn run(pacer: &mut Pacer, slot: Slot, end_ns: u64, late_ns: u64) -> Vec<u64> {
                 break;
             }
         }
-        now = pacer.due_ns(&slot) + late_ns;
+        now = pacer.due_ns(&slot).unwrap() + late_ns;
         if now >= end_ns {
             return times;
         }
@@ -26,7 +26,7 @@ fn run(pacer: &mut Pacer, slot: Slot, end_ns: u64, late_ns: u64) -> Vec<u64> {
 #[test]
 fn the_rate_is_exact_however_late_the_wake_ups_are() {
     for (rate, late_ns) in [(10, 70_000), (999, 70_000), (300_000, 70_000), (1_000_000, 0), (3_000_000, 300_000)] {
-        let mut pacer = Pacer::new(pps(rate), 36);
+        let mut pacer = Pacer::new(pps(rate), 36, None);
         let seconds = 10;
         let sent = run(&mut pacer, Slot::default(), seconds * 1_000_000_000, late_ns).len() as u64;
         let slack = 1 + rate * late_ns / 1_000_000_000;
@@ -37,17 +37,17 @@ fn the_rate_is_exact_however_late_the_wake_ups_are() {
 
 #[test]
 fn a_gap_that_is_no_whole_nanosecond_is_not_rounded() {
-    let mut pacer = Pacer::new(pps(3_000_000), 36);
+    let mut pacer = Pacer::new(pps(3_000_000), 36, None);
     let sent = run(&mut pacer, Slot::default(), 10_000_000_000, 1_000_000).len() as u64;
     assert!(sent.abs_diff(30_000_000) <= 3_001, "{sent}");
 }
 
 #[test]
 fn the_first_frame_is_due_at_once_and_the_next_one_gap_later() {
-    let mut pacer = Pacer::new(pps(10), 36);
+    let mut pacer = Pacer::new(pps(10), 36, None);
     let batch = [Slot::default(); 8];
     assert_eq!(pacer.take_due(0, &batch), 1);
-    assert_eq!(pacer.due_ns(&batch[0]), 100_000_000);
+    assert_eq!(pacer.due_ns(&batch[0]), Some(100_000_000));
     assert_eq!(pacer.take_due(99_999_999, &batch), 0);
     assert_eq!(pacer.take_due(100_000_000, &batch), 1);
 }
@@ -55,36 +55,36 @@ fn the_first_frame_is_due_at_once_and_the_next_one_gap_later() {
 #[test]
 fn a_bit_rate_counts_the_outer_packet() {
     let slot = Slot { len: 964, frame_len: 1464, ..Slot::default() };
-    let mut pacer = Pacer::new(Timing::Rate(Rate::BitsPerSecond(NonZeroU64::new(8_000_000).unwrap())), 36);
+    let mut pacer = Pacer::new(Timing::Rate(Rate::BitsPerSecond(NonZeroU64::new(8_000_000).unwrap())), 36, None);
     // 1000 bytes of outer packet at a million bytes a second: a frame each millisecond.
     assert_eq!(pacer.take_due(0, &[slot; 3]), 1);
-    assert_eq!(pacer.due_ns(&slot), 1_000_000);
+    assert_eq!(pacer.due_ns(&slot), Some(1_000_000));
 }
 
 #[test]
 fn original_timing_keeps_the_gaps_and_divides_them_by_the_speed() {
     let slots = [0, 4_000, 0, 1_000].map(|gap_ns| Slot { gap_ns, ..Slot::default() });
-    let mut pacer = Pacer::new(Timing::Original { speed: 2.0, max_gap: None }, 36);
+    let mut pacer = Pacer::new(Timing::Original { speed: 2.0, max_gap: None }, 36, None);
     assert_eq!(pacer.take_due(0, &slots), 1);
-    assert_eq!(pacer.due_ns(&slots[1]), 2_000);
+    assert_eq!(pacer.due_ns(&slots[1]), Some(2_000));
     assert_eq!(pacer.take_due(1_999, &slots[1..]), 0);
     assert_eq!(pacer.take_due(2_000, &slots[1..]), 2);
-    assert_eq!(pacer.due_ns(&slots[3]), 2_500);
+    assert_eq!(pacer.due_ns(&slots[3]), Some(2_500));
 }
 
 #[test]
 fn a_long_gap_is_cut_where_asked() {
     let slot = Slot { gap_ns: u64::MAX, ..Slot::default() };
-    let pacer = Pacer::new(Timing::Original { speed: 1.0, max_gap: Some(Duration::from_secs(2)) }, 36);
-    assert_eq!(pacer.due_ns(&slot), 2_000_000_000);
-    let pacer = Pacer::new(Timing::Original { speed: 1e-12, max_gap: None }, 36);
-    assert_eq!(pacer.due_ns(&slot), u64::MAX);
+    let pacer = Pacer::new(Timing::Original { speed: 1.0, max_gap: Some(Duration::from_secs(2)) }, 36, None);
+    assert_eq!(pacer.due_ns(&slot), Some(2_000_000_000));
+    let pacer = Pacer::new(Timing::Original { speed: 1e-12, max_gap: None }, 36, None);
+    assert_eq!(pacer.due_ns(&slot), Some(u64::MAX));
 }
 
 #[test]
 fn after_a_stall_frames_leave_at_most_at_twice_the_rate_until_the_debt_is_paid() {
     let rate = 100_000;
-    let mut pacer = Pacer::new(pps(rate), 36);
+    let mut pacer = Pacer::new(pps(rate), 36, None);
     let batch = [Slot::default(); 64];
     let take_all = |pacer: &mut Pacer, now| {
         let mut all = 0;
@@ -112,7 +112,7 @@ fn after_a_stall_frames_leave_at_most_at_twice_the_rate_until_the_debt_is_paid()
 
 #[test]
 fn what_is_owed_for_more_than_a_second_is_forgiven_and_told() {
-    let mut pacer = Pacer::new(pps(1000), 36);
+    let mut pacer = Pacer::new(pps(1000), 36, None);
     assert_eq!(pacer.take_due(0, &[Slot::default()]), 1);
     pacer.take_due(4_001_000_000, &[Slot::default()]);
     assert_eq!(pacer.behind_ns(), 3_000_000_000);
@@ -120,6 +120,26 @@ fn what_is_owed_for_more_than_a_second_is_forgiven_and_told() {
 
 #[test]
 fn at_top_speed_everything_is_due() {
-    let mut pacer = Pacer::new(Timing::Rate(Rate::TopSpeed), 36);
+    let mut pacer = Pacer::new(Timing::Rate(Rate::TopSpeed), 36, None);
     assert_eq!(pacer.take_due(0, &[Slot::default(); 64]), 64);
+}
+
+#[test]
+fn exactly_the_frames_that_are_due_before_the_end_are_sent_though_a_burst_is_held_back() {
+    let mut pacer = Pacer::new(pps(100_000), 36, Some(Duration::from_secs(1)));
+    let batch = [Slot::default(); 64];
+    let (mut now, mut sent) = (0, 0);
+    // It sleeps over the last tenth of a second.
+    while let Some(due) = pacer.due_ns(&batch[0]) {
+        now = if due > 900_000_000 && now < 1_000_000_000 { 1_000_500_000 } else { due };
+        loop {
+            let taken = pacer.take_due(now, &batch);
+            sent += taken;
+            if taken < batch.len() {
+                break;
+            }
+        }
+    }
+    assert_eq!(sent, 100_000);
+    assert!(now > 1_000_500_000);
 }

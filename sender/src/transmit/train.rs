@@ -14,11 +14,11 @@ use crate::batch::{MAX_FRAMES, Slot};
 
 /// Most datagrams in one train: what every kernel with segmentation offload takes, and all that a receiver aggregates.
 const MAX_MEMBERS: u16 = 64;
-/// How many trains back a frame may join. Bounds the search; longer ones find hardly more.
-const WINDOW: usize = 16;
+/// How many trains back a frame may join. Bounds the search; farther ones are hardly ever a better place.
+const WINDOW: usize = 32;
 /// Flows are told apart by so many bits of their hash; two that agree in them keep their common order, which costs
 /// nothing but chances.
-const FLOW_BITS: u32 = 9;
+const FLOW_BITS: u32 = 11;
 
 #[derive(Clone, Copy, Default)]
 struct Train {
