@@ -64,8 +64,22 @@ impl Run {
 /// Time, interface name, length on the wire, frame.
 type Packet = (u64, String, u32, Vec<u8>);
 
-/// What a reader that is not ours finds, and how many statistics blocks.
+/// What a reader that is not ours finds in a finished file, and how many interfaces.
 fn contents(path: &Path) -> (Vec<Packet>, usize) {
+    let (packets, interfaces, statistics) = blocks_of(path);
+    assert_eq!(statistics, interfaces);
+    (packets, interfaces)
+}
+
+/// The same of a file that is being written.
+fn records(path: &Path) -> (Vec<Packet>, usize) {
+    let (packets, interfaces, statistics) = blocks_of(path);
+    assert_eq!(statistics, 0);
+    (packets, interfaces)
+}
+
+/// Packets, interfaces and statistics blocks.
+fn blocks_of(path: &Path) -> (Vec<Packet>, usize, usize) {
     let bytes = fs::read(path).unwrap();
     let (mut names, mut packets, mut statistics) = (Vec::new(), Vec::new(), 0);
     for block in PcapNGSlice::from_slice(&bytes).unwrap() {
@@ -84,8 +98,7 @@ fn contents(path: &Path) -> (Vec<Packet>, usize) {
             _ => {}
         }
     }
-    assert_eq!(statistics, names.len());
-    (packets, statistics)
+    (packets, names.len(), statistics)
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -539,40 +552,41 @@ fn on_a_disk_that_fills_up_every_file_stays_whole_and_every_frame_is_accounted_f
     run.settings.directory = PathBuf::from(disk);
     let (handle, mut lanes) = run.start(1);
     let frame = [3; 1400];
-    let mut sent = 0;
-    let mut fill = |lane: &mut CaptureLane| {
-        for _ in 0..200 {
-            lane.record(sent, StreamId(0), &frame, 1400);
+    // Each write brings a new stream, so the one that fails takes an interface description with it.
+    let (mut sent, mut stream_number) = (0, 0);
+    let mut write = |lane: &mut CaptureLane| {
+        if handle.status().error.is_none() {
+            stream_number += 1;
+        }
+        for _ in 0..40 {
+            lane.record(sent, run.streams.intern(&stream(stream_number)), &frame, 1400);
             sent += 1;
         }
         lane.flush();
+        until("an end of the write", || handle.written(0) + handle.dropped(0) == sent);
     };
     until("the error", || {
-        fill(&mut lanes[0]);
+        write(&mut lanes[0]);
         handle.status().error.is_some()
     });
     let (written, full) = (handle.written(0), handle.status());
     assert!(written > 1000 && full.error.unwrap().contains("No space left on device"));
     let file = run.settings.directory.join(&full.files[0].name);
-    let mut reader = CaptureReader::open(&file).unwrap();
-    while let Some(record) = reader.next_record() {
-        assert_eq!(record.unwrap().data, frame);
-    }
-    assert_eq!(reader.records(), written);
-    // Room again: the same file goes on.
+    let (packets, interfaces) = records(&file);
+    assert_eq!((packets.len() as u64, interfaces as u64), (written, written / 40));
+    // Room again: the same file goes on, with the stream of the write that failed.
     fs::remove_file(run.settings.directory.join("ballast")).unwrap();
     until("writing", || {
-        fill(&mut lanes[0]);
+        write(&mut lanes[0]);
         handle.written(0) > written
     });
     drop(lanes);
     let result = handle.finish();
     assert_eq!(result.lanes[0].written + result.lanes[0].dropped, sent);
-    let mut reader = CaptureReader::open(&file).unwrap();
-    while let Some(record) = reader.next_record() {
-        record.unwrap();
-    }
-    assert_eq!(reader.records(), result.lanes[0].written);
+    let (packets, _) = contents(&file);
+    assert_eq!(packets.len() as u64, result.lanes[0].written);
+    assert!(packets.iter().all(|(_, name, ..)| name.starts_with("vni ")));
+    assert_eq!(packets.last().unwrap().1, format!("vni {stream_number} from 10.0.0.7"));
 }
 
 /// Runs this test again in a process that has a file system of 6 MiB, of which 3 are taken.
