@@ -4,6 +4,7 @@ mod api;
 mod demo;
 mod following;
 mod hostile;
+mod load;
 mod replay;
 mod signals;
 mod steering;

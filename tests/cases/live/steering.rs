@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vxtap_analyzers::snapshot::FlowSnapshot;
+use vxtap_tests::captures::Captures;
 use vxtap_tests::collector::{Collector, Settings, Stopped};
 use vxtap_tests::datagram::{Mirror, Peer, tcp_frame, udp_frame};
 
 use vxtap_tests::deadline::{SOON, within};
+use vxtap_tests::sender;
 
 use super::shared_machine;
 
@@ -88,6 +90,24 @@ fn flows_stay_together_without_the_kernels_help_by_being_handed_over() {
     let _machine = shared_machine();
     let stopped = stay_together(Settings::new(WORKERS).arg("--no-kernel-steering"));
     assert!(stopped.summary.ledger.misdelivered > 0, "nothing was handed over: the test shows nothing");
+}
+
+#[test]
+fn tags_tunnels_and_fragments_end_up_on_one_worker_whatever_the_kernel_makes_of_them() {
+    let _machine = shared_machine();
+    let Some(captures) = Captures::open() else { return };
+    let collector = Settings::new(WORKERS).start();
+    let mut sent = 0;
+    for capture in captures.of(&["l2l3"]) {
+        sent += sender::replay(&capture.path, collector.address(), 1).sent;
+    }
+    let page = within(SOON, "the flow tables to be still", || {
+        let (once, again) = (collector.flows(), collector.flows());
+        (collector.snapshot().ledger.received == sent && once == again).then_some(again)
+    });
+    assert!(page.flows.len() > 30, "{} flows", page.flows.len());
+    assert_eq!(splits(&page.flows), 0);
+    collector.stop();
 }
 
 /// A control: the tests above fail when steering is broken, which only a debug build lets be done.
