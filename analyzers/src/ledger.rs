@@ -102,7 +102,7 @@ impl Drops {
 
     /// All reasons together.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.iter().fold(0, |sum: u64, count| sum.saturating_add(*count))
     }
 
     /// Each reason with its count, those that never occurred included.
@@ -224,21 +224,23 @@ impl Ledger {
 
     /// Checks both sums for all workers together. Only of meaning when nothing is under way: at the end of a run.
     pub fn check(&self) -> Result<(), Imbalance> {
-        self.check_sums(self.received, self.analysed + self.dropped.total())
+        self.check_sums(self.received, self.analysed.saturating_add(self.dropped.total()))
     }
 
     /// Checks both sums for one worker.
     pub fn check_worker(&self) -> Result<(), Imbalance> {
         // What was dropped on the way to another worker is in both `dropped` and `misdelivered`.
-        let handed_over = self.misdelivered - self.dropped.get(DropReason::HandOverFull);
-        self.check_sums(self.received + self.taken_over, self.analysed + self.dropped.total() + handed_over)
+        let handed_over = self.misdelivered.saturating_sub(self.dropped.get(DropReason::HandOverFull));
+        let accounted = self.analysed.saturating_add(self.dropped.total()).saturating_add(handed_over);
+        self.check_sums(self.received.saturating_add(self.taken_over), accounted)
     }
 
     fn check_sums(&self, received: u64, accounted: u64) -> Result<(), Imbalance> {
         if received != accounted {
             return Err(Imbalance::Received { received, accounted });
         }
-        let accounted = self.captured + self.capture_dropped + self.not_captured;
+        // A ledger may come from another machine: sums of hostile numbers must not overflow.
+        let accounted = self.captured.saturating_add(self.capture_dropped).saturating_add(self.not_captured);
         if self.analysed != accounted {
             return Err(Imbalance::Analysed { analysed: self.analysed, accounted });
         }

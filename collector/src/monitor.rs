@@ -84,8 +84,11 @@ impl Monitor for LiveMonitor {
         };
         for mut report in reports {
             let (captured, capture_dropped) = self.outputs.captured(report.worker.worker);
-            report.worker.ledger.captured = captured;
-            report.worker.ledger.capture_dropped = capture_dropped;
+            let ledger = &mut report.worker.ledger;
+            // The writers count at once, a worker tells ten times a second: what it has not told of yet is left out, so
+            // that no snapshot has more frames captured than analysed.
+            ledger.captured = captured.min(ledger.analysed.saturating_sub(capture_dropped));
+            ledger.capture_dropped = capture_dropped.min(ledger.analysed);
             snapshot.ledger.merge(&report.worker.ledger);
             snapshot.flows_active += report.worker.flows_active;
             snapshot.workers.push(report.worker);

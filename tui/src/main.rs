@@ -18,8 +18,8 @@ struct Arguments {
     /// The collector's API; on another machine through `ssh -L 9789:127.0.0.1:9789 HOST`
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9789")]
     connect: Endpoint,
-    /// The token that the collector was started with, if any (VXTAP_TOKEN keeps it out of the list of processes)
-    #[arg(long, env = "VXTAP_TOKEN", hide_env_values = true)]
+    /// The token that the collector was started with, if any (VXTAP_API_TOKEN keeps it out of the list of processes)
+    #[arg(long, env = "VXTAP_API_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// How often to ask the collector, in seconds, 0.1 to 60
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]

@@ -135,7 +135,7 @@ pub(crate) struct CaptureOptions {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Captures and logs")]
 pub(crate) struct LogOptions {
-    /// Append flow records and statistics to eve.json in DIR
+    /// Append flow records to eve.json in DIR
     #[arg(long, value_name = "DIR", value_parser = value::directory)]
     pub(crate) log: Option<PathBuf>,
 }

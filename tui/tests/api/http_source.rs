@@ -114,7 +114,7 @@ fn answers_that_are_no_snapshot_are_told_so() {
     for (bytes, told) in [
         (answer("200 OK", "{"), "can't be read"),
         (answer("200 OK", r#"{"started_ns": -1}"#), "another version"),
-        (answer("401 Unauthorized", ""), "--token or VXTAP_TOKEN"),
+        (answer("401 Unauthorized", ""), "--token or VXTAP_API_TOKEN"),
         (answer("404 Not Found", ""), "is a vxtap collector listening"),
         (answer("500 Internal Server Error", "out of order"), "out of order"),
         (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "can't get"),

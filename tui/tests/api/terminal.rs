@@ -282,7 +282,7 @@ fn a_panic_gives_the_terminal_back() {
 /// Runs the program without a terminal.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let output =
-        Command::new(env!("CARGO_BIN_EXE_vxtap-tui")).args(arguments).env_remove("VXTAP_TOKEN").output().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_vxtap-tui")).args(arguments).env_remove("VXTAP_API_TOKEN").output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
