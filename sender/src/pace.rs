@@ -86,15 +86,16 @@ impl Pacer {
     /// `outer_bytes` is the length of the outer IP, UDP and VXLAN headers. Only frames due before `duration` has passed
     /// are sent: 10 s at 10 frames/s are 100 frames.
     pub(crate) fn new(timing: Timing, outer_bytes: u32, duration: Option<Duration>) -> Self {
+        // Rounded up by less than the frames of an age add up to, so that no frame is due before the end that should not be.
         let second = fixed(1_000_000_000);
         let gap = match timing {
             Timing::Original { speed, max_gap } => Gap::Original {
                 factor: ((1_u64 << 32) as f64 / speed).clamp(1.0, u64::MAX as f64) as u64,
                 max: max_gap.map_or(LONGEST_GAP, |max| fixed(u64::try_from(max.as_nanos()).unwrap_or(u64::MAX))),
             },
-            Timing::Rate(Rate::PacketsPerSecond(rate)) => Gap::PerFrame(second / Fixed::from(rate.get())),
+            Timing::Rate(Rate::PacketsPerSecond(rate)) => Gap::PerFrame(second.div_ceil(Fixed::from(rate.get()))),
             Timing::Rate(Rate::BitsPerSecond(rate)) => {
-                Gap::PerBit { bit: second / Fixed::from(rate.get()), outer_bytes }
+                Gap::PerBit { bit: second.div_ceil(Fixed::from(rate.get())), outer_bytes }
             }
             Timing::Rate(Rate::TopSpeed) => Gap::None,
         };
