@@ -12,7 +12,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Asks the run to end. What is under way is sent, then the run gives its summary; at the latest after 200 ms.
+    /// Asks the run to end and give its summary: within 200 ms, unless it waits for a pipe to be read.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }

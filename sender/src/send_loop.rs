@@ -24,7 +24,11 @@ pub(crate) fn run(
 ) -> Result<Summary, SendError> {
     let mut pacer = Pacer::new(timing, transmitter.outer_bytes(), duration);
     let mut slots = Vec::with_capacity(MAX_FRAMES);
+    // At top speed nothing is ever owed.
+    let grace = if pacer.is_top_speed() { Duration::ZERO } else { GRACE };
+    let longest = duration.map_or(Duration::MAX, |duration| duration.saturating_add(grace));
     let start = Instant::now();
+    let is_over = || control.is_stopped() || start.elapsed() >= longest;
     let mut last_sent = start;
     'run: loop {
         slots.clear();
@@ -37,13 +41,13 @@ pub(crate) fn run(
         let mut sent = 0;
         while sent < slots.len() {
             let elapsed = now.duration_since(start);
-            if control.is_stopped() || duration.is_some_and(|duration| is_over(elapsed, duration, &pacer)) {
+            if control.is_stopped() || elapsed >= longest {
                 break 'run;
             }
             let waiting = &mut slots[sent..];
             let due = pacer.take_due(nanoseconds(elapsed), waiting);
             if due > 0 {
-                transmitter.send(source.bytes(), &mut waiting[..due], control.counters());
+                transmitter.send(source.bytes(), &mut waiting[..due], control.counters(), &is_over);
                 sent += due;
                 now = Instant::now();
                 last_sent = now;
@@ -67,11 +71,6 @@ pub(crate) fn run(
         source_ports: transmitter.source_ports(),
         ..Summary::of(control)
     })
-}
-
-fn is_over(elapsed: Duration, duration: Duration, pacer: &Pacer) -> bool {
-    let grace = if pacer.is_top_speed() { Duration::ZERO } else { GRACE };
-    elapsed >= duration + grace
 }
 
 fn wait_until(end: Instant, control: &Control) {

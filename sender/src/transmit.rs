@@ -216,14 +216,18 @@ impl Transmitter {
 
     /// Sends every frame of `slots`, which point into `bytes` and were [`cut`](Self::cut), each once, and counts what
     /// became of it. Frames with one source port go out in the order in which flows need them; see [`Planner`].
-    pub(crate) fn send(&mut self, bytes: &[u8], slots: &mut [Slot], counters: &Counters) {
-        counters.read.add(slots.len() as u64);
+    ///
+    /// Where the kernel takes no more for now and the run `is_over`, the rest is left, neither sent nor counted.
+    pub(crate) fn send(&mut self, bytes: &[u8], slots: &mut [Slot], counters: &Counters, is_over: &dyn Fn() -> bool) {
         self.sort_by_port(slots);
         let mut start = 0;
         for port in 0..self.link.sockets.len() {
             let end = self.port_ends[port];
             if start < end {
-                self.send_port(port, bytes, slots, start..end, counters);
+                let share = Share { port, range: start..end, bytes, counters, is_over };
+                if !self.send_port(slots, &share) {
+                    return;
+                }
             }
             start = end;
         }
@@ -253,14 +257,10 @@ impl Transmitter {
         }
     }
 
-    fn send_port(
-        &mut self,
-        port: usize,
-        bytes: &[u8],
-        slots: &mut [Slot],
-        range: std::ops::Range<usize>,
-        counters: &Counters,
-    ) {
+    /// Sends the slots of one port; `false` if it stopped before the last.
+    fn send_port(&mut self, slots: &mut [Slot], share: &Share<'_>) -> bool {
+        let Share { port, range, bytes, counters, is_over } = share;
+        let port = *port;
         let mut start = range.start;
         let mut queue_full_since = None;
         let mut tried_again_at = None;
@@ -276,12 +276,17 @@ impl Transmitter {
                 let error = match loaded.send(&link.sockets[port], message, link.method) {
                     Ok(taken) => {
                         queue_full_since = None;
+                        // It blocked on a full buffer until its time was over.
+                        let is_slow = message + taken < loaded.len();
                         for train in message..message + taken {
                             let members = planner.members(train);
                             start += members.len();
                             count_sent(members, slots, self.packet_length, counters);
                         }
                         message += taken;
+                        if is_slow && is_over() {
+                            return false;
+                        }
                         continue;
                     }
                     Err(error) => error,
@@ -291,6 +296,9 @@ impl Transmitter {
                 }
                 let fault = fault_of(&error);
                 if fault == SendFault::QueueFull {
+                    if is_over() {
+                        return false;
+                    }
                     let since = *queue_full_since.get_or_insert_with(Instant::now);
                     if since.elapsed() < QUEUE_PATIENCE {
                         std::thread::sleep(QUEUE_RETRY);
@@ -308,12 +316,24 @@ impl Transmitter {
                 }
                 link.notice(&error);
                 let members = planner.members(message).len();
+                counters.read.add(members as u64);
                 counters.send_errors[fault as usize].add(members as u64);
                 start += members;
                 message += 1;
             }
         }
+        true
     }
+}
+
+/// What one port has to send of a batch.
+struct Share<'a> {
+    port: usize,
+    /// Of the slots in order of port.
+    range: std::ops::Range<usize>,
+    bytes: &'a [u8],
+    counters: &'a Counters,
+    is_over: &'a dyn Fn() -> bool,
 }
 
 impl Link {
@@ -373,6 +393,7 @@ fn count_sent(members: &[u16], slots: &[Slot], packet_length: u32, counters: &Co
             }
         }
     }
+    counters.read.add(members.len() as u64);
     counters.sent.add(members.len() as u64);
     counters.bytes_sent.add(bytes);
     counters.truncated_packet_length.add(by_length);

@@ -46,7 +46,7 @@ fn each_method_delivers_the_same_datagrams_over_either_family() {
                 let mut slots = [slot(0, 60, 0), slot(60, 60, 0), slot(120, 10, 0), slot(130, 126, 3)];
                 let control = Control::default();
                 transmitter.cut(Instant::now(), &mut slots);
-                transmitter.send(&bytes, &mut slots, control.counters());
+                transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
                 for slot in slots {
                     let (datagram, port) = receive(&socket);
                     assert_eq!(datagram[..8], [8, 0, 0, 0, 0x12, 0x34, 0x56, 0]);
@@ -72,11 +72,11 @@ fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_t
     let control = Control::default();
     let mut slots = [slot(0, 1000, 0), slot(0, 100, 0), slot(0, 90, 0)];
     transmitter.cut(Instant::now(), &mut slots);
-    transmitter.send(&bytes, &mut slots, control.counters());
+    transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
     transmitter.link.max_frame = 80;
     let mut short = [slot(0, 1000, 0)];
     transmitter.cut(Instant::now(), &mut short);
-    transmitter.send(&bytes, &mut short, control.counters());
+    transmitter.send(&bytes, &mut short, control.counters(), &|| false);
     let lengths: Vec<usize> = (0..4).map(|_| receive(&socket).0.len() - 8).collect();
     assert_eq!(lengths, [100, 100, 90, 80]);
     let counters = control.counters();
@@ -95,8 +95,8 @@ fn a_path_that_carries_less_than_was_thought_costs_the_end_of_frames_and_no_fram
     let mut slots = [slot(0, 60, 0), slot(0, 70_000, 0), slot(0, 61, 0), slot(0, 70_000, 1)];
     transmitter.cut(Instant::now(), &mut slots);
     // The last one waits until it is due; what was learned in between holds for it as well.
-    transmitter.send(&bytes, &mut slots[..3], control.counters());
-    transmitter.send(&bytes, &mut slots[3..], control.counters());
+    transmitter.send(&bytes, &mut slots[..3], control.counters(), &|| false);
+    transmitter.send(&bytes, &mut slots[3..], control.counters(), &|| false);
     let mut lengths: Vec<usize> = (0..4).map(|_| receive(&socket).0.len() - 8).collect();
     lengths.sort_unstable();
     assert_eq!(lengths, [60, 61, carried as usize, carried as usize]);
@@ -112,7 +112,7 @@ fn nothing_listening_is_counted_and_ends_nothing() {
     for _ in 0..10 {
         let mut slots = [slot(0, 60, 0)];
         transmitter.cut(Instant::now(), &mut slots);
-        transmitter.send(&[0; 60], &mut slots, control.counters());
+        transmitter.send(&[0; 60], &mut slots, control.counters(), &|| false);
     }
     let refused = control.counters().send_errors[SendFault::Refused as usize].get();
     assert!(refused > 0);
@@ -179,7 +179,7 @@ fn when_the_kernel_refuses_trains_their_datagrams_go_one_by_one() {
     let mut slots = [slot(0, 60, 0), slot(60, 60, 0), slot(120, 10, 0)];
     let bytes: Vec<u8> = (0..=255).collect();
     transmitter.cut(Instant::now(), &mut slots);
-    transmitter.send(&bytes, &mut slots, control.counters());
+    transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
     for slot in slots {
         assert_eq!(receive(&socket).0[8..], bytes[slot.offset..slot.offset + slot.len as usize]);
     }
