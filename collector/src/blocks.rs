@@ -115,6 +115,7 @@ fn lane(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd, BlockLane) {
         waiting_since_ns: None,
         handed_over: 0,
         refused: 0,
+        when_full: WhenFull::Refuse,
         closed: Arc::clone(&closed),
         counters: Arc::clone(&counters),
         shared: Arc::clone(shared),
@@ -137,12 +138,30 @@ pub(crate) struct BlockLane {
     waiting_since_ns: Option<u64>,
     handed_over: u64,
     refused: u64,
+    when_full: WhenFull,
     closed: Arc<AtomicBool>,
     counters: Arc<LaneCounters>,
     shared: Arc<Shared>,
 }
 
+/// What a lane does with a record when the writer has all its blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// Refuse and count it: a network does not wait.
+    Refuse,
+    /// Wait for the writer: a file does.
+    Wait,
+}
+
+/// How long a lane that waits for the writer sleeps between two looks.
+const WRITER_PAUSE: Duration = Duration::from_micros(100);
+
 impl BlockLane {
+    /// Sets what happens when the writer has all blocks; a new lane refuses.
+    pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
+        self.when_full = when_full;
+    }
+
     /// Has `write` append one record of `length` bytes to a block, or refuses and counts it.
     #[inline]
     pub(crate) fn append(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) {
@@ -158,10 +177,17 @@ impl BlockLane {
     fn next_block(&mut self, length: usize) -> bool {
         if length <= self.block_bytes {
             self.flush();
-            self.take_back();
-            if let Some(block) = self.spare.pop() {
-                self.current = block;
-                return true;
+            loop {
+                self.take_back();
+                if let Some(block) = self.spare.pop() {
+                    self.current = block;
+                    return true;
+                }
+                // A writer that has died gives no block back.
+                if self.when_full == WhenFull::Refuse || self.full.is_abandoned() {
+                    break;
+                }
+                std::thread::sleep(WRITER_PAUSE);
             }
         }
         self.refused += 1;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use vxtap_capfile::CaptureReader;
 use vxtap_wire::SteerHash;
 
+use crate::blocks::WhenFull;
 use crate::outputs::{Lanes, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::settings::{PipelineSettings, ReadSettings};
@@ -43,7 +44,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let begun = Instant::now();
     let files = settings.files.iter().map(CaptureReader::open).collect::<Result<Vec<_>, _>>()?;
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams)?;
+    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, WhenFull::Wait)?;
     let reader = Arc::new(FileReader::new(files));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();

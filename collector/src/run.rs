@@ -12,6 +12,7 @@ use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
 use crate::api::{Monitor, Server};
+use crate::blocks::WhenFull;
 use crate::hand_over::connect;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::outputs::Outputs;
@@ -134,7 +135,7 @@ impl Collector {
             }
         }
         let streams = Arc::new(StreamRegistry::new());
-        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams)?;
+        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, WhenFull::Refuse)?;
         let shared = Arc::new(Shared::new(workers, Arc::clone(&streams)));
         let end = End::new();
 

@@ -179,14 +179,15 @@ pub struct CaptureSettings {
     pub flush: Duration,
     /// Blocks of 1 MiB that one worker may have waiting for the disk; when all are full, frames go uncaptured.
     pub blocks: usize,
-    /// Whether to write around the page cache (O_DIRECT).
+    /// Whether to write around the page cache (O_DIRECT) where the file system does: then a reader of the open file never
+    /// meets half a record, and the page cache does not grow.
     pub direct: bool,
 }
 
 impl CaptureSettings {
     /// Captures into `directory`, everything else by default.
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory, rotate_bytes: Some(1 << 30), flush: Duration::from_millis(100), blocks: 16, direct: false }
+        Self { directory, rotate_bytes: Some(1 << 30), flush: Duration::from_millis(100), blocks: 16, direct: true }
     }
 }
 

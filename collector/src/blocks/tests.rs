@@ -156,3 +156,30 @@ fn every_record_arrives_once_and_in_order_while_the_writer_sleeps_and_wakes() {
         assert_eq!(seen.len() as u64 + counters.dropped(), u64::from(RECORDS));
     }
 }
+
+#[test]
+fn a_lane_that_waits_loses_nothing_to_a_slow_writer_and_gives_up_on_a_dead_one() {
+    let (mut queue, mut lanes) = lanes(1, settings(2, 16));
+    let mut lane = lanes.remove(0);
+    lane.set_when_full(WhenFull::Wait);
+    queue.writer_slot().set(std::thread::current());
+    let worker = std::thread::spawn(move || {
+        for _ in 0..20 {
+            lane.append(10, |block| block.extend_from_slice(&[7; 10]));
+        }
+        lane
+    });
+    let mut written = 0;
+    while written < 18 {
+        let (number, block) = queue.next().unwrap();
+        written += block.records;
+        queue.give_back(number, block);
+    }
+    let mut lane = worker.join().unwrap();
+    assert_eq!(lane.refused(), 0);
+    drop(queue);
+    for _ in 0..4 {
+        lane.append(10, |block| block.extend_from_slice(&[7; 10]));
+    }
+    assert!(lane.refused() > 0);
+}

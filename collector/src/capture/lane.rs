@@ -3,7 +3,7 @@
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::PacketHeader;
 
-use crate::blocks::BlockLane;
+use crate::blocks::{BlockLane, WhenFull};
 
 /// Takes the frames of one worker. Dropping it hands over what it has; the run of captures ends when every lane is dropped.
 #[derive(Debug)]
@@ -12,12 +12,17 @@ pub struct CaptureLane {
 }
 
 impl CaptureLane {
+    /// Sets what happens when the writer has all blocks; a new lane refuses.
+    pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
+        self.blocks.set_when_full(when_full);
+    }
+
     pub(super) const fn new(blocks: BlockLane) -> Self {
         Self { blocks }
     }
 
     /// Copies a frame into the current block, or counts it as dropped where the writer is so far behind that no block is
-    /// empty. Never waits. `time_ns` counts from 1970; `wire_len` is the length before anyone cut the frame.
+    /// empty (or waits for it, by [`CaptureLane::set_when_full`]). `time_ns` counts from 1970; `wire_len` is the length before anyone cut the frame.
     #[inline]
     pub fn record(&mut self, time_ns: u64, stream: StreamId, frame: &[u8], wire_len: u32) {
         // The stream's number stands for the interface until the writer knows the interface's number in its file.

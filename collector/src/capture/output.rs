@@ -26,7 +26,13 @@ pub(super) fn creator(direct: bool) -> Create {
         if direct {
             let direct_flag = OFlags::DIRECT.bits().cast_signed();
             match options.clone().custom_flags(direct_flag).open(path) {
-                Ok(file) => return Ok((file, true)),
+                Ok(file) if !is_in_memory(&file) => return Ok((file, true)),
+                Ok(file) => {
+                    // Files in memory take the flag and go through the page cache all the same.
+                    let flags = rustix::fs::fcntl_getfl(&file)?;
+                    rustix::fs::fcntl_setfl(&file, flags - OFlags::DIRECT)?;
+                    return Ok((file, false));
+                }
                 // Some file systems make the file before they refuse the flag.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     let _ = std::fs::remove_file(path);
@@ -36,6 +42,13 @@ pub(super) fn creator(direct: bool) -> Create {
         }
         options.open(path).map(|file| (file, false))
     })
+}
+
+/// Whether `file` is on tmpfs or ramfs.
+fn is_in_memory(file: &File) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    rustix::fs::fstatfs(file).is_ok_and(|found| matches!(found.f_type.cast_unsigned(), TMPFS | RAMFS))
 }
 
 /// An open file.

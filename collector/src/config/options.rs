@@ -126,7 +126,7 @@ pub(crate) struct CaptureOptions {
     #[arg(long, value_name = "N", value_parser = value::capture_blocks)]
     pub(crate) capture_blocks: Option<usize>,
 
-    /// Write captures around the page cache (O_DIRECT)
+    /// Write captures around the page cache (O_DIRECT), so that no reader of the open file meets half a record [default: true]
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) capture_direct: Option<bool>,

@@ -1,6 +1,6 @@
 //! A worker's side of the log.
 
-use crate::blocks::BlockLane;
+use crate::blocks::{BlockLane, WhenFull};
 
 /// Takes the events of one worker. Dropping it hands over what it has; the log ends when every lane is dropped.
 #[derive(Debug)]
@@ -12,13 +12,18 @@ pub struct EventLane {
 }
 
 impl EventLane {
+    /// Sets what happens when the writer has all blocks; a new lane refuses.
+    pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
+        self.blocks.set_when_full(when_full);
+    }
+
     pub(super) const fn new(blocks: BlockLane, longest: usize) -> Self {
         Self { blocks, line: Vec::new(), longest }
     }
 
     /// Has `write` make one event: one JSON object in one line, with or without the line's end. It is counted as dropped where
     /// the writer is so far behind that no block is empty, or where it is longer than a block. Nothing written is
-    /// no event. Never waits.
+    /// no event.
     pub fn event(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.line.clear();
         write(&mut self.line);
