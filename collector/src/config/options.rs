@@ -126,7 +126,8 @@ pub(crate) struct CaptureOptions {
     #[arg(long, value_name = "N", value_parser = value::capture_blocks)]
     pub(crate) capture_blocks: Option<usize>,
 
-    /// Write captures around the page cache (O_DIRECT), so that no reader of the open file meets half a record [default: true]
+    /// Write captures around the page cache (O_DIRECT), so that no reader of the open file meets half a record. So by
+    /// default; =false for disks that lag in bursts
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) capture_direct: Option<bool>,
