@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::batch::Slot;
 
-/// How far ahead of twice the rate a burst may be; longer than a sleep usually overshoots.
-const BURST_NS: u64 = 1_000_000;
+/// How far ahead of twice the rate a burst may be; longer than a sleep overshoots on a busy machine.
+const BURST_NS: u64 = 10_000_000;
 /// How much a run may owe before the schedule moves.
 const MOST_OWED_NS: u64 = 1_000_000_000;
 

@@ -11,8 +11,9 @@ use crate::transmit::Transmitter;
 
 /// Longest sleep, so that a request to stop is heard.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// A run that was told to last for a time and owes frames at its end gets so much longer to send them.
-const GRACE: Duration = Duration::from_millis(100);
+/// A run that was told to last for a time and owes frames at its end gets so much longer to send them, unless it could
+/// not keep the rate anyway.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Sends what `source` gives until it gives nothing more, `duration` has passed, or `control` asks to stop.
 pub(crate) fn run(
@@ -24,11 +25,7 @@ pub(crate) fn run(
 ) -> Result<Summary, SendError> {
     let mut pacer = Pacer::new(timing, transmitter.outer_bytes(), duration);
     let mut slots = Vec::with_capacity(MAX_FRAMES);
-    // At top speed nothing is ever owed.
-    let grace = if pacer.is_top_speed() { Duration::ZERO } else { GRACE };
-    let longest = duration.map_or(Duration::MAX, |duration| duration.saturating_add(grace));
     let start = Instant::now();
-    let is_over = || control.is_stopped() || start.elapsed() >= longest;
     let mut last_sent = start;
     'run: loop {
         slots.clear();
@@ -41,12 +38,15 @@ pub(crate) fn run(
         let mut sent = 0;
         while sent < slots.len() {
             let elapsed = now.duration_since(start);
+            let grace = if pacer.is_top_speed() || pacer.behind_ns() > 0 { Duration::ZERO } else { GRACE };
+            let longest = duration.map_or(Duration::MAX, |duration| duration.saturating_add(grace));
             if control.is_stopped() || elapsed >= longest {
                 break 'run;
             }
             let waiting = &mut slots[sent..];
             let due = pacer.take_due(nanoseconds(elapsed), waiting);
             if due > 0 {
+                let is_over = || control.is_stopped() || start.elapsed() >= longest;
                 transmitter.send(source.bytes(), &mut waiting[..due], control.counters(), &is_over);
                 sent += due;
                 now = Instant::now();

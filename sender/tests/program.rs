@@ -164,7 +164,7 @@ fn a_run_of_some_seconds_ends_by_itself_and_sends_no_more_than_its_rate() {
     assert!(start.elapsed() >= Duration::from_millis(500));
     let sent = summary["sent"].as_u64().unwrap();
     // Less only if this machine did not let it run.
-    assert!(sent == 200 || (sent < 200 && summary["seconds"].as_f64().unwrap() >= 0.55), "{summary}");
+    assert!(sent == 200 || (sent < 200 && summary["seconds"].as_f64().unwrap() >= 1.5), "{summary}");
     assert!(summary["seconds"].as_f64().unwrap() >= 0.5);
 }
 

@@ -97,7 +97,7 @@ fn after_a_stall_frames_leave_at_most_at_twice_the_rate_until_the_debt_is_paid()
         }
     };
     take_all(&mut pacer, 0);
-    // Half a second passes: 50,000 frames are owed, 200 may go at once.
+    // Half a second passes: 50,000 frames are owed, 2,000 may go at once.
     let burst = take_all(&mut pacer, 500_000_000);
     assert!(burst <= 2 * rate * BURST_NS / 1_000_000_000 + 1, "{burst}");
     let mut sent = 1 + burst;
