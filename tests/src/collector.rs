@@ -21,6 +21,7 @@ use crate::summary::{self, CollectorSummary};
 pub struct Settings {
     command: Command,
     directory: TempDir,
+    captures: TempDir,
     listeners: usize,
 }
 
@@ -29,6 +30,7 @@ pub struct Settings {
 pub struct Collector {
     process: Running,
     directory: TempDir,
+    captures: TempDir,
     listeners: Vec<SocketAddr>,
     api: String,
 }
@@ -46,13 +48,22 @@ impl Settings {
         command.arg("run").args(["--workers", &workers.to_string(), "--api", "127.0.0.1:0"]);
         command.args(listen.iter().flat_map(|address| ["--listen", address]));
         command.arg("--summary").arg(directory.path().join("summary.json"));
-        Self { command, directory, listeners: listen.len() }
+        let captures = TempDir::new().expect("a temporary directory");
+        Self { command, directory, captures, listeners: listen.len() }
     }
 
     /// Writes captures.
     #[must_use]
-    pub fn write(mut self) -> Self {
-        self.command.arg("--write").arg(self.directory.path().join("captures"));
+    pub fn write(self) -> Self {
+        self.write_below(&std::env::temp_dir())
+    }
+
+    /// Writes captures into a directory below `place`.
+    #[must_use]
+    pub fn write_below(mut self, place: &Path) -> Self {
+        let directory = TempDir::new_in(place).expect("a temporary directory");
+        self.command.arg("--write").arg(captures_in(&directory));
+        self.captures = directory;
         self
     }
 
@@ -90,7 +101,8 @@ impl Settings {
             let found: Vec<SocketAddr> = said.lines().filter_map(listener_of).collect();
             (found.len() == self.listeners).then_some(found)
         });
-        let collector = Collector { process, directory: self.directory, listeners, api };
+        let Self { directory, captures, .. } = self;
+        let collector = Collector { process, directory, captures, listeners, api };
         wait_until(SOON, "readiness", || collector.get("/readyz").0 == 200);
         collector
     }
@@ -133,7 +145,7 @@ impl Collector {
 
     /// Where captures go.
     pub fn captures(&self) -> PathBuf {
-        self.directory.path().join("captures")
+        captures_in(&self.captures)
     }
 
     /// Where logs go.
@@ -194,7 +206,7 @@ impl Collector {
         assert!(!finished.panicked(), "{}", finished.stderr);
         let summary: CollectorSummary = read_summary(self.directory.path());
         summary.check().unwrap_or_else(|error| panic!("{error}; it said:\n{}", finished.stderr));
-        Stopped { summary, finished, directory: self.directory }
+        Stopped { summary, finished, directory: self.directory, captures: self.captures }
     }
 }
 
@@ -206,12 +218,13 @@ pub struct Stopped {
     /// What it said.
     pub finished: Finished,
     directory: TempDir,
+    captures: TempDir,
 }
 
 impl Stopped {
     /// Where its captures are.
     pub fn captures(&self) -> PathBuf {
-        self.directory.path().join("captures")
+        captures_in(&self.captures)
     }
 
     /// Its `eve.json`.
@@ -219,6 +232,10 @@ impl Stopped {
         let path = self.directory.path().join("log/eve.json");
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
     }
+}
+
+fn captures_in(directory: &TempDir) -> PathBuf {
+    directory.path().join("captures")
 }
 
 fn read_summary(directory: &Path) -> CollectorSummary {

@@ -14,6 +14,8 @@ pub enum Need {
     Tools,
     /// Root, for namespaces.
     Root,
+    /// A file system on a disk, for temporary files.
+    Disk,
 }
 
 impl Need {
@@ -22,6 +24,7 @@ impl Need {
             Self::Captures => "captures",
             Self::Tools => "tools",
             Self::Root => "root",
+            Self::Disk => "disk",
         }
     }
 }
