@@ -335,3 +335,6 @@ fn histogram(max: u64) -> Histogram<u64> {
 pub(crate) fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,52 @@ fn what_does_not_fit_into_the_queue_is_counted_once() {
     assert_eq!(received + dropped, sent);
     assert_eq!(sockets[0].new_kernel_drops(), 0);
 }
+
+/// A VXLAN datagram around an IPv4 TCP packet of flow `number`, one way or the other.
+fn datagram(number: u32, reply: bool) -> Vec<u8> {
+    let mut datagram = vec![8, 0, 0, 0, 0, 0, 9, 0];
+    datagram.extend([2; 12]);
+    datagram.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
+    let client = (number | 0x0a00_0000).to_be_bytes();
+    let server = [192, 0, 2, (number % 7) as u8];
+    let ports = ((1024 + number % 60_000) as u16, 443u16);
+    let (from, to) =
+        if reply { ((server, ports.1), (client, ports.0)) } else { ((client, ports.0), (server, ports.1)) };
+    datagram.extend([from.0, to.0].concat());
+    datagram.extend([from.1.to_be_bytes(), to.1.to_be_bytes()].concat());
+    datagram.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+    datagram
+}
+
+#[test]
+fn the_kernel_gives_ten_thousand_flows_to_their_owners_in_both_directions() {
+    const WORKERS: u32 = 4;
+    let hash = SteerHash::new(0xfeed_beef);
+    let (sockets, address, steered) = open_group(listener("127.0.0.1:0"), WORKERS, &settings(), hash).unwrap();
+    assert!(steered, "the kernel did not take the program");
+    // Two senders, so that nothing in the outer headers keeps the directions of a flow together.
+    let senders = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut batch = crate::receive::Batch::new();
+    let mut per_worker = [0u32; WORKERS as usize];
+    for first in (0..10_000).step_by(100) {
+        for number in first..first + 100 {
+            senders[0].send_to(&datagram(number, false), address).unwrap();
+            senders[1].send_to(&datagram(number, true), address).unwrap();
+        }
+        for (worker, socket) in sockets.iter().enumerate() {
+            loop {
+                batch.receive(socket.fd()).unwrap();
+                if batch.is_empty() {
+                    break;
+                }
+                for datagram in batch.datagrams() {
+                    let view = vxtap_wire::FrameView::parse(&datagram.payload[8..]);
+                    assert_eq!(hash.owner(&view.five_tuple.unwrap(), WORKERS), worker as u32);
+                    per_worker[worker] += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(per_worker.iter().sum::<u32>(), 20_000);
+    assert!(per_worker.iter().all(|count| (4000..6000).contains(count)), "{per_worker:?}");
+}
