@@ -6,10 +6,13 @@ pub(crate) const MAX_FRAMES: usize = 8192;
 /// A batch that has so many bytes takes no more frames.
 pub(crate) const ENOUGH_BYTES: usize = 8 << 20;
 
+/// Free bytes before each frame, so that a datagram is one piece.
+pub(crate) const HEADROOM: usize = vxtap_wire::vxlan::HEADER_LEN;
+
 /// One frame of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// Where the frame begins in the source's bytes.
+    /// Where the frame begins in the source's bytes. The [`HEADROOM`] bytes before it are free for the VXLAN header.
     pub(crate) offset: usize,
     /// Length of the frame there, never 0.
     pub(crate) frame_len: u32,
@@ -30,5 +33,5 @@ pub(crate) trait Source {
     fn fill(&mut self, slots: &mut Vec<Slot>) -> Result<(), crate::error::SendError>;
 
     /// The bytes that the slots of the last [`Source::fill`] point into.
-    fn bytes(&self) -> &[u8];
+    fn bytes(&mut self) -> &mut [u8];
 }

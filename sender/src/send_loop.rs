@@ -34,7 +34,7 @@ pub(crate) fn run(
             break;
         }
         let mut now = Instant::now();
-        transmitter.cut(now, &mut slots);
+        transmitter.encapsulate(now, source.bytes(), &mut slots);
         let mut sent = 0;
         while sent < slots.len() {
             let elapsed = now.duration_since(start);

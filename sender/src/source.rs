@@ -1,6 +1,7 @@
 //! Frames of capture files.
 //!
-//! Files are read through a window and copied into the batch, not mapped: measured at top speed, the page faults of a
+//! Files are read through a window and copied into the batch, each frame behind room for its VXLAN header, and not mapped:
+//! measured at top speed, the page faults of a
 //! mapping cost what the copies cost, and a mapped file that somebody cuts short ends the process with a bus error.
 
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 use vxtap_capfile::{CaptureReader, Fault, LinkType, MAX_FRAME_BYTES};
 use vxtap_wire::{ETHERNET_HEADER_LEN, FrameView, SteerHash};
 
-use crate::batch::{ENOUGH_BYTES, MAX_FRAMES, Slot, Source};
+use crate::batch::{ENOUGH_BYTES, HEADROOM, MAX_FRAMES, Slot, Source};
 use crate::control::Counters;
 use crate::error::SendError;
 use crate::replay::ReplaySettings;
@@ -85,7 +86,7 @@ impl<'a> Files<'a> {
             frames: 0,
             loops: 0,
             ended: false,
-            buffer: vec![0; ENOUGH_BYTES + MAX_FRAME_BYTES],
+            buffer: vec![0; ENOUGH_BYTES + HEADROOM + MAX_FRAME_BYTES],
         })
     }
 
@@ -151,6 +152,7 @@ impl Source for Files<'_> {
             self.latest_ns = Some(latest_ns.max(record.time_ns));
             let flow = flow_hash(self.hash, record.data);
             let (port, len) = ((flow % self.ports) as u16, record.data.len());
+            used += HEADROOM;
             self.buffer[used..used + len].copy_from_slice(record.data);
             slots.push(Slot { offset: used, frame_len: len as u32, len: 0, flow, port, gap_ns });
             used += len;
@@ -159,8 +161,8 @@ impl Source for Files<'_> {
         Ok(())
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.buffer
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.buffer
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use vxtap_wire::vxlan::{self, Vni};
 
-use crate::batch::Slot;
+use crate::batch::{HEADROOM, Slot};
 use crate::control::Counters;
 use crate::error::SendError;
 use crate::summary::SendFault;
@@ -116,6 +116,7 @@ const NOTICE_INTERVAL: Duration = Duration::from_mins(1);
 /// Sends batches of frames to one target.
 pub(crate) struct Transmitter {
     link: Link,
+    header: [u8; vxlan::HEADER_LEN],
     packet_length: u32,
     planner: Planner,
     messages: Messages,
@@ -174,9 +175,10 @@ impl Transmitter {
         }
         Ok(Self {
             link,
+            header: vxlan::header(settings.vni),
             packet_length: settings.packet_length.unwrap_or(u32::MAX),
             planner: Planner::new(max_payload(target)),
-            messages: Messages::new(vxlan::header(settings.vni)),
+            messages: Messages::new(),
             by_port: Vec::with_capacity(crate::batch::MAX_FRAMES),
             port_ends: Vec::with_capacity(ports),
         })
@@ -202,8 +204,9 @@ impl Transmitter {
         outer_bytes(self.link.target)
     }
 
-    /// Cuts every frame of `slots` to the packet length and to what the path carries.
-    pub(crate) fn cut(&mut self, now: Instant, slots: &mut [Slot]) {
+    /// Puts the VXLAN header before every frame of `slots`, which point into `bytes`, and cuts it to the packet length
+    /// and to what the path carries.
+    pub(crate) fn encapsulate(&mut self, now: Instant, bytes: &mut [u8], slots: &mut [Slot]) {
         if now.duration_since(self.link.mtu_read) >= MTU_REFRESH {
             self.link.mtu_read = now;
             self.link.read_path_mtu();
@@ -211,10 +214,11 @@ impl Transmitter {
         let longest = self.packet_length.min(self.link.max_frame);
         for slot in slots {
             slot.len = slot.frame_len.min(longest);
+            bytes[slot.offset - HEADROOM..slot.offset].copy_from_slice(&self.header);
         }
     }
 
-    /// Sends every frame of `slots`, which point into `bytes` and were [`cut`](Self::cut), each once, and counts what
+    /// Sends every frame of `slots`, which point into `bytes` and were [encapsulated](Self::encapsulate), each once, and counts what
     /// became of it. Frames with one source port go out in the order in which flows need them; see [`Planner`].
     ///
     /// Where the kernel takes no more for now and the run `is_over`, the rest is left, neither sent nor counted.

@@ -7,7 +7,7 @@ use super::frame::{Ends, Payload, Segment};
 use super::random::Random;
 use super::script::{Library, Script, Step};
 use super::{GenerateSettings, dns, http, tls};
-use crate::batch::{ENOUGH_BYTES, MAX_FRAMES, Slot, Source};
+use crate::batch::{ENOUGH_BYTES, HEADROOM, MAX_FRAMES, Slot, Source};
 use crate::error::SendError;
 
 /// Scripts of each kind: enough that no two conversations near each other are alike.
@@ -97,7 +97,7 @@ impl Conversations {
             begun: u64::from(settings.flows),
             frames_left: settings.packets.unwrap_or(u64::MAX),
             mix,
-            buffer: vec![0; ENOUGH_BYTES + LONGEST_FRAME],
+            buffer: vec![0; ENOUGH_BYTES + HEADROOM + LONGEST_FRAME],
         }
     }
 }
@@ -111,6 +111,7 @@ impl Source for Conversations {
             let chosen = random.below(live.len() as u32) as usize;
             let conversation = &mut live[chosen];
             let step = library.step(mix.next_step(library, random, conversation));
+            used += HEADROOM;
             let len = write(&mut self.buffer[used..], conversation, step, library);
             let Conversation { flow, port, .. } = *conversation;
             slots.push(Slot { offset: used, frame_len: len as u32, flow, port, ..Slot::default() });
@@ -123,8 +124,8 @@ impl Source for Conversations {
         Ok(())
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.buffer
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.buffer
     }
 }
 

@@ -6,7 +6,7 @@ use super::address::ends;
 use super::frame::{Ends, PUSH, Payload, Segment, add, sum};
 use super::random::Random;
 use super::{FrameSize, GenerateSettings};
-use crate::batch::{Slot, Source};
+use crate::batch::{HEADROOM, Slot, Source};
 use crate::error::SendError;
 
 /// Simple IMIX: 7 of 64 bytes, 4 of 570, 1 of 1518.
@@ -95,7 +95,7 @@ impl Load {
             frames_left: settings.packets.unwrap_or(u64::MAX),
             filler,
             sums,
-            buffer: vec![0; BYTES_AT_A_TIME + largest],
+            buffer: vec![0; BYTES_AT_A_TIME + HEADROOM + largest],
         }
     }
 }
@@ -115,6 +115,7 @@ impl Source for Load {
             let flow = &mut self.flows[self.next_flow];
             self.next_flow += 1;
             let len = usize::from(size);
+            used += HEADROOM;
             write(&mut self.buffer[used..used + len], flow, to_server, self.number, &self.filler, &self.sums);
             let Flow { flow, port, .. } = *flow;
             slots.push(Slot { offset: used, frame_len: len as u32, flow, port, ..Slot::default() });
@@ -127,8 +128,8 @@ impl Source for Load {
         Ok(())
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.buffer
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.buffer
     }
 }
 

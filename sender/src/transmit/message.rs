@@ -5,12 +5,10 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem;
 
-use vxtap_wire::vxlan;
-
 use super::Method;
 use super::socket::PortSocket;
 use super::train::Planner;
-use crate::batch::{MAX_FRAMES, Slot};
+use crate::batch::{HEADROOM, MAX_FRAMES, Slot};
 
 /// The control message that asks for segmentation; laid out as `CMSG_FIRSTHDR` and `CMSG_DATA` would have it.
 #[repr(C, align(8))]
@@ -22,16 +20,14 @@ struct SegmentControl {
 
 /// Messages for `sendmmsg`: each one datagram, or one train with its segment size.
 pub(super) struct Messages {
-    /// The VXLAN header that goes before each frame. Boxed: the vectors point to it.
-    vxlan: Box<[u8; vxlan::HEADER_LEN]>,
     headers: Vec<libc::mmsghdr>,
-    /// Two for each frame: VXLAN header and frame.
+    /// One for each datagram.
     vectors: Vec<libc::iovec>,
     controls: Vec<SegmentControl>,
 }
 
 impl Messages {
-    pub(super) fn new(vxlan: [u8; vxlan::HEADER_LEN]) -> Self {
+    pub(super) fn new() -> Self {
         // SAFETY: all three are plain C structures of integers and pointers, for which zero is a value.
         let (header, vector, cmsg): (libc::mmsghdr, libc::iovec, libc::cmsghdr) =
             unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
@@ -41,16 +37,14 @@ impl Messages {
         // SAFETY: CMSG_LEN only computes.
         control.header.cmsg_len = unsafe { libc::CMSG_LEN(size_of::<u16>() as u32) } as _;
         Self {
-            vxlan: Box::new(vxlan),
             headers: vec![header; MAX_FRAMES],
-            vectors: vec![vector; 2 * MAX_FRAMES],
+            vectors: vec![vector; MAX_FRAMES],
             controls: vec![control; MAX_FRAMES],
         }
     }
 
     /// Makes one message of each train of `planner`, whose members are in `slots`, which point into `bytes`.
     pub(super) fn load<'a>(&'a mut self, bytes: &'a [u8], slots: &[Slot], planner: &Planner) -> Loaded<'a> {
-        let header_vector = libc::iovec { iov_base: self.vxlan.as_ptr().cast_mut().cast(), iov_len: vxlan::HEADER_LEN };
         let mut next = 0;
         for train in 0..planner.trains() {
             let members = planner.members(train);
@@ -59,13 +53,12 @@ impl Messages {
             for member in members {
                 let slot = &slots[usize::from(*member)];
                 // A slice, so that a slot that points outside panics here and never reaches the kernel.
-                let frame = &bytes[slot.offset..slot.offset + slot.len as usize];
-                self.vectors[next] = header_vector;
-                self.vectors[next + 1] =
-                    libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() };
-                next += 2;
+                let datagram = &bytes[slot.offset - HEADROOM..slot.offset + slot.len as usize];
+                self.vectors[next] =
+                    libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() };
+                next += 1;
                 // The first is as long as all but the last.
-                segment = segment.max(frame.len() + vxlan::HEADER_LEN);
+                segment = segment.max(datagram.len());
             }
             let header = &mut self.headers[train].msg_hdr;
             header.msg_iov = self.vectors[first..next].as_mut_ptr();
@@ -106,7 +99,7 @@ impl Loaded<'_> {
             if result < 0 { -1 } else { 1 }
         } else {
             // SAFETY: `Messages::load` filled all these headers. They point to vectors and control messages in boxed
-            // slices of `Messages` and those to its VXLAN header and to `bytes`; all are borrowed for as long as
+            // slices of `Messages` and the vectors to `bytes`; all are borrowed for as long as
             // `self` lives, so none has moved or gone. The kernel writes only to the headers' lengths.
             unsafe { libc::sendmmsg(socket.fd(), headers.as_mut_ptr(), headers.len() as libc::c_uint, 0) }
         };

@@ -25,7 +25,10 @@ fn receive(socket: &UdpSocket) -> (Vec<u8>, u16) {
     (buffer, from.port())
 }
 
-/// One frame in `bytes` on port `port`.
+/// The first byte of a frame, behind its headroom.
+const FIRST: usize = HEADROOM;
+
+/// One frame on port `port`.
 fn slot(offset: usize, len: u32, port: u16) -> Slot {
     Slot { offset, frame_len: len, len, port, ..Slot::default() }
 }
@@ -42,10 +45,10 @@ fn each_method_delivers_the_same_datagrams_over_either_family() {
                 let (socket, target) = receiver(address);
                 let mut transmitter =
                     Transmitter::open(&TransmitSettings { udp_checksum, method, ..settings(target) }).unwrap();
-                let bytes: Vec<u8> = (0..=255).collect();
-                let mut slots = [slot(0, 60, 0), slot(60, 60, 0), slot(120, 10, 0), slot(130, 126, 3)];
+                let mut bytes: Vec<u8> = (0..=255).collect();
+                let mut slots = [slot(8, 60, 0), slot(76, 60, 0), slot(144, 10, 0), slot(162, 94, 3)];
                 let control = Control::default();
-                transmitter.cut(Instant::now(), &mut slots);
+                transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
                 transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
                 for slot in slots {
                     let (datagram, port) = receive(&socket);
@@ -54,7 +57,7 @@ fn each_method_delivers_the_same_datagrams_over_either_family() {
                     assert_eq!(port, transmitter.source_ports()[usize::from(slot.port)]);
                 }
                 let progress = control.progress();
-                assert_eq!((progress.read, progress.sent, progress.bytes_sent), (4, 4, 256 + 4 * 8));
+                assert_eq!((progress.read, progress.sent, progress.bytes_sent), (4, 4, 224 + 4 * 8));
                 let messages = control.counters().messages.get();
                 let is_train = method == Method::Trains && udp_checksum;
                 assert_eq!(messages, if is_train { 2 } else { 4 }, "{method:?} {udp_checksum}");
@@ -68,14 +71,14 @@ fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_t
     let (socket, target) = receiver("127.0.0.1:0");
     let mut transmitter =
         Transmitter::open(&TransmitSettings { packet_length: Some(100), ..settings(target) }).unwrap();
-    let bytes = vec![7; 1000];
+    let mut bytes = vec![7; FIRST + 1000];
     let control = Control::default();
-    let mut slots = [slot(0, 1000, 0), slot(0, 100, 0), slot(0, 90, 0)];
-    transmitter.cut(Instant::now(), &mut slots);
+    let mut slots = [slot(FIRST, 1000, 0), slot(FIRST, 100, 0), slot(FIRST, 90, 0)];
+    transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
     transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
     transmitter.link.max_frame = 80;
-    let mut short = [slot(0, 1000, 0)];
-    transmitter.cut(Instant::now(), &mut short);
+    let mut short = [slot(FIRST, 1000, 0)];
+    transmitter.encapsulate(Instant::now(), &mut bytes, &mut short);
     transmitter.send(&bytes, &mut short, control.counters(), &|| false);
     let lengths: Vec<usize> = (0..4).map(|_| receive(&socket).0.len() - 8).collect();
     assert_eq!(lengths, [100, 100, 90, 80]);
@@ -90,10 +93,10 @@ fn a_path_that_carries_less_than_was_thought_costs_the_end_of_frames_and_no_fram
     let carried = transmitter.link.max_frame;
     // As if the path had narrowed since the kernel was last asked; the kernel then refuses what is too long.
     transmitter.link.max_frame = u32::MAX;
-    let bytes = vec![1; 70_000];
+    let mut bytes = vec![1; FIRST + 70_000];
     let control = Control::default();
-    let mut slots = [slot(0, 60, 0), slot(0, 70_000, 0), slot(0, 61, 0), slot(0, 70_000, 1)];
-    transmitter.cut(Instant::now(), &mut slots);
+    let mut slots = [slot(FIRST, 60, 0), slot(FIRST, 70_000, 0), slot(FIRST, 61, 0), slot(FIRST, 70_000, 1)];
+    transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
     // The last one waits until it is due; what was learned in between holds for it as well.
     transmitter.send(&bytes, &mut slots[..3], control.counters(), &|| false);
     transmitter.send(&bytes, &mut slots[3..], control.counters(), &|| false);
@@ -109,10 +112,11 @@ fn nothing_listening_is_counted_and_ends_nothing() {
     drop(socket);
     let mut transmitter = Transmitter::open(&TransmitSettings { method: Method::Batches, ..settings(target) }).unwrap();
     let control = Control::default();
+    let mut bytes = [0; FIRST + 60];
     for _ in 0..10 {
-        let mut slots = [slot(0, 60, 0)];
-        transmitter.cut(Instant::now(), &mut slots);
-        transmitter.send(&[0; 60], &mut slots, control.counters(), &|| false);
+        let mut slots = [slot(FIRST, 60, 0)];
+        transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
+        transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
     }
     let refused = control.counters().send_errors[SendFault::Refused as usize].get();
     assert!(refused > 0);
@@ -176,9 +180,9 @@ fn when_the_kernel_refuses_trains_their_datagrams_go_one_by_one() {
     let mut transmitter = Transmitter::open(&without).unwrap();
     transmitter.link.method = Method::Trains;
     let control = Control::default();
-    let mut slots = [slot(0, 60, 0), slot(60, 60, 0), slot(120, 10, 0)];
-    let bytes: Vec<u8> = (0..=255).collect();
-    transmitter.cut(Instant::now(), &mut slots);
+    let mut slots = [slot(8, 60, 0), slot(76, 60, 0), slot(144, 10, 0)];
+    let mut bytes: Vec<u8> = (0..=255).collect();
+    transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
     transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
     for slot in slots {
         assert_eq!(receive(&socket).0[8..], bytes[slot.offset..slot.offset + slot.len as usize]);
