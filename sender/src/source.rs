@@ -1,8 +1,8 @@
 //! Frames of capture files.
 //!
-//! Files are read through a window and copied into the batch, each frame behind room for its VXLAN header, and not mapped:
-//! measured at top speed, the page faults of a
-//! mapping cost what the copies cost, and a mapped file that somebody cuts short ends the process with a bus error.
+//! Files are read through a window and copied into the batch, each frame behind room for its VXLAN header, and not
+//! mapped: measured at top speed, the page faults of a mapping cost what the copies cost, and a mapped file that
+//! somebody cuts short ends the process with a bus error.
 
 use std::path::Path;
 

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Send the frames of capture files (pcap, pcapng; Ethernet)
     Replay(ReplayArguments),
-    /// Make traffic and send it
+    /// Make traffic and send it, 1000 frames a second unless told otherwise
     Generate(GenerateArguments),
 }
 
