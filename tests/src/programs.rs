@@ -72,6 +72,9 @@ fn build() -> PathBuf {
     let mut command = Command::new(cargo);
     // The whole workspace, so that shared dependencies get the same features as in `cargo test --workspace`.
     command.current_dir(workspace()).args(["build", "--quiet", "--workspace", "--bins"]);
+    // With a test (this one, so it is there already) development dependencies count, as they do in `cargo test`: otherwise
+    // shared dependencies would be built a second time with fewer features.
+    command.args(["--test", &name_of(&test)]);
     command.args(["--profile", profile_flag(&profile)]).arg("--target-dir").arg(target);
     let output = command.output().expect("cargo starts");
     assert!(output.status.success(), "the programs do not build:\n{}", String::from_utf8_lossy(&output.stderr));
@@ -83,6 +86,12 @@ fn place(test: &Path) -> (&Path, String) {
     let directory = test.ancestors().nth(2).expect("a test is in target/PROFILE/deps");
     let profile = directory.file_name().expect("PROFILE has a name").to_string_lossy().into_owned();
     (directory.parent().expect("target"), profile)
+}
+
+/// The name of the target that the executable at `test` was built from: its file name without the hash.
+fn name_of(test: &Path) -> String {
+    let name = test.file_stem().expect("a file").to_string_lossy();
+    name.rsplit_once('-').map_or(&*name, |(name, _)| name).to_owned()
 }
 
 /// Cargo names the profile `dev` but its directory `debug`.
@@ -98,6 +107,7 @@ mod tests {
     fn target_directory_and_profile_follow_from_the_path_of_the_test() {
         let (target, profile) = place(Path::new("/t/release/deps/live-1f"));
         assert_eq!((target, profile.as_str()), (Path::new("/t"), "release"));
+        assert_eq!(name_of(Path::new("/t/debug/deps/command_lines-0a1b")), "command_lines");
         assert_eq!((profile_flag("debug"), profile_flag("release")), ("dev", "release"));
     }
 }

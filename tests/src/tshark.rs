@@ -30,6 +30,19 @@ pub fn fields(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
     Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
 }
 
+/// As [`fields`], each frame by itself: nothing is reassembled, so the order of the frames makes no difference.
+///
+/// # Errors
+/// As [`read`].
+pub fn fields_of_each(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
+    let mut arguments = vec!["-T", "fields", "-E", "occurrence=f"];
+    for option in ["tcp.desegment_tcp_streams:FALSE", "ip.defragment:FALSE", "ipv6.defragment:FALSE"] {
+        arguments.extend(["-o", option]);
+    }
+    arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+    Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
+}
+
 /// How many frames match `filter`.
 ///
 /// # Errors

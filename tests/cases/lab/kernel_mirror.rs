@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use vxtap_tests::capture_file::{self, Record};
-use vxtap_tests::compare::{bytes, same_frames, same_order_per_flow};
+use vxtap_tests::compare::{bytes, same_frames};
 use vxtap_tests::conversations::Tally;
 use vxtap_tests::deadline::{SOON, wait_until};
 use vxtap_tests::lab::{Lab, Outer, VNI, Watch, between_marks, has_ended};
@@ -81,7 +81,7 @@ fn dissected(lab: &Lab, name: &str, records: &[Record]) -> Vec<String> {
     ];
     let file = lab.directory().join(name);
     capture_file::write(&file, records);
-    let mut lines = tshark::fields(&file, &FIELDS).unwrap();
+    let mut lines = tshark::fields_of_each(&file, &FIELDS).unwrap();
     lines.sort_unstable();
     lines
 }
@@ -117,8 +117,8 @@ fn the_collector_has_what_was_on_the_host(outer: Outer) {
 
     let (there, here) = (between_marks(&there), between_marks(&captured));
     assert!(there.len() > FRAMES, "{} frames are too few for the traffic made", there.len());
+    // Not their order: both directions are mirrored on several CPUs, whose copies may overtake each other.
     same_frames(bytes(there), bytes(here)).unwrap();
-    same_order_per_flow(bytes(there), bytes(here)).unwrap();
     assert_eq!(dissected(&lab, "there.pcap", there), dissected(&lab, "here.pcap", here), "tshark's two views");
     let eve = std::fs::read_to_string(lab.directory().join("log/eve.json")).unwrap();
     let expected = conversations(&lab.directory().join("host.pcap"));
