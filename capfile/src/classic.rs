@@ -35,6 +35,11 @@ impl Classic {
         Some((classic, header.version_major))
     }
 
+    /// The link type of all records.
+    pub(crate) const fn link_type(&self) -> LinkType {
+        self.link_type
+    }
+
     /// The next record; `None` at the end of the file.
     #[inline]
     pub(crate) fn next(&self, refill: &mut Refill) -> Result<Option<Located>, Fault> {

@@ -171,6 +171,14 @@ impl CaptureReader {
         ReadError { file: self.name.clone(), record: self.records + 1, offset: self.refill.offset(), fault }
     }
 
+    /// The link type of every record, where the format has one for the whole file; `None` for pcapng.
+    pub const fn link_type(&self) -> Option<LinkType> {
+        match &self.format {
+            Format::Classic(classic) => Some(classic.link_type()),
+            Format::Sections(_) => None,
+        }
+    }
+
     /// What errors call the file; no control characters.
     pub fn name(&self) -> &str {
         &self.name

@@ -22,7 +22,7 @@ mod server;
 use serde::Serialize;
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 
-pub use server::{ApiError, Server};
+pub use server::{ApiError, BoundServer, Server};
 
 /// What the API asks of a running collector.
 pub trait Monitor: Send + Sync + 'static {

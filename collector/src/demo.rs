@@ -13,7 +13,7 @@ use vxtap_sender::generate::{self, GenerateSettings};
 use vxtap_sender::{Control, Rate, SendError, Target, TransmitSettings};
 use vxtap_wire::vxlan::Vni;
 
-use crate::api::Server;
+use crate::api::{BoundServer, Server};
 use crate::run::{Collector, End, serve, show};
 use crate::settings::{DemoSettings, Listener, ReceiveSettings, RunSettings};
 use crate::signals::on_signal;
@@ -33,6 +33,7 @@ pub struct DemoSummary {
 
 /// Generates, mirrors and collects until the time is over, a signal comes, or the user leaves the terminal UI.
 pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
+    let api = bind_api(settings)?;
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let collector = Collector::start(&RunSettings {
         listen: vec![Listener::Vxlan(any_port)],
@@ -47,7 +48,7 @@ pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
         let end = end.clone();
         move || end.ask()
     })?;
-    let server = start_api(settings, &collector)?;
+    let server = api.map(|api| serve(api, collector.monitor())).transpose()?;
     let senders = Senders::start(collector.addresses(), settings.pps)?;
     watch(settings, &collector, &end)?;
 
@@ -65,15 +66,15 @@ pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
     Ok(summary)
 }
 
-fn start_api(settings: &DemoSettings, collector: &Collector) -> anyhow::Result<Option<Server>> {
+fn bind_api(settings: &DemoSettings) -> anyhow::Result<Option<BoundServer>> {
     let Some(api) = &settings.api else { return Ok(None) };
-    match serve(api, collector.monitor()) {
+    match Server::bind(api) {
         Ok(server) => Ok(Some(server)),
         Err(error) if settings.api_optional => {
-            tracing::warn!("{error:#}; the demo goes on without API");
+            tracing::warn!("{error}; the demo goes on without API");
             Ok(None)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

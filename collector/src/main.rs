@@ -21,8 +21,8 @@ impl Commands for Program {
                 tracing::info!("{}", summary.lines());
                 Ok(())
             }
-            Err(ReadFailure::Open(error)) => Err(Failure::Arguments(error.into())),
             Err(ReadFailure::Run(error)) => Err(Failure::Run(error)),
+            Err(failure) => Err(Failure::Arguments(failure.into())),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use vxtap_capfile::CaptureReader;
+use vxtap_capfile::{CaptureReader, LinkType};
 use vxtap_wire::SteerHash;
 
 use crate::blocks::WhenFull;
@@ -32,6 +32,14 @@ pub enum ReadFailure {
     /// A file could not be opened, or is no capture file: nothing was read, nothing written.
     #[error(transparent)]
     Open(#[from] vxtap_capfile::OpenError),
+    /// A file has frames of another kind: nothing was read, nothing written.
+    #[error("cannot read '{file}': its link type is {link_type}, and only Ethernet frames can be read")]
+    LinkType {
+        /// The file.
+        file: String,
+        /// What it has.
+        link_type: LinkType,
+    },
     /// Something went wrong on the way.
     #[error(transparent)]
     Run(#[from] anyhow::Error),
@@ -43,6 +51,11 @@ pub enum ReadFailure {
 pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let begun = Instant::now();
     let files = settings.files.iter().map(CaptureReader::open).collect::<Result<Vec<_>, _>>()?;
+    for file in &files {
+        if let Some(link_type) = file.link_type().filter(|link_type| *link_type != LinkType::ETHERNET) {
+            return Err(ReadFailure::LinkType { file: file.name().to_owned(), link_type });
+        }
+    }
     let streams = Arc::new(StreamRegistry::new());
     let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, WhenFull::Wait)?;
     let reader = Arc::new(FileReader::new(files));

@@ -11,14 +11,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
-use crate::api::{Monitor, Server};
+use crate::api::{BoundServer, Monitor, Server};
 use crate::blocks::WhenFull;
 use crate::hand_over::connect;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::receive::{Waiter, open_group};
-use crate::settings::{ApiSettings, Listener, RunSettings};
+use crate::settings::{Listener, RunSettings};
 use crate::shared::{Asker, Shared};
 use crate::signals::on_signal;
 use crate::streams::StreamRegistry;
@@ -27,13 +27,14 @@ use crate::worker::{Steering, Worker, WorkerParts, unix_ns};
 
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
+    let api = settings.api.as_ref().map(Server::bind).transpose()?;
     let collector = Collector::start(settings)?;
     let end = collector.end();
     on_signal({
         let end = end.clone();
         move || end.ask()
     })?;
-    let server = settings.api.as_ref().map(|api| serve(api, collector.monitor())).transpose()?;
+    let server = api.map(|api| serve(api, collector.monitor())).transpose()?;
     if settings.pipeline.capture.is_none() && settings.pipeline.log.is_none() {
         tracing::info!("nothing is kept on disk: --write DIR keeps captures, --log DIR keeps events");
     }
@@ -55,8 +56,8 @@ pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
 }
 
 /// Starts the API and says where it is.
-pub(crate) fn serve(settings: &ApiSettings, monitor: Arc<dyn Monitor>) -> anyhow::Result<Server> {
-    let server = Server::start(settings, monitor)?;
+pub(crate) fn serve(api: BoundServer, monitor: Arc<dyn Monitor>) -> anyhow::Result<Server> {
+    let server = api.serve(monitor)?;
     tracing::info!("api on http://{}", server.address());
     Ok(server)
 }

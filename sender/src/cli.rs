@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done if standard error is gone.
-            let _ = writeln!(std::io::stderr(), "vxtap-sender: {error:#}");
+            let _ = writeln!(std::io::stderr(), "vxtap-sender: {}", told(&error));
             let usage = error.downcast_ref::<SendError>().is_some_and(SendError::is_usage);
             ExitCode::from(if usage { 2 } else { 1 })
         }
@@ -76,4 +76,16 @@ fn write_summary(summary: &Summary, target: Option<&SummaryTarget>) -> anyhow::R
             std::fs::write(path, json).with_context(|| format!("cannot write the summary to '{}'", path.display()))
         }
     }
+}
+/// `error` and its causes, each once: many errors have their cause's text in their own.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }

@@ -71,17 +71,9 @@ impl Server {
     /// The most connections at a time; further ones are answered 503 and closed.
     pub const MAX_CONNECTIONS: usize = Limits::DEFAULT.connections;
 
-    /// Serves what `monitor` tells on the address of `settings`; the socket accepts when this returns.
-    pub fn start(settings: &ApiSettings, monitor: Arc<dyn Monitor>) -> Result<Self, ApiError> {
-        Self::start_within(settings, monitor, Limits::DEFAULT)
-    }
-
-    /// [`Server::start`] with bounds that a test can reach.
-    pub(super) fn start_within(
-        settings: &ApiSettings,
-        monitor: Arc<dyn Monitor>,
-        limits: Limits,
-    ) -> Result<Self, ApiError> {
+    /// Takes the address of `settings`. Apart from [`BoundServer::serve`], so that a run can see that it has its address
+    /// before it opens anything else.
+    pub fn bind(settings: &ApiSettings) -> Result<BoundServer, ApiError> {
         if settings.token.is_none() && !access::is_loopback(settings.address.ip()) {
             return Err(ApiError::TokenNeeded(settings.address));
         }
@@ -89,27 +81,7 @@ impl Server {
         let listener = TcpListener::bind(settings.address).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(MONITOR_THREADS)
-            .thread_name("vxtap-api-ask")
-            .build()
-            .map_err(ApiError::Start)?;
-        let router = routes::router(monitor, settings.token.as_deref(), MONITOR_THREADS);
-        let (stop, stopped) = watch::channel(false);
-        let thread = std::thread::Builder::new()
-            .name("vxtap-api".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => serve(listener, router, limits, stopped).await,
-                        Err(error) => tracing::error!("cannot serve the API on {address}: {error}"),
-                    }
-                });
-                runtime.shutdown_timeout(SHUTDOWN_GRACE);
-            })
-            .map_err(ApiError::Start)?;
-        Ok(Self { address, stop, thread: Some(thread) })
+        Ok(BoundServer { listener, address, token: settings.token.clone() })
     }
 
     /// The address that is served, with the port that the system chose if port 0 was asked for.
@@ -129,6 +101,47 @@ impl Server {
         {
             tracing::error!("the API thread panicked");
         }
+    }
+}
+
+/// A server that has its address and does not answer yet.
+#[derive(Debug)]
+pub struct BoundServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+impl BoundServer {
+    /// Serves what `monitor` tells; the socket accepts when this returns.
+    pub fn serve(self, monitor: Arc<dyn Monitor>) -> Result<Server, ApiError> {
+        self.serve_within(monitor, Limits::DEFAULT)
+    }
+
+    /// [`BoundServer::serve`] with bounds that a test can reach.
+    pub(super) fn serve_within(self, monitor: Arc<dyn Monitor>, limits: Limits) -> Result<Server, ApiError> {
+        let Self { listener, address, token } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MONITOR_THREADS)
+            .thread_name("vxtap-api-ask")
+            .build()
+            .map_err(ApiError::Start)?;
+        let router = routes::router(monitor, token.as_deref(), MONITOR_THREADS);
+        let (stop, stopped) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("vxtap-api".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => serve(listener, router, limits, stopped).await,
+                        Err(error) => tracing::error!("cannot serve the API on {address}: {error}"),
+                    }
+                });
+                runtime.shutdown_timeout(SHUTDOWN_GRACE);
+            })
+            .map_err(ApiError::Start)?;
+        Ok(Server { address, stop, thread: Some(thread) })
     }
 }
 

@@ -58,11 +58,11 @@ fn loopback() -> ApiSettings {
 }
 
 fn serve(monitor: Arc<FakeMonitor>) -> Server {
-    Server::start(&loopback(), monitor).unwrap()
+    Server::bind(&loopback()).unwrap().serve(monitor).unwrap()
 }
 
 fn serve_within(limits: Limits, monitor: Arc<FakeMonitor>) -> Server {
-    Server::start_within(&loopback(), monitor, limits).unwrap()
+    Server::bind(&loopback()).unwrap().serve_within(monitor, limits).unwrap()
 }
 
 struct Answer {
@@ -314,7 +314,7 @@ fn with_a_token_only_health_and_readiness_are_open() {
     let token = "0123456789abcdef";
     let monitor = Arc::new(FakeMonitor::new(busy_snapshot()));
     let settings = ApiSettings { token: Some(token.into()), ..loopback() };
-    let server = Server::start(&settings, monitor).unwrap();
+    let server = Server::bind(&settings).unwrap().serve(monitor).unwrap();
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(&server, path).status, 200, "{path}");
     }
@@ -335,7 +335,7 @@ fn with_a_token_only_health_and_readiness_are_open() {
 fn without_a_token_it_is_served_on_loopback_only() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9789"] {
         let settings = ApiSettings { address: address.parse().unwrap(), token: None };
-        let error = Server::start(&settings, Arc::new(FakeMonitor::new(Snapshot::default()))).unwrap_err();
+        let error = Server::bind(&settings).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -350,7 +350,7 @@ fn without_a_token_it_is_served_on_loopback_only() {
 fn a_port_in_use_is_told_with_the_way_out() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = ApiSettings { address: other.local_addr().unwrap(), token: None };
-    let error = Server::start(&settings, Arc::new(FakeMonitor::new(Snapshot::default()))).unwrap_err();
+    let error = Server::bind(&settings).unwrap_err();
     assert!(error.address_in_use());
     // With all that it was caused by, as the program shows it.
     assert_eq!(

@@ -49,8 +49,12 @@ impl FileReader {
                 Err(error) => {
                     ledger.received += 1;
                     ledger.drop_one(DropReason::FileDamaged);
-                    tracing::error!("{error}");
-                    state.damage.get_or_insert(error);
+                    // The first one is the run's error; the others are told at once.
+                    if state.damage.is_none() {
+                        state.damage = Some(error);
+                    } else {
+                        tracing::error!("{error}");
+                    }
                     state.files.pop();
                 }
             }

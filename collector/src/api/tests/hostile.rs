@@ -226,7 +226,7 @@ fn stopping_lets_a_request_under_way_end_and_frees_the_port() {
     assert!(answer.contains("\"total\":77"), "{answer}");
     assert_eq!(read_all(&idle), "");
     stopping.join().unwrap();
-    Server::start(&ApiSettings { address, token: None }, nobody()).unwrap();
+    Server::bind(&ApiSettings { address, token: None }).unwrap().serve(nobody()).unwrap();
 }
 
 #[test]
