@@ -67,7 +67,7 @@ impl TransmitSettings {
             source_port_base: Self::DEFAULT_SOURCE_PORT_BASE,
             port_seed: 0,
             udp_checksum: true,
-            method: Method::Trains,
+            method: Method::Batches,
         }
     }
 }

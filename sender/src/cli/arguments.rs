@@ -123,9 +123,13 @@ struct TransmitArguments {
     /// Leave the outer UDP checksum out, as RFC 7348 allows; turns trains off
     #[arg(long)]
     no_udp_checksum: bool,
-    /// The most to ask of the kernel; it falls back by itself to what the kernel has
-    #[arg(long, value_name = "METHOD", value_enum, default_value_t = MethodArgument::Trains)]
-    transmit: MethodArgument,
+    /// The most to ask of the kernel; it falls back by itself to what the kernel has [default: trains at top speed,
+    /// batches otherwise]
+    ///
+    /// A train holds frames of several flows. Where it reaches the collector in one piece (loopback, veth), a collector with
+    /// several workers may take neighbouring frames of one flow in another order.
+    #[arg(long, value_name = "METHOD", value_enum)]
+    transmit: Option<MethodArgument>,
     /// Write the summary as JSON to FILE; - is standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<SummaryTarget>,
@@ -178,7 +182,7 @@ impl ReplayArguments {
             Some(rate) => Timing::Rate(rate),
             None => Timing::Original { speed: self.speed.unwrap_or(1.0), max_gap: self.max_gap },
         };
-        let (transmit, files) = (self.transmit.settings(), self.files.clone());
+        let (transmit, files) = (self.transmit.settings(self.rate.top_speed), self.files.clone());
         Ok(ReplaySettings { timing, loops: self.loops, ..ReplaySettings::new(transmit, files) })
     }
 
@@ -189,7 +193,7 @@ impl ReplayArguments {
 
 impl GenerateArguments {
     pub(super) fn settings(&self) -> Result<GenerateSettings, SendError> {
-        let default = GenerateSettings::new(self.transmit.settings());
+        let default = GenerateSettings::new(self.transmit.settings(self.rate.top_speed));
         Ok(GenerateSettings {
             rate: self.rate.rate()?.unwrap_or(default.rate),
             flows: self.flows,
@@ -227,7 +231,7 @@ impl RateArguments {
 }
 
 impl TransmitArguments {
-    fn settings(&self) -> TransmitSettings {
+    fn settings(&self, top_speed: bool) -> TransmitSettings {
         TransmitSettings {
             packet_length: self.packet_length,
             source_ports: self.source_ports,
@@ -235,9 +239,11 @@ impl TransmitArguments {
             port_seed: self.port_seed,
             udp_checksum: !self.no_udp_checksum,
             method: match self.transmit {
-                MethodArgument::Trains => Method::Trains,
-                MethodArgument::Batches => Method::Batches,
-                MethodArgument::Single => Method::Single,
+                Some(MethodArgument::Trains) => Method::Trains,
+                None if top_speed => Method::Trains,
+                // At a rate there is seldom more than one frame due, and order is worth more.
+                None | Some(MethodArgument::Batches) => Method::Batches,
+                Some(MethodArgument::Single) => Method::Single,
             },
             ..TransmitSettings::new(self.to.clone(), self.vni)
         }
