@@ -270,6 +270,22 @@ fn a_capture_can_come_through_a_pipe() {
     assert_eq!(summary(&sender.output().unwrap())["sent"], 10);
 }
 
+/// Waits until every thread of `child` sleeps: then the reader waits for the pipe, and not just for its turn.
+fn wait_until_asleep(child: &std::process::Child) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let asleep = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        tasks.into_iter().all(|task| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S'))
+        })
+    };
+    while !asleep() {
+        assert!(Instant::now() < deadline, "the program never waits for its input");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn the_second_signal_ends_the_program_at_once() {
     // A pipe that never ends holds the reader, so that the first signal alone cannot end the run.
@@ -281,6 +297,7 @@ fn the_second_signal_ends_the_program_at_once() {
     let mut input = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut input, &std::fs::read(&capture.path).unwrap()).unwrap();
     wait_for_frame(&receiver, &mut child);
+    wait_until_asleep(&child);
     let deadline = Instant::now() + Duration::from_secs(20);
     let status = loop {
         assert!(Instant::now() < deadline, "two signals did not end the program");
