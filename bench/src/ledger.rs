@@ -43,6 +43,8 @@ pub(crate) struct SenderSummary {
     pub(crate) sent: u64,
     pub(crate) send_errors: u64,
     pub(crate) seconds: f64,
+    /// Datagrams or trains of them, as the kernel was given them.
+    pub(crate) messages: u64,
     /// How datagrams were sent in the end: the kernel may have lacked what was asked for.
     pub(crate) transmit: String,
 }
@@ -102,6 +104,11 @@ impl SenderSummary {
         Ok(summary)
     }
 
+    /// Packets in one message on average.
+    pub(crate) fn train_len(&self) -> f64 {
+        self.sent as f64 / self.messages as f64
+    }
+
     /// Packets a second.
     pub(crate) fn rate(&self) -> f64 {
         self.sent as f64 / self.seconds
@@ -149,7 +156,7 @@ mod tests {
         };
         let summary = |read: u64, sent: u64, errors: u64| {
             format!(
-                r#"{{"read":{read},"skipped":{{}},"sent":{sent},"send_errors":{errors},"seconds":2.0,"transmit":"trains"}}"#
+                r#"{{"read":{read},"skipped":{{}},"sent":{sent},"send_errors":{errors},"seconds":2.0,"messages":4,"transmit":"trains"}}"#
             )
         };
         assert!((read(&summary(10, 10, 0)).unwrap().rate() - 5.0).abs() < 1e-9);

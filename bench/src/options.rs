@@ -98,7 +98,7 @@ impl Options {
                 seconds: 1,
                 overload_seconds: 2,
                 idle_seconds: 3,
-                search_trials: 2,
+                search_trials: 5,
                 flows: 5000,
                 flows_in_memory: 100_000,
                 fills: 3,

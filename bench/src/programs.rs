@@ -100,8 +100,10 @@ pub(crate) fn version(name: &str) -> Option<String> {
     let output = Command::new(name).arg(flag).stdin(Stdio::null()).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    let line = said.lines().find(|line| line.contains(|c: char| c.is_ascii_digit()))?;
-    Some(line.trim().to_owned())
+    let numbered = |line: &&str| line.contains(|c: char| c.is_ascii_digit());
+    let mut lines = said.lines().filter(numbered);
+    let line = lines.clone().find(|line| line.contains("version")).or_else(|| lines.next())?;
+    Some(line.split(". ").next().unwrap_or(line).trim().to_owned())
 }
 
 #[cfg(test)]

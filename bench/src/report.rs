@@ -78,13 +78,20 @@ impl Row {
         target: Option<Target>,
     ) -> Self {
         let ratio = ours.ratio_to(theirs);
+        let median = ratio.median();
+        // Against nothing there is no ratio, and nothing to hold.
+        let known = median.is_finite();
         Self {
             what: what.into(),
             ours: unit.show(ours.median()),
             beside: format!("{name}: {}", unit.show(theirs.median())),
-            value: format!("{:.2} ({:.2} to {:.2})", ratio.median(), ratio.least(), ratio.greatest()),
+            value: if known {
+                format!("{median:.2} ({:.2} to {:.2})", ratio.least(), ratio.greatest())
+            } else {
+                "none".into()
+            },
             target: target.map(|target| target.to_string()).unwrap_or_default(),
-            holds: target.map(|target| target.holds(ratio.median())),
+            holds: target.filter(|_| known).map(|target| target.holds(median)),
         }
     }
 
@@ -185,6 +192,10 @@ mod tests {
         assert!(text.contains("| work | 100 ns | them: 200 ns | 1.00 (0.50 to 1.50) | <= 1 | yes |"), "{text}");
         assert!(text.contains("| >= 1.1 | **no** |"), "{text}");
         assert_eq!((report.missed(), report.counts()), (1, true));
+        let nothing: Samples = [0.0; 3].into_iter().collect();
+        report.add(vec![Row::ratio("work", Unit::Nanos, &nothing, ("them", &nothing), Some(Target::AtMost(1.0)))]);
+        assert!(report.to_string().contains("| none | <= 1 |  |"), "{report}");
+        assert_eq!(report.missed(), 1);
         report.fail("work", &anyhow::anyhow!("lost something"));
         assert!(!report.counts());
     }

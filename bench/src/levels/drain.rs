@@ -10,13 +10,15 @@ use crate::bench::Bench;
 use crate::load::{Load, Path};
 use crate::process::{SOON, wait_for};
 use crate::receiver::{Receiver, Receiving};
-use crate::report::{Row, Unit};
+use crate::report::{Row, Target, Unit};
 use crate::statistics::Samples;
 
 /// Packets of one filling: they fit the receive buffer that a system grants to everybody.
 const PACKETS: u32 = 2048;
 /// A reader that used no CPU for so long sleeps.
 const QUIET: Duration = Duration::from_millis(20);
+/// The most that trains may cost, beside the sink.
+const TRAINS_TARGET: Target = Target::AtMost(3.0);
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -31,7 +33,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let [ours, sinks] = samples.map(|samples| Samples::from_iter([samples.least()]));
         let how = if trains { "trains" } else { "plain" };
         let what = format!("emptying a socket, {size} bytes, {how}: CPU a packet, best of {}", bench.scale.fills);
-        rows.push(Row::ratio(what, Unit::Nanos, &ours, ("recvmmsg sink", &sinks), None));
+        rows.push(Row::ratio(what, Unit::Nanos, &ours, ("recvmmsg sink", &sinks), trains.then_some(TRAINS_TARGET)));
     }
     Ok(rows)
 }

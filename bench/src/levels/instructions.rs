@@ -14,7 +14,8 @@ use crate::report::{Row, Target};
 /// not in their difference.
 const FLOWS: (u32, u32) = (500, 2000);
 
-/// What is counted: a file, whether a capture is written, and the most that it may be.
+/// What is counted: a file, whether a capture is written, and the most that it may be: a tenth above what it was when this
+/// was written, so that a step up is seen.
 struct Case {
     what: &'static str,
     corpus: fn(u32) -> Corpus,
@@ -23,11 +24,11 @@ struct Case {
 }
 
 const CASES: [Case; 5] = [
-    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, most: 550.0 },
-    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, most: 1000.0 },
-    Case { what: "DNS, two packets a flow", corpus: |flows| Corpus::Dns { flows }, write: false, most: 1500.0 },
-    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, most: 1000.0 },
-    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, most: 550.0 },
+    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, most: 1450.0 },
+    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, most: 1750.0 },
+    Case { what: "DNS, two packets a flow", corpus: |flows| Corpus::Dns { flows }, write: false, most: 1800.0 },
+    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, most: 1650.0 },
+    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, most: 1250.0 },
 ];
 
 fn cut(flows: u32) -> Corpus {

@@ -7,7 +7,7 @@ use crate::report::{Row, Target, Unit};
 use crate::statistics::Samples;
 
 const TARGET: Target = Target::AtLeast(0.6);
-const TRIAL_SECONDS: u32 = 2;
+const TRIAL_SECONDS_MAX: u32 = 2;
 /// Searches for each; more than a few of them say no more on a machine that others use.
 const SEARCHES_MAX: u32 = 3;
 
@@ -30,7 +30,8 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 
 /// The highest rate at which a trial lost nothing: the sender's top speed, or what halving the interval finds below.
 fn search(bench: &Bench, path: &Path, receiver: &Receiver, size: u32) -> anyhow::Result<f64> {
-    let load = |pps| Load { size, pps, seconds: TRIAL_SECONDS, trains: true };
+    let seconds = bench.scale.seconds.min(TRIAL_SECONDS_MAX);
+    let load = |pps| Load { size, pps, seconds, trains: true };
     let top = load(None).offer(bench, path, receiver)?;
     if top.lost() == 0 {
         return Ok(top.sent.rate());
