@@ -40,7 +40,7 @@ enum Format {
 
 /// Reads pcap (microseconds, nanoseconds) and pcapng in both byte orders, from files, pipes and standard input.
 ///
-/// Its memory is bounded by one window of 256 KiB, or by the largest block read ([`crate::MAX_BLOCK_BYTES`] at most),
+/// Its memory is bounded by one window of 1 MiB, or by the largest block read ([`crate::MAX_BLOCK_BYTES`] at most),
 /// and the interfaces of one section. No record allocates.
 pub struct CaptureReader {
     format: Format,
@@ -54,7 +54,7 @@ pub struct CaptureReader {
     postponed: Option<ReadError>,
 }
 
-/// Records of a capture file that lie in one piece of memory, up to some 256 KiB. Made once and filled again and again.
+/// Records of a capture file that lie in one piece of memory, up to some 1 MiB. Made once and filled again and again.
 #[derive(Debug, Default)]
 pub struct Chunk {
     bytes: Vec<u8>,

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 /// What is read at a time, unless a block is larger.
-const WINDOW_BYTES: usize = 256 << 10;
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// The window. It grows only when a single block does not fit, and the caller bounds what it asks for.
 pub(crate) struct Refill {

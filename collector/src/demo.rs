@@ -16,7 +16,6 @@ use vxtap_wire::vxlan::Vni;
 use crate::api::{BoundServer, Server};
 use crate::run::{Collector, End, serve, show};
 use crate::settings::{DemoSettings, Listener, ReceiveSettings, RunSettings};
-use crate::signals::on_signal;
 use crate::summary::{self, Summary};
 
 /// The mirrored networks, each sent by a sender of its own.
@@ -35,19 +34,16 @@ pub struct DemoSummary {
 pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
     let api = bind_api(settings)?;
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let collector = Collector::start(&RunSettings {
+    let end = End::on_signal()?;
+    let run = RunSettings {
         listen: vec![Listener::Vxlan(any_port)],
         receive: ReceiveSettings::default(),
         pipeline: settings.pipeline.clone(),
         api: settings.api.clone(),
         summary: None,
         tui: settings.tui,
-    })?;
-    let end = collector.end();
-    on_signal({
-        let end = end.clone();
-        move || end.ask()
-    })?;
+    };
+    let collector = Collector::start(&run, &end)?;
     let server = api.map(|api| serve(api, collector.monitor())).transpose()?;
     let senders = Senders::start(collector.addresses(), settings.pps)?;
     watch(settings, &collector, &end)?;

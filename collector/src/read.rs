@@ -117,7 +117,7 @@ fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut 
         }
         let chunk = if exchange.may_read() { reader.next(&mut pipeline.ledger) } else { None };
         if let Some(numbered) = chunk {
-            let mut shares = Shares::new(opening.steering.workers);
+            let mut shares = Shares::new(opening.steering.workers, reader);
             opening.open(&numbered.chunk, &mut pipeline, &mut shares);
             exchange.send(numbered, shares);
         } else {

@@ -28,12 +28,8 @@ use crate::worker::{Steering, Worker, WorkerParts, unix_ns};
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
     let api = settings.api.as_ref().map(Server::bind).transpose()?;
-    let collector = Collector::start(settings)?;
-    let end = collector.end();
-    on_signal({
-        let end = end.clone();
-        move || end.ask()
-    })?;
+    let end = End::on_signal()?;
+    let collector = Collector::start(settings, &end)?;
     let server = api.map(|api| serve(api, collector.monitor())).transpose()?;
     if settings.pipeline.capture.is_none() && settings.pipeline.log.is_none() {
         tracing::info!("nothing is kept on disk: --write DIR keeps captures, --log DIR keeps events");
@@ -78,9 +74,16 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn new() -> Self {
+    /// An end that the first SIGINT or SIGTERM asks for. Made before anything is opened or announced, so that a signal is
+    /// never met without its handler.
+    pub(crate) fn on_signal() -> anyhow::Result<Self> {
         let (wake, woken) = bounded(1);
-        Self { asked: Arc::new(AtomicBool::new(false)), wake, woken }
+        let end = Self { asked: Arc::new(AtomicBool::new(false)), wake, woken };
+        on_signal({
+            let end = end.clone();
+            move || end.ask()
+        })?;
+        Ok(end)
     }
 
     /// Asks for the end.
@@ -115,13 +118,12 @@ pub(crate) struct Collector {
     outputs: Outputs,
     addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<std::io::Result<PipelineTotals>>>,
-    end: End,
     begun: Instant,
 }
 
 impl Collector {
-    /// Opens sockets and files and starts the workers.
-    pub(crate) fn start(settings: &RunSettings) -> anyhow::Result<Self> {
+    /// Opens sockets and files and starts the workers, one of which asks for the `end` if it cannot go on.
+    pub(crate) fn start(settings: &RunSettings, end: &End) -> anyhow::Result<Self> {
         let workers = settings.pipeline.workers;
         let steer = SteerHash::new(settings.pipeline.steer_seed.unwrap_or_else(|| random_seed() as u32));
         let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
@@ -138,7 +140,6 @@ impl Collector {
         let streams = Arc::new(StreamRegistry::new());
         let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, WhenFull::Refuse)?;
         let shared = Arc::new(Shared::new(workers, Arc::clone(&streams)));
-        let end = End::new();
 
         let waiters: Result<Vec<_>, _> = (0..workers).map(|_| Waiter::new()).collect();
         let (waiters, wakers): (Vec<_>, Vec<_>) = waiters.context("make a wake-up event")?.into_iter().unzip();
@@ -201,12 +202,7 @@ impl Collector {
             askers,
             state: AtomicU8::new(RunState::Running as u8),
         });
-        Ok(Self { monitor, outputs, addresses, workers: threads, end, begun: Instant::now() })
-    }
-
-    /// How to ask for the end of this run.
-    pub(crate) fn end(&self) -> End {
-        self.end.clone()
+        Ok(Self { monitor, outputs, addresses, workers: threads, begun: Instant::now() })
     }
 
     /// The run as the API sees it.

@@ -26,14 +26,19 @@ pub(super) struct SharedFrame {
     pub(super) end: u32,
     /// Length when it was sent, as far as the file tells; 0 for unknown.
     pub(super) wire_len: u32,
+    /// What the worker that took the chunk saw in it, where it had to look: the owner then need not read headers that are
+    /// in another CPU's cache.
+    pub(super) view: Option<FrameView<'static>>,
 }
 
 /// The frames of one chunk, by owner.
 pub(super) struct Shares(Vec<Vec<SharedFrame>>);
 
 impl Shares {
-    pub(super) fn new(workers: u32) -> Self {
-        Self((0..workers).map(|_| Vec::new()).collect())
+    /// Empty shares for `workers` workers, in lists that `reader` keeps for use again: new ones of this size would be memory
+    /// that the kernel gives and takes back for each chunk.
+    pub(super) fn new(workers: u32, reader: &FileReader) -> Self {
+        Self((0..workers).map(|_| reader.empty_list()).collect())
     }
 
     pub(super) fn push(&mut self, owner: u32, frame: SharedFrame) {
@@ -57,7 +62,8 @@ impl Share {
         let mut records = self.chunk.records().enumerate();
         for frame in &self.frames {
             let Some((_, record)) = records.find(|(number, _)| *number == frame.record as usize) else { break };
-            let mut view = FrameView::parse(&record.data[frame.start as usize..frame.end as usize]);
+            let bytes = &record.data[frame.start as usize..frame.end as usize];
+            let mut view = frame.view.map_or_else(|| FrameView::parse(bytes), |view| view.attached(bytes));
             view.wire_len = view.wire_len.max(frame.wire_len);
             batch.push((frame.meta, view));
             if batch.is_full() {
@@ -134,10 +140,12 @@ impl Exchange {
         self.early.remove(&self.turn)
     }
 
-    /// Ends the turn of `share`, and gives the chunk back when nobody else needs it.
+    /// Ends the turn of `share`; gives its list back, and the chunk when nobody else needs it.
     pub(super) fn done(&mut self, share: Share, reader: &FileReader) {
-        self.turn = share.number + 1;
-        if let Some(chunk) = Arc::into_inner(share.chunk) {
+        let Share { number, chunk, frames } = share;
+        self.turn = number + 1;
+        reader.give_back_list(frames);
+        if let Some(chunk) = Arc::into_inner(chunk) {
             reader.give_back(chunk);
         }
     }

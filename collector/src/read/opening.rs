@@ -31,12 +31,13 @@ impl Opening<'_> {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             match self.find(&record) {
                 Ok(opened) => {
-                    let frame = counted(&opened, &record, number as u32, pipeline);
-                    let owner = if self.steering.workers > 1 {
-                        self.steering.owner(&FrameView::parse(&record.data[opened.start..opened.end]))
-                    } else {
-                        0
-                    };
+                    let mut frame = counted(&opened, &record, number as u32, pipeline);
+                    let mut owner = 0;
+                    if self.steering.workers > 1 {
+                        let view = FrameView::parse(&record.data[opened.start..opened.end]);
+                        owner = self.steering.owner(&view);
+                        frame.view = Some(view.detached());
+                    }
                     shares.push(owner, frame);
                 }
                 Err(reason) => {
@@ -86,5 +87,6 @@ fn counted(opened: &Opened, record: &Record<'_>, number: u32, pipeline: &mut Pip
         start: start as u32,
         end: end as u32,
         wire_len,
+        view: None,
     }
 }

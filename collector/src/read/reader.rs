@@ -5,11 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use vxtap_analyzers::{DropReason, Ledger};
 use vxtap_capfile::{CaptureReader, Chunk, ReadError};
 
+use super::exchange::SharedFrame;
+
 /// The files being read.
 pub(super) struct FileReader {
     state: Mutex<State>,
     /// Chunks that are not in use.
     spare: Mutex<Vec<Chunk>>,
+    /// Lists of frames that are not in use.
+    spare_lists: Mutex<Vec<Vec<SharedFrame>>>,
 }
 
 struct State {
@@ -29,7 +33,11 @@ pub(super) struct Numbered {
 impl FileReader {
     pub(super) fn new(mut files: Vec<CaptureReader>) -> Self {
         files.reverse();
-        Self { state: Mutex::new(State { files, next_number: 0, damage: None }), spare: Mutex::default() }
+        Self {
+            state: Mutex::new(State { files, next_number: 0, damage: None }),
+            spare: Mutex::default(),
+            spare_lists: Mutex::default(),
+        }
     }
 
     /// The next chunk; `None` when all files are at their end. Damage on the way counts as one packet, in `ledger`.
@@ -70,6 +78,17 @@ impl FileReader {
     /// Takes a chunk back for use.
     pub(super) fn give_back(&self, chunk: Chunk) {
         lock(&self.spare).push(chunk);
+    }
+
+    /// An empty list.
+    pub(super) fn empty_list(&self) -> Vec<SharedFrame> {
+        lock(&self.spare_lists).pop().unwrap_or_default()
+    }
+
+    /// Takes a list back for use.
+    pub(super) fn give_back_list(&self, mut list: Vec<SharedFrame>) {
+        list.clear();
+        lock(&self.spare_lists).push(list);
     }
 
     /// What was wrong with a file; the first, where there were several.
