@@ -1,0 +1,1 @@
+//! Capture filters in the language of tcpdump.
