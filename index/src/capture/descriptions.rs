@@ -1,0 +1,210 @@
+//! What the blocks without frames say: sections and their interfaces.
+
+use vxtap_capfile::{LinkType, MAX_INTERFACES};
+
+use super::time_scale::TimeScale;
+use super::{ByteOrder, Content, Step, block};
+
+/// Length of the header of a classic file, in bytes.
+pub(crate) const CLASSIC_HEADER_BYTES: usize = 24;
+
+/// A section of a pcapng file, or a classic file.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(super) order: ByteOrder,
+    pub(super) kind: Kind,
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Pcapng,
+    Classic {
+        /// Nanoseconds in one unit of the time's second field.
+        fraction_ns: u64,
+    },
+}
+
+/// An interface that records came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) link_type: LinkType,
+    pub(super) snap_len: u32,
+    pub(super) scale: TimeScale,
+}
+
+/// All sections of a capture, in the file's order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Descriptions {
+    sections: Vec<Section>,
+}
+
+impl Descriptions {
+    /// From the blocks that an index has. `None` where they are damaged.
+    pub(crate) fn parse(mut blocks: &[u8]) -> Option<Self> {
+        if let Some(section) = Section::classic_file(blocks) {
+            return Some(Self { sections: vec![section] });
+        }
+        let mut descriptions = Self::default();
+        while !blocks.is_empty() {
+            let Step::Whole { length, content } = descriptions.step(blocks) else { return None };
+            descriptions.take(&content).ok()?;
+            blocks = blocks.get(length..)?;
+        }
+        Some(descriptions)
+    }
+
+    /// From the beginning of a capture, and how many bytes its header has that are no block; `None` where these bytes do not
+    /// begin a capture.
+    pub(crate) fn begin(bytes: &[u8]) -> Option<(Self, usize)> {
+        if let Some(section) = Section::classic_file(bytes) {
+            return Some((Self { sections: vec![section] }, CLASSIC_HEADER_BYTES));
+        }
+        let magic = bytes.first_chunk::<4>()?;
+        (u32::from_le_bytes(*magic) == block::SECTION_HEADER).then(|| (Self::default(), 0))
+    }
+
+    /// What is at the head of `bytes`, in the section that is the last so far.
+    pub(crate) fn step<'a>(&self, bytes: &'a [u8]) -> Step<'a> {
+        match self.sections.last() {
+            Some(section) => section.step(bytes),
+            None => Section::before_the_first().step(bytes),
+        }
+    }
+
+    /// Takes a block that describes something, passes over others. An error where it makes no sense.
+    pub(crate) fn take(&mut self, content: &Content<'_>) -> Result<(), &'static str> {
+        match content {
+            Content::SectionHeader(whole) => {
+                self.sections.push(Section::begun_by(whole)?);
+                Ok(())
+            }
+            Content::Interface(whole) => match self.sections.last_mut() {
+                Some(section) => section.add_interface(whole),
+                None => Err("an interface in front of the first section"),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn section(&self, number: u32) -> Option<&Section> {
+        self.sections.get(number as usize)
+    }
+
+    pub(crate) fn last(&self) -> Option<&Section> {
+        self.sections.last()
+    }
+
+    /// How many sections there are so far.
+    pub(crate) fn sections(&self) -> u32 {
+        self.sections.len() as u32
+    }
+}
+
+impl Section {
+    fn before_the_first() -> Self {
+        Self { order: ByteOrder::Little, kind: Kind::Pcapng, interfaces: Vec::new() }
+    }
+
+    /// The one section of a classic file (draft-ietf-opsawg-pcap).
+    fn classic_file(header: &[u8]) -> Option<Self> {
+        let header = header.first_chunk::<CLASSIC_HEADER_BYTES>()?;
+        let (order, fraction_ns) = match header.first_chunk::<4>()? {
+            [0xd4, 0xc3, 0xb2, 0xa1] => (ByteOrder::Little, 1_000),
+            [0xa1, 0xb2, 0xc3, 0xd4] => (ByteOrder::Big, 1_000),
+            [0x4d, 0x3c, 0xb2, 0xa1] => (ByteOrder::Little, 1),
+            [0xa1, 0xb2, 0x3c, 0x4d] => (ByteOrder::Big, 1),
+            _ => return None,
+        };
+        // The upper half of the link type tells of a frame check sequence.
+        let link_type = LinkType(order.u32_at(header, 20)? & 0xffff);
+        let interface = Interface {
+            name: String::new(),
+            description: String::new(),
+            link_type,
+            snap_len: 0,
+            scale: TimeScale::new(TimeScale::DEFAULT_RESOLUTION, 0),
+        };
+        let version = order.u16_at(header, 4)?;
+        (version == 2).then(|| Self { order, kind: Kind::Classic { fraction_ns }, interfaces: vec![interface] })
+    }
+
+    fn begun_by(block: &[u8]) -> Result<Self, &'static str> {
+        let body = block.get(8..block.len().saturating_sub(4)).unwrap_or_default();
+        let order = ByteOrder::of_section(body).ok_or("a section of unknown byte order")?;
+        match order.u16_at(body, 4) {
+            Some(1) => Ok(Self { order, kind: Kind::Pcapng, interfaces: Vec::new() }),
+            _ => Err("a section of an unknown pcapng version"),
+        }
+    }
+
+    fn add_interface(&mut self, block: &[u8]) -> Result<(), &'static str> {
+        let body = block.get(8..block.len().saturating_sub(4)).unwrap_or_default();
+        let (Some(link_type), Some(snap_len)) = (self.order.u16_at(body, 0), self.order.u32_at(body, 4)) else {
+            return Err("an interface description that is too short");
+        };
+        if self.interfaces.len() == MAX_INTERFACES {
+            return Err("more interfaces than a section may have");
+        }
+        let mut interface = Interface {
+            name: String::new(),
+            description: String::new(),
+            link_type: LinkType(link_type.into()),
+            snap_len,
+            scale: TimeScale::new(TimeScale::DEFAULT_RESOLUTION, 0),
+        };
+        self.read_options(&mut interface, body.get(8..).unwrap_or_default());
+        self.interfaces.push(interface);
+        Ok(())
+    }
+
+    /// Reads the options as far as they make sense; a damaged one does not make the records unreadable.
+    fn read_options(&self, interface: &mut Interface, mut options: &[u8]) {
+        const END: u16 = 0;
+        let (mut resolution, mut offset) = (TimeScale::DEFAULT_RESOLUTION, 0);
+        while let (Some(code), Some(length)) = (self.order.u16_at(options, 0), self.order.u16_at(options, 2)) {
+            let length = usize::from(length);
+            let Some(value) = options.get(4..4 + length).filter(|_| code != END) else { break };
+            match (code, value) {
+                (2, text) => interface.name = String::from_utf8_lossy(text).into_owned(),
+                (3, text) => interface.description = String::from_utf8_lossy(text).into_owned(),
+                (9, [value]) => resolution = *value,
+                (14, value) => {
+                    if let Some(value) = value.first_chunk::<8>().filter(|_| length == 8) {
+                        offset = match self.order {
+                            ByteOrder::Little => i64::from_le_bytes(*value),
+                            ByteOrder::Big => i64::from_be_bytes(*value),
+                        };
+                    }
+                }
+                _ => {}
+            }
+            options = options.get(4 + length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        interface.scale = TimeScale::new(resolution, offset);
+    }
+
+    #[inline]
+    pub(crate) fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+}
+
+/// How many sections the whole blocks in `blocks` begin; a classic file is one.
+pub(crate) fn sections_in(mut blocks: &[u8]) -> u32 {
+    if Section::classic_file(blocks).is_some() {
+        return 1;
+    }
+    let mut section = Section::before_the_first();
+    let mut count = 0;
+    while let Step::Whole { length, content } = section.step(blocks) {
+        if let Content::SectionHeader(whole) = content {
+            count += 1;
+            section.order = ByteOrder::of_section(whole.get(8..).unwrap_or_default()).unwrap_or(section.order);
+        }
+        blocks = blocks.get(length..).unwrap_or_default();
+    }
+    count
+}
