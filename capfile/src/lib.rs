@@ -5,6 +5,7 @@
 //! the `pcap-file` crate's; what that crate leaves out or gets wrong (time resolution and offset of an interface, blocks
 //! with an option that it cannot read, bounds) is done here.
 
+mod chunk;
 mod classic;
 mod error;
 mod link_type;
@@ -14,9 +15,10 @@ mod refill;
 mod sections;
 mod time_scale;
 
+pub use chunk::{Chunk, Window, Windows};
 pub use error::{Fault, OpenError, ReadError};
 pub use link_type::LinkType;
-pub use reader::{CaptureReader, Chunk, Record};
+pub use reader::{CaptureReader, Record};
 
 /// The longest frame that a record may have, in bytes; a longer one is taken for damage, as libpcap and Wireshark do.
 pub const MAX_FRAME_BYTES: usize = 262_144;

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::classic::{Classic, FILE_HEADER_LEN};
 use crate::refill::Refill;
 use crate::sections::{SECTION_HEADER, Sections};
-use crate::{Fault, LinkType, OpenError, ReadError};
+use crate::{Chunk, Fault, LinkType, OpenError, ReadError, Windows};
 
 /// One record of a capture file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ enum Format {
 pub struct CaptureReader {
     format: Format,
     refill: Refill,
+    /// The file, where it is one that can be read at any place.
+    regular: Option<Arc<File>>,
     name: String,
     /// Records delivered.
     records: u64,
@@ -52,24 +55,6 @@ pub struct CaptureReader {
     ended: bool,
     /// What was found behind the records of the last chunk.
     postponed: Option<ReadError>,
-}
-
-/// Records of a capture file that lie in one piece of memory, up to some 1 MiB. Made once and filled again and again.
-#[derive(Debug, Default)]
-pub struct Chunk {
-    bytes: Vec<u8>,
-    records: Vec<Located>,
-}
-
-impl Chunk {
-    /// The records, in the file's order.
-    #[inline]
-    pub fn records(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
-        self.records.iter().map(|located| {
-            let Located { time_ns, link_type, wire_len, at, length } = *located;
-            Record { time_ns, link_type, wire_len, data: &self.bytes[at..at + length] }
-        })
-    }
 }
 
 impl CaptureReader {
@@ -82,8 +67,10 @@ impl CaptureReader {
         let name = path.to_string_lossy();
         let file = File::open(path).map_err(|source| OpenError::Open { file: printable(&name), source })?;
         let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
-        let mut reader = Self::from_reader(file, &name)?;
+        let file = Arc::new(file);
+        let mut reader = Self::from_reader(Arc::clone(&file), &name)?;
         reader.size = size;
+        reader.regular = size.map(|_| file);
         Ok(reader)
     }
 
@@ -101,7 +88,7 @@ impl CaptureReader {
         if let Format::Classic(_) = format {
             refill.consume(FILE_HEADER_LEN);
         }
-        Ok(Self { format, refill, name: file, records: 0, size: None, ended: false, postponed: None })
+        Ok(Self { format, refill, regular: None, name: file, records: 0, size: None, ended: false, postponed: None })
     }
 
     /// The next record; `None` at the end. After an error nothing more comes.
@@ -130,13 +117,41 @@ impl CaptureReader {
     /// Reads on, and fills `chunk` with the records that then lie in one piece of memory; gives whether there were any.
     /// After an error, and after the end, nothing more comes; the records in front of an error come first.
     pub fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
+        self.collect(chunk, false)
+    }
+
+    /// Has the file read by windows, in any order and by anybody, instead of by this reader, which from now on only says what
+    /// records are in them: [`CaptureReader::records_in`]. `None` for what is no regular file.
+    pub fn windows(&mut self) -> Option<Windows> {
+        let file = self.regular.take()?;
+        self.refill.detach();
+        Some(Windows::new(file, self.refill.offset()))
+    }
+
+    /// Finds the records in the window that `chunk` has read; gives whether there were any. The windows have to come in their
+    /// order; the part of a record that a window ends with is kept for the next one. When no window is left,
+    /// [`CaptureReader::next_chunk`] tells whether the file ended where a record did.
+    pub fn records_in(&mut self, chunk: &mut Chunk) -> Result<bool, ReadError> {
+        if let Some(source) = chunk.read_error.take() {
+            chunk.records.clear();
+            return Err(self.fail(source.into()));
+        }
+        if !self.ended {
+            let window = chunk.window.clone();
+            self.refill.adopt(&mut chunk.bytes, window.start, window.end);
+        }
+        self.collect(chunk, true)
+    }
+
+    /// The records of a window that is `given`, or that the first of them may have read anew: the others must not, since the
+    /// chunk takes the window with it.
+    fn collect(&mut self, chunk: &mut Chunk, given: bool) -> Result<bool, ReadError> {
         chunk.records.clear();
         if let Some(error) = self.postponed.take() {
             return Err(error);
         }
         while !self.ended {
-            // The first record may have the window read anew, the others must not: the chunk takes the window with it.
-            if !chunk.records.is_empty() {
+            if given || !chunk.records.is_empty() {
                 self.refill.hold();
             }
             let located = match &mut self.format {

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 /// What is read at a time, unless a block is larger.
-const WINDOW_BYTES: usize = 1 << 20;
+pub(crate) const WINDOW_BYTES: usize = 1 << 20;
 
 /// The window. It grows only when a single block does not fit, and the caller bounds what it asks for.
 pub(crate) struct Refill {
@@ -88,6 +88,28 @@ impl Refill {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// From now on there is only what [`Refill::adopt`] brings. What was read and not consumed is forgotten.
+    pub(crate) fn detach(&mut self) {
+        self.source = Box::new(io::empty());
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Takes `bytes`, which has the file's next bytes in `from..end`, for its window, with what was not consumed before
+    /// them. `bytes` gets the old window.
+    pub(crate) fn adopt(&mut self, bytes: &mut Vec<u8>, from: usize, end: usize) {
+        let rest = self.end - self.start;
+        let shift = rest.saturating_sub(from);
+        if shift > 0 {
+            // A block that is larger than what is kept free in front.
+            bytes.resize(bytes.len() + shift, 0);
+            bytes.copy_within(from..end, from + shift);
+        }
+        let (from, end) = (from + shift, end + shift);
+        bytes[from - rest..from].copy_from_slice(&self.window[self.start..self.end]);
+        std::mem::swap(&mut self.window, bytes);
+        (self.start, self.end) = (from - rest, end);
     }
 
     /// Keeps the window as it is: until [`Refill::release`], what is not in it counts as the source's end.

@@ -1,6 +1,6 @@
 //! Chunks hold the same records as one would get one by one, however the bytes arrive.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 
 use proptest::prelude::*;
 use vxtap_capfile::pcapng::{InterfaceDescription, PacketHeader, SectionHeader};
@@ -53,6 +53,36 @@ fn in_chunks(file: Vec<u8>, step: usize) -> (Vec<Packet>, Option<String>) {
     unreachable!("the loop has no end of its own")
 }
 
+/// By windows, two of them read before the first is looked at.
+fn by_windows(file: &[u8]) -> (Vec<Packet>, Option<String>) {
+    let mut place = tempfile::NamedTempFile::new().unwrap();
+    place.write_all(file).unwrap();
+    let mut reader = CaptureReader::open(place.path()).unwrap();
+    let name = reader.name().to_owned();
+    let mut windows = reader.windows().unwrap();
+    let mut packets = Vec::new();
+    let mut take = |chunk: &Chunk| {
+        let records = chunk.records();
+        packets.extend(records.map(|record| (record.time_ns, record.wire_len, record.data.to_vec())));
+    };
+    let error = loop {
+        let ahead: Vec<_> = windows.by_ref().take(2).collect();
+        let mut chunks: Vec<Chunk> = ahead.iter().map(|_| Chunk::default()).collect();
+        for (window, chunk) in ahead.iter().zip(&mut chunks).rev() {
+            chunk.read(window);
+        }
+        let found = chunks.iter_mut().try_for_each(|chunk| {
+            reader.records_in(chunk)?;
+            take(chunk);
+            Ok(())
+        });
+        if found.is_err() || ahead.is_empty() {
+            break found.and_then(|()| reader.next_chunk(&mut Chunk::default()).map(|more| assert!(!more))).err();
+        }
+    };
+    (packets, error.map(|error: vxtap_capfile::ReadError| error.to_string().replace(&name, "file")))
+}
+
 fn classic(packets: &[Vec<u8>]) -> Vec<u8> {
     let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
     for (number, packet) in packets.iter().enumerate() {
@@ -81,6 +111,7 @@ fn a_file_of_many_windows_comes_whole() {
     for file in [classic(&packets), pcapng(&packets)] {
         let expected = one_by_one(file.clone());
         assert_eq!(expected.0.len(), packets.len());
+        assert_eq!(by_windows(&file), expected);
         assert_eq!(in_chunks(file, usize::MAX), expected);
     }
 }
@@ -91,6 +122,22 @@ fn a_record_larger_than_the_window_comes_in_a_chunk() {
     let expected = one_by_one(classic(&packets));
     assert_eq!(expected.0.iter().map(|packet| packet.2.len()).collect::<Vec<_>>(), [100, 262_144, 100]);
     assert_eq!(in_chunks(classic(&packets), usize::MAX), expected);
+    assert_eq!(by_windows(&classic(&packets)), expected);
+}
+
+#[test]
+fn a_block_larger_than_a_window_comes_by_windows() {
+    let mut file = pcapng(&[vec![1; 100]]);
+    // A block of a type that nobody knows, with 3 MiB in it.
+    let length = (3_u32 << 20).to_le_bytes();
+    file.extend(0x7fff_0000_u32.to_le_bytes());
+    file.extend(length);
+    file.resize(file.len() + (3 << 20) - 12, 0);
+    file.extend(length);
+    PacketHeader { interface: 0, time_ns: 2, wire_len: 100 }.append_to(&mut file, &[2; 100]);
+    let expected = one_by_one(file.clone());
+    assert_eq!(expected.0.len(), 2);
+    assert_eq!(by_windows(&file), expected);
 }
 
 proptest! {
@@ -108,6 +155,8 @@ proptest! {
         // Whole files as well, and never less than what tells the format.
         let end = cut.index(file.len() * 2).max(28);
         file.truncate(end);
-        prop_assert_eq!(in_chunks(file.clone(), step), one_by_one(file));
+        let expected = one_by_one(file.clone());
+        prop_assert_eq!(by_windows(&file), expected.clone());
+        prop_assert_eq!(in_chunks(file, step), expected);
     }
 }

@@ -1,25 +1,48 @@
 //! The files, shared by the workers of one `read`: whoever asks gets the next chunk.
+//!
+//! What costs time is the kernel's copy of the bytes. Each worker has its own part of the file copied at the same time as
+//! the others; only finding where the records begin goes in turn, since the end of one part tells where the next begins.
+//! What is no regular file is read in turn.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use vxtap_analyzers::{DropReason, Ledger};
-use vxtap_capfile::{CaptureReader, Chunk, ReadError};
+use vxtap_capfile::{CaptureReader, Chunk, ReadError, Windows};
 
 use super::exchange::SharedFrame;
 
+/// Looks that a worker takes whether its turn has come before it goes to sleep: finding the records of a chunk takes some
+/// 10 microseconds, waking a thread takes longer.
+const LOOKS_BEFORE_SLEEP: u32 = 2_000;
+
 /// The files being read.
 pub(super) struct FileReader {
-    state: Mutex<State>,
+    claims: Mutex<Claims>,
+    records: Mutex<Records>,
+    /// The chunk whose records are to be found next.
+    turn: AtomicU64,
+    turn_came: Condvar,
     /// Chunks that are not in use.
     spare: Mutex<Vec<Chunk>>,
     /// Lists of frames that are not in use.
     spare_lists: Mutex<Vec<Vec<SharedFrame>>>,
 }
 
-struct State {
-    /// Files still to be read, the next one last.
-    files: Vec<CaptureReader>,
+/// What is not yet read.
+struct Claims {
+    /// Files, the current one first; `None` where a file has to be read in turn.
+    files: VecDeque<Option<Windows>>,
     next_number: u64,
+}
+
+/// Where the records are.
+struct Records {
+    /// The same files.
+    files: VecDeque<CaptureReader>,
+    /// Workers that sleep until their turn comes.
+    sleeping: u32,
     /// The first thing that was wrong with a file.
     damage: Option<ReadError>,
 }
@@ -31,48 +54,80 @@ pub(super) struct Numbered {
 }
 
 impl FileReader {
-    pub(super) fn new(mut files: Vec<CaptureReader>) -> Self {
-        files.reverse();
+    pub(super) fn new(files: Vec<CaptureReader>) -> Self {
+        let mut files = VecDeque::from(files);
+        let claims = Claims { files: files.iter_mut().map(CaptureReader::windows).collect(), next_number: 0 };
         Self {
-            state: Mutex::new(State { files, next_number: 0, damage: None }),
+            claims: Mutex::new(claims),
+            records: Mutex::new(Records { files, sleeping: 0, damage: None }),
+            turn: AtomicU64::new(0),
+            turn_came: Condvar::new(),
             spare: Mutex::default(),
             spare_lists: Mutex::default(),
         }
     }
 
-    /// The next chunk; `None` when all files are at their end. Damage on the way counts as one packet, in `ledger`.
+    /// The next chunk, which may be empty; `None` when all files are at their end. Damage on the way counts as one packet, in
+    /// `ledger`.
     pub(super) fn next(&self, ledger: &mut Ledger) -> Option<Numbered> {
         let mut chunk = lock(&self.spare).pop().unwrap_or_default();
-        let mut state = lock(&self.state);
-        loop {
-            match state.files.last_mut()?.next_chunk(&mut chunk) {
-                Ok(true) => {
-                    let number = state.next_number;
-                    state.next_number += 1;
-                    return Some(Numbered { number, chunk });
-                }
-                Ok(false) => {
-                    state.files.pop();
-                }
-                Err(error) => {
-                    ledger.received += 1;
-                    ledger.drop_one(DropReason::FileDamaged);
-                    // The first one is the run's error; the others are told at once.
-                    if state.damage.is_none() {
-                        state.damage = Some(error);
-                    } else {
-                        tracing::error!("{error}");
-                    }
-                    state.files.pop();
-                }
+        let mut claims = lock(&self.claims);
+        let file = claims.files.front_mut()?;
+        let window = file.as_mut().and_then(Windows::next);
+        let number = claims.next_number;
+        claims.next_number += 1;
+        if let Some(window) = window {
+            drop(claims);
+            chunk.read(&window);
+            let mut records = self.wait_for_turn(number);
+            if let Some(Err(error)) = records.files.front_mut().map(|file| file.records_in(&mut chunk)) {
+                records.note_damage(error, ledger);
             }
+            self.end_turn(&records);
+        } else {
+            // Whatever is left of the file, and whether it ends where a record does. Until that is known nobody can say what
+            // comes next, so the claims stay locked.
+            let mut records = self.wait_for_turn(number);
+            let more = records.files.front_mut().map_or(Ok(false), |file| file.next_chunk(&mut chunk));
+            if !matches!(more, Ok(true)) {
+                claims.files.pop_front();
+                records.files.pop_front();
+            }
+            if let Err(error) = more {
+                records.note_damage(error, ledger);
+            }
+            self.end_turn(&records);
+        }
+        Some(Numbered { number, chunk })
+    }
+
+    /// Every chunk has its turn, and none waits for anything else in it: those before this one are being read already.
+    fn wait_for_turn(&self, number: u64) -> MutexGuard<'_, Records> {
+        for _ in 0..LOOKS_BEFORE_SLEEP {
+            if self.turn.load(Ordering::Relaxed) == number {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let mut records = lock(&self.records);
+        records.sleeping += 1;
+        let not_yet = |_: &mut Records| self.turn.load(Ordering::Relaxed) != number;
+        let mut records = self.turn_came.wait_while(records, not_yet).unwrap_or_else(PoisonError::into_inner);
+        records.sleeping -= 1;
+        records
+    }
+
+    fn end_turn(&self, records: &Records) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        if records.sleeping > 0 {
+            self.turn_came.notify_all();
         }
     }
 
     /// How many chunks there were, once all files are at their end.
     pub(super) fn chunks_in_all(&self) -> Option<u64> {
-        let state = lock(&self.state);
-        state.files.is_empty().then_some(state.next_number)
+        let claims = lock(&self.claims);
+        claims.files.is_empty().then_some(claims.next_number)
     }
 
     /// Takes a chunk back for use.
@@ -93,7 +148,20 @@ impl FileReader {
 
     /// What was wrong with a file; the first, where there were several.
     pub(super) fn damage(&self) -> Option<ReadError> {
-        lock(&self.state).damage.take()
+        lock(&self.records).damage.take()
+    }
+}
+
+impl Records {
+    /// The first one is the run's error; the others are told at once.
+    fn note_damage(&mut self, error: ReadError, ledger: &mut Ledger) {
+        ledger.received += 1;
+        ledger.drop_one(DropReason::FileDamaged);
+        if self.damage.is_none() {
+            self.damage = Some(error);
+        } else {
+            tracing::error!("{error}");
+        }
     }
 }
 
