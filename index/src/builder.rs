@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use vxtap_wire::{ETHERNET_HEADER_LEN, FlowKey, FrameView, IpVersion, Missing};
 
 pub use store::IndexSize;
+pub(crate) use store::write_index;
 
 /// Where some whole blocks of a capture file are, and what times their records have.
 ///

@@ -1,9 +1,12 @@
 //! What the blocks without frames say: sections and their interfaces.
 
+use std::io;
+
 use vxtap_capfile::{LinkType, MAX_INTERFACES};
 
 use super::time_scale::TimeScale;
 use super::{ByteOrder, Content, Step, block};
+use crate::input::Input;
 
 /// Length of the header of a classic file, in bytes.
 pub(crate) const CLASSIC_HEADER_BYTES: usize = 24;
@@ -35,6 +38,16 @@ pub(crate) struct Interface {
     pub(super) scale: TimeScale,
 }
 
+/// What a capture begins with.
+pub(crate) enum Beginning {
+    /// The header of a classic file, which is no block.
+    Classic(Descriptions, [u8; CLASSIC_HEADER_BYTES]),
+    /// The first block of a pcapng file.
+    Pcapng,
+    /// Something that is no capture.
+    Unknown,
+}
+
 /// All sections of a capture, in the file's order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Descriptions {
@@ -49,29 +62,35 @@ impl Descriptions {
         }
         let mut descriptions = Self::default();
         while !blocks.is_empty() {
-            let Step::Whole { length, content } = descriptions.step(blocks) else { return None };
+            let Step::Whole { length, content } = descriptions.current().step(blocks) else { return None };
             descriptions.take(&content).ok()?;
             blocks = blocks.get(length..)?;
         }
         Some(descriptions)
     }
 
-    /// From the beginning of a capture, and how many bytes its header has that are no block; `None` where these bytes do not
-    /// begin a capture.
-    pub(crate) fn begin(bytes: &[u8]) -> Option<(Self, usize)> {
-        if let Some(section) = Section::classic_file(bytes) {
-            return Some((Self { sections: vec![section] }, CLASSIC_HEADER_BYTES));
+    /// Tells what the capture `input` is by its first bytes. A file without a byte is one without blocks.
+    pub(crate) fn begin(input: &mut Input) -> io::Result<Beginning> {
+        let mut header = [0; CLASSIC_HEADER_BYTES];
+        let mut length = 0;
+        while let Some(room) = header.get_mut(length..).filter(|room| !room.is_empty()) {
+            match input.read_at(room, length as u64)? {
+                0 => break,
+                count => length += count,
+            }
         }
-        let magic = bytes.first_chunk::<4>()?;
-        (u32::from_le_bytes(*magic) == block::SECTION_HEADER).then(|| (Self::default(), 0))
+        let magic = header.first_chunk().map_or(0, |magic| u32::from_le_bytes(*magic));
+        Ok(match Section::classic_file(&header).filter(|_| length == CLASSIC_HEADER_BYTES) {
+            Some(section) => Beginning::Classic(Self { sections: vec![section] }, header),
+            None if length == 0 || magic == block::SECTION_HEADER => Beginning::Pcapng,
+            None => Beginning::Unknown,
+        })
     }
 
-    /// What is at the head of `bytes`, in the section that is the last so far.
-    pub(crate) fn step<'a>(&self, bytes: &'a [u8]) -> Step<'a> {
-        match self.sections.last() {
-            Some(section) => section.step(bytes),
-            None => Section::before_the_first().step(bytes),
-        }
+    /// The section that is the last so far; in front of the first, one that makes sense of its header.
+    #[inline]
+    pub(crate) fn current(&self) -> &Section {
+        self.sections.last().unwrap_or(const { &Section::NONE })
     }
 
     /// Takes a block that describes something, passes over others. An error where it makes no sense.
@@ -93,10 +112,6 @@ impl Descriptions {
         self.sections.get(number as usize)
     }
 
-    pub(crate) fn last(&self) -> Option<&Section> {
-        self.sections.last()
-    }
-
     /// How many sections there are so far.
     pub(crate) fn sections(&self) -> u32 {
         self.sections.len() as u32
@@ -104,9 +119,8 @@ impl Descriptions {
 }
 
 impl Section {
-    fn before_the_first() -> Self {
-        Self { order: ByteOrder::Little, kind: Kind::Pcapng, interfaces: Vec::new() }
-    }
+    /// What is in front of the first section header: nothing.
+    const NONE: Self = Self { order: ByteOrder::Little, kind: Kind::Pcapng, interfaces: Vec::new() };
 
     /// The one section of a classic file (draft-ietf-opsawg-pcap).
     fn classic_file(header: &[u8]) -> Option<Self> {
@@ -197,7 +211,7 @@ pub(crate) fn sections_in(mut blocks: &[u8]) -> u32 {
     if Section::classic_file(blocks).is_some() {
         return 1;
     }
-    let mut section = Section::before_the_first();
+    let mut section = Section::NONE;
     let mut count = 0;
     while let Step::Whole { length, content } = section.step(blocks) {
         if let Content::SectionHeader(whole) = content {

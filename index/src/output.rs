@@ -1,0 +1,159 @@
+//! The one capture that all records that were found go into, in the order of time.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+use std::io::{self, Write};
+
+use vxtap_capfile::pcapng::{InterfaceDescription, PacketHeader, SectionHeader};
+
+use crate::capture::{Interface, Record};
+
+/// Records that wait for their place take so many bytes at most.
+pub(crate) const MAX_WAITING_BYTES: usize = 64 << 20;
+/// What a record that waits takes besides its frame.
+const RECORD_BYTES: usize = 64;
+/// So much is written at a time.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Puts records in order and writes them. What goes wrong when they are written is told at the end.
+pub(crate) struct Output<W> {
+    to: W,
+    buffer: Vec<u8>,
+    interfaces: Vec<Interface>,
+    numbers: HashMap<(String, String, u32), u32>,
+    /// Interfaces whose description is written.
+    described: usize,
+    waiting: BinaryHeap<Waiting>,
+    waiting_bytes: usize,
+    pub(crate) written: u64,
+    /// Records that came too late for their place.
+    pub(crate) late: u64,
+    last_ns: u64,
+    failure: Option<io::Error>,
+}
+
+/// Where a record was: records of the same time keep this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) time_ns: u64,
+    /// The file's number among those that were read.
+    pub(crate) file: u32,
+    pub(crate) offset: u64,
+}
+
+struct Waiting {
+    place: Place,
+    interface: u32,
+    wire_len: u32,
+    frame: Box<[u8]>,
+}
+
+impl<W: Write> Output<W> {
+    pub(crate) fn new(to: W) -> Self {
+        let mut buffer = Vec::with_capacity(WRITE_BYTES);
+        let application = concat!("vxtap ", env!("CARGO_PKG_VERSION"));
+        SectionHeader { hardware: "", os: "", application }.append_to(&mut buffer);
+        Self {
+            to,
+            buffer,
+            interfaces: Vec::new(),
+            numbers: HashMap::new(),
+            described: 0,
+            waiting: BinaryHeap::new(),
+            waiting_bytes: 0,
+            written: 0,
+            late: 0,
+            last_ns: 0,
+            failure: None,
+        }
+    }
+
+    /// The number that `interface` has in the output: the same for all that have the same name, description and link type.
+    pub(crate) fn number(&mut self, interface: &Interface) -> u32 {
+        let key = (interface.name.clone(), interface.description.clone(), interface.link_type.0);
+        let interfaces = &mut self.interfaces;
+        *self.numbers.entry(key).or_insert_with(|| {
+            interfaces.push(interface.clone());
+            interfaces.len() as u32 - 1
+        })
+    }
+
+    /// Takes a record, which came from the interface of this number.
+    pub(crate) fn take(&mut self, place: Place, interface: u32, record: &Record<'_>) {
+        self.waiting_bytes += RECORD_BYTES + record.frame.len();
+        let (wire_len, frame) = (record.wire_len, record.frame.into());
+        self.waiting.push(Waiting { place, interface, wire_len, frame });
+        while self.waiting_bytes > MAX_WAITING_BYTES {
+            self.write_first();
+        }
+    }
+
+    /// Writes what is earlier than `time_ns`: all that comes from now on is of that time or later.
+    pub(crate) fn write_before(&mut self, time_ns: u64) {
+        while self.waiting.peek().is_some_and(|first| first.place.time_ns < time_ns) {
+            self.write_first();
+        }
+    }
+
+    fn write_first(&mut self) {
+        let Some(Waiting { place, interface, wire_len, frame }) = self.waiting.pop() else { return };
+        self.waiting_bytes -= RECORD_BYTES + frame.len();
+        for interface in self.interfaces.iter().take(interface as usize + 1).skip(self.described) {
+            let Interface { name, description, link_type, .. } = interface;
+            InterfaceDescription { name, description, link_type: *link_type }.append_to(&mut self.buffer);
+            self.described += 1;
+        }
+        self.late += u64::from(place.time_ns < self.last_ns);
+        self.last_ns = self.last_ns.max(place.time_ns);
+        self.written += 1;
+        PacketHeader { interface, time_ns: place.time_ns, wire_len }.append_to(&mut self.buffer, &frame);
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.failure.is_none() {
+            self.failure = self.to.write_all(&self.buffer).err();
+        }
+        self.buffer.clear();
+    }
+
+    /// Whether nothing more can be written.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Writes all that waits.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        while !self.waiting.is_empty() {
+            self.write_first();
+        }
+        self.flush();
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => self.to.flush(),
+        }
+    }
+}
+
+/// The heap has the greatest on top, which is to be the earliest.
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.place.cmp(&self.place)
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Waiting {}
