@@ -69,6 +69,43 @@ pub(crate) fn rotate_bytes(text: &str) -> Result<Maybe<u64>, String> {
     maybe(text, "none", |text| size_between(text, 64 << 10, 16 << 40, "512MiB"))
 }
 
+pub(crate) fn rotate_interval(text: &str) -> Result<Maybe<Duration>, String> {
+    maybe(text, "none", |text| time_between(text, Duration::from_secs(1), WEEK, "1h"))
+}
+
+pub(crate) fn rotate_frames(text: &str) -> Result<Maybe<u64>, String> {
+    maybe(text, "none", |text| number_between(text, 1, 1_000_000_000_000))
+}
+
+pub(crate) fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).map_err(|error| error.to_string())
+}
+
+pub(crate) fn snaplen(text: &str) -> Result<Maybe<u32>, String> {
+    maybe(text, "none", |text| number_between(text, 14, 262_144))
+}
+
+pub(crate) fn flow_bytes(text: &str) -> Result<Maybe<u64>, String> {
+    maybe(text, "none", |text| size_between(text, 1, 1 << 40, "64KiB"))
+}
+
+pub(crate) fn capture_format(text: &str) -> Result<CaptureFormat, String> {
+    match text {
+        "pcapng" => Ok(CaptureFormat::Pcapng),
+        "pcap" => Ok(CaptureFormat::Pcap),
+        "pcap-ns" => Ok(CaptureFormat::PcapNanoseconds),
+        _ => Err("expected 'pcapng', 'pcap' or 'pcap-ns'".into()),
+    }
+}
+
+pub(crate) fn capture_layout(text: &str) -> Result<CaptureLayout, String> {
+    match text {
+        "merged" => Ok(CaptureLayout::Merged),
+        "per-shard" => Ok(CaptureLayout::PerShard),
+        _ => Err("expected 'merged' or 'per-shard'".into()),
+    }
+}
+
 pub(crate) fn flush(text: &str) -> Result<Duration, String> {
     time_between(text, Duration::from_millis(1), Duration::from_secs(10), "100ms")
 }
