@@ -241,25 +241,15 @@ impl Formulas {
             return self.formula(Formula::Always(holds(left, relation, number)));
         }
         let plain = |left, relation, number| Test::Compare { left, relation, right: Operand::Number(number) };
-        match (relation, number) {
-            (Relation::Greater, 0) => {
-                let zero = self.compare_number(left, Relation::Equal, 0);
-                return self.not(zero);
-            }
-            (Relation::AnyBit, 0) => return self.formula(Formula::Always(false)),
-            _ => {}
+        if (relation, number) == (Relation::AnyBit, 0) {
+            return self.formula(Formula::Always(false));
         }
-        // Whether masked bits are all zero, or a single one is set, is one instruction.
-        if let (Relation::Equal, Value::Binary(Operator::And, masked, mask)) = (relation, self.get_value(left))
+        // Whether masked bits are all zero is one instruction.
+        if let (Relation::Equal, 0, Value::Binary(Operator::And, masked, mask)) = (relation, number, self.get_value(left))
             && let Some(mask) = self.constant(mask)
         {
-            if number == 0 {
-                let any = self.test(plain(masked, Relation::AnyBit, mask));
-                return self.not(any);
-            }
-            if number == mask && mask.is_power_of_two() {
-                return self.test(plain(masked, Relation::AnyBit, mask));
-            }
+            let any = self.test(plain(masked, Relation::AnyBit, mask));
+            return self.not(any);
         }
         self.test(plain(left, relation, number))
     }

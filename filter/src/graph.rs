@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use crate::formula::{Formula, FormulaId, Formulas, Operand, Relation, Test, TestId, ValueId, holds};
 
+mod pull_up;
+
 /// Where a way through the graph goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Next {
@@ -48,7 +50,12 @@ impl Graph {
         let entry = builder.build(whole, Next::Accept, Next::Reject);
         let mut graph = Self { nodes: builder.nodes, entry };
         for _ in 0..MAX_ROUNDS {
-            if !graph.jump_over_known(formulas)? {
+            let mut changed = graph.jump_over_known(formulas)?;
+            if changed {
+                graph = graph.rebuilt(formulas);
+            }
+            changed |= graph.pull_up(formulas);
+            if !changed {
                 break;
             }
             graph = graph.rebuilt(formulas);
@@ -105,38 +112,32 @@ impl Graph {
         Ok(changed)
     }
 
-    /// The same graph of the nodes that are reached, equal ones joined.
+    /// The same graph of the nodes that are reached, in order, equal ones joined.
     fn rebuilt(&self, formulas: &Formulas) -> Self {
-        let mut reached = vec![false; self.nodes.len()];
-        let mark = |next: Next, reached: &mut Vec<bool>| {
-            if let Next::Node(at) = next
-                && let Some(reached) = reached.get_mut(at)
-            {
-                *reached = true;
-            }
-        };
-        mark(self.entry, &mut reached);
-        for (at, node) in self.nodes.iter().enumerate().rev() {
-            if reached.get(at) == Some(&true) {
-                mark(node.yes, &mut reached);
-                mark(node.no, &mut reached);
-            }
-        }
         let mut builder = Builder { formulas, nodes: Vec::new(), ids: HashMap::new() };
-        let mut moved: Vec<Next> = Vec::with_capacity(self.nodes.len());
-        let new = |next: Next, moved: &Vec<Next>| match next {
-            Next::Node(at) => moved.get(at).copied().unwrap_or(Next::Reject),
-            end => end,
+        let mut moved: Vec<Option<Next>> = vec![None; self.nodes.len()];
+        let new = |next: Next, moved: &[Option<Next>]| match next {
+            Next::Node(at) => moved.get(at).copied().flatten(),
+            end => Some(end),
         };
-        for (node, reached) in self.nodes.iter().zip(&reached) {
-            let next = if *reached {
-                builder.node(node.test, new(node.yes, &moved), new(node.no, &moved))
-            } else {
-                Next::Reject
+        let mut open = vec![self.entry];
+        while let Some(next) = open.last().copied() {
+            let Some((at, node)) = self.node(next).filter(|_| new(next, &moved).is_none()) else {
+                open.pop();
+                continue;
             };
-            moved.push(next);
+            match (new(node.yes, &moved), new(node.no, &moved)) {
+                (None, _) => open.push(node.yes),
+                (_, None) => open.push(node.no),
+                (Some(yes), Some(no)) => {
+                    if let Some(slot) = moved.get_mut(at) {
+                        *slot = Some(builder.node(node.test, yes, no));
+                    }
+                    open.pop();
+                }
+            }
         }
-        let entry = new(self.entry, &moved);
+        let entry = new(self.entry, &moved).unwrap_or(Next::Reject);
         Self { nodes: builder.nodes, entry }
     }
 }

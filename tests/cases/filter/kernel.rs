@@ -1,0 +1,1 @@
+//! The kernel takes the programs that we emit, and gives their verdicts.
