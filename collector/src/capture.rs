@@ -37,7 +37,7 @@ use thiserror::Error;
 pub use format::CaptureFormat;
 pub use lane::CaptureLane;
 pub use rotation::Rotation;
-pub use selection::Selection;
+pub use selection::{CaptureFilter, Selection};
 pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, CaptureWriter, LaneTotals};
 
 /// How the records of several workers come into files.

@@ -52,8 +52,6 @@ impl Outputs {
         for lane in &mut log_lanes {
             lane.set_when_full(when_full);
         }
-        // A network does not wait, a file does.
-        let when_full = if input == Input::Live { WhenFull::Refuse } else { WhenFull::Wait };
         let (mut capture_lanes, mut log_lanes) = (capture_lanes.into_iter(), log_lanes.into_iter());
         let lanes = (0..workers).map(|_| Lanes { capture: capture_lanes.next(), log: log_lanes.next() });
         let lanes = lanes.collect();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use vxtap_analyzers::{
-    BATCH_MAX, FlowNotes, FlowRecord, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters, ShardSettings,
-    StreamId, StreamKey, eve,
+    BATCH_MAX, FlowNotes, FlowRecord, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
+    ShardSettings, StreamId, StreamKey, eve,
 };
 use vxtap_filter::Tunnel;
 use vxtap_index::IndexBuilder;
@@ -178,7 +178,7 @@ fn tunnel(known: &mut Vec<Option<Tunnel<'static>>>, registry: &StreamRegistry, s
     }
     let tunnel = registry.tunnel(stream);
     // The registry bounds the numbers; the one for all streams that are too many is beyond them.
-    if number < StreamRegistry::MAX {
+    if stream != registry.other() {
         known.resize(known.len().max(number + 1), None);
         known[number] = Some(tunnel);
     }

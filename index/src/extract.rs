@@ -199,11 +199,10 @@ pub fn captures_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn captures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, ExtractError> {
     let mut captures = Vec::new();
     for input in inputs {
-        let metadata =
-            std::fs::metadata(input).map_err(|source| ExtractError::Open { path: input.clone(), source })?;
+        let metadata = std::fs::metadata(input).map_err(|source| ExtractError::Open { path: input.clone(), source })?;
         if metadata.is_dir() {
-            let listed = captures_in(input)
-                .map_err(|source| ExtractError::List { directory: input.clone(), source })?;
+            let listed =
+                captures_in(input).map_err(|source| ExtractError::List { directory: input.clone(), source })?;
             captures.extend(listed);
         } else {
             captures.push(input.clone());

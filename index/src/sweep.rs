@@ -162,7 +162,10 @@ impl<'a, W: Write> Sweep<'a, W> {
             examined: &mut self.examined,
         };
         if reading.section.is_some_and(|section| reading.descriptions.section(section).is_none()) {
-            return Err(Damage { offset: range.start, what: Fault::Wrong("its index tells of a section that is not there") });
+            return Err(Damage {
+                offset: range.start,
+                what: Fault::Wrong("its index tells of a section that is not there"),
+            });
         }
         self.walker.walk(input, start..range.end, &mut reading)
     }

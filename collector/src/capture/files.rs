@@ -94,12 +94,7 @@ impl CaptureFiles {
     }
 
     /// Writes the records of `runs`, or drops those that the disk refuses, and tells `outcome` what became of how many of which lane.
-    pub(super) fn write(
-        &mut self,
-        held: &mut [Held],
-        runs: &mut [Run],
-        mut outcome: impl FnMut(usize, Outcome),
-    ) {
+    pub(super) fn write(&mut self, held: &mut [Held], runs: &mut [Run], mut outcome: impl FnMut(usize, Outcome)) {
         let mut from = 0;
         loop {
             while runs.get(from).is_some_and(|run| run.records == 0) {

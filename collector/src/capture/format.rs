@@ -1,7 +1,6 @@
 //! The formats of capture files.
 
 use vxtap_capfile::LinkType;
-use vxtap_capfile::pcapng::PacketHeader;
 
 /// What capture files are written as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,9 +45,9 @@ impl CaptureFormat {
         debug_assert_eq!(out.len() - header_at, PCAP_HEADER_LEN);
     }
 
-    /// The length of a record of a classic file, in bytes, that is an enhanced packet block of `block_len` bytes; at most.
-    pub(super) const fn pcap_record_len(block_len: usize) -> usize {
-        block_len - PacketHeader::block_len(0) + PCAP_RECORD_HEADER_LEN
+    /// The length of a record of a classic file with a frame of `frame_len` bytes, in bytes.
+    pub(super) const fn pcap_record_len(frame_len: usize) -> usize {
+        PCAP_RECORD_HEADER_LEN + frame_len
     }
 
     /// Appends the record (section 5) of a frame.

@@ -24,7 +24,9 @@ const WINDOW: Duration = Duration::from_millis(150);
 /// What orders records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Joining {
-    /// One lane: each block as it comes.
+    /// One lane: each block as it comes, and as it is.
+    AsIs,
+    /// One lane: each block as it comes, its records by time.
     One,
     /// Time; the records are of now.
     Time,
@@ -106,7 +108,8 @@ impl Merge {
 
     /// Takes a block.
     pub(super) fn push(&mut self, lane: usize, block: Block<CaptureMarks>) {
-        let places = (!block.marks.sorted && self.joining != Joining::Turns).then(|| places(&block.bytes));
+        let places =
+            (!block.marks.sorted && matches!(self.joining, Joining::One | Joining::Time)).then(|| places(&block.bytes));
         let head_ns = match &places {
             Some(places) => places.first().map_or(0, |place| place.time_ns),
             None => pcapng::peek_packet(&block.bytes).map_or(0, |(_, time_ns)| time_ns),
@@ -114,11 +117,6 @@ impl Merge {
         self.of_lane[lane] += 1;
         let records_left = block.records;
         self.held.push(Held { lane, block, places, at: 0, head_ns, records_left, since: Instant::now() });
-    }
-
-    /// Whether nothing is held.
-    pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
     }
 
     /// The blocks that runs are of.
@@ -136,7 +134,7 @@ impl Merge {
     pub(super) fn look(&mut self, now_ns: u64) {
         let progress = self.progress.iter().map(|progress| progress.get());
         self.limit = match self.joining {
-            Joining::One => Limit { turn: u64::MAX, time_ns: 0 },
+            Joining::AsIs | Joining::One => Limit { turn: u64::MAX, time_ns: 0 },
             Joining::Turns => Limit { turn: progress.min().unwrap_or(u64::MAX), time_ns: 0 },
             Joining::Time => {
                 let oldest = now_ns.saturating_sub(WINDOW.as_nanos() as u64);
@@ -201,7 +199,7 @@ impl Merge {
                     first = Some((key.0, key.1, number));
                 }
             }
-            if self.joining == Joining::One {
+            if matches!(self.joining, Joining::AsIs | Joining::One) {
                 break;
             }
         }

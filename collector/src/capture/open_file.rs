@@ -167,13 +167,7 @@ impl OpenFile {
     }
 
     /// Takes records from the head of `run`, and gives whether the segment takes more.
-    fn take_run(
-        &mut self,
-        held: &mut [Held],
-        run: &mut Run,
-        streams: &StreamRegistry,
-        segment: &mut Segment,
-    ) -> bool {
+    fn take_run(&mut self, held: &mut [Held], run: &mut Run, streams: &StreamRegistry, segment: &mut Segment) -> bool {
         // This append and the one that ends the file.
         let taken = self.output.length() + 2 * self.output.padding_bytes();
         let room = self.rotation.bytes.unwrap_or(u64::MAX).saturating_sub(taken);
@@ -182,7 +176,7 @@ impl OpenFile {
         while let Some(mut record) = PacketBlock::first(&mut block[run.bytes.clone()]) {
             let length = match self.format {
                 CaptureFormat::Pcapng => record.len(),
-                _ => CaptureFormat::pcap_record_len(record.len()),
+                _ => CaptureFormat::pcap_record_len(record.frame().0.len()),
             };
             let bytes = segment.bytes + length;
             if bytes > most && segment.records > 0 {
@@ -196,10 +190,15 @@ impl OpenFile {
                 describe(streams, stream, &mut segment.prelude);
             }
             // The statistics that end the file have their place kept.
-            let interfaces = self.interfaces.len() + usize::from(known.is_none());
-            let needed = segment.prelude.len() + bytes + interfaces * InterfaceStatistics::MAX_LEN;
+            let statistics = match self.format {
+                CaptureFormat::Pcapng => self.interfaces.len() + usize::from(known.is_none()),
+                _ => 0,
+            };
+            let needed = segment.prelude.len() + bytes + statistics * InterfaceStatistics::MAX_LEN;
             let records = self.records + segment.records;
-            if records > 0 && (needed as u64 > room || self.is_over(time_ns, records)) {
+            if records > 0
+                && (needed as u64 > room || self.is_over(time_ns, self.last_ns.max(segment.last_ns), records))
+            {
                 segment.prelude.truncate(prelude_before);
                 return false;
             }
@@ -223,9 +222,9 @@ impl OpenFile {
         true
     }
 
-    /// Whether a record of this time is for the next file, when this one has `records`.
-    fn is_over(&self, time_ns: u64, records: u64) -> bool {
-        let set_back = self.live && time_ns.saturating_add(SET_BACK_NS) < self.last_ns;
+    /// Whether a record of this time is for the next file, when this one has `records` up to `last_ns`.
+    fn is_over(&self, time_ns: u64, last_ns: u64, records: u64) -> bool {
+        let set_back = self.live && time_ns.saturating_add(SET_BACK_NS) < last_ns;
         set_back || time_ns >= self.interval_end_ns || self.rotation.records.is_some_and(|most| records >= most)
     }
 

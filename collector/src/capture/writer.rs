@@ -69,17 +69,21 @@ impl CaptureWriter {
             create,
         };
         let shards = if settings.layout == CaptureLayout::PerShard { workers } else { 1 };
-        let joining = match (settings.layout, input) {
-            (CaptureLayout::PerShard, _) => Joining::One,
-            (CaptureLayout::Merged, _) if workers == 1 => Joining::One,
-            (CaptureLayout::Merged, Input::Live) => Joining::Time,
-            (CaptureLayout::Merged, Input::Turns) => Joining::Turns,
+        let several = settings.layout == CaptureLayout::Merged && workers > 1;
+        let joining = match (input, several) {
+            (Input::Live, false) => Joining::One,
+            (Input::Live, true) => Joining::Time,
+            (Input::Turns, false) => Joining::AsIs,
+            (Input::Turns, true) => Joining::Turns,
         };
         let (progress, for_files) = (Arc::clone(&monitor.progress), Arc::clone(&closing));
         let writing = Writing {
             merges: match shards {
                 1 => vec![Merge::new(joining, lane_progress.clone(), settings.blocks)],
-                _ => lane_progress.iter().map(|lane| Merge::new(joining, vec![Arc::clone(lane)], settings.blocks)).collect(),
+                _ => lane_progress
+                    .iter()
+                    .map(|lane| Merge::new(joining, vec![Arc::clone(lane)], settings.blocks))
+                    .collect(),
             },
             sinks: Sinks::new(files, streams, Arc::clone(&progress), for_files, shards, settings.split),
             counters: queue.counters(),

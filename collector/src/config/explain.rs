@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::problem::Printable;
 use super::units::{Size, Time};
-use crate::capture::{CaptureFormat, CaptureLayout, Rotation, Selection};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Rotation, Selection};
 use crate::settings::{ApiSettings, CaptureSettings, Listener, RunSettings, SummaryTarget, Timestamps};
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -146,7 +146,7 @@ fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Re
     }
     let Selection { filter, snaplen, headers, flow_bytes } = &capture.selection;
     let parts = [
-        filter.as_ref().map(|filter| format!("only '{}'", filter.text().escape_debug())),
+        filter.as_ref().map(|CaptureFilter(filter)| format!("only '{}'", filter.text().escape_debug())),
         snaplen.map(|bytes| format!("{bytes} bytes of each frame")),
         headers.then(|| "headers only".into()),
         flow_bytes.map(|bytes| format!("the first {} of each flow", Size(bytes))),

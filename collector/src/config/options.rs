@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use vxtap_filter::Filter;
-
 use super::value::{self, Maybe};
-use crate::capture::{CaptureFormat, CaptureLayout};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout};
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// Every setting that a file may hold. A command fills the groups that it has flags for.
@@ -132,7 +130,7 @@ pub(crate) struct CaptureOptions {
 
     /// Capture only what this filter matches: tcpdump's language on inner frames, and 'vni N', 'outer src ADDRESS'
     #[arg(long, value_name = "FILTER", value_parser = value::filter)]
-    pub(crate) capture_filter: Option<Filter>,
+    pub(crate) capture_filter: Option<CaptureFilter>,
 
     /// Capture no more than so many bytes of each frame, or 'none' for whole frames [default: none]
     #[arg(long, value_name = "N", value_parser = value::snaplen)]

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vxtap_filter::Filter;
+
 use super::units::{Size, Time};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout};
 use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// A value, or the word that stands for having none (`auto`, `random`, `none`).
@@ -77,8 +80,8 @@ pub(crate) fn rotate_frames(text: &str) -> Result<Maybe<u64>, String> {
     maybe(text, "none", |text| number_between(text, 1, 1_000_000_000_000))
 }
 
-pub(crate) fn filter(text: &str) -> Result<Filter, String> {
-    Filter::parse(text).map_err(|error| error.to_string())
+pub(crate) fn filter(text: &str) -> Result<CaptureFilter, String> {
+    Filter::parse(text).map(CaptureFilter).map_err(|error| error.to_string())
 }
 
 pub(crate) fn snaplen(text: &str) -> Result<Maybe<u32>, String> {

@@ -131,7 +131,8 @@ impl Shape {
             }
         }
         for at in (0..len).rev() {
-            let nearest = shape.before.get(at).and_then(|before| before.iter().copied().reduce(|a, b| shape.common(a, b)));
+            let nearest =
+                shape.before.get(at).and_then(|before| before.iter().copied().reduce(|a, b| shape.common(a, b)));
             let depth = nearest.map_or(0, |nearest| shape.depth(nearest) + 1);
             if let Some(slot) = shape.dominators.get_mut(at) {
                 *slot = (nearest, depth);

@@ -46,7 +46,10 @@ impl IndexBuilder {
         file: &mut (impl Write + Seek),
     ) -> io::Result<IndexSize> {
         if let Some(reason) = self.given_up {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("this capture cannot have an index: {reason}")));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("this capture cannot have an index: {reason}"),
+            ));
         }
         let Self { flows, pairs, pages, descriptions, .. } = self;
         let mut keys: Vec<(u32, FlowKey)> = flows.into_iter().map(|(key, noted)| (noted.number, key)).collect();

@@ -114,7 +114,8 @@ fn a_page_of_anything_is_read_by_every_search() {
 fn small_appends_become_one_page_up_to_64_kib() {
     let mut builder = IndexBuilder::new();
     for number in 0..100 {
-        let range = PageRange { offset: number * 5000, length: 4000, first_ns: 100 - number, last_ns: number, records: 2 };
+        let range =
+            PageRange { offset: number * 5000, length: 4000, first_ns: 100 - number, last_ns: number, records: 2 };
         builder.page(range, &[flow(number as u16)], number == 20);
     }
     assert_eq!(builder.pages.len(), 8);

@@ -48,7 +48,8 @@ fn every_filter_gives_tcpdumps_verdict_on_every_frame() {
         }
     });
     let mut problems = problems.into_inner().unwrap();
-    problems.retain(|problem| !EXCEPTIONS.iter().any(|(expression, _)| problem.starts_with(&format!("{expression}: "))));
+    problems
+        .retain(|problem| !EXCEPTIONS.iter().any(|(expression, _)| problem.starts_with(&format!("{expression}: "))));
     assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), expressions.len(), problems.join("\n"));
     println!(
         "{} filters, {} of which match something, on {} frames: {} verdicts",
@@ -63,8 +64,10 @@ fn every_filter_gives_tcpdumps_verdict_on_every_frame() {
 fn cut_short(frames: &[Frame]) -> Vec<Frame> {
     let step = frames.len() / 200;
     let some = frames.iter().step_by(step.max(1));
-    some.flat_map(|frame| (0..frame.bytes.len().min(90)).map(|len| Frame { bytes: frame.bytes[..len].to_vec(), ..*frame }))
-        .collect()
+    some.flat_map(|frame| {
+        (0..frame.bytes.len().min(90)).map(|len| Frame { bytes: frame.bytes[..len].to_vec(), ..*frame })
+    })
+    .collect()
 }
 
 /// How many frames match, or what is different.
@@ -129,7 +132,12 @@ fn programs_are_not_much_longer_than_tcpdumps() {
         let Ok(program) = Filter::parse(expression).unwrap().program(SNAPLEN) else { continue };
         let reference = tcpdump.program(expression).unwrap();
         let bound = reference.len() + reference.len() / 3 + 8;
-        assert!(program.len() <= bound, "{expression}: {} instructions, tcpdump has {}", program.len(), reference.len());
+        assert!(
+            program.len() <= bound,
+            "{expression}: {} instructions, tcpdump has {}",
+            program.len(),
+            reference.len()
+        );
         ours += program.len();
         theirs += reference.len();
     }
