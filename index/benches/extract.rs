@@ -262,8 +262,7 @@ fn make(options: &Options, directory: &Path) -> Result<Made, Box<dyn Error>> {
         builder.describe(&block);
         while length < options.bytes / options.files {
             let mut flows = Vec::new();
-            let mut page =
-                PageRange { offset: length, length: 0, first_ns: time_ns, last_ns: 0, records: 0 };
+            let mut page = PageRange { offset: length, length: 0, first_ns: time_ns, last_ns: 0, records: 0 };
             while block.len() < PAGE_BYTES - 2048 {
                 let slot = random.below(CONCURRENT as u64) as usize;
                 let mut flow = active[slot];

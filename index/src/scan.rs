@@ -16,7 +16,7 @@ use crate::tunnel::TunnelFacts;
 const PAGE_BYTES: u64 = 256 << 10;
 
 /// A file without statistics at its end that was written less than so long ago is taken to grow still.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What was found in a capture.
 pub(crate) struct Scanned {

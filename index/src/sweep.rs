@@ -125,8 +125,7 @@ impl<'a, W: Write> Sweep<'a, W> {
             for page in pages.iter().rev() {
                 least_ns = least_ns.min(page.range.first_ns);
                 // A decoder only goes forward, so of a compressed file no page may come before those in front of it.
-                let compressed = candidate.path.extension().is_some_and(|extension| extension == "zst");
-                let from_ns = if compressed { least_ns } else { page.range.first_ns };
+                let from_ns = if crate::is_compressed(&candidate.path) { least_ns } else { page.range.first_ns };
                 steps.push(Step { from_ns, file, page: Some(*page) });
             }
         }
@@ -162,7 +161,10 @@ impl<'a, W: Write> Sweep<'a, W> {
             examined: &mut self.examined,
         };
         if reading.section.is_some_and(|section| reading.descriptions.section(section).is_none()) {
-            return Err(Damage { offset: range.start, what: Fault::Wrong("its index tells of a section that is not there") });
+            return Err(Damage {
+                offset: range.start,
+                what: Fault::Wrong("its index tells of a section that is not there"),
+            });
         }
         self.walker.walk(input, start..range.end, &mut reading)
     }

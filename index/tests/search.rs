@@ -10,7 +10,24 @@ use vxtap_filter::Filter;
 use vxtap_index::{CommunityId, Query, index_path};
 use vxtap_wire::FrameView;
 
-const FILTERS: &[&str] = &["", "ip", "ip6", "arp"];
+/// Some that flow keys can rule out, some that look at what only other frames have, and some that look at both.
+const FILTERS: &[&str] = &[
+    "",
+    "arp",
+    "not ip",
+    "tcp port 80",
+    "host 10.0.0.1 and not tcp",
+    "src host 10.1.0.0 and src port 443",
+    "net 10.1.0.1/32 or udp",
+    "vlan and host 10.0.0.2",
+    "host 172.16.0.1",
+    "ip proto 51",
+    "ip[6:2] & 0x3fff != 0",
+    "greater 90",
+    "icmp",
+    "vni 7000",
+    "outer src 192.0.2.1 and tcp",
+];
 
 #[derive(Clone, Debug)]
 struct Shape {
@@ -22,9 +39,8 @@ struct Shape {
 }
 
 fn shapes() -> impl Strategy<Value = Vec<Shape>> {
-    let shape = (0..12_u8, 0..12_u8, 0..60_usize, 0..VNIS.len(), -3..12_i64).prop_map(
-        |(flow, way, length, interface, step_ns)| Shape { flow, way, length, interface, step_ns },
-    );
+    let shape = (0..12_u8, 0..12_u8, 0..60_usize, 0..VNIS.len(), -3..12_i64)
+        .prop_map(|(flow, way, length, interface, step_ns)| Shape { flow, way, length, interface, step_ns });
     prop::collection::vec(shape, 0..120)
 }
 
@@ -45,7 +61,9 @@ fn files() -> impl Strategy<Value = Vec<Vec<Made>>> {
 fn queries(files: &[Vec<Made>]) -> Vec<Query> {
     let mut queries = vec![Query::default()];
     let mut ids: Vec<CommunityId> = vec!["1:LQU9qZlK+B5F3KDmev6m5PMibrg=".parse().unwrap()];
-    ids.extend(files.iter().flatten().filter_map(|made| FrameView::parse(&made.frame).five_tuple).map(|t| CommunityId::of(&t)));
+    ids.extend(
+        files.iter().flatten().filter_map(|made| FrameView::parse(&made.frame).five_tuple).map(|t| CommunityId::of(&t)),
+    );
     ids.sort_by_key(ToString::to_string);
     ids.dedup();
     queries.extend(ids.iter().map(|id| Query { community_id: Some(*id), ..Query::default() }));
@@ -148,8 +166,7 @@ fn only_the_pages_of_the_time_are_read() {
     let directory = tempfile::tempdir().unwrap();
     let files = [pages_of_their_own_flows(10)];
     let captures = write(directory.path(), &files, 20, true);
-    let query =
-        Query { since_ns: Some(START_NS + 3019), until_ns: Some(START_NS + 5001), ..Query::default() };
+    let query = Query { since_ns: Some(START_NS + 3019), until_ns: Some(START_NS + 5001), ..Query::default() };
     let (found, summary) = extract(&query, &captures);
     assert_eq!(found, files[0][79..101]);
     assert_eq!(summary.records_examined, 60);
@@ -162,8 +179,7 @@ fn only_the_pages_of_the_time_are_read() {
 fn captures_of_one_time_are_merged_record_by_record() {
     let directory = tempfile::tempdir().unwrap();
     let all = pages_of_their_own_flows(6);
-    let files: Vec<Vec<Made>> =
-        (0..3).map(|file| all.iter().skip(file).step_by(3).cloned().collect()).collect();
+    let files: Vec<Vec<Made>> = (0..3).map(|file| all.iter().skip(file).step_by(3).cloned().collect()).collect();
     let captures = write(directory.path(), &files, 10, true);
     let (found, summary) = extract(&Query::default(), &captures);
     assert_eq!(found, all);

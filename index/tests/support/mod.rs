@@ -85,7 +85,10 @@ pub fn frame(flow: u8, way: u8, length: usize) -> Vec<u8> {
         7 => ethernet(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1]),
         8 => ethernet(0x0800, &ipv4(back, 1, 0, &[3, 1, 0, 0, 0, 0, 0, 0])),
         9 => ethernet(0x0800, &ipv4(ends, 6, 0, &tcp(ports, &payload)))[..36].to_vec(),
-        10 => ethernet(0x0800, &ipv4(ends, 51, 0, &[&[6, 4, 0, 0, 0, 0, 0, 0], [0; 16].as_slice(), &tcp(ports, b"")].concat())),
+        10 => ethernet(
+            0x0800,
+            &ipv4(ends, 51, 0, &[&[6, 4, 0, 0, 0, 0, 0, 0], [0; 16].as_slice(), &tcp(ports, b"")].concat()),
+        ),
         _ => vec![flow; length % 20],
     }
 }
@@ -159,8 +162,11 @@ pub fn expected(files: &[Vec<Made>], query: &Query) -> Vec<Made> {
 
 fn is_wanted(record: &Made, query: &Query) -> bool {
     let tuple = FrameView::parse(&record.frame).five_tuple;
-    let tunnel =
-        Tunnel { vni: Some(VNIS[record.interface]), network: None, outer_source: Some(source(record.interface).into()) };
+    let tunnel = Tunnel {
+        vni: Some(VNIS[record.interface]),
+        network: None,
+        outer_source: Some(source(record.interface).into()),
+    };
     let packet = Packet { frame: &record.frame, wire_len: record.wire_len, tunnel };
     query.since_ns.is_none_or(|since| record.time_ns >= since)
         && query.until_ns.is_none_or(|until| record.time_ns < until)
@@ -240,5 +246,5 @@ pub fn compress(path: &Path, bytes: &[u8], stated: bool) {
 /// Makes a file look as if it was written long ago, so that its index is kept.
 pub fn make_old(path: &Path) {
     let file = std::fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(1)).unwrap();
 }
