@@ -112,7 +112,7 @@ impl IndexBuilder {
     /// Pages are extended by what follows them up to this length in bytes, at first.
     pub const MIN_PAGE_BYTES: u64 = 64 << 10;
     /// The most bytes that section headers and interface descriptions may have.
-    pub const MAX_DESCRIPTION_BYTES: usize = 32 << 20;
+    pub const MAX_DESCRIPTION_BYTES: usize = 16 << 20;
 
     /// A builder for a new capture file.
     pub fn new() -> Self {

@@ -31,10 +31,11 @@ pub(crate) struct Compressed {
 impl Input {
     /// Opens the capture at `path`; one whose name ends in `.zst` is compressed.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
+        // Asked first: to open a pipe is to wait for who writes it.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
+        let file = File::open(path)?;
         if !crate::is_compressed(path) {
             return Ok(Self::Plain(file));
         }

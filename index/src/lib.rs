@@ -54,6 +54,7 @@
 //! | captures prepared at once | 4 | one after the other |
 //! | captures open at once in a search | 16 | the one used longest ago is opened again; a compressed one is unpacked again |
 //! | records that wait for their place in time | 64 MiB | they are written; what comes too late is counted |
+//! | interfaces of an extract | 262,144, with 64 MiB of names and descriptions | those of a link type share one |
 //! | a block of a capture | 16 MiB, a frame 256 KiB | damage |
 
 mod builder;

@@ -10,6 +10,11 @@ use crate::capture::{Interface, Record};
 
 /// Records that wait for their place take so many bytes at most.
 pub(crate) const MAX_WAITING_BYTES: usize = 64 << 20;
+/// So many interfaces are told apart, as long as their names and descriptions are not too long together.
+const MAX_INTERFACES: usize = 1 << 18;
+const MAX_TEXT_BYTES: usize = 64 << 20;
+/// The name of what all others of a link type share.
+const OTHER_INTERFACES: &str = "other interfaces";
 /// What a record that waits takes besides its frame.
 const RECORD_BYTES: usize = 64;
 /// So much is written at a time.
@@ -21,6 +26,7 @@ pub(crate) struct Output<W> {
     buffer: Vec<u8>,
     interfaces: Vec<Interface>,
     numbers: HashMap<(String, String, u32), u32>,
+    text_bytes: usize,
     /// Interfaces whose description is written.
     described: usize,
     waiting: BinaryHeap<Waiting>,
@@ -63,6 +69,7 @@ impl<W: Write> Output<W> {
             buffer,
             interfaces: Vec::new(),
             numbers: HashMap::new(),
+            text_bytes: 0,
             described: 0,
             waiting: BinaryHeap::new(),
             waiting_bytes: 0,
@@ -74,12 +81,20 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// The number that `interface` has in the output: the same for all that have the same name, description and link type.
+    /// The number that `interface` has in the output: the same for all that have the same name, description and link type, and
+    /// for all of a link type beyond the bounds on interfaces.
     pub(crate) fn number(&mut self, interface: &Interface) -> u32 {
-        let key = (interface.name.clone(), interface.description.clone(), interface.link_type.0);
-        let interfaces = &mut self.interfaces;
+        let mut interface = interface.clone();
+        let mut key = (interface.name.clone(), interface.description.clone(), interface.link_type.0);
+        let known = self.numbers.get(&key);
+        if known.is_none() && (self.interfaces.len() >= MAX_INTERFACES || self.text_bytes >= MAX_TEXT_BYTES) {
+            (interface.name, interface.description) = (OTHER_INTERFACES.to_owned(), String::new());
+            key = (interface.name.clone(), String::new(), interface.link_type.0);
+        }
+        let (interfaces, text_bytes) = (&mut self.interfaces, &mut self.text_bytes);
         *self.numbers.entry(key).or_insert_with(|| {
-            interfaces.push(interface.clone());
+            *text_bytes += interface.name.len() + interface.description.len();
+            interfaces.push(interface);
             interfaces.len() as u32 - 1
         })
     }
@@ -222,6 +237,17 @@ mod tests {
         let numbers = [("a", "x"), ("b", "x"), ("a", "x"), ("a", "y")]
             .map(|(name, description)| output.number(&interface(name, description)));
         assert_eq!(numbers, [0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn interfaces_beyond_the_bounds_share_one() {
+        let mut output = Output::new(Vec::new());
+        assert_eq!(output.number(&interface("known", "")), 0);
+        output.text_bytes = MAX_TEXT_BYTES;
+        assert_eq!(output.number(&interface("new", "")), 1);
+        assert_eq!(output.number(&interface("newer", "x")), 1);
+        assert_eq!(output.number(&interface("known", "")), 0);
+        assert_eq!(output.interfaces[1].name, OTHER_INTERFACES);
     }
 
     #[test]

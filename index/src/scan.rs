@@ -107,7 +107,7 @@ impl Visit for Scan {
         match &content {
             Content::Record(record) => self.record(offset, length, record)?,
             Content::SectionHeader(whole) | Content::Interface(whole) => {
-                self.descriptions.take(&content)?;
+                self.descriptions.follow(&content)?;
                 if matches!(content, Content::SectionHeader(_)) {
                     // A page is in one section.
                     self.end_page();

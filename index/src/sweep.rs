@@ -210,7 +210,10 @@ impl<W: Write> Visit for Reading<'_, W> {
             Content::Record(record) => self.record(offset, record),
             // The index has told of all interfaces.
             Content::SectionHeader(_) | Content::Interface(_) if self.section.is_none() => {
-                self.descriptions.take(&content)?;
+                self.descriptions.follow(&content)?;
+                if matches!(content, Content::SectionHeader(_)) {
+                    self.known.clear();
+                }
             }
             _ => {}
         }
@@ -224,7 +227,8 @@ impl<W: Write> Reading<'_, W> {
         *self.examined += 1;
         let time_ns = record.time_ns.unwrap_or(self.last_ns);
         self.last_ns = time_ns;
-        let number = self.section.unwrap_or_else(|| self.descriptions.sections().saturating_sub(1));
+        // Of a file that is read whole there is the section that is being read.
+        let number = self.section.unwrap_or(0);
         let Some(section) = self.descriptions.section(number) else { return };
         if self.known.len() <= number as usize {
             self.known.resize_with(number as usize + 1, Vec::new);
