@@ -45,6 +45,11 @@ impl TunnelFacts {
         Tunnel { vni: self.vni, network: self.network.as_deref(), outer_source: self.source }
     }
 
+    /// Whether the interface tells the VNI.
+    pub(crate) const fn has_vni(&self) -> bool {
+        self.vni.is_some()
+    }
+
     /// The network that flows of the stream are in, as far as the interface tells: the VNI.
     pub(crate) fn network(&self) -> NetworkId {
         self.vni.map_or(NetworkId::NONE, NetworkId)

@@ -26,6 +26,8 @@ const FILTERS: &[&str] = &[
     "greater 90",
     "icmp",
     "vni 7000",
+    "not vni 7 and tcp",
+    "not outer src 192.0.2.1",
     "outer src 192.0.2.1 and tcp",
 ];
 

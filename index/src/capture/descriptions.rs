@@ -117,6 +117,11 @@ impl Descriptions {
         }
     }
 
+    /// The interfaces of all sections.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.sections.iter().flat_map(Section::interfaces)
+    }
+
     pub(crate) fn section(&self, number: u32) -> Option<&Section> {
         self.sections.get(number as usize)
     }
