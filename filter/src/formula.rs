@@ -245,7 +245,8 @@ impl Formulas {
             return self.formula(Formula::Always(false));
         }
         // Whether masked bits are all zero is one instruction.
-        if let (Relation::Equal, 0, Value::Binary(Operator::And, masked, mask)) = (relation, number, self.get_value(left))
+        if let (Relation::Equal, 0, Value::Binary(Operator::And, masked, mask)) =
+            (relation, number, self.get_value(left))
             && let Some(mask) = self.constant(mask)
         {
             let any = self.test(plain(masked, Relation::AnyBit, mask));

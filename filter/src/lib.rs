@@ -102,7 +102,6 @@ impl Filter {
 
     /// Whether a packet of `flow` may be wanted: false only if none can be.
     pub fn may_match(&self, flow: &FlowFacts<'_>) -> bool {
-        let _ = (flow, &self.compiled.tree);
-        true
+        flow::may_match(&self.compiled.tree, flow)
     }
 }

@@ -1,11 +1,13 @@
 //! A graph as a list of instructions: those of classic BPF, and a few of our own for what BPF cannot ask.
 
+use std::collections::HashMap;
+
 use crate::formula::{Formulas, Found, Operand, Own, Relation, Size, Test, Value, ValueId};
 use crate::graph::{Graph, Next, Node};
 use crate::tree::Operator;
 
 /// What an instruction does. A is the accumulator, X the index register, k the instruction's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     /// A = what is at k, at X + k.
     Load(Size),
@@ -42,7 +44,7 @@ pub(crate) enum Op {
 }
 
 /// One instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Step {
     pub(crate) op: Op,
     pub(crate) yes: u16,
@@ -96,7 +98,7 @@ impl Program {
         };
         writer.write()?;
         let Writer { steps, chains, .. } = writer;
-        Ok(Self { steps, own: formulas.own.clone(), chains })
+        Ok(Self { steps: with_shared_ends(steps), own: formulas.own.clone(), chains })
     }
 }
 
@@ -335,6 +337,48 @@ impl Writer<'_> {
         self.state.x = Some(value);
         Ok(())
     }
+}
+
+/// The same program without comparisons that stand in it twice: a list of numbers that two values are compared with is
+/// there once, whatever was loaded before it.
+fn with_shared_ends(mut steps: Vec<Step>) -> Vec<Step> {
+    let mut kept: HashMap<Step, u16> = HashMap::new();
+    let mut moved: Vec<u16> = (0..steps.len()).map(|at| at as u16).collect();
+    let new = |at: u16, moved: &[u16]| moved.get(usize::from(at)).copied().unwrap_or(at);
+    for at in (0..steps.len()).rev() {
+        // What is run into from above has to stay.
+        let run_into = at.checked_sub(1).and_then(|above| steps.get(above)).is_none_or(|above| falls_through(above.op));
+        let Some(step) = steps.get_mut(at).filter(|step| jumps(step.op)) else { continue };
+        (step.yes, step.no) = (new(step.yes, &moved), new(step.no, &moved));
+        let same = *kept.entry(*step).or_insert(at as u16);
+        if let Some(moved) = moved.get_mut(at)
+            && !run_into
+        {
+            *moved = same;
+        }
+    }
+    // Close the gaps.
+    let stays: Vec<bool> = moved.iter().enumerate().map(|(at, moved)| usize::from(*moved) == at).collect();
+    let mut count = 0;
+    let places: Vec<u16> = stays
+        .iter()
+        .map(|stays| {
+            let place = count;
+            count += u16::from(*stays);
+            place
+        })
+        .collect();
+    let mut stays = stays.iter();
+    steps.retain(|_| stays.next() == Some(&true));
+    for step in steps.iter_mut().filter(|step| jumps(step.op)) {
+        (step.yes, step.no) = (new(step.yes, &places), new(step.no, &places));
+    }
+    steps
+}
+
+/// Whether the next instruction can come after this one without a jump.
+fn falls_through(op: Op) -> bool {
+    matches!(op, Op::Continue(_)) || !(jumps(op) || matches!(op, Op::Accept | Op::Reject))
 }
 
 /// Whether an instruction goes on elsewhere than behind it.

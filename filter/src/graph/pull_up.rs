@@ -55,30 +55,34 @@ impl Graph {
             last_same = Some(different);
             different = in_list(self, self.nodes.get(different)?.along(by_no))?;
         }
-        // Behind it, the next test of the same value.
+        // Behind it, each test of the same value.
         let mut above = different;
-        let mut same = in_list(self, self.nodes.get(different)?.along(by_no))?;
-        while self.value(formulas, same) != Some(value) {
-            above = same;
-            same = in_list(self, self.nodes.get(same)?.along(by_no))?;
-        }
-        let behind = self.nodes.get(same)?.along(by_no);
-        *self.nodes.get_mut(above)?.along_mut(by_no) = behind;
-        *self.nodes.get_mut(same)?.along_mut(by_no) = Next::Node(different);
-        match last_same {
-            Some(last) => *self.nodes.get_mut(last)?.along_mut(by_no) = Next::Node(same),
-            None => {
-                for at in before {
-                    let node = self.nodes.get_mut(*at)?;
-                    for edge in [&mut node.yes, &mut node.no] {
-                        if *edge == Next::Node(top) {
-                            *edge = Next::Node(same);
+        let mut changed = None;
+        while let Some(next) = in_list(self, self.nodes.get(above)?.along(by_no)) {
+            if self.value(formulas, next) != Some(value) {
+                above = next;
+                continue;
+            }
+            let behind = self.nodes.get(next)?.along(by_no);
+            *self.nodes.get_mut(above)?.along_mut(by_no) = behind;
+            *self.nodes.get_mut(next)?.along_mut(by_no) = Next::Node(different);
+            match last_same {
+                Some(last) => *self.nodes.get_mut(last)?.along_mut(by_no) = Next::Node(next),
+                None => {
+                    for at in before {
+                        let node = self.nodes.get_mut(*at)?;
+                        for edge in [&mut node.yes, &mut node.no] {
+                            if *edge == Next::Node(top) {
+                                *edge = Next::Node(next);
+                            }
                         }
                     }
                 }
             }
+            last_same = Some(next);
+            changed = Some(());
         }
-        Some(())
+        changed
     }
 
     /// What a node compares.
@@ -131,7 +135,8 @@ impl Shape {
             }
         }
         for at in (0..len).rev() {
-            let nearest = shape.before.get(at).and_then(|before| before.iter().copied().reduce(|a, b| shape.common(a, b)));
+            let nearest =
+                shape.before.get(at).and_then(|before| before.iter().copied().reduce(|a, b| shape.common(a, b)));
             let depth = nearest.map_or(0, |nearest| shape.depth(nearest) + 1);
             if let Some(slot) = shape.dominators.get_mut(at) {
                 *slot = (nearest, depth);
