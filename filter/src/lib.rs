@@ -14,6 +14,7 @@ mod names;
 mod parser;
 mod program;
 mod run;
+mod stride;
 mod tree;
 mod words;
 
@@ -105,3 +106,6 @@ impl Filter {
         flow::may_match(&self.compiled.tree, flow)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,7 +149,7 @@ impl<'t> Parser<'t> {
                 term(primitive, qualifiers)
             }
             _ if self.at_name() => {
-                let name = self.shown().to_owned();
+                let name = self.shown().escape_debug();
                 let qualifiers = carried.filter(|_| names).ok_or_else(|| {
                     self.error(at, format!("nothing says what '{name}' is; write 'host', 'net', 'port' before it"))
                 })?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::formula::{Formulas, Found, Operand, Own, Relation, Size, Test, Value, ValueId};
 use crate::graph::{Graph, Next, Node};
+use crate::stride::{Stride, strides};
 use crate::tree::Operator;
 
 /// What an instruction does. A is the accumulator, X the index register, k the instruction's number.
@@ -64,6 +65,10 @@ pub(crate) struct Chain {
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
+    /// The same, for evaluation.
+    pub(crate) strides: Vec<Stride>,
+    /// Whether scratch words are used.
+    pub(crate) scratch: bool,
     pub(crate) own: Vec<Own>,
     pub(crate) chains: Vec<Chain>,
 }
@@ -98,7 +103,9 @@ impl Program {
         };
         writer.write()?;
         let Writer { steps, chains, .. } = writer;
-        Ok(Self { steps: with_shared_ends(steps), own: formulas.own.clone(), chains })
+        let steps = with_shared_ends(steps);
+        let scratch = steps.iter().any(|step| step.op == Op::Store);
+        Ok(Self { strides: strides(&steps), scratch, steps, own: formulas.own.clone(), chains })
     }
 }
 
@@ -305,13 +312,19 @@ impl Writer<'_> {
         if word as usize >= SCRATCH {
             return Err(NoProgram::TooDeep);
         }
-        self.accumulate(right)?;
+        self.accumulate(left)?;
         self.push(Op::Store, word);
         self.free += 1;
-        self.accumulate(left)?;
+        self.accumulate(right)?;
         self.free -= 1;
-        self.push(Op::IndexScratch, word);
-        self.state.x = Some(right);
+        if either {
+            self.push(Op::IndexScratch, word);
+            self.state.x = Some(left);
+        } else {
+            self.push(Op::ToIndex, 0);
+            self.push(Op::LoadScratch, word);
+            self.state = State { a: Some(left), x: Some(right) };
+        }
         Ok(())
     }
 

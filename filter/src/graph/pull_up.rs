@@ -14,6 +14,8 @@ struct Shape {
     before: Vec<Vec<usize>>,
     /// The nearest node that is on every way to a node, and how many such nodes there are.
     dominators: Vec<(Option<usize>, usize)>,
+    /// Numbers of all nodes whose ways go through a node: from the first, so many.
+    below: Vec<(usize, usize)>,
     /// The longest way from a node to an end.
     levels: Vec<usize>,
 }
@@ -115,7 +117,12 @@ impl Node {
 impl Shape {
     fn of(graph: &Graph) -> Self {
         let len = graph.nodes.len();
-        let mut shape = Self { before: vec![Vec::new(); len], dominators: vec![(None, 0); len], levels: vec![0; len] };
+        let mut shape = Self {
+            before: vec![Vec::new(); len],
+            dominators: vec![(None, 0); len],
+            below: vec![(0, 1); len],
+            levels: vec![0; len],
+        };
         for (at, node) in graph.nodes.iter().enumerate() {
             let level = |next| match next {
                 Next::Node(at) => shape.levels.get(at).map_or(0, |level| level + 1),
@@ -142,6 +149,7 @@ impl Shape {
                 *slot = (nearest, depth);
             }
         }
+        shape.number();
         shape
     }
 
@@ -150,7 +158,7 @@ impl Shape {
     }
 
     fn up(&self, at: usize) -> usize {
-        self.dominators.get(at).and_then(|(up, _)| *up).unwrap_or(at)
+        self.nearest(at).unwrap_or(at)
     }
 
     /// The nearest node on every way to `a` and to `b`.
@@ -170,11 +178,37 @@ impl Shape {
         a
     }
 
-    /// Whether every way to `at` goes through `by`.
-    fn is_dominated(&self, mut at: usize, by: usize) -> bool {
-        while self.depth(at) > self.depth(by) {
-            at = self.up(at);
+    /// Numbers the nodes so that those below one are in a row. What is above a node comes behind it in the graph.
+    fn number(&mut self) {
+        for at in 0..self.below.len() {
+            let Some((_, count)) = self.below.get(at).copied() else { continue };
+            if let Some((_, above)) = self.nearest(at).and_then(|nearest| self.below.get_mut(nearest)) {
+                *above += count;
+            }
         }
-        at == by
+        let mut free: Vec<usize> = vec![1; self.below.len()];
+        for at in (0..self.below.len()).rev() {
+            let Some(nearest) = self.nearest(at) else { continue };
+            let (Some((start, _)), Some((_, count))) = (self.below.get(nearest).copied(), self.below.get(at).copied())
+            else {
+                continue;
+            };
+            if let (Some(free), Some((own, _))) = (free.get_mut(nearest), self.below.get_mut(at)) {
+                *own = start + *free;
+                *free += count;
+            }
+        }
+    }
+
+    fn nearest(&self, at: usize) -> Option<usize> {
+        self.dominators.get(at).and_then(|(nearest, _)| *nearest)
+    }
+
+    /// Whether every way to `at` goes through `by`.
+    fn is_dominated(&self, at: usize, by: usize) -> bool {
+        match (self.below.get(at), self.below.get(by)) {
+            (Some((at, _)), Some((start, count))) => (*start..start + count).contains(at),
+            _ => false,
+        }
     }
 }

@@ -74,7 +74,7 @@ fn every_filter_gives_tcpdumps_verdict_on_every_frame() {
 
 /// Some frames cut at every length, where the order of loads shows.
 fn cut_short(frames: &[Frame]) -> Vec<Frame> {
-    let step = frames.len() / 200;
+    let step = frames.len() / 120;
     let some = frames.iter().step_by(step.max(1));
     some.flat_map(|frame| {
         (0..frame.bytes.len().min(90)).map(|len| Frame { bytes: frame.bytes[..len].to_vec(), ..*frame })
