@@ -81,7 +81,7 @@ impl<'t> Lexer<'t> {
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
         let at = self.at;
         let rest = self.text.get(at..).unwrap_or_default();
-        let (token, len) = match self.sign(rest) {
+        let (token, len) = match Self::sign(rest) {
             Some(found) => found,
             None => self.word(rest, at)?,
         };
@@ -89,7 +89,7 @@ impl<'t> Lexer<'t> {
         Ok(Placed { token, at, end: self.at })
     }
 
-    fn sign(&self, rest: &'t str) -> Option<(Token<'t>, usize)> {
+    fn sign(rest: &'t str) -> Option<(Token<'t>, usize)> {
         let two = match rest.as_bytes() {
             [b'&', b'&', ..] => Some(Token::And),
             [b'|', b'|', ..] => Some(Token::Or),
@@ -145,16 +145,14 @@ impl<'t> Lexer<'t> {
             return Ok((Token::Quoted(behind.get(..len).unwrap_or_default()), len + 2));
         }
         let word = word_at(rest);
-        if let Some((token, len)) = address(rest)
-            && len > word.len()
-        {
-            return Ok((token, len));
-        }
-        if let Some(len) = broken_address(rest)
-            && len > word.len()
-        {
+        let address = address(rest).filter(|(_, len)| *len > word.len());
+        let whole = address.map_or(word.len(), |(_, len)| len);
+        if let Some(len) = broken_address(rest).filter(|len| *len > whole) {
             let shown = rest.get(..len).unwrap_or_default();
             return Err(error(at, format!("{shown} is neither an Ethernet nor an IPv6 address")));
+        }
+        if let Some(found) = address {
+            return Ok(found);
         }
         if word.is_empty() {
             let sign = rest.chars().next().unwrap_or_default();

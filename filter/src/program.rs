@@ -1,11 +1,14 @@
 //! A graph as a list of instructions: those of classic BPF, and a few of our own for what BPF cannot ask.
 
+use std::collections::HashMap;
+
 use crate::formula::{Formulas, Found, Operand, Own, Relation, Size, Test, Value, ValueId};
 use crate::graph::{Graph, Next, Node};
+use crate::stride::{Stride, strides};
 use crate::tree::Operator;
 
 /// What an instruction does. A is the accumulator, X the index register, k the instruction's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     /// A = what is at k, at X + k.
     Load(Size),
@@ -42,7 +45,7 @@ pub(crate) enum Op {
 }
 
 /// One instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Step {
     pub(crate) op: Op,
     pub(crate) yes: u16,
@@ -62,6 +65,10 @@ pub(crate) struct Chain {
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
+    /// The same, for evaluation.
+    pub(crate) strides: Vec<Stride>,
+    /// Whether scratch words are used.
+    pub(crate) scratch: bool,
     pub(crate) own: Vec<Own>,
     pub(crate) chains: Vec<Chain>,
 }
@@ -96,7 +103,9 @@ impl Program {
         };
         writer.write()?;
         let Writer { steps, chains, .. } = writer;
-        Ok(Self { steps, own: formulas.own.clone(), chains })
+        let steps = with_shared_ends(steps);
+        let scratch = steps.iter().any(|step| step.op == Op::Store);
+        Ok(Self { strides: strides(&steps), scratch, steps, own: formulas.own.clone(), chains })
     }
 }
 
@@ -131,7 +140,7 @@ impl Writer<'_> {
         if tunnel && self.graph.entry != Next::Accept {
             // The kernel refuses a program that may read a word before it is written.
             self.push(Op::LoadNumber, 0);
-            for found in [Found::LinkType, Found::LinkHeader, Found::LinkPayload] {
+            for found in [Found::EtherType, Found::Header, Found::Payload] {
                 self.push(Op::Store, found.word());
             }
         }
@@ -204,11 +213,11 @@ impl Writer<'_> {
 
     fn node(&mut self, node: Node) -> Result<(), NoProgram> {
         match self.formulas.get_test(node.test) {
-            Test::Compare { left, relation, right: Operand::Number(number) } => {
+            Test::Compare { left, relation, right: Operand::Number(number), .. } => {
                 self.accumulate(left)?;
                 self.jump(Op::Compare(relation), number, node);
             }
-            Test::Compare { left, relation, right: Operand::Value(right) } => {
+            Test::Compare { left, relation, right: Operand::Value(right), .. } => {
                 let either = matches!(relation, Relation::Equal | Relation::AnyBit);
                 self.both(left, right, either)?;
                 self.jump(Op::CompareIndex(relation), 0, node);
@@ -225,7 +234,7 @@ impl Writer<'_> {
 
     /// Notes where things are behind the GENEVE header at `start` (RFC 8926): in an Ethernet frame, or right behind.
     fn tunnel(&mut self, start: ValueId, node: Node) -> Result<(), NoProgram> {
-        let (kind, header, payload) = (Found::LinkType.word(), Found::LinkHeader.word(), Found::LinkPayload.word());
+        let (kind, header, payload) = (Found::EtherType.word(), Found::Header.word(), Found::Payload.word());
         self.index(start)?;
         self.push(Op::FromIndex, 0);
         self.push(Op::Compute(Operator::Add), 2);
@@ -272,18 +281,17 @@ impl Writer<'_> {
                 self.accumulate(inner)?;
                 self.push(Op::Negate, 0);
             }
-            Value::Binary(operator, left, right) => match self.formulas.constant(right) {
-                Some(number) => {
+            Value::Binary(operator, left, right) => {
+                use Operator as O;
+                if let Some(number) = self.formulas.constant(right) {
                     self.accumulate(left)?;
                     self.push(Op::Compute(operator), number);
-                }
-                None => {
-                    use Operator as O;
+                } else {
                     let either = matches!(operator, O::Add | O::Multiply | O::And | O::Or | O::Xor);
                     self.both(left, right, either)?;
                     self.push(Op::ComputeIndex(operator), 0);
                 }
-            },
+            }
         }
         self.state.a = Some(value);
         Ok(())
@@ -303,13 +311,19 @@ impl Writer<'_> {
         if word as usize >= SCRATCH {
             return Err(NoProgram::TooDeep);
         }
-        self.accumulate(right)?;
+        self.accumulate(left)?;
         self.push(Op::Store, word);
         self.free += 1;
-        self.accumulate(left)?;
+        self.accumulate(right)?;
         self.free -= 1;
-        self.push(Op::IndexScratch, word);
-        self.state.x = Some(right);
+        if either {
+            self.push(Op::IndexScratch, word);
+            self.state.x = Some(left);
+        } else {
+            self.push(Op::ToIndex, 0);
+            self.push(Op::LoadScratch, word);
+            self.state = State { a: Some(left), x: Some(right) };
+        }
         Ok(())
     }
 
@@ -335,6 +349,48 @@ impl Writer<'_> {
         self.state.x = Some(value);
         Ok(())
     }
+}
+
+/// The same program without comparisons that stand in it twice: a list of numbers that two values are compared with is
+/// there once, whatever was loaded before it.
+fn with_shared_ends(mut steps: Vec<Step>) -> Vec<Step> {
+    let mut kept: HashMap<Step, u16> = HashMap::new();
+    let mut moved: Vec<u16> = (0..steps.len()).map(|at| at as u16).collect();
+    let new = |at: u16, moved: &[u16]| moved.get(usize::from(at)).copied().unwrap_or(at);
+    for at in (0..steps.len()).rev() {
+        // What is run into from above has to stay.
+        let run_into = at.checked_sub(1).and_then(|above| steps.get(above)).is_none_or(|above| falls_through(above.op));
+        let Some(step) = steps.get_mut(at).filter(|step| jumps(step.op)) else { continue };
+        (step.yes, step.no) = (new(step.yes, &moved), new(step.no, &moved));
+        let same = *kept.entry(*step).or_insert(at as u16);
+        if let Some(moved) = moved.get_mut(at)
+            && !run_into
+        {
+            *moved = same;
+        }
+    }
+    // Close the gaps.
+    let stays: Vec<bool> = moved.iter().enumerate().map(|(at, moved)| usize::from(*moved) == at).collect();
+    let mut count = 0;
+    let places: Vec<u16> = stays
+        .iter()
+        .map(|stays| {
+            let place = count;
+            count += u16::from(*stays);
+            place
+        })
+        .collect();
+    let mut stays = stays.iter();
+    steps.retain(|_| stays.next() == Some(&true));
+    for step in steps.iter_mut().filter(|step| jumps(step.op)) {
+        (step.yes, step.no) = (new(step.yes, &places), new(step.no, &places));
+    }
+    steps
+}
+
+/// Whether the next instruction can come after this one without a jump.
+fn falls_through(op: Op) -> bool {
+    matches!(op, Op::Continue(_)) || !(jumps(op) || matches!(op, Op::Accept | Op::Reject))
 }
 
 /// Whether an instruction goes on elsewhere than behind it.

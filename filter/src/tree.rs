@@ -201,6 +201,8 @@ pub(crate) struct Tree {
     conditions: Vec<(Condition, usize)>,
     /// With their places, and how many expressions are on top of each other in them.
     expressions: Vec<(Expression, usize, usize)>,
+    /// The first word that shifts the offsets of what stands behind it.
+    first_shift: Option<usize>,
     /// `None` matches every packet.
     pub(crate) root: Option<ConditionId>,
 }
@@ -208,6 +210,10 @@ pub(crate) struct Tree {
 impl Tree {
     /// Adds what is said at byte `at` of the text.
     pub(crate) fn condition(&mut self, condition: Condition, at: usize) -> ConditionId {
+        use Primitive as P;
+        if let Condition::Primitive(P::Vlan(_) | P::Mpls(_) | P::PppoeSession(_) | P::Geneve(_)) = condition {
+            self.first_shift.get_or_insert(self.conditions.len());
+        }
         self.conditions.push((condition, at));
         ConditionId(self.conditions.len() - 1)
     }
@@ -222,6 +228,11 @@ impl Tree {
         };
         self.expressions.push((expression, at, inside + 1));
         ExpressionId(self.expressions.len() - 1)
+    }
+
+    /// Whether a condition stands behind a word that shifts offsets.
+    pub(crate) fn shifted(&self, id: ConditionId) -> bool {
+        self.first_shift.is_some_and(|first| id.0 > first)
     }
 
     /// A condition and its place in the text.

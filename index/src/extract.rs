@@ -2,6 +2,7 @@
 
 mod prepare;
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::ops::Range;
@@ -180,18 +181,16 @@ pub fn captures_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let is_capture = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
             let plain = name.strip_suffix(".zst").unwrap_or(name);
-            !name.starts_with('.') && (plain.ends_with(".pcapng") || plain.ends_with(".pcap"))
+            let (stem, format) = plain.rsplit_once('.').unwrap_or_default();
+            !stem.is_empty() && !name.starts_with('.') && matches!(format, "pcapng" | "pcap")
         });
         if is_capture {
             captures.push(path);
         }
     }
     captures.sort();
-    let plain: std::collections::HashSet<PathBuf> = captures.iter().cloned().collect();
-    captures.retain(|path| {
-        let compressed = path.extension().is_some_and(|extension| extension == "zst");
-        !compressed || !plain.contains(&path.with_extension(""))
-    });
+    let plain: HashSet<PathBuf> = captures.iter().cloned().collect();
+    captures.retain(|path| !crate::is_compressed(path) || !plain.contains(&path.with_extension("")));
     Ok(captures)
 }
 

@@ -31,11 +31,12 @@ pub(crate) struct Compressed {
 impl Input {
     /// Opens the capture at `path`; one whose name ends in `.zst` is compressed.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
+        // Asked first: to open a pipe is to wait for who writes it.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        if path.extension().is_none_or(|extension| extension != "zst") {
+        let file = File::open(path)?;
+        if !crate::is_compressed(path) {
             return Ok(Self::Plain(file));
         }
         let decoder = Decoder::new(file.try_clone()?)?;
@@ -86,7 +87,7 @@ impl Input {
     pub(crate) fn fingerprint(&mut self) -> io::Result<Option<Fingerprint>> {
         match self {
             Self::Plain(file) => Fingerprint::of(file, file.metadata()?.len()).map(Some),
-            Self::Compressed(compressed) => compressed.fingerprint(),
+            Self::Compressed(compressed) => Ok(compressed.fingerprint()),
         }
     }
 }
@@ -137,17 +138,17 @@ impl Compressed {
         Ok(get_frame_content_size(&header[..length]).ok().flatten())
     }
 
-    fn fingerprint(&mut self) -> io::Result<Option<Fingerprint>> {
+    fn fingerprint(&mut self) -> Option<Fingerprint> {
         let mut passed = vec![0; 1 << 16];
         loop {
             match self.read(&mut passed) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(_) => return Ok(None),
+                Err(_) => return None,
             }
         }
         let tail = &self.tail[self.tail.len().saturating_sub(SAMPLE_BYTES)..];
-        Ok(Some(Fingerprint { length: self.position, head: checksum(&self.head), tail: checksum(tail) }))
+        Some(Fingerprint { length: self.position, head: checksum(&self.head), tail: checksum(tail) })
     }
 }
 

@@ -36,12 +36,13 @@ enum Store {
 impl Index {
     /// Opens the index at `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, Unusable> {
-        let file = File::open(path).map_err(|_| Unusable)?;
-        let metadata = file.metadata().map_err(|_| Unusable)?;
-        if !metadata.is_file() {
+        // Asked first: to open a pipe is to wait for who writes it.
+        if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
             return Err(Unusable);
         }
-        Self::of(Store::File(file), metadata.len())
+        let file = File::open(path).map_err(|_| Unusable)?;
+        let length = file.metadata().map_err(|_| Unusable)?.len();
+        Self::of(Store::File(file), length)
     }
 
     /// An index in memory.

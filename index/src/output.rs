@@ -10,6 +10,11 @@ use crate::capture::{Interface, Record};
 
 /// Records that wait for their place take so many bytes at most.
 pub(crate) const MAX_WAITING_BYTES: usize = 64 << 20;
+/// So many interfaces are told apart, as long as their names and descriptions are not too long together.
+const MAX_INTERFACES: usize = 1 << 18;
+const MAX_TEXT_BYTES: usize = 64 << 20;
+/// The name of what all others of a link type share.
+const OTHER_INTERFACES: &str = "other interfaces";
 /// What a record that waits takes besides its frame.
 const RECORD_BYTES: usize = 64;
 /// So much is written at a time.
@@ -21,10 +26,12 @@ pub(crate) struct Output<W> {
     buffer: Vec<u8>,
     interfaces: Vec<Interface>,
     numbers: HashMap<(String, String, u32), u32>,
+    text_bytes: usize,
     /// Interfaces whose description is written.
     described: usize,
     waiting: BinaryHeap<Waiting>,
     waiting_bytes: usize,
+    max_waiting_bytes: usize,
     pub(crate) written: u64,
     /// Records that came too late for their place.
     pub(crate) late: u64,
@@ -50,6 +57,10 @@ struct Waiting {
 
 impl<W: Write> Output<W> {
     pub(crate) fn new(to: W) -> Self {
+        Self::with_bound(to, MAX_WAITING_BYTES)
+    }
+
+    fn with_bound(to: W, max_waiting_bytes: usize) -> Self {
         let mut buffer = Vec::with_capacity(WRITE_BYTES);
         let application = concat!("vxtap ", env!("CARGO_PKG_VERSION"));
         SectionHeader { hardware: "", os: "", application }.append_to(&mut buffer);
@@ -58,9 +69,11 @@ impl<W: Write> Output<W> {
             buffer,
             interfaces: Vec::new(),
             numbers: HashMap::new(),
+            text_bytes: 0,
             described: 0,
             waiting: BinaryHeap::new(),
             waiting_bytes: 0,
+            max_waiting_bytes,
             written: 0,
             late: 0,
             last_ns: 0,
@@ -68,12 +81,20 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// The number that `interface` has in the output: the same for all that have the same name, description and link type.
+    /// The number that `interface` has in the output: the same for all that have the same name, description and link type, and
+    /// for all of a link type beyond the bounds on interfaces.
     pub(crate) fn number(&mut self, interface: &Interface) -> u32 {
-        let key = (interface.name.clone(), interface.description.clone(), interface.link_type.0);
-        let interfaces = &mut self.interfaces;
+        let mut interface = interface.clone();
+        let mut key = (interface.name.clone(), interface.description.clone(), interface.link_type.0);
+        let known = self.numbers.get(&key);
+        if known.is_none() && (self.interfaces.len() >= MAX_INTERFACES || self.text_bytes >= MAX_TEXT_BYTES) {
+            (interface.name, interface.description) = (OTHER_INTERFACES.to_owned(), String::new());
+            key = (interface.name.clone(), String::new(), interface.link_type.0);
+        }
+        let (interfaces, text_bytes) = (&mut self.interfaces, &mut self.text_bytes);
         *self.numbers.entry(key).or_insert_with(|| {
-            interfaces.push(interface.clone());
+            *text_bytes += interface.name.len() + interface.description.len();
+            interfaces.push(interface);
             interfaces.len() as u32 - 1
         })
     }
@@ -83,7 +104,7 @@ impl<W: Write> Output<W> {
         self.waiting_bytes += RECORD_BYTES + record.frame.len();
         let (wire_len, frame) = (record.wire_len, record.frame.into());
         self.waiting.push(Waiting { place, interface, wire_len, frame });
-        while self.waiting_bytes > MAX_WAITING_BYTES {
+        while self.waiting_bytes > self.max_waiting_bytes {
             self.write_first();
         }
     }
@@ -157,3 +178,91 @@ impl PartialEq for Waiting {
 }
 
 impl Eq for Waiting {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use vxtap_capfile::{CaptureReader, LinkType};
+
+    use super::*;
+    use crate::capture::tests::interface;
+
+    fn take<W: Write>(output: &mut Output<W>, time_ns: u64, offset: u64, frame: &[u8]) {
+        let number = output.number(&interface("one", ""));
+        let record = Record { time_ns: Some(time_ns), interface: 0, link_type: LinkType::ETHERNET, wire_len: 0, frame };
+        output.take(Place { time_ns, file: 0, offset }, number, &record);
+    }
+
+    fn times(capture: &[u8]) -> Vec<(u64, u8)> {
+        let mut reader = CaptureReader::from_reader(Cursor::new(capture.to_vec()), "the output").unwrap();
+        let mut times = Vec::new();
+        while let Some(record) = reader.next_record() {
+            let record = record.unwrap();
+            times.push((record.time_ns, record.data[0]));
+        }
+        times
+    }
+
+    #[test]
+    fn records_come_out_in_the_order_of_time_and_then_of_place() {
+        let mut written = Vec::new();
+        let mut output = Output::new(&mut written);
+        for (time_ns, offset) in [(5, 1), (3, 9), (3, 2), (8, 3), (5, 0)] {
+            take(&mut output, time_ns, offset, &[offset as u8]);
+        }
+        output.write_before(5);
+        assert_eq!(output.written, 2);
+        output.finish().unwrap();
+        assert_eq!((output.written, output.late), (5, 0));
+        assert_eq!(times(&written), [(3, 2), (3, 9), (5, 0), (5, 1), (8, 3)]);
+    }
+
+    #[test]
+    fn records_that_would_wait_beyond_the_bound_are_written_and_what_then_comes_late_is_counted() {
+        let mut written = Vec::new();
+        let mut output = Output::with_bound(&mut written, 2 * (RECORD_BYTES + 10));
+        for time_ns in [9, 7, 8, 1] {
+            take(&mut output, time_ns, 0, &[time_ns as u8; 10]);
+            assert!(output.waiting_bytes <= output.max_waiting_bytes);
+        }
+        output.finish().unwrap();
+        assert_eq!((output.written, output.late), (4, 1));
+        assert_eq!(times(&written), [(7, 7), (1, 1), (8, 8), (9, 9)]);
+    }
+
+    #[test]
+    fn interfaces_that_are_alike_are_one() {
+        let mut output = Output::new(Vec::new());
+        let numbers = [("a", "x"), ("b", "x"), ("a", "x"), ("a", "y")]
+            .map(|(name, description)| output.number(&interface(name, description)));
+        assert_eq!(numbers, [0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn interfaces_beyond_the_bounds_share_one() {
+        let mut output = Output::new(Vec::new());
+        assert_eq!(output.number(&interface("known", "")), 0);
+        output.text_bytes = MAX_TEXT_BYTES;
+        assert_eq!(output.number(&interface("new", "")), 1);
+        assert_eq!(output.number(&interface("newer", "x")), 1);
+        assert_eq!(output.number(&interface("known", "")), 0);
+        assert_eq!(output.interfaces[1].name, OTHER_INTERFACES);
+    }
+
+    #[test]
+    fn what_goes_wrong_with_the_output_is_told() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut output = Output::new(Full);
+        take(&mut output, 1, 1, &[1]);
+        assert_eq!(output.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -74,8 +74,9 @@ impl Query {
                 marks.take(list)
             })?;
         } else if let Some(filter) = self.filter.as_ref().filter(|_| marks.open > 0) {
+            let vni_is_known = index.descriptions()?.interfaces().all(|interface| TunnelFacts::of(interface).has_vni());
             index.wanted(
-                |key| filter.may_match(&facts(key)),
+                |key| filter.may_match(&facts(key, vni_is_known)),
                 |list| {
                     marks.take(list)?;
                     Some(if marks.open == 0 { Enough::Yes } else { Enough::No })
@@ -106,10 +107,12 @@ impl Query {
 }
 
 /// What is known of a flow whose frames are plain: those of other frames are no reason to leave a page out.
-fn facts(key: FlowKey) -> FlowFacts<'static> {
+///
+/// A filter that asks for what a record's interface does not tell takes it for another VNI, so the VNI of the key is a fact only
+/// where each interface tells its own. Of a named network the VNIs are not known.
+fn facts(key: FlowKey, vni_is_known: bool) -> FlowFacts<'static> {
     let facts = FlowFacts::of(key).direct();
-    // Of a named network the VNIs are not known.
-    if key.network.0 < NetworkId::FIRST_NAMED { facts.with_vni(key.network.0) } else { facts }
+    if vni_is_known && key.network.0 < NetworkId::FIRST_NAMED { facts.with_vni(key.network.0) } else { facts }
 }
 
 /// What a record's flow may be, if it is the one that is wanted.

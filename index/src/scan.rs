@@ -16,7 +16,7 @@ use crate::tunnel::TunnelFacts;
 const PAGE_BYTES: u64 = 256 << 10;
 
 /// A file without statistics at its end that was written less than so long ago is taken to grow still.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What was found in a capture.
 pub(crate) struct Scanned {
@@ -107,7 +107,7 @@ impl Visit for Scan {
         match &content {
             Content::Record(record) => self.record(offset, length, record)?,
             Content::SectionHeader(whole) | Content::Interface(whole) => {
-                self.descriptions.take(&content)?;
+                self.descriptions.follow(&content)?;
                 if matches!(content, Content::SectionHeader(_)) {
                     // A page is in one section.
                     self.end_page();

@@ -125,8 +125,7 @@ impl<'a, W: Write> Sweep<'a, W> {
             for page in pages.iter().rev() {
                 least_ns = least_ns.min(page.range.first_ns);
                 // A decoder only goes forward, so of a compressed file no page may come before those in front of it.
-                let compressed = candidate.path.extension().is_some_and(|extension| extension == "zst");
-                let from_ns = if compressed { least_ns } else { page.range.first_ns };
+                let from_ns = if crate::is_compressed(&candidate.path) { least_ns } else { page.range.first_ns };
                 steps.push(Step { from_ns, file, page: Some(*page) });
             }
         }
@@ -211,7 +210,10 @@ impl<W: Write> Visit for Reading<'_, W> {
             Content::Record(record) => self.record(offset, record),
             // The index has told of all interfaces.
             Content::SectionHeader(_) | Content::Interface(_) if self.section.is_none() => {
-                self.descriptions.take(&content)?;
+                self.descriptions.follow(&content)?;
+                if matches!(content, Content::SectionHeader(_)) {
+                    self.known.clear();
+                }
             }
             _ => {}
         }
@@ -225,7 +227,8 @@ impl<W: Write> Reading<'_, W> {
         *self.examined += 1;
         let time_ns = record.time_ns.unwrap_or(self.last_ns);
         self.last_ns = time_ns;
-        let number = self.section.unwrap_or_else(|| self.descriptions.sections().saturating_sub(1));
+        // Of a file that is read whole there is the section that is being read.
+        let number = self.section.unwrap_or(0);
         let Some(section) = self.descriptions.section(number) else { return };
         if self.known.len() <= number as usize {
             self.known.resize_with(number as usize + 1, Vec::new);

@@ -22,7 +22,7 @@ impl TunnelFacts {
         let mut facts = Self::default();
         for word in interface.description.split_ascii_whitespace() {
             match word.split_once('=') {
-                Some(("vni", vni)) => facts.vni = vni.parse().ok().filter(is_vni),
+                Some(("vni", vni)) => facts.vni = vni.parse().ok().filter(|vni| is_vni(*vni)),
                 Some(("source", source)) => facts.source = source.parse().ok(),
                 Some(("network", network)) => facts.network = Some(network.to_owned()),
                 _ => {}
@@ -31,7 +31,7 @@ impl TunnelFacts {
         if facts == Self::default() {
             let mut words = interface.name.split(' ');
             if let (Some("vni"), Some(vni)) = (words.next(), words.next()) {
-                facts.vni = vni.parse().ok().filter(is_vni);
+                facts.vni = vni.parse().ok().filter(|vni| is_vni(*vni));
                 if words.next() == Some("from") {
                     facts.source = words.next().and_then(|source| source.parse().ok());
                 }
@@ -45,14 +45,19 @@ impl TunnelFacts {
         Tunnel { vni: self.vni, network: self.network.as_deref(), outer_source: self.source }
     }
 
+    /// Whether the interface tells the VNI.
+    pub(crate) const fn has_vni(&self) -> bool {
+        self.vni.is_some()
+    }
+
     /// The network that flows of the stream are in, as far as the interface tells: the VNI.
     pub(crate) fn network(&self) -> NetworkId {
         self.vni.map_or(NetworkId::NONE, NetworkId)
     }
 }
 
-const fn is_vni(vni: &u32) -> bool {
-    *vni < NetworkId::FIRST_NAMED
+const fn is_vni(vni: u32) -> bool {
+    vni < NetworkId::FIRST_NAMED
 }
 
 #[cfg(test)]

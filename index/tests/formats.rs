@@ -85,9 +85,13 @@ impl Order {
         self.u32(&mut out, if nanoseconds { 0xa1b2_3c4d } else { 0xa1b2_c3d4 });
         self.u16(&mut out, 2);
         self.u16(&mut out, 4);
-        [0, 0, 65_535, 1].iter().for_each(|field| self.u32(&mut out, *field));
+        for field in [0, 0, 65_535, 1] {
+            self.u32(&mut out, field);
+        }
         for (second, frame) in (1..).zip(frames) {
-            [second, 999, frame.len() as u32, 2000].iter().for_each(|field| self.u32(&mut out, *field));
+            for field in [second, 999, frame.len() as u32, 2000] {
+                self.u32(&mut out, field);
+            }
             out.extend_from_slice(frame);
         }
         out
@@ -216,7 +220,9 @@ fn compressed_captures_are_searched_by_the_index_of_what_was_compressed() {
         assert_eq!(index_path(path), index_path(&path.with_extension("pcapng.zst")));
     }
     assert_eq!(captures_in(directory.path()).unwrap(), plain, "those that are there in both forms count once");
-    plain.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    for path in &plain {
+        std::fs::remove_file(path).unwrap();
+    }
     for (query, expected) in queries.iter().zip(&expected) {
         let (found, summary) = extract(query, &[directory.path().to_owned()]);
         assert_eq!((&found, summary.files_without_index, summary.files), (expected, 0, 2));

@@ -10,7 +10,26 @@ use vxtap_filter::Filter;
 use vxtap_index::{CommunityId, Query, index_path};
 use vxtap_wire::FrameView;
 
-const FILTERS: &[&str] = &["", "ip", "ip6", "arp"];
+/// Some that flow keys can rule out, some that look at what only other frames have, and some that look at both.
+const FILTERS: &[&str] = &[
+    "",
+    "arp",
+    "not ip",
+    "tcp port 80",
+    "host 10.0.0.1 and not tcp",
+    "src host 10.1.0.0 and src port 443",
+    "net 10.1.0.1/32 or udp",
+    "vlan and host 10.0.0.2",
+    "host 172.16.0.1",
+    "ip proto 51",
+    "ip[6:2] & 0x3fff != 0",
+    "greater 90",
+    "icmp",
+    "vni 7000",
+    "not vni 7 and tcp",
+    "not outer src 192.0.2.1",
+    "outer src 192.0.2.1 and tcp",
+];
 
 #[derive(Clone, Debug)]
 struct Shape {

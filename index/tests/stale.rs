@@ -84,7 +84,7 @@ fn an_index_whose_capture_changed_between_its_ends_is_removed_when_that_is_notic
     let page = 5 << 16;
     bytes[page + 4] ^= 0x40;
     std::fs::write(&path, &bytes).unwrap();
-    let (found, summary) = extract_with(&Extract::new(flow_5()), &[path.clone()]);
+    let (found, summary) = extract_with(&Extract::new(flow_5()), std::slice::from_ref(&path));
     assert_eq!((found.len(), summary.files_without_index, summary.damaged.len()), (9, 0, 1));
     assert!(summary.damaged[0].what.contains(&format!("beyond byte {page}")), "{:?}", summary.damaged);
     assert!(!index_path(&path).exists());
@@ -96,7 +96,7 @@ fn an_index_whose_capture_changed_between_its_ends_is_removed_when_that_is_notic
 fn the_new_index_of_a_complete_capture_is_kept_and_answers_as_the_writers_does() {
     let directory = tempfile::tempdir().unwrap();
     let path = capture(directory.path());
-    let (by_writers_index, _) = extract(&flow_5(), &[path.clone()]);
+    let (by_writers_index, _) = extract(&flow_5(), std::slice::from_ref(&path));
     std::fs::write(index_path(&path), "damaged").unwrap();
     make_old(&path);
     let search = Extract::new(flow_5());
@@ -117,7 +117,7 @@ fn a_capture_that_is_being_written_is_read_to_its_last_whole_block_and_gets_no_i
     PacketHeader { interface: 0, time_ns: START_NS + 500, wire_len: 0 }.append_to(&mut bytes, &frame(5, 0, 3));
     bytes.truncate(bytes.len() - 5);
     std::fs::write(&path, &bytes).unwrap();
-    let (found, summary) = extract_with(&Extract::new(flow_5()), &[path.clone()]);
+    let (found, summary) = extract_with(&Extract::new(flow_5()), std::slice::from_ref(&path));
     assert_eq!((found.len(), summary.indexes_kept, summary.damaged.len()), (10, 0, 0));
 
     // Its writer gives it an end.
@@ -137,7 +137,7 @@ fn a_capture_that_was_left_half_written_is_told_as_damaged_with_an_index_too() {
     make_old(&path);
     let search = Extract::new(flow_5());
     for kept in [1, 0] {
-        let (found, summary) = extract_with(&search, &[path.clone()]);
+        let (found, summary) = extract_with(&search, std::slice::from_ref(&path));
         assert_eq!((found.len(), summary.indexes_kept, summary.damaged.len()), (10, kept, 1));
         assert!(summary.damaged[0].what.contains("cannot be read beyond byte"), "{:?}", summary.damaged);
     }
@@ -166,7 +166,7 @@ fn inputs_that_are_not_there_or_no_captures_are_told() {
     assert!(error.contains("absent.pcapng': No such file"), "{error}");
     let text = directory.path().join("text.pcap");
     std::fs::write(&text, "no capture at all, but some words of text").unwrap();
-    let (found, summary) = extract(&Query::default(), &[text.clone()]);
+    let (found, summary) = extract(&Query::default(), std::slice::from_ref(&text));
     assert_eq!((found.len(), summary.damaged.len()), (0, 1));
     assert_eq!(summary.damaged[0].what, "it cannot be read: it is not a capture file");
     assert!(read(&text).1);

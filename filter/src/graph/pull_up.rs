@@ -6,7 +6,7 @@
 //! order decides whether the load that fails comes first.
 
 use super::{Graph, Next, Node};
-use crate::formula::{Formulas, Test, ValueId};
+use crate::formula::{Formulas, Relation, Test, ValueId};
 
 /// The edges and dominators of a graph before anything is pulled up.
 struct Shape {
@@ -14,6 +14,8 @@ struct Shape {
     before: Vec<Vec<usize>>,
     /// The nearest node that is on every way to a node, and how many such nodes there are.
     dominators: Vec<(Option<usize>, usize)>,
+    /// Numbers of all nodes whose ways go through a node: from the first, so many.
+    below: Vec<(usize, usize)>,
     /// The longest way from a node to an end.
     levels: Vec<usize>,
 }
@@ -55,37 +57,45 @@ impl Graph {
             last_same = Some(different);
             different = in_list(self, self.nodes.get(different)?.along(by_no))?;
         }
-        // Behind it, the next test of the same value.
+        // Behind it, each test of the same value.
         let mut above = different;
-        let mut same = in_list(self, self.nodes.get(different)?.along(by_no))?;
-        while self.value(formulas, same) != Some(value) {
-            above = same;
-            same = in_list(self, self.nodes.get(same)?.along(by_no))?;
-        }
-        let behind = self.nodes.get(same)?.along(by_no);
-        *self.nodes.get_mut(above)?.along_mut(by_no) = behind;
-        *self.nodes.get_mut(same)?.along_mut(by_no) = Next::Node(different);
-        match last_same {
-            Some(last) => *self.nodes.get_mut(last)?.along_mut(by_no) = Next::Node(same),
-            None => {
-                for at in before {
-                    let node = self.nodes.get_mut(*at)?;
-                    for edge in [&mut node.yes, &mut node.no] {
-                        if *edge == Next::Node(top) {
-                            *edge = Next::Node(same);
+        let mut changed = None;
+        while let Some(next) = in_list(self, self.nodes.get(above)?.along(by_no)) {
+            if self.value(formulas, next) != Some(value) {
+                above = next;
+                continue;
+            }
+            let behind = self.nodes.get(next)?.along(by_no);
+            *self.nodes.get_mut(above)?.along_mut(by_no) = behind;
+            *self.nodes.get_mut(next)?.along_mut(by_no) = Next::Node(different);
+            match last_same {
+                Some(last) => *self.nodes.get_mut(last)?.along_mut(by_no) = Next::Node(next),
+                None => {
+                    for at in before {
+                        let node = self.nodes.get_mut(*at)?;
+                        for edge in [&mut node.yes, &mut node.no] {
+                            if *edge == Next::Node(top) {
+                                *edge = Next::Node(next);
+                            }
                         }
                     }
                 }
             }
+            last_same = Some(next);
+            changed = Some(());
         }
-        Some(())
+        changed
     }
 
-    /// What a node compares.
-    fn value(&self, formulas: &Formulas, at: usize) -> Option<ValueId> {
+    /// What a node compares, and whether the text writes it out. A written `=` is a difference from its number for
+    /// libpcap, and no two are alike.
+    fn value(&self, formulas: &Formulas, at: usize) -> Option<(ValueId, bool)> {
         match formulas.get_test(self.nodes.get(at)?.test) {
-            Test::Compare { left, .. } => Some(left),
-            Test::Tunnel(_) | Test::Chain { .. } | Test::Own(_) => None,
+            Test::Compare { relation: Relation::Equal, written: true, .. }
+            | Test::Tunnel(_)
+            | Test::Chain { .. }
+            | Test::Own(_) => None,
+            Test::Compare { left, written, .. } => Some((left, written)),
         }
     }
 
@@ -111,7 +121,12 @@ impl Node {
 impl Shape {
     fn of(graph: &Graph) -> Self {
         let len = graph.nodes.len();
-        let mut shape = Self { before: vec![Vec::new(); len], dominators: vec![(None, 0); len], levels: vec![0; len] };
+        let mut shape = Self {
+            before: vec![Vec::new(); len],
+            dominators: vec![(None, 0); len],
+            below: vec![(0, 1); len],
+            levels: vec![0; len],
+        };
         for (at, node) in graph.nodes.iter().enumerate() {
             let level = |next| match next {
                 Next::Node(at) => shape.levels.get(at).map_or(0, |level| level + 1),
@@ -138,6 +153,7 @@ impl Shape {
                 *slot = (nearest, depth);
             }
         }
+        shape.number();
         shape
     }
 
@@ -146,7 +162,7 @@ impl Shape {
     }
 
     fn up(&self, at: usize) -> usize {
-        self.dominators.get(at).and_then(|(up, _)| *up).unwrap_or(at)
+        self.nearest(at).unwrap_or(at)
     }
 
     /// The nearest node on every way to `a` and to `b`.
@@ -166,11 +182,37 @@ impl Shape {
         a
     }
 
-    /// Whether every way to `at` goes through `by`.
-    fn is_dominated(&self, mut at: usize, by: usize) -> bool {
-        while self.depth(at) > self.depth(by) {
-            at = self.up(at);
+    /// Numbers the nodes so that those below one are in a row. What is above a node comes behind it in the graph.
+    fn number(&mut self) {
+        for at in 0..self.below.len() {
+            let Some((_, count)) = self.below.get(at).copied() else { continue };
+            if let Some((_, above)) = self.nearest(at).and_then(|nearest| self.below.get_mut(nearest)) {
+                *above += count;
+            }
         }
-        at == by
+        let mut free: Vec<usize> = vec![1; self.below.len()];
+        for at in (0..self.below.len()).rev() {
+            let Some(nearest) = self.nearest(at) else { continue };
+            let (Some((start, _)), Some((_, count))) = (self.below.get(nearest).copied(), self.below.get(at).copied())
+            else {
+                continue;
+            };
+            if let (Some(free), Some((own, _))) = (free.get_mut(nearest), self.below.get_mut(at)) {
+                *own = start + *free;
+                *free += count;
+            }
+        }
+    }
+
+    fn nearest(&self, at: usize) -> Option<usize> {
+        self.dominators.get(at).and_then(|(nearest, _)| *nearest)
+    }
+
+    /// Whether every way to `at` goes through `by`.
+    fn is_dominated(&self, at: usize, by: usize) -> bool {
+        match (self.below.get(at), self.below.get(by)) {
+            (Some((at, _)), Some((start, count))) => (*start..start + count).contains(at),
+            _ => false,
+        }
     }
 }

@@ -52,7 +52,7 @@ impl IndexBuilder {
             ));
         }
         let Self { flows, pairs, pages, descriptions, .. } = self;
-        let mut keys: Vec<(u32, FlowKey)> = flows.into_iter().map(|(key, noted)| (noted.number, key)).collect();
+        let mut keys: Vec<(u32, FlowKey)> = flows.into_iter().map(|(key, noted)| (noted.number, key.0)).collect();
         keys.sort_unstable_by_key(|(number, _)| *number);
         let keys: Vec<FlowKey> = keys.into_iter().map(|(_, key)| key).collect();
         let lists = Lists::new(keys.len(), &pairs);

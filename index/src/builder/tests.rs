@@ -29,14 +29,15 @@ fn page(number: u64) -> PageRange {
     PageRange { offset: number * length, length, first_ns: number, last_ns: number, records: 1 }
 }
 
-/// Where a search for a flow would look.
-fn ranges_of(builder: IndexBuilder, flow: u16) -> Vec<std::ops::Range<u64>> {
+/// The first and the last page, and one more, of each stretch where a search for a flow would look.
+fn ranges_of(builder: IndexBuilder, flow: u16) -> Vec<(u64, u64)> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let length = builder.pages.last().map_or(0, Page::end);
     builder.encode(Fingerprint { length, head: 0, tail: 0 }, length, &mut bytes).unwrap();
     let index = Index::from_bytes(bytes.into_inner()).unwrap();
     let query = Query { community_id: Some(CommunityId::of(&tuple(flow))), ..Query::default() };
-    crate::query::ranges(&query.plan(&index).unwrap().pages)
+    let ranges = crate::query::ranges(&query.plan(&index).unwrap().pages);
+    ranges.iter().map(|range| (range.start >> 16, range.end >> 16)).collect()
 }
 
 /// Flows 0 to 9, of which each is in the pages that its number divides.
@@ -50,22 +51,19 @@ fn told(bounds: Bounds) -> IndexBuilder {
     builder
 }
 
-fn covers(ranges: &[std::ops::Range<u64>], offset: u64) -> bool {
-    ranges.iter().any(|range| range.contains(&offset))
+fn covers(ranges: &[(u64, u64)], page: u64) -> bool {
+    ranges.iter().any(|(from, to)| (*from..*to).contains(&page))
 }
 
 #[test]
 fn a_flow_is_looked_for_where_it_was_told_to_be() {
-    let ranges = ranges_of(told(NO_BOUNDS), 7);
-    let starts: Vec<u64> = ranges.iter().map(|range| range.start >> 16).collect();
-    assert_eq!(starts, [0, 7, 14, 21, 28, 35]);
-    assert!(ranges.iter().all(|range| range.end - range.start == 1 << 16));
+    assert_eq!(ranges_of(told(NO_BOUNDS), 7), [(0, 1), (7, 8), (14, 15), (21, 22), (28, 29), (35, 36)]);
     assert!(ranges_of(told(NO_BOUNDS), 11).is_empty());
 }
 
 #[test]
 fn neighbouring_pages_become_one_range() {
-    assert_eq!(ranges_of(told(NO_BOUNDS), 1), [0..40 << 16]);
+    assert_eq!(ranges_of(told(NO_BOUNDS), 1), [(0, 40)]);
 }
 
 #[test]
@@ -86,7 +84,7 @@ fn beyond_the_bounds_on_pairs_and_pages_pages_grow_coarser_and_no_flow_is_lost()
         for flow in 1..10_u16 {
             let ranges = ranges_of(told(bounds), flow);
             for number in (0..40_u64).filter(|number| number % u64::from(flow) == 0) {
-                assert!(covers(&ranges, number << 16), "flow {flow} page {number} {bounds:?}");
+                assert!(covers(&ranges, number), "flow {flow} page {number} {bounds:?}");
             }
         }
     }
@@ -99,7 +97,7 @@ fn a_page_with_more_flows_than_are_told_apart_may_have_anything() {
     builder.page(page(1), &[flow(1)], false);
     builder.page(page(2), &[flow(2), flow(3)], false);
     assert_eq!(builder.pages.iter().map(|page| page.anything).collect::<Vec<_>>(), [false, false, true]);
-    assert_eq!(ranges_of(builder, 3), [2 << 16..3 << 16]);
+    assert_eq!(ranges_of(builder, 3), [(2, 3)]);
 }
 
 #[test]
@@ -107,7 +105,7 @@ fn a_page_of_anything_is_read_by_every_search() {
     let mut builder = IndexBuilder::new();
     builder.page(page(0), &[flow(1)], false);
     builder.page_of_anything(page(1));
-    assert_eq!(ranges_of(builder, 9), [1 << 16..2 << 16]);
+    assert_eq!(ranges_of(builder, 9), [(1, 2)]);
 }
 
 #[test]

@@ -8,6 +8,9 @@ use super::time_scale::TimeScale;
 use super::{ByteOrder, Content, Step, block};
 use crate::input::Input;
 
+/// Names and descriptions of a section's interfaces are kept up to so many bytes; an interface beyond has none.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
 /// Length of the header of a classic file, in bytes.
 pub(crate) const CLASSIC_HEADER_BYTES: usize = 24;
 
@@ -17,6 +20,7 @@ pub(crate) struct Section {
     pub(super) order: ByteOrder,
     pub(super) kind: Kind,
     interfaces: Vec<Interface>,
+    text_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +52,7 @@ pub(crate) enum Beginning {
     Unknown,
 }
 
-/// All sections of a capture, in the file's order.
+/// Sections of a capture, in the file's order: all that an index has, or the one that is being read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Descriptions {
     sections: Vec<Section>,
@@ -63,7 +67,10 @@ impl Descriptions {
         let mut descriptions = Self::default();
         while !blocks.is_empty() {
             let Step::Whole { length, content } = descriptions.current().step(blocks) else { return None };
-            descriptions.take(&content).ok()?;
+            match content {
+                Content::SectionHeader(whole) => descriptions.sections.push(Section::begun_by(whole).ok()?),
+                _ => descriptions.follow(&content).ok()?,
+            }
             blocks = blocks.get(length..)?;
         }
         Some(descriptions)
@@ -93,10 +100,12 @@ impl Descriptions {
         self.sections.last().unwrap_or(const { &Section::NONE })
     }
 
-    /// Takes a block that describes something, passes over others. An error where it makes no sense.
-    pub(crate) fn take(&mut self, content: &Content<'_>) -> Result<(), &'static str> {
+    /// Follows a capture that is read from its beginning: takes a block that describes something, and passes over others. Of
+    /// several sections the last is kept, for there may be any number. An error where a block makes no sense.
+    pub(crate) fn follow(&mut self, content: &Content<'_>) -> Result<(), &'static str> {
         match content {
             Content::SectionHeader(whole) => {
+                self.sections.clear();
                 self.sections.push(Section::begun_by(whole)?);
                 Ok(())
             }
@@ -108,19 +117,19 @@ impl Descriptions {
         }
     }
 
-    pub(crate) fn section(&self, number: u32) -> Option<&Section> {
-        self.sections.get(number as usize)
+    /// The interfaces of all sections.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.sections.iter().flat_map(Section::interfaces)
     }
 
-    /// How many sections there are so far.
-    pub(crate) fn sections(&self) -> u32 {
-        self.sections.len() as u32
+    pub(crate) fn section(&self, number: u32) -> Option<&Section> {
+        self.sections.get(number as usize)
     }
 }
 
 impl Section {
     /// What is in front of the first section header: nothing.
-    const NONE: Self = Self { order: ByteOrder::Little, kind: Kind::Pcapng, interfaces: Vec::new() };
+    const NONE: Self = Self { order: ByteOrder::Little, kind: Kind::Pcapng, interfaces: Vec::new(), text_bytes: 0 };
 
     /// The one section of a classic file (draft-ietf-opsawg-pcap).
     fn classic_file(header: &[u8]) -> Option<Self> {
@@ -142,14 +151,19 @@ impl Section {
             scale: TimeScale::new(TimeScale::DEFAULT_RESOLUTION, 0),
         };
         let version = order.u16_at(header, 4)?;
-        (version == 2).then(|| Self { order, kind: Kind::Classic { fraction_ns }, interfaces: vec![interface] })
+        (version == 2).then(|| Self {
+            order,
+            kind: Kind::Classic { fraction_ns },
+            interfaces: vec![interface],
+            text_bytes: 0,
+        })
     }
 
     fn begun_by(block: &[u8]) -> Result<Self, &'static str> {
         let body = block.get(8..block.len().saturating_sub(4)).unwrap_or_default();
         let order = ByteOrder::of_section(body).ok_or("a section of unknown byte order")?;
         match order.u16_at(body, 4) {
-            Some(1) => Ok(Self { order, kind: Kind::Pcapng, interfaces: Vec::new() }),
+            Some(1) => Ok(Self { order, kind: Kind::Pcapng, interfaces: Vec::new(), text_bytes: 0 }),
             _ => Err("a section of an unknown pcapng version"),
         }
     }
@@ -170,6 +184,12 @@ impl Section {
             scale: TimeScale::new(TimeScale::DEFAULT_RESOLUTION, 0),
         };
         self.read_options(&mut interface, body.get(8..).unwrap_or_default());
+        let text_bytes = self.text_bytes + interface.name.len() + interface.description.len();
+        if text_bytes <= MAX_TEXT_BYTES {
+            self.text_bytes = text_bytes;
+        } else {
+            (interface.name, interface.description) = (String::new(), String::new());
+        }
         self.interfaces.push(interface);
         Ok(())
     }

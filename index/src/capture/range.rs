@@ -41,8 +41,8 @@ impl fmt::Display for Damage {
     }
 }
 
-/// So much is read at a time, unless a block is longer.
-const READ_BYTES: usize = 1 << 20;
+/// So much is read at a time, unless a block is longer: little enough to stay in a cache until it is looked at.
+const READ_BYTES: usize = 128 << 10;
 
 /// A buffer that stretches are read through.
 #[derive(Debug, Default)]

@@ -68,7 +68,10 @@ impl<'a> Prepare<'a> {
             Err(Unindexable::NoCapture) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a capture file"));
             }
-            Err(Unindexable::Untimed) => return self.read_whole(path, prepared),
+            Err(Unindexable::Untimed) => {
+                prepared.candidate = Some(whole(path));
+                return Ok(());
+            }
         };
         // A file that has grown meanwhile, or cannot be known again, has an index for this once.
         let fingerprint = input.fingerprint()?;
@@ -83,7 +86,8 @@ impl<'a> Prepare<'a> {
         let capture = fingerprint.unwrap_or(Fingerprint { length: scanned.whole_bytes, head: 0, tail: 0 });
         let mut bytes = Cursor::new(Vec::new());
         if scanned.builder.encode(capture, scanned.whole_bytes, &mut bytes).is_err() {
-            return self.read_whole(path, prepared);
+            prepared.candidate = Some(whole(path));
+            return Ok(());
         }
         let bytes = bytes.into_inner();
         if complete && self.keep_indexes {
@@ -92,7 +96,7 @@ impl<'a> Prepare<'a> {
         }
         let planned = Index::from_bytes(bytes).and_then(|index| self.plan(path, &index, prepared));
         if planned.is_err() {
-            return self.read_whole(path, prepared);
+            prepared.candidate = Some(whole(path));
         }
         prepared.damage = damage;
         Ok(())
@@ -118,15 +122,10 @@ impl<'a> Prepare<'a> {
         }
         Ok(())
     }
+}
 
-    #[expect(clippy::unnecessary_wraps, reason = "the end of functions that may fail")]
-    fn read_whole(&self, path: &Path, prepared: &mut Prepared) -> io::Result<()> {
-        prepared.candidate = Some(Candidate {
-            path: path.to_owned(),
-            descriptions: Descriptions::default(),
-            flows: Vec::new(),
-            stretch: Stretch::Whole,
-        });
-        Ok(())
-    }
+/// A capture that can have no index, all of which has to be read.
+fn whole(path: &Path) -> Candidate {
+    let (descriptions, flows) = (Descriptions::default(), Vec::new());
+    Candidate { path: path.to_owned(), descriptions, flows, stretch: Stretch::Whole }
 }

@@ -12,7 +12,9 @@ use vxtap_index::{CommunityId, Extract, ExtractSummary, IndexBuilder, PageRange,
 use vxtap_wire::{FlowKey, FrameView, NetworkId};
 
 /// VNI of each interface that a test's captures have.
-pub const VNIS: [u32; 3] = [7, 7000, 9];
+pub const VNIS: [u32; 4] = [7, 7000, 9, 7];
+/// The interface that does not tell its VNI and source, as those that a collector does not tell apart.
+const OTHER: usize = 3;
 pub const START_NS: u64 = 1_700_000_000_000_000_000;
 
 /// A record as a test knows it.
@@ -30,6 +32,9 @@ pub fn source(interface: usize) -> [u8; 4] {
 
 pub fn interface_name(interface: usize) -> String {
     let [a, b, c, d] = source(interface);
+    if interface == OTHER {
+        return "other streams".to_owned();
+    }
     format!("vni {} from {a}.{b}.{c}.{d}", VNIS[interface])
 }
 
@@ -162,10 +167,16 @@ pub fn expected(files: &[Vec<Made>], query: &Query) -> Vec<Made> {
 
 fn is_wanted(record: &Made, query: &Query) -> bool {
     let tuple = FrameView::parse(&record.frame).five_tuple;
+<<<<<<< HEAD
     let tunnel = Tunnel {
         vni: Some(VNIS[record.interface]),
         network: None,
         outer_source: Some(source(record.interface).into()),
+=======
+    let tunnel = match record.interface {
+        OTHER => Tunnel::default(),
+        known => Tunnel { vni: Some(VNIS[known]), network: None, outer_source: Some(source(known).into()) },
+>>>>>>> main
     };
     let packet = Packet { frame: &record.frame, wire_len: record.wire_len, tunnel };
     query.since_ns.is_none_or(|since| record.time_ns >= since)
@@ -246,5 +257,5 @@ pub fn compress(path: &Path, bytes: &[u8], stated: bool) {
 /// Makes a file look as if it was written long ago, so that its index is kept.
 pub fn make_old(path: &Path) {
     let file = std::fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(1)).unwrap();
 }
