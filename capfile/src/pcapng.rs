@@ -4,6 +4,10 @@
 //! begins with one [`SectionHeader`]; an [`InterfaceDescription`] comes before the first packet of its interface, and
 //! interfaces count from 0 in the order of their descriptions.
 
+mod packet_view;
+
+pub use packet_view::PacketView;
+
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const INTERFACE_STATISTICS: u32 = 5;

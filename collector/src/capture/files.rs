@@ -10,11 +10,11 @@ use rustix::fs::{CWD, RenameFlags};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use vxtap_analyzers::snapshot::{CaptureFile, CaptureSnapshot};
-use vxtap_analyzers::{Encapsulation, StreamId};
-use vxtap_capfile::LinkType;
-use vxtap_capfile::pcapng::{InterfaceDescription, InterfaceStatistics, PacketBlock, SectionHeader};
+use vxtap_analyzers::StreamId;
+use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock};
 
 use super::output::{Create, Output};
+use crate::section;
 use crate::streams::StreamRegistry;
 
 /// After an error, frames are dropped for so long before the disk is tried again.
@@ -99,10 +99,9 @@ impl CaptureFiles {
         let started = OffsetDateTime::from(settings.started);
         let format = format_description!("[year][month][day]T[hour][minute][second]Z");
         let started = started.format(format).unwrap_or_else(|_| nanoseconds(settings.started).to_string());
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             prefix: format!("vxtap-{started}"),
-            os: format!("{} {}", std::env::consts::OS, release.trim()),
+            os: section::operating_system(),
             settings,
             streams,
             progress,
@@ -186,12 +185,7 @@ impl CaptureFiles {
         let file = self.open.as_mut()?;
         self.prelude.clear();
         if file.output.length() == 0 {
-            SectionHeader {
-                hardware: std::env::consts::ARCH,
-                os: &self.os,
-                application: concat!("vxtap-collector ", env!("CARGO_PKG_VERSION")),
-            }
-            .append_to(&mut self.prelude);
+            section::begin(&self.os, &mut self.prelude);
         }
         // This append and the one that ends the file.
         let taken = file.output.length() + 2 * file.output.padding_bytes();
@@ -207,7 +201,7 @@ impl CaptureFiles {
             let prelude_before = self.prelude.len();
             let known = file.interface(stream);
             if known.is_none() {
-                describe(&self.streams, stream, &mut self.prelude);
+                section::describe(&self.streams, stream, &mut self.prelude);
             }
             // The statistics that end the file have their place kept.
             let interfaces = file.interfaces.len() + usize::from(known.is_none());
@@ -382,15 +376,6 @@ impl Interface {
         self.first_ns = self.first_ns.min(time_ns);
         self.last_ns = self.last_ns.max(time_ns);
     }
-}
-
-fn describe(streams: &StreamRegistry, stream: StreamId, out: &mut Vec<u8>) {
-    let description = match streams.key(stream).map(|key| key.encapsulation) {
-        Some(Encapsulation::None) => "frames of a capture file that were in no tunnel",
-        Some(_) => "inner frames of a mirror stream",
-        None => "inner frames of the mirror streams that were too many to tell apart",
-    };
-    InterfaceDescription { name: &streams.name(stream), description, link_type: LinkType::ETHERNET }.append_to(out);
 }
 
 fn count(mut records: &mut [u8]) -> u64 {
