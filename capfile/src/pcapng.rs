@@ -118,7 +118,7 @@ impl InterfaceStatistics {
     }
 }
 
-/// A block that means nothing, to bring a file to a length that its storage wants.
+/// A block that means nothing: it brings a file to a length that its storage wants, and a stream to life.
 #[derive(Clone, Copy, Debug)]
 pub struct Padding;
 
@@ -126,6 +126,13 @@ impl Padding {
     /// The shortest such block: type, four bytes, and its length at both ends. Some readers take a block without a body for
     /// an incomplete one.
     pub const MIN_LEN: usize = 16;
+
+    /// Appends the shortest block.
+    pub fn append_shortest_to(out: &mut Vec<u8>) {
+        let start = begin(out, PADDING);
+        out.extend_from_slice(&[0; 4]);
+        end(out, start);
+    }
 
     /// Appends a block, if needed, so that `out`, which holds whole blocks, has a multiple of `alignment` bytes.
     /// `alignment` is a power of two, at least 4.

@@ -19,7 +19,7 @@ use std::path::Path;
 
 pub(crate) use explain::explain;
 pub(crate) use options::{
-    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, LogOptions, Options, PipelineOptions, ReadOptions,
+    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions, ReadOptions,
     ReceiveOptions, RunOptions,
 };
 pub(crate) use problem::{ConfigError, Printable};

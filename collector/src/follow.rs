@@ -7,17 +7,21 @@
 
 mod encoder;
 mod follower;
+mod pcap_over_ip;
 mod queue;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
 use vxtap_analyzers::snapshot::{FollowerSnapshot, FollowersSnapshot};
 use vxtap_filter::Filter;
 
 use crate::streams::StreamRegistry;
 pub use follower::Follower;
+pub use pcap_over_ip::{BoundPcapOverIp, FollowError, PcapOverIp};
 use queue::{Bounds, Queue, Segment};
 
 /// Where the capture's writer meets its followers. Clones are the same hub.
@@ -156,6 +160,21 @@ impl Shared {
     }
 }
 
+/// A follower that takes nothing for so long is given up.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_mins(10);
+/// After so much silence the system asks a client's machine whether it is still there, and again after each
+/// [`ALIVE_INTERVAL`].
+const ALIVE_AFTER: Duration = Duration::from_secs(30);
+const ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Has the system notice that the machine of `stream`'s client is gone, though nothing is sent.
+pub(crate) fn notice_when_gone(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_INTERVAL);
+    // Without it such a client is noticed later.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = stream.set_nodelay(true);
+}
+
 /// The longest text of a client that is shown, in characters.
 const SHOWN_CHARACTERS: usize = 200;
 
@@ -172,5 +191,7 @@ fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos().try_into().unwrap_or(u64::MAX))
 }
 
+#[cfg(test)]
+pub(crate) mod seen;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
 
 use crate::blocks::WhenFull;
 use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, CaptureWriter};
+use crate::follow::Hub;
 use crate::log::{EventLane, LogHandle, LogMonitor, LogWriter};
 use crate::settings::PipelineSettings;
 use crate::streams::StreamRegistry;
@@ -32,14 +33,15 @@ pub(crate) struct Lanes {
 }
 
 impl Outputs {
-    /// Opens what `settings` asks for, with lanes for its workers that do `when_full` when the disk is behind.
+    /// Opens what `settings` asks for, followed at `hub`, with lanes for its workers that do `when_full` when the disk is behind.
     pub(crate) fn open(
         settings: &PipelineSettings,
         streams: &Arc<StreamRegistry>,
+        hub: &Hub,
         when_full: WhenFull,
     ) -> anyhow::Result<(Self, Vec<Lanes>)> {
         let workers = settings.workers as usize;
-        let start = |capture| CaptureWriter::start(capture, Arc::clone(streams), workers);
+        let start = |capture| CaptureWriter::start(capture, Arc::clone(streams), hub.clone(), workers);
         let (capture, capture_lanes) = settings.capture.as_ref().map(start).transpose()?.unzip();
         let start = |log| LogWriter::start(log, workers);
         let (log, log_lanes) = settings.log.as_ref().map(start).transpose()?.unzip();

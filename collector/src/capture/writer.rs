@@ -12,6 +12,7 @@ use super::files::{CaptureFiles, FilesSettings, Progress, lock};
 use super::output::{Create, creator};
 use super::{CaptureError, CaptureLane};
 use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings};
+use crate::follow::Hub;
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
 
@@ -24,18 +25,20 @@ pub struct CaptureWriter;
 
 impl CaptureWriter {
     /// Makes the directory if needed, sees that it can be written to, and starts the writer thread. Gives the handle and
-    /// one lane for each of `workers` workers.
+    /// one lane for each of `workers` workers. What is captured goes to the followers at `hub` as well.
     pub fn start(
         settings: &CaptureSettings,
         streams: Arc<StreamRegistry>,
+        hub: Hub,
         workers: usize,
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
-        Self::start_with(settings, streams, workers, BLOCK_BYTES, creator(settings.direct))
+        Self::start_with(settings, streams, hub, workers, BLOCK_BYTES, creator(settings.direct))
     }
 
     pub(super) fn start_with(
         settings: &CaptureSettings,
         streams: Arc<StreamRegistry>,
+        hub: Hub,
         workers: usize,
         block_bytes: usize,
         create: Create,
@@ -61,7 +64,7 @@ impl CaptureWriter {
         let slot = queue.writer_slot();
         let thread = std::thread::Builder::new()
             .name("vxtap-capture".to_owned())
-            .spawn(move || write_all(queue, files))
+            .spawn(move || write_all(queue, files, &hub))
             .map_err(CaptureError::Thread)?;
         slot.set(thread.thread().clone());
         Ok((CaptureHandle { monitor, thread }, lanes.into_iter().map(CaptureLane::new).collect()))
@@ -69,9 +72,13 @@ impl CaptureWriter {
 }
 
 /// The thread: until every lane is closed.
-fn write_all(mut queue: BlockQueue, mut files: CaptureFiles) {
+fn write_all(mut queue: BlockQueue, mut files: CaptureFiles, hub: &Hub) {
     let counters = queue.counters();
     while let Some((lane, mut block)) = queue.next() {
+        // Before the file gives the records its own interface numbers, and before a disk can make anything wait.
+        if hub.is_followed() {
+            hub.publish(&[&block.bytes]);
+        }
         let outcome = files.write(&mut block.bytes);
         debug_assert_eq!(outcome.written + outcome.discarded, block.records);
         counters[lane].add_written(outcome.written);

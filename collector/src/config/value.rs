@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vxtap_filter::Filter;
+
 use super::units::{Size, Time};
 use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
 
@@ -86,7 +88,18 @@ pub(crate) fn summary(text: &str) -> Result<SummaryTarget, String> {
 }
 
 pub(crate) fn api(text: &str) -> Result<Maybe<SocketAddr>, String> {
-    let expected = "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'";
+    address_or_none(text, "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'")
+}
+
+pub(crate) fn follow(text: &str) -> Result<Maybe<SocketAddr>, String> {
+    address_or_none(text, "expected ADDRESS:PORT such as 127.0.0.1:57012, or 'none'")
+}
+
+pub(crate) fn filter(text: &str) -> Result<String, String> {
+    Filter::parse(text).map(|filter| filter.text().to_owned()).map_err(|error| error.to_string())
+}
+
+fn address_or_none(text: &str, expected: &str) -> Result<Maybe<SocketAddr>, String> {
     if text == "none" {
         return Ok(Maybe(None));
     }

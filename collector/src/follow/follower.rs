@@ -18,7 +18,7 @@ const LOOK_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Follower {
     hub: Hub,
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     encoder: Encoder,
     /// Being worked on, from this byte on.
     current: Option<(Arc<Segment>, usize)>,

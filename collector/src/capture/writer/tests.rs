@@ -37,12 +37,13 @@ impl Run {
     }
 
     fn start(&self, workers: usize) -> (CaptureHandle, Vec<CaptureLane>) {
-        CaptureWriter::start(&self.settings, Arc::clone(&self.streams), workers).unwrap()
+        let hub = Hub::new(Arc::clone(&self.streams));
+        CaptureWriter::start(&self.settings, Arc::clone(&self.streams), hub, workers).unwrap()
     }
 
     fn start_with(&self, block_bytes: usize, create: Create) -> (CaptureHandle, CaptureLane) {
-        let streams = Arc::clone(&self.streams);
-        let (handle, mut lanes) = CaptureWriter::start_with(&self.settings, streams, 1, block_bytes, create).unwrap();
+        let (streams, hub) = (Arc::clone(&self.streams), Hub::new(Arc::clone(&self.streams)));
+        let (handle, mut lanes) = CaptureWriter::start_with(&self.settings, streams, hub, 1, block_bytes, create).unwrap();
         (handle, lanes.remove(0))
     }
 
@@ -477,11 +478,11 @@ fn a_directory_that_cannot_be_is_an_error_at_the_start() {
     fs::write(&file, "").unwrap();
     for directory in [file.clone(), file.join("captures")] {
         let settings = CaptureSettings::new(directory);
-        let error = CaptureWriter::start(&settings, Arc::default(), 1).unwrap_err().to_string();
+        let error = CaptureWriter::start(&settings, Arc::default(), Hub::new(Arc::default()), 1).unwrap_err().to_string();
         assert!(error.starts_with("cannot make the capture directory '") && !error.contains('\n'), "{error}");
     }
     let settings = CaptureSettings::new(PathBuf::from("/proc"));
-    let error = CaptureWriter::start(&settings, Arc::default(), 1).unwrap_err().to_string();
+    let error = CaptureWriter::start(&settings, Arc::default(), Hub::new(Arc::default()), 1).unwrap_err().to_string();
     assert!(error.starts_with("cannot write to the capture directory '/proc': "), "{error}");
 }
 
