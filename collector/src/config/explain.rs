@@ -148,7 +148,10 @@ fn api(settings: Option<&ApiSettings>) -> String {
 }
 
 fn follow(settings: &RunSettings) -> String {
-    let Some(follow) = &settings.follow else { return "over the API only (--follow ADDR serves pcap-over-IP)".into() };
+    let Some(follow) = &settings.follow else {
+        let way = if settings.api.is_some() { "over the API" } else { "none" };
+        return format!("{way} (--follow ADDR serves pcap-over-IP)");
+    };
     let wanted = if follow.filter.trim().is_empty() { "every packet".into() } else { format!("'{}'", follow.filter) };
     let who = if follow.insecure { "whoever connects" } else { "whoever connects from this machine" };
     format!("TCP@{}: {who} gets {wanted}", follow.address)

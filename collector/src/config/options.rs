@@ -162,7 +162,7 @@ pub(crate) struct FollowOptions {
     #[arg(long, value_name = "ADDR", value_parser = value::follow)]
     pub(crate) follow: Option<Maybe<SocketAddr>>,
 
-    /// What they get: a filter in the language of tcpdump [default: all]
+    /// What they get: what passes a filter in the language of tcpdump; everything without one
     #[arg(long, value_name = "EXPR", value_parser = value::filter)]
     pub(crate) follow_filter: Option<String>,
 
