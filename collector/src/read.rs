@@ -58,7 +58,8 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
         }
     }
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), WhenFull::Wait)?;
+    let (outputs, lanes) =
+        Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), WhenFull::Wait)?;
     let reader = Arc::new(FileReader::new(files));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();

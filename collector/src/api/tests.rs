@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use vxtap_analyzers::snapshot::{
-    CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot, LogSnapshot, RunState, Snapshot,
-    StreamSnapshot, WorkerSnapshot,
+    CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot,
+    LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 

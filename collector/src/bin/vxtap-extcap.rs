@@ -169,7 +169,12 @@ fn follow(endpoint: &Endpoint, filter: &str, token: Option<&str>) -> anyhow::Res
     if let Some(token) = token.filter(|token| !token.is_empty()) {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let response = request.call().with_context(|| format!("cannot follow the collector at {endpoint}"))?;
+    let response = request.call().map_err(|error| match error {
+        // Without the prefix that the library puts before it.
+        ureq::Error::Io(error) => anyhow!("cannot follow the collector at {endpoint}: {error}"),
+        ureq::Error::Timeout(_) => anyhow!("cannot follow the collector at {endpoint}: no answer in time"),
+        other => anyhow!("cannot follow the collector at {endpoint}: {other}"),
+    })?;
     if response.status() != 200 {
         bail!("the collector at {endpoint} answered: {}", reason(response));
     }

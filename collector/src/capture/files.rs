@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{CWD, RenameFlags};
 use time::OffsetDateTime;
 use time::macros::format_description;
-use vxtap_analyzers::snapshot::{CaptureFile, CaptureSnapshot};
 use vxtap_analyzers::StreamId;
+use vxtap_analyzers::snapshot::{CaptureFile, CaptureSnapshot};
 use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock};
 
 use super::output::{Create, Output};

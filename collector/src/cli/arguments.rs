@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions, ReadOptions,
-    ReceiveOptions, RunOptions,
+    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
+    ReadOptions, ReceiveOptions, RunOptions,
 };
 
 const AFTER_HELP: &str = "\

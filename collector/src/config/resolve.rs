@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use super::problem::{ConfigError, Problem};
 use super::value::Maybe;
-use super::{ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources};
+use super::{
+    ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources,
+};
 use crate::settings::{
-    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Listener, LogSettings, PipelineSettings,
-    ReadSettings, ReceiveSettings, RunSettings,
+    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Listener, LogSettings,
+    PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
 };
 
 /// Where the API is when nothing else is said.

@@ -154,11 +154,8 @@ fn a_full_queue_loses_records_and_says_where_and_how_many() {
     assert!(told == [zero.clone(), interface.clone(), one.clone()] || told == [interface, one, zero], "{told:?}");
     hub.publish(&[&run(9, &[(1, &IPV4)])]);
     hub.close();
-    let expected = [
-        Block::Record(name(1), 9, IPV4.to_vec()),
-        Block::Statistics(name(0), 5, 1),
-        Block::Statistics(name(1), 4, 3),
-    ];
+    let expected =
+        [Block::Record(name(1), 9, IPV4.to_vec()), Block::Statistics(name(0), 5, 1), Block::Statistics(name(1), 4, 3)];
     assert_eq!(reader.read(&take(&mut follower)), expected);
 }
 

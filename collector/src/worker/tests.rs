@@ -66,7 +66,8 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
     let pipeline =
         PipelineSettings { workers: 1, steer_seed: None, flows: FlowSettings::default(), capture, log: None };
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, mut lanes) = Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), WhenFull::Refuse).unwrap();
+    let (outputs, mut lanes) =
+        Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), WhenFull::Refuse).unwrap();
     let (waiter, waker) = Waiter::new().unwrap();
     let (mut inboxes, mut outboxes) = connect(workers, &[]);
     let (asker, questions) = Asker::new(waker);

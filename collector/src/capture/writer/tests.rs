@@ -43,7 +43,8 @@ impl Run {
 
     fn start_with(&self, block_bytes: usize, create: Create) -> (CaptureHandle, CaptureLane) {
         let (streams, hub) = (Arc::clone(&self.streams), Hub::new(Arc::clone(&self.streams)));
-        let (handle, mut lanes) = CaptureWriter::start_with(&self.settings, streams, hub, 1, block_bytes, create).unwrap();
+        let (handle, mut lanes) =
+            CaptureWriter::start_with(&self.settings, streams, hub, 1, block_bytes, create).unwrap();
         (handle, lanes.remove(0))
     }
 
@@ -478,7 +479,8 @@ fn a_directory_that_cannot_be_is_an_error_at_the_start() {
     fs::write(&file, "").unwrap();
     for directory in [file.clone(), file.join("captures")] {
         let settings = CaptureSettings::new(directory);
-        let error = CaptureWriter::start(&settings, Arc::default(), Hub::new(Arc::default()), 1).unwrap_err().to_string();
+        let error =
+            CaptureWriter::start(&settings, Arc::default(), Hub::new(Arc::default()), 1).unwrap_err().to_string();
         assert!(error.starts_with("cannot make the capture directory '") && !error.contains('\n'), "{error}");
     }
     let settings = CaptureSettings::new(PathBuf::from("/proc"));

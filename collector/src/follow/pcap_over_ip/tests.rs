@@ -177,8 +177,7 @@ fn a_client_that_never_reads_keeps_neither_others_nor_the_end_waiting() {
     eventually("both follow", || hub.snapshot().now.len() == 2);
     let snapshot = hub.snapshot();
     let quick_name = format!("tcp {}", quick.stream.local_addr().unwrap());
-    let (of_quick, of_stuck): (Vec<_>, Vec<_>) =
-        snapshot.now.iter().partition(|follower| follower.name == quick_name);
+    let (of_quick, of_stuck): (Vec<_>, Vec<_>) = snapshot.now.iter().partition(|follower| follower.name == quick_name);
     assert_eq!((of_quick[0].sent, of_quick[0].dropped), (600, 0));
     assert!(of_stuck[0].dropped > 100, "{:?}", of_stuck[0]);
     let begun = Instant::now();
