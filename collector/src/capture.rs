@@ -17,6 +17,8 @@
 
 mod direct;
 mod files;
+#[allow(dead_code, reason = "the writer is wired to it in a step of its own")]
+mod keeper;
 mod lane;
 mod output;
 mod writer;
