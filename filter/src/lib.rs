@@ -2,8 +2,21 @@
 //!
 //! A [`Filter`] is parsed once and then says of each [`Packet`] whether it is wanted.
 
+mod address;
+mod bpf;
 mod error;
 mod flow;
+mod formula;
+mod graph;
+mod lexer;
+mod lower;
+mod names;
+mod parser;
+mod program;
+mod run;
+mod stride;
+mod tree;
+mod words;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +24,10 @@ use std::sync::Arc;
 pub use error::{FilterError, NotForKernel};
 pub use flow::FlowFacts;
 pub use vxtap_wire::BpfInstruction;
+
+use graph::{Graph, Next};
+use program::{MAX_STEPS, NoProgram, Program};
+use tree::Tree;
 
 /// A capture filter: parsed, checked and compiled. Clones share it.
 #[derive(Clone, Debug)]
@@ -21,7 +38,8 @@ pub struct Filter {
 #[derive(Debug)]
 struct Compiled {
     text: String,
-    wanted: Option<u16>,
+    tree: Tree,
+    program: Program,
 }
 
 /// One inner frame, as a filter sees it.
@@ -49,14 +67,22 @@ pub struct Tunnel<'a> {
 impl Filter {
     /// Parses, checks and compiles `text`. A text of nothing but white space matches every packet.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
-        let wanted = match text.trim() {
-            "" => None,
-            "ip" => Some(0x0800),
-            "ip6" => Some(0x86dd),
-            "arp" => Some(0x0806),
-            _ => return Err(FilterError::new(text, 0, "not understood yet")),
-        };
-        Ok(Self { compiled: Arc::new(Compiled { text: text.to_owned(), wanted }) })
+        let tree = parser::parse(text)?;
+        let (formulas, whole) = lower::lower(text, &tree)?;
+        let error = |what: &str| FilterError::new(text, 0, what);
+        let too_long = || error("the filter is too long: more than 4096 instructions");
+        let graph = Graph::new(&formulas, whole).map_err(|_| too_long())?;
+        if graph.entry == Next::Reject {
+            return Err(error("no packet can match this"));
+        }
+        let program = Program::new(&formulas, &graph).map_err(|why| match why {
+            NoProgram::TooLong => too_long(),
+            NoProgram::TooDeep => error("an arithmetic expression has more than 13 intermediate results at once"),
+        })?;
+        if program.bpf_len() > MAX_STEPS {
+            return Err(too_long());
+        }
+        Ok(Self { compiled: Arc::new(Compiled { text: text.to_owned(), tree, program }) })
     }
 
     /// The text that it was parsed from.
@@ -66,18 +92,20 @@ impl Filter {
 
     /// Whether `packet` is wanted. Neither allocates nor panics; takes bounded time.
     pub fn matches(&self, packet: &Packet<'_>) -> bool {
-        self.compiled.wanted.is_none_or(|wanted| packet.frame.get(12..14) == Some(&wanted.to_be_bytes()))
+        self.compiled.program.accepts(packet)
     }
 
     /// The filter as a classic BPF program over an Ethernet frame, which returns `snaplen` for a frame that is wanted
     /// and 0 for others.
     pub fn program(&self, snaplen: u32) -> Result<Vec<BpfInstruction>, NotForKernel> {
-        Ok(vec![BpfInstruction { code: 6, jt: 0, jf: 0, k: snaplen }])
+        self.compiled.program.bpf(snaplen)
     }
 
     /// Whether a packet of `flow` may be wanted: false only if none can be.
     pub fn may_match(&self, flow: &FlowFacts<'_>) -> bool {
-        let _ = flow;
-        true
+        flow::may_match(&self.compiled.tree, flow)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,12 @@
 //! bytes are a record, and which are damage, is decided alike.
 
 mod descriptions;
+mod range;
 mod time_scale;
 mod walk;
 
-pub(crate) use descriptions::{Descriptions, Interface, Section, sections_in};
+pub(crate) use descriptions::{Beginning, Descriptions, Interface, Section, sections_in};
+pub(crate) use range::{Damage, Fault, Visit, Walker};
 pub(crate) use walk::{Content, Record, Step};
 
 /// The byte order of a section, or of a classic file.
@@ -57,4 +59,4 @@ pub(crate) mod block {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

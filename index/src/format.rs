@@ -199,7 +199,7 @@ pub(crate) fn decode_key(bytes: &[u8; KEY_BYTES]) -> Option<FlowKey> {
 }
 
 pub(crate) fn encode_page(page: &Page) -> [u8; PAGE_BYTES] {
-    let flags = u32::from(page.other_frames) * OTHER_FRAMES | u32::from(page.anything) * ANYTHING;
+    let flags = u32::from(page.other_frames) * OTHER_FRAMES + u32::from(page.anything) * ANYTHING;
     let PageRange { offset, length, first_ns, last_ns, records } = page.range;
     let mut bytes = [0; PAGE_BYTES];
     let (places, _) = bytes.as_chunks_mut::<8>();

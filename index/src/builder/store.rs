@@ -1,8 +1,7 @@
 //! From what was noted to an index file.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -35,28 +34,25 @@ impl IndexBuilder {
     /// The capture is opened to look at its ends. This takes about 0.3 µs for each flow, so a writer that must not wait gives it to
     /// another thread.
     pub fn write(self, capture: &Path, capture_length: u64) -> io::Result<IndexSize> {
-        let opened = File::open(capture)?;
-        let mode = opened.metadata()?.permissions().mode() & 0o666;
-        let fingerprint = Fingerprint::of(&opened, capture_length)?;
-        let (mut file, temporary) = create_temporary(capture, mode)?;
-        let written = self.encode(fingerprint, capture_length, &mut file).and_then(|size| {
-            std::fs::rename(&temporary, crate::index_path(capture))?;
-            Ok(size)
-        });
-        if written.is_err() {
-            // The first error is the one to tell.
-            let _ = std::fs::remove_file(&temporary);
-        }
-        written
+        let fingerprint = Fingerprint::of(&File::open(capture)?, capture_length)?;
+        write_index(capture, |file| self.encode(fingerprint, capture_length, file))
     }
 
     /// Writes the index into `file`, which is empty. The first `whole_bytes` of the capture are whole blocks.
-    pub(crate) fn encode(self, capture: Fingerprint, whole_bytes: u64, file: &mut File) -> io::Result<IndexSize> {
+    pub(crate) fn encode(
+        self,
+        capture: Fingerprint,
+        whole_bytes: u64,
+        file: &mut (impl Write + Seek),
+    ) -> io::Result<IndexSize> {
         if let Some(reason) = self.given_up {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("this capture cannot have an index: {reason}")));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("this capture cannot have an index: {reason}"),
+            ));
         }
         let Self { flows, pairs, pages, descriptions, .. } = self;
-        let mut keys: Vec<(u32, FlowKey)> = flows.into_iter().map(|(key, noted)| (noted.number, key)).collect();
+        let mut keys: Vec<(u32, FlowKey)> = flows.into_iter().map(|(key, noted)| (noted.number, key.0)).collect();
         keys.sort_unstable_by_key(|(number, _)| *number);
         let keys: Vec<FlowKey> = keys.into_iter().map(|(_, key)| key).collect();
         let lists = Lists::new(keys.len(), &pairs);
@@ -145,8 +141,8 @@ impl Lists {
 }
 
 /// The body of an index: written chunk by chunk, with a checksum of each.
-struct Body<'a> {
-    file: &'a mut File,
+struct Body<'a, W> {
+    file: &'a mut W,
     chunk: Vec<u8>,
     directory: Vec<u8>,
     length: u64,
@@ -156,8 +152,8 @@ struct Body<'a> {
 /// So much of the body is written at once, in chunks.
 const WRITE_CHUNKS: usize = 16;
 
-impl<'a> Body<'a> {
-    fn new(file: &'a mut File) -> Self {
+impl<'a, W: Write> Body<'a, W> {
+    fn new(file: &'a mut W) -> Self {
         Self { file, chunk: Vec::with_capacity(CHUNK_BYTES), directory: Vec::new(), length: 0, ready: Vec::new() }
     }
 
@@ -195,12 +191,22 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A new file beside `capture`.
-fn create_temporary(capture: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
+/// Has `write` fill a file, which then becomes the index of `capture`.
+pub(crate) fn write_index<T>(capture: &Path, write: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let mut name = crate::index_path(capture).into_os_string();
-    name.push(OsString::from(format!(".{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))));
-    let path = PathBuf::from(name);
-    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
-    Ok((file, path))
+    let mode = std::fs::metadata(capture)?.permissions().mode() & 0o666;
+    let path = crate::index_path(capture);
+    let mut temporary = path.clone().into_os_string();
+    temporary.push(format!(".{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let temporary = PathBuf::from(temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    let written = write(&mut file).and_then(|written| {
+        std::fs::rename(&temporary, &path)?;
+        Ok(written)
+    });
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
 }

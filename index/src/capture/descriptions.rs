@@ -1,9 +1,15 @@
 //! What the blocks without frames say: sections and their interfaces.
 
+use std::io;
+
 use vxtap_capfile::{LinkType, MAX_INTERFACES};
 
 use super::time_scale::TimeScale;
 use super::{ByteOrder, Content, Step, block};
+use crate::input::Input;
+
+/// Names and descriptions of a section's interfaces are kept up to so many bytes; an interface beyond has none.
+const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// Length of the header of a classic file, in bytes.
 pub(crate) const CLASSIC_HEADER_BYTES: usize = 24;
@@ -14,6 +20,7 @@ pub(crate) struct Section {
     pub(super) order: ByteOrder,
     pub(super) kind: Kind,
     interfaces: Vec<Interface>,
+    text_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +42,17 @@ pub(crate) struct Interface {
     pub(super) scale: TimeScale,
 }
 
-/// All sections of a capture, in the file's order.
+/// What a capture begins with.
+pub(crate) enum Beginning {
+    /// The header of a classic file, which is no block.
+    Classic(Descriptions, [u8; CLASSIC_HEADER_BYTES]),
+    /// The first block of a pcapng file.
+    Pcapng,
+    /// Something that is no capture.
+    Unknown,
+}
+
+/// Sections of a capture, in the file's order: all that an index has, or the one that is being read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Descriptions {
     sections: Vec<Section>,
@@ -49,35 +66,46 @@ impl Descriptions {
         }
         let mut descriptions = Self::default();
         while !blocks.is_empty() {
-            let Step::Whole { length, content } = descriptions.step(blocks) else { return None };
-            descriptions.take(&content).ok()?;
+            let Step::Whole { length, content } = descriptions.current().step(blocks) else { return None };
+            match content {
+                Content::SectionHeader(whole) => descriptions.sections.push(Section::begun_by(whole).ok()?),
+                _ => descriptions.follow(&content).ok()?,
+            }
             blocks = blocks.get(length..)?;
         }
         Some(descriptions)
     }
 
-    /// From the beginning of a capture, and how many bytes its header has that are no block; `None` where these bytes do not
-    /// begin a capture.
-    pub(crate) fn begin(bytes: &[u8]) -> Option<(Self, usize)> {
-        if let Some(section) = Section::classic_file(bytes) {
-            return Some((Self { sections: vec![section] }, CLASSIC_HEADER_BYTES));
+    /// Tells what the capture `input` is by its first bytes. A file without a byte is one without blocks.
+    pub(crate) fn begin(input: &mut Input) -> io::Result<Beginning> {
+        let mut header = [0; CLASSIC_HEADER_BYTES];
+        let mut length = 0;
+        while let Some(room) = header.get_mut(length..).filter(|room| !room.is_empty()) {
+            match input.read_at(room, length as u64)? {
+                0 => break,
+                count => length += count,
+            }
         }
-        let magic = bytes.first_chunk::<4>()?;
-        (u32::from_le_bytes(*magic) == block::SECTION_HEADER).then(|| (Self::default(), 0))
+        let magic = header.first_chunk().map_or(0, |magic| u32::from_le_bytes(*magic));
+        Ok(match Section::classic_file(&header).filter(|_| length == CLASSIC_HEADER_BYTES) {
+            Some(section) => Beginning::Classic(Self { sections: vec![section] }, header),
+            None if length == 0 || magic == block::SECTION_HEADER => Beginning::Pcapng,
+            None => Beginning::Unknown,
+        })
     }
 
-    /// What is at the head of `bytes`, in the section that is the last so far.
-    pub(crate) fn step<'a>(&self, bytes: &'a [u8]) -> Step<'a> {
-        match self.sections.last() {
-            Some(section) => section.step(bytes),
-            None => Section::before_the_first().step(bytes),
-        }
+    /// The section that is the last so far; in front of the first, one that makes sense of its header.
+    #[inline]
+    pub(crate) fn current(&self) -> &Section {
+        self.sections.last().unwrap_or(const { &Section::NONE })
     }
 
-    /// Takes a block that describes something, passes over others. An error where it makes no sense.
-    pub(crate) fn take(&mut self, content: &Content<'_>) -> Result<(), &'static str> {
+    /// Follows a capture that is read from its beginning: takes a block that describes something, and passes over others. Of
+    /// several sections the last is kept, for there may be any number. An error where a block makes no sense.
+    pub(crate) fn follow(&mut self, content: &Content<'_>) -> Result<(), &'static str> {
         match content {
             Content::SectionHeader(whole) => {
+                self.sections.clear();
                 self.sections.push(Section::begun_by(whole)?);
                 Ok(())
             }
@@ -89,24 +117,19 @@ impl Descriptions {
         }
     }
 
+    /// The interfaces of all sections.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.sections.iter().flat_map(Section::interfaces)
+    }
+
     pub(crate) fn section(&self, number: u32) -> Option<&Section> {
         self.sections.get(number as usize)
-    }
-
-    pub(crate) fn last(&self) -> Option<&Section> {
-        self.sections.last()
-    }
-
-    /// How many sections there are so far.
-    pub(crate) fn sections(&self) -> u32 {
-        self.sections.len() as u32
     }
 }
 
 impl Section {
-    fn before_the_first() -> Self {
-        Self { order: ByteOrder::Little, kind: Kind::Pcapng, interfaces: Vec::new() }
-    }
+    /// What is in front of the first section header: nothing.
+    const NONE: Self = Self { order: ByteOrder::Little, kind: Kind::Pcapng, interfaces: Vec::new(), text_bytes: 0 };
 
     /// The one section of a classic file (draft-ietf-opsawg-pcap).
     fn classic_file(header: &[u8]) -> Option<Self> {
@@ -128,14 +151,19 @@ impl Section {
             scale: TimeScale::new(TimeScale::DEFAULT_RESOLUTION, 0),
         };
         let version = order.u16_at(header, 4)?;
-        (version == 2).then(|| Self { order, kind: Kind::Classic { fraction_ns }, interfaces: vec![interface] })
+        (version == 2).then(|| Self {
+            order,
+            kind: Kind::Classic { fraction_ns },
+            interfaces: vec![interface],
+            text_bytes: 0,
+        })
     }
 
     fn begun_by(block: &[u8]) -> Result<Self, &'static str> {
         let body = block.get(8..block.len().saturating_sub(4)).unwrap_or_default();
         let order = ByteOrder::of_section(body).ok_or("a section of unknown byte order")?;
         match order.u16_at(body, 4) {
-            Some(1) => Ok(Self { order, kind: Kind::Pcapng, interfaces: Vec::new() }),
+            Some(1) => Ok(Self { order, kind: Kind::Pcapng, interfaces: Vec::new(), text_bytes: 0 }),
             _ => Err("a section of an unknown pcapng version"),
         }
     }
@@ -156,6 +184,12 @@ impl Section {
             scale: TimeScale::new(TimeScale::DEFAULT_RESOLUTION, 0),
         };
         self.read_options(&mut interface, body.get(8..).unwrap_or_default());
+        let text_bytes = self.text_bytes + interface.name.len() + interface.description.len();
+        if text_bytes <= MAX_TEXT_BYTES {
+            self.text_bytes = text_bytes;
+        } else {
+            (interface.name, interface.description) = (String::new(), String::new());
+        }
         self.interfaces.push(interface);
         Ok(())
     }
@@ -197,7 +231,7 @@ pub(crate) fn sections_in(mut blocks: &[u8]) -> u32 {
     if Section::classic_file(blocks).is_some() {
         return 1;
     }
-    let mut section = Section::before_the_first();
+    let mut section = Section::NONE;
     let mut count = 0;
     while let Step::Whole { length, content } = section.step(blocks) {
         if let Content::SectionHeader(whole) = content {
