@@ -43,7 +43,7 @@ use self::work::Message;
 /// Messages of the writer that the keeper has not taken yet.
 const QUEUE_MESSAGES: usize = 4096;
 /// How long [`Keeper::finish`] waits for compressions and hooks.
-const FINISH_WITHIN: Duration = Duration::from_secs(60);
+const FINISH_WITHIN: Duration = Duration::from_mins(1);
 
 /// The writer has to drop: the floor of free space is undercut.
 const NO_ROOM: u8 = 1;

@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -15,6 +14,11 @@ use super::{ClosedCapture, NO_ROOM, QUEUE_FULL, QUEUE_MESSAGES, Shared};
 
 /// So many messages are taken between two looks.
 const MESSAGES_AT_ONCE: usize = 64;
+
+/// How long to wait for jobs that were told to give up: one whose process the system cannot end does not hold up the end.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks at jobs that were told to give up.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// What the writer says.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub(super) fn work(mut kept: Kept, messages: Receiver<Message>, shared: &Shared)
     // One compression and one hook at a time, so a job never waits to say that it is done.
     let (done, ended) = bounded(2);
     let mut messages = messages;
-    let mut jobs = Jobs { done, threads: Vec::new() };
+    let jobs = Jobs { done };
     let mut deadline: Option<Instant> = None;
     loop {
         let mut wait = kept.look();
@@ -46,22 +50,20 @@ pub(super) fn work(mut kept: Kept, messages: Receiver<Message>, shared: &Shared)
         }
         shared.publish(&kept, messages.len());
         if let Some(deadline) = deadline {
-            if kept.is_done() || (is_over && kept.is_idle()) {
+            let is_given_up = Instant::now() >= deadline + GIVE_UP_WITHIN;
+            if kept.is_done() || (is_over && kept.is_idle()) || is_given_up {
                 break;
             }
-            wait = wait.min(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+            wait = wait.min(deadline.saturating_duration_since(Instant::now()).max(SHORTEST_WAIT));
         }
         select! {
-            recv(messages) -> message => match message {
-                Ok(message) => {
-                    take(&mut kept, message);
-                    messages.try_iter().take(MESSAGES_AT_ONCE).for_each(|message| take(&mut kept, message));
-                }
-                Err(_) => {
-                    messages = never();
-                    let within = if shared.orderly.load(Ordering::Relaxed) { shared.finish_within } else { Duration::ZERO };
-                    deadline = Some(Instant::now() + within);
-                }
+            recv(messages) -> message => if let Ok(message) = message {
+                take(&mut kept, message);
+                messages.try_iter().take(MESSAGES_AT_ONCE).for_each(|message| take(&mut kept, message));
+            } else {
+                messages = never();
+                let is_orderly = shared.orderly.load(Ordering::Relaxed);
+                deadline = Some(Instant::now() + if is_orderly { shared.finish_within } else { Duration::ZERO });
             },
             recv(ended) -> done => match done {
                 Ok(Done::Compressed(compression, result)) => kept.compressed(&compression, result),
@@ -71,7 +73,6 @@ pub(super) fn work(mut kept: Kept, messages: Receiver<Message>, shared: &Shared)
             default(wait) => {}
         }
     }
-    jobs.join();
     kept.end();
     shared.publish(&kept, 0);
 }
@@ -101,13 +102,11 @@ impl Shared {
 /// The jobs that are under way.
 struct Jobs {
     done: Sender<Done>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl Jobs {
     /// Starts what is due and can be begun.
-    fn start(&mut self, kept: &mut Kept) {
-        self.threads.retain(|thread| !thread.is_finished());
+    fn start(&self, kept: &mut Kept) {
         if let Some(job) = kept.next_compression().map(Arc::new) {
             let of_thread = Arc::clone(&job);
             let run = move || Done::Compressed(Arc::clone(&of_thread), of_thread.run());
@@ -124,19 +123,12 @@ impl Jobs {
         }
     }
 
-    fn spawn(&mut self, name: &str, job: impl FnOnce() -> Done + Send + 'static) -> io::Result<()> {
+    fn spawn(&self, name: &str, job: impl FnOnce() -> Done + Send + 'static) -> io::Result<()> {
         let done = self.done.clone();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // There is always room, and the keeper's thread outlives its jobs.
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // There is always room. Nobody takes it where the keeper has given up.
             let _ = done.send(job());
         })?;
-        self.threads.push(thread);
         Ok(())
-    }
-
-    fn join(self) {
-        for thread in self.threads {
-            let _ = thread.join();
-        }
     }
 }
