@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
 
 use crate::blocks::WhenFull;
-use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, CaptureWriter};
+use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, CaptureWriter, Input};
 use crate::log::{EventLane, LogHandle, LogMonitor, LogWriter};
 use crate::settings::PipelineSettings;
 use crate::streams::StreamRegistry;
@@ -32,17 +32,19 @@ pub(crate) struct Lanes {
 }
 
 impl Outputs {
-    /// Opens what `settings` asks for, with lanes for its workers that do `when_full` when the disk is behind.
+    /// Opens what `settings` asks for, with lanes for its workers, which work on `input`.
     pub(crate) fn open(
         settings: &PipelineSettings,
         streams: &Arc<StreamRegistry>,
-        when_full: WhenFull,
+        input: Input,
     ) -> anyhow::Result<(Self, Vec<Lanes>)> {
         let workers = settings.workers as usize;
-        let start = |capture| CaptureWriter::start(capture, Arc::clone(streams), workers);
+        let start = |capture| CaptureWriter::start(capture, Arc::clone(streams), workers, input);
         let (capture, capture_lanes) = settings.capture.as_ref().map(start).transpose()?.unzip();
         let start = |log| LogWriter::start(log, workers);
         let (log, log_lanes) = settings.log.as_ref().map(start).transpose()?.unzip();
+        // A network does not wait, a file does.
+        let when_full = if input == Input::Live { WhenFull::Refuse } else { WhenFull::Wait };
         let (mut capture_lanes, mut log_lanes) = (capture_lanes.unwrap_or_default(), log_lanes.unwrap_or_default());
         for lane in &mut capture_lanes {
             lane.set_when_full(when_full);

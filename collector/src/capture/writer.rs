@@ -4,19 +4,26 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use vxtap_analyzers::snapshot::CaptureSnapshot;
 
-use super::files::{CaptureFiles, FilesSettings, Progress, lock};
+use super::closing::Closing;
+use super::files::{self, FilesSettings, Progress, lock};
+use super::lane::{CaptureMarks, LaneProgress};
+use super::merge::{Joining, Merge, Run};
 use super::output::{Create, creator};
-use super::{CaptureError, CaptureLane};
-use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings};
+use super::sinks::Sinks;
+use super::{CaptureError, CaptureLane, CaptureLayout, Input};
+use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
+use crate::worker::unix_ns;
 
 /// Size of a block, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+/// What is written at a time, in bytes, at the most.
+const WRITE_BYTES: usize = 4 << 20;
 
 /// Starts captures.
 #[derive(Debug)]
@@ -24,19 +31,22 @@ pub struct CaptureWriter;
 
 impl CaptureWriter {
     /// Makes the directory if needed, sees that it can be written to, and starts the writer thread. Gives the handle and
-    /// one lane for each of `workers` workers.
+    /// one lane for each of `workers` workers, which work on `input`.
     pub fn start(
         settings: &CaptureSettings,
         streams: Arc<StreamRegistry>,
         workers: usize,
+        input: Input,
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
-        Self::start_with(settings, streams, workers, BLOCK_BYTES, creator(settings.direct))
+        let create = creator(settings.direct && settings.format.takes_padding());
+        Self::start_with(settings, streams, workers, input, BLOCK_BYTES, create)
     }
 
     pub(super) fn start_with(
         settings: &CaptureSettings,
         streams: Arc<StreamRegistry>,
         workers: usize,
+        input: Input,
         block_bytes: usize,
         create: Create,
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
@@ -48,37 +58,126 @@ impl CaptureWriter {
             lanes: queue.counters().into(),
             progress: Arc::default(),
         };
-        let files = CaptureFiles::new(
-            FilesSettings {
-                directory: settings.directory.clone(),
-                rotate_bytes: settings.rotate_bytes,
-                started: SystemTime::now(),
-                create,
+        let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
+        let closing = Arc::new(Closing::start()?);
+        let files = FilesSettings {
+            directory: settings.directory.clone(),
+            prefix: files::prefix(SystemTime::now()),
+            format: settings.format,
+            rotation: settings.rotation,
+            live: input == Input::Live,
+            create,
+        };
+        let shards = if settings.layout == CaptureLayout::PerShard { workers } else { 1 };
+        let several = settings.layout == CaptureLayout::Merged && workers > 1;
+        let joining = match (input, several) {
+            (Input::Live, false) => Joining::One,
+            (Input::Live, true) => Joining::Time,
+            (Input::Turns, false) => Joining::AsIs,
+            (Input::Turns, true) => Joining::Turns,
+        };
+        let (progress, for_files) = (Arc::clone(&monitor.progress), Arc::clone(&closing));
+        let writing = Writing {
+            merges: match shards {
+                1 => vec![Merge::new(joining, lane_progress.clone(), settings.blocks)],
+                _ => lane_progress
+                    .iter()
+                    .map(|lane| Merge::new(joining, vec![Arc::clone(lane)], settings.blocks))
+                    .collect(),
             },
-            streams,
-            Arc::clone(&monitor.progress),
-        );
-        let slot = queue.writer_slot();
+            sinks: Sinks::new(files, streams, Arc::clone(&progress), for_files, shards, settings.split),
+            counters: queue.counters(),
+            progress,
+            queue,
+        };
+        let slot = writing.queue.writer_slot();
         let thread = std::thread::Builder::new()
             .name("vxtap-capture".to_owned())
-            .spawn(move || write_all(queue, files))
+            .spawn(move || {
+                writing.run();
+                closing.finish();
+            })
             .map_err(CaptureError::Thread)?;
         slot.set(thread.thread().clone());
-        Ok((CaptureHandle { monitor, thread }, lanes.into_iter().map(CaptureLane::new).collect()))
+        let lanes = lanes.into_iter().zip(lane_progress).map(|(lane, progress)| CaptureLane::new(lane, progress));
+        Ok((CaptureHandle { monitor, thread }, lanes.collect()))
     }
 }
 
-/// The thread: until every lane is closed.
-fn write_all(mut queue: BlockQueue, mut files: CaptureFiles) {
-    let counters = queue.counters();
-    while let Some((lane, mut block)) = queue.next() {
-        let outcome = files.write(&mut block.bytes);
-        debug_assert_eq!(outcome.written + outcome.discarded, block.records);
-        counters[lane].add_written(outcome.written);
-        counters[lane].add_discarded(block.records.saturating_sub(outcome.written));
-        queue.give_back(lane, block);
+/// What the thread has.
+struct Writing {
+    queue: BlockQueue<CaptureMarks>,
+    counters: Vec<Arc<LaneCounters>>,
+    /// One, or one for each lane.
+    merges: Vec<Merge>,
+    sinks: Sinks,
+    progress: Arc<Mutex<Progress>>,
+}
+
+impl Writing {
+    /// The thread: until every lane is closed.
+    fn run(mut self) {
+        loop {
+            let next = self.queue.next_within(self.pause());
+            let now_ns = unix_ns();
+            // Before the rings are emptied: what a lane handed over before it said how far it is, is then here.
+            self.merges.iter_mut().for_each(|merge| merge.look(now_ns));
+            let ended = matches!(next, Next::Closed);
+            if let Next::Block(lane, block) = next {
+                self.hold(lane, block);
+            }
+            while let Some((lane, block)) = self.queue.try_next() {
+                self.hold(lane, block);
+            }
+            if ended {
+                self.merges.iter_mut().for_each(Merge::end);
+            }
+            self.write();
+            self.sinks.close_what_is_over(now_ns);
+            if ended {
+                break;
+            }
+        }
+        self.sinks.close();
     }
-    files.close();
+
+    fn hold(&mut self, lane: usize, block: blocks::Block<CaptureMarks>) {
+        let merge = lane % self.merges.len();
+        // A merge for each lane has but that lane.
+        let lane_in_merge = if self.merges.len() == 1 { lane } else { 0 };
+        self.merges[merge].push(lane_in_merge, block);
+    }
+
+    /// Writes what may go out.
+    fn write(&mut self) {
+        let mut runs: Vec<Run> = Vec::new();
+        let merges = self.merges.len();
+        for (shard, merge) in self.merges.iter_mut().enumerate() {
+            let lane_of = |lane: usize| if merges == 1 { lane } else { shard };
+            loop {
+                runs.clear();
+                merge.take_runs(WRITE_BYTES, &mut runs);
+                if runs.is_empty() {
+                    break;
+                }
+                let counters = &self.counters;
+                self.sinks.write(shard, merge.held(), &mut runs, |lane, outcome| {
+                    counters[lane_of(lane)].add_written(outcome.written);
+                    counters[lane_of(lane)].add_discarded(outcome.discarded);
+                });
+                let queue = &mut self.queue;
+                merge.release(|lane, block| queue.give_back(lane_of(lane), block));
+            }
+        }
+        lock(&self.progress).late = self.merges.iter().map(Merge::late).sum();
+    }
+
+    /// How long nothing has to be done unless a block comes.
+    fn pause(&self) -> Option<Duration> {
+        let merge = self.merges.iter().filter_map(Merge::pause).min();
+        let over = self.sinks.over_at_ns().map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
+        merge.into_iter().chain(over).min()
+    }
 }
 
 /// Makes the directory and a file in it, which is removed again.
@@ -161,6 +260,7 @@ impl CaptureMonitor {
             error: progress.error.clone(),
             files: progress.files.iter().cloned().collect(),
             files_total: progress.files_total,
+            late: progress.late,
         }
     }
 

@@ -8,7 +8,7 @@ use vxtap_analyzers::snapshot::FlowQuery;
 use vxtap_wire::vxlan::{self, Vni};
 
 use super::*;
-use crate::blocks::WhenFull;
+use crate::capture::Input;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
 use crate::receive::open_group;
@@ -65,7 +65,7 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
     let pipeline =
         PipelineSettings { workers: 1, steer_seed: None, flows: FlowSettings::default(), capture, log: None };
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, mut lanes) = Outputs::open(&pipeline, &streams, WhenFull::Refuse).unwrap();
+    let (outputs, mut lanes) = Outputs::open(&pipeline, &streams, Input::Live).unwrap();
     let (waiter, waker) = Waiter::new().unwrap();
     let (mut inboxes, mut outboxes) = connect(workers, &[]);
     let (asker, questions) = Asker::new(waker);
@@ -77,7 +77,7 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
         inbox: inboxes.remove(0),
         outbox: outboxes.remove(0),
         questions,
-        pipeline: Pipeline::new(&pipeline.flows, 1, Arc::clone(&streams), lanes.capture, lanes.log),
+        pipeline: Pipeline::new(&pipeline, Arc::clone(&streams), lanes),
         shared: Arc::new(Shared::new(workers, streams)),
         steering: Steering { hash, workers, broken: false },
         coalesce: Duration::ZERO,
