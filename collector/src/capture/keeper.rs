@@ -276,12 +276,13 @@ impl Keeper {
         Ok(Self { messages: Some(sender), shared, thread: Some(thread) })
     }
 
-    /// The writer has given this file its name. Any file that was open before is closed by that.
+    /// The writer has given this file its name. Several may be open at a time; the last one to be opened is where `current` leads.
     pub(crate) fn opened(&self, name: &str) {
         self.send(Message::Opened(name.to_owned()));
     }
 
-    /// The writer has closed this file: nothing of this process has it open for writing any more.
+    /// The writer has closed this file: nothing of this process has it open for writing any more, and its index is written, if it is to have
+    /// one. From now on it may be compressed and deleted. What is not closed when the keeper ends is closed by that.
     pub(crate) fn closed(&self, closed: ClosedCapture) {
         self.send(Message::Closed(closed));
     }

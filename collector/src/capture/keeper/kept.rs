@@ -136,12 +136,6 @@ impl Kept {
             self.complain(format!("cannot keep track of capture file '{name}': {error}"));
             return;
         }
-        // There is one open file; of an earlier one no more will be said.
-        let earlier = self.manifest.entries().iter().filter(|entry| entry.closed.is_none() && entry.name != name);
-        let earlier: Vec<String> = earlier.map(|entry| entry.name.clone()).collect();
-        for name in earlier {
-            self.close_as_found(&name);
-        }
         if let Err(error) = self.link.point_to(name) {
             self.complain(format!("cannot make the link to the newest capture: {error}"));
         }
@@ -168,6 +162,15 @@ impl Kept {
             self.leave_alone(&closed.name, "was cut by another program");
         }
         self.bound_hooks();
+    }
+
+    /// The writer has ended: nothing is open any more, whatever it said.
+    pub(super) fn close_all(&mut self) {
+        let open = self.manifest.entries().iter().filter(|entry| entry.closed.is_none());
+        let open: Vec<String> = open.map(|entry| entry.name.clone()).collect();
+        for name in open {
+            self.close_as_found(&name);
+        }
     }
 
     /// Does what is due; gives how soon to look again.

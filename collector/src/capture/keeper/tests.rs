@@ -119,6 +119,10 @@ fn every_file_has_its_hook_in_order_with_its_figures_at_exit_too() {
     scene.settings.hook.as_mut().unwrap().command[2] = script;
     let keeper = scene.start();
     let names: Vec<String> = (1..=3).map(|number| scene.write(&keeper, number, 100 + number)).collect();
+    // The writer ended without a word about this one.
+    let last = "vxtap-20261121T014700Z-00004.pcapng";
+    fs::write(scene.settings.directory.join(last), "four").unwrap();
+    keeper.opened(last);
     let monitor = keeper.monitor();
     keeper.finish();
     let mut expected = Vec::new();
@@ -127,10 +131,12 @@ fn every_file_has_its_hook_in_order_with_its_figures_at_exit_too() {
         let (bytes, records, last) = (100 + number, number + 10, number + 1);
         expected.push(format!("{file} {name} {file} {bytes} {records} {number}.000000005 {last}.000000000"));
     }
+    let file = scene.settings.directory.join(last).display().to_string();
+    expected.push(format!("{file} {last} {file} 4   "));
     let told = fs::read_to_string(out).unwrap();
     assert_eq!(told.lines().collect::<Vec<_>>(), expected);
     let status = monitor.status();
-    assert_eq!((status.hook_runs, status.hook_failures, status.hook_waiting), (3, 0, 0));
+    assert_eq!((status.hook_runs, status.hook_failures, status.hook_waiting), (4, 0, 0));
     assert!(!status.hook_under_way);
 }
 

@@ -62,6 +62,7 @@ pub(super) fn work(mut kept: Kept, messages: Receiver<Message>, shared: &Shared)
                 messages.try_iter().take(MESSAGES_AT_ONCE).for_each(|message| take(&mut kept, message));
             } else {
                 messages = never();
+                kept.close_all();
                 let is_orderly = shared.orderly.load(Ordering::Relaxed);
                 deadline = Some(Instant::now() + if is_orderly { shared.finish_within } else { Duration::ZERO });
             },
