@@ -35,6 +35,9 @@ pub struct Snapshot {
     pub capture: Option<CaptureSnapshot>,
     /// Where logs go; `None` without `--log`.
     pub log: Option<LogSnapshot>,
+    /// Who follows the live capture.
+    #[serde(default)]
+    pub followers: FollowersSnapshot,
 }
 
 impl Snapshot {
@@ -192,6 +195,35 @@ pub struct LogSnapshot {
     pub events_dropped: u64,
     /// What went wrong last, until a write succeeds again.
     pub error: Option<String>,
+}
+
+/// Who follows the live capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowersSnapshot {
+    /// Those that are there now, in the order in which they came.
+    pub now: Vec<FollowerSnapshot>,
+    /// Followers in all, those that have left included.
+    pub total: u64,
+    /// Records given to all of them.
+    pub sent: u64,
+    /// Records that went past them because they were too slow, all of them together. A record that went past two
+    /// followers counts twice, and counts whether their filters wanted it or not: it was not looked at.
+    pub dropped: u64,
+}
+
+/// One follower of the live capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowerSnapshot {
+    /// How it came and from where: `http 127.0.0.1:40312`.
+    pub name: String,
+    /// Its filter, escaped and shortened; empty for none.
+    pub filter: String,
+    /// When it came, nanoseconds since 1970.
+    pub since_ns: u64,
+    /// Records given to it.
+    pub sent: u64,
+    /// Records that went past it because it was too slow, wanted or not.
+    pub dropped: u64,
 }
 
 /// One flow being followed.

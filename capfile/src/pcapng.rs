@@ -4,6 +4,10 @@
 //! begins with one [`SectionHeader`]; an [`InterfaceDescription`] comes before the first packet of its interface, and
 //! interfaces count from 0 in the order of their descriptions.
 
+mod packet_view;
+
+pub use packet_view::PacketView;
+
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const INTERFACE_STATISTICS: u32 = 5;
@@ -114,7 +118,7 @@ impl InterfaceStatistics {
     }
 }
 
-/// A block that means nothing, to bring a file to a length that its storage wants.
+/// A block that means nothing: it brings a file to a length that its storage wants, and a stream to life.
 #[derive(Clone, Copy, Debug)]
 pub struct Padding;
 
@@ -122,6 +126,13 @@ impl Padding {
     /// The shortest such block: type, four bytes, and its length at both ends. Some readers take a block without a body for
     /// an incomplete one.
     pub const MIN_LEN: usize = 16;
+
+    /// Appends the shortest block.
+    pub fn append_shortest_to(out: &mut Vec<u8>) {
+        let start = begin(out, PADDING);
+        out.extend_from_slice(&[0; 4]);
+        end(out, start);
+    }
 
     /// Appends a block, if needed, so that `out`, which holds whole blocks, has a multiple of `alignment` bytes.
     /// `alignment` is a power of two, at least 4.

@@ -8,6 +8,7 @@
 //! | `/v1/snapshot` | a [`Snapshot`] as JSON |
 //! | `/v1/flows?sort=&ascending=&filter=&limit=` | a [`FlowPage`] as JSON for a [`FlowQuery`] |
 //! | `/v1/captures` | the capture part of the snapshot, 404 when nothing is captured |
+//! | `/v1/live.pcapng?filter=` | packets as they are captured, without end, in pcapng |
 //!
 //! The API runs in a thread of its own and knows the collector only as a [`Monitor`]. It is bounded in everything that
 //! a client could make it hold: connections ([`Server::MAX_CONNECTIONS`]), bytes of a request head, time to send one,
@@ -15,6 +16,7 @@
 
 mod access;
 mod connection;
+mod live;
 mod metrics;
 mod routes;
 mod server;
@@ -22,6 +24,8 @@ mod server;
 use serde::Serialize;
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 
+use crate::follow::Hub;
+pub(crate) use server::reason;
 pub use server::{ApiError, BoundServer, Server};
 
 /// What the API asks of a running collector.
@@ -31,6 +35,9 @@ pub trait Monitor: Send + Sync + 'static {
 
     /// The flows that `query` asks for. May block until the workers have answered, a second or so.
     fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError>;
+
+    /// Where the live capture is followed. Must not block.
+    fn hub(&self) -> &Hub;
 
     /// Whether a load balancer should send traffic here. Must not block.
     fn readiness(&self) -> Readiness;

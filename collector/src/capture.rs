@@ -38,9 +38,10 @@ use thiserror::Error;
 
 pub use format::CaptureFormat;
 pub use lane::CaptureLane;
+pub(crate) use lane::Fate;
 pub use rotation::Rotation;
 pub use selection::{CaptureFilter, Selection};
-pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, CaptureWriter, LaneTotals};
+pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, Captures, LaneTotals};
 
 /// How the records of several workers come into files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -40,6 +40,7 @@ pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
         receive: ReceiveSettings::default(),
         pipeline: settings.pipeline.clone(),
         api: settings.api.clone(),
+        follow: None,
         summary: None,
         tui: settings.tui,
     };

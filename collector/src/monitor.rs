@@ -10,6 +10,7 @@ use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot, StreamS
 use vxtap_tui::{Source, SourceError};
 
 use crate::api::{FlowsError, Monitor, Readiness};
+use crate::follow::Hub;
 use crate::outputs::OutputMonitor;
 use crate::shared::{Asker, Question, Shared};
 use crate::worker::unix_ns;
@@ -23,6 +24,7 @@ pub(crate) struct LiveMonitor {
     pub(crate) listeners: Vec<String>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) outputs: OutputMonitor,
+    pub(crate) hub: Hub,
     pub(crate) askers: Vec<Asker>,
     pub(crate) state: AtomicU8,
 }
@@ -80,6 +82,7 @@ impl Monitor for LiveMonitor {
             streams_total: self.shared.streams.len() as u64,
             capture: self.outputs.capture(),
             log: self.outputs.log(),
+            followers: self.hub.snapshot(),
             ..Snapshot::default()
         };
         for mut report in reports {
@@ -119,6 +122,10 @@ impl Monitor for LiveMonitor {
             )));
         }
         Ok(answer.finish())
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     fn readiness(&self) -> Readiness {

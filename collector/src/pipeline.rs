@@ -11,7 +11,7 @@ use vxtap_filter::Tunnel;
 use vxtap_index::IndexBuilder;
 use vxtap_wire::FrameView;
 
-use crate::capture::{CaptureLane, Selection};
+use crate::capture::{CaptureLane, Fate, Selection};
 use crate::log::EventLane;
 use crate::outputs::Lanes;
 use crate::settings::{FlowSettings, PipelineSettings};
@@ -76,8 +76,10 @@ impl Pipeline {
     }
 
     fn analyse_part(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) {
+        let frames = batch.len() as u64;
+        let fate = self.capture.as_ref().map_or(Fate::Unwanted, CaptureLane::fate);
         let mut block = None;
-        if let Some(lane) = &mut self.capture {
+        if let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) {
             // All of them into one block, whose number the flows are noted by.
             let selection = &self.selection;
             let bytes = batch.iter().map(|(_, view)| CaptureLane::record_len(selection.length(view))).sum();
@@ -89,22 +91,26 @@ impl Pipeline {
             }
             block = lane.begin(bytes);
         }
-        self.notes.stamp = block.unwrap_or(0);
+        // The flows are for an index, which a follower does not have.
+        self.notes.stamp = block.filter(|_| fate == Fate::Captured).unwrap_or(0);
         let (log, registry) = (&mut self.log, &self.registry);
         self.shard.observe_noting(batch, &mut self.notes, |record| log_flow(log.as_mut(), registry, &record));
-        let Some(lane) = &mut self.capture else {
-            self.ledger.not_captured += batch.len() as u64;
+        let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) else {
+            self.ledger.not_captured += frames;
             return;
         };
+        if fate == Fate::Followed {
+            self.ledger.not_captured += frames;
+        }
         if block.is_none() {
-            lane.refuse(batch.len() as u64);
+            lane.refuse(frames);
             return;
         }
         let mut other_frames = false;
         for (number, (meta, view)) in batch.iter().enumerate() {
             let beyond = self.notes.beyond & 1 << number != 0;
             if beyond || !self.selection.takes(view, || tunnel(&mut self.tunnels, registry, meta.stream)) {
-                self.ledger.not_captured += 1;
+                self.ledger.not_captured += u64::from(fate == Fate::Captured);
                 continue;
             }
             other_frames |= !IndexBuilder::is_plain(view);

@@ -11,6 +11,7 @@ use vxtap_capfile::{CaptureReader, LinkType};
 use vxtap_wire::SteerHash;
 
 use crate::capture::Input;
+use crate::follow::Hub;
 use crate::outputs::{Lanes, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::settings::{PipelineSettings, ReadSettings};
@@ -57,7 +58,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
         }
     }
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, Input::Turns)?;
+    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
     let reader = Arc::new(FileReader::new(files));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();

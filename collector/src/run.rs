@@ -13,6 +13,7 @@ use vxtap_wire::SteerHash;
 
 use crate::api::{BoundServer, Monitor, Server};
 use crate::capture::Input;
+use crate::follow::{Hub, PcapOverIp};
 use crate::hand_over::connect;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::outputs::Outputs;
@@ -28,9 +29,11 @@ use crate::worker::{Steering, Worker, WorkerParts, unix_ns};
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
     let api = settings.api.as_ref().map(Server::bind).transpose()?;
+    let follow = settings.follow.as_ref().map(PcapOverIp::bind).transpose()?;
     let end = End::on_signal()?;
     let collector = Collector::start(settings, &end)?;
     let server = api.map(|api| serve(api, collector.monitor())).transpose()?;
+    let follow = follow.map(|follow| follow.serve(collector.hub())).transpose()?;
     if settings.pipeline.capture.is_none() && settings.pipeline.log.is_none() {
         tracing::info!("nothing is kept on disk: --write DIR keeps captures, --log DIR keeps events");
     }
@@ -40,6 +43,9 @@ pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
         end.wait(None);
     }
     let summary = collector.finish()?;
+    if let Some(follow) = follow {
+        follow.stop();
+    }
     if let Some(server) = server {
         server.stop();
     }
@@ -138,7 +144,8 @@ impl Collector {
             }
         }
         let streams = Arc::new(StreamRegistry::new());
-        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, Input::Live)?;
+        let hub = Hub::new(Arc::clone(&streams));
+        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, Input::Live)?;
         let shared = Arc::new(Shared::new(workers, Arc::clone(&streams)));
 
         let waiters: Result<Vec<_>, _> = (0..workers).map(|_| Waiter::new()).collect();
@@ -198,6 +205,7 @@ impl Collector {
             listeners: addresses.iter().map(|address| Listener::Vxlan(*address).to_string()).collect(),
             shared,
             outputs: outputs.monitor(),
+            hub,
             askers,
             state: AtomicU8::new(RunState::Running as u8),
         });
@@ -207,6 +215,11 @@ impl Collector {
     /// The run as the API sees it.
     pub(crate) fn monitor(&self) -> Arc<dyn Monitor> {
         Arc::clone(&self.monitor) as Arc<dyn Monitor>
+    }
+
+    /// Where the capture is followed.
+    pub(crate) fn hub(&self) -> Hub {
+        self.monitor.hub.clone()
     }
 
     /// Addresses that are really listened on.
@@ -226,6 +239,7 @@ impl Collector {
             totals.push(result.with_context(|| format!("receive in worker {number}"))?);
         }
         let captured = outputs.finish();
+        monitor.hub.close();
         let mut summary = Summary::new(
             summary::workers(totals, &captured),
             begun.elapsed().as_secs_f64(),

@@ -21,6 +21,8 @@ pub struct RunSettings {
     pub pipeline: PipelineSettings,
     /// The HTTP API; `None` to have none.
     pub api: Option<ApiSettings>,
+    /// Pcap-over-IP; `None` to have none.
+    pub follow: Option<FollowSettings>,
     /// Where the summary goes at exit besides the log.
     pub summary: Option<SummaryTarget>,
     /// Whether to show the terminal UI.
@@ -233,6 +235,17 @@ impl fmt::Debug for ApiSettings {
         let token = self.token.as_ref().map(|_| "(secret)");
         f.debug_struct("ApiSettings").field("address", &self.address).field("token", &token).finish()
     }
+}
+
+/// Followers of the live capture that come over TCP (pcap-over-IP).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowSettings {
+    /// Address to listen on.
+    pub address: SocketAddr,
+    /// Whether other machines may reach it, though nobody is asked who he is.
+    pub insecure: bool,
+    /// What each of them gets, a filter in the language of tcpdump; empty for everything.
+    pub filter: String,
 }
 
 /// Where the summary goes at exit.

@@ -10,6 +10,9 @@ use pcap_parser::{LegacyPcapBlock, PcapHeader, nom, parse_pcap_frame, parse_pcap
 /// Link type of Ethernet frames.
 pub const ETHERNET: i32 = 1;
 
+/// Option of interface statistics: frames dropped for want of resources.
+const ISB_IFDROP: u16 = 5;
+
 /// One record of a capture file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -99,6 +102,26 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, String> {
         Some([0x0a, 0x0d, 0x0d, 0x0a]) => parse_pcapng(bytes),
         _ => parse_pcap(bytes),
     }
+}
+
+/// Frames that a pcapng stream says are missing: the last statistics of each of its interfaces together; `None` where one
+/// has none, or they do not say.
+pub fn dropped(bytes: &[u8]) -> Option<u64> {
+    let mut interfaces: Vec<Option<u64>> = Vec::new();
+    let mut rest = bytes;
+    while let Ok((behind, block)) = parse_block_le(rest) {
+        match block {
+            Block::InterfaceDescription(_) => interfaces.push(None),
+            Block::InterfaceStatistics(statistics) => {
+                let option = statistics.options.iter().find(|option| option.code.0 == ISB_IFDROP)?;
+                *interfaces.get_mut(statistics.if_id as usize)? =
+                    Some(u64::from_le_bytes(option.value.as_ref().try_into().ok()?));
+            }
+            _ => {}
+        }
+        rest = behind;
+    }
+    interfaces.into_iter().sum()
 }
 
 fn parse_pcap(bytes: &[u8]) -> Result<Parsed, String> {

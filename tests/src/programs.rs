@@ -19,11 +19,13 @@ pub enum Program {
     Sender,
     /// `vxtap-tui`.
     Tui,
+    /// `vxtap-extcap`.
+    Extcap,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 3] = [Self::Collector, Self::Sender, Self::Tui];
+    pub const ALL: [Self; 4] = [Self::Collector, Self::Sender, Self::Tui, Self::Extcap];
 
     /// Its file name.
     pub const fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Program {
             Self::Collector => "vxtap-collector",
             Self::Sender => "vxtap-sender",
             Self::Tui => "vxtap-tui",
+            Self::Extcap => "vxtap-extcap",
         }
     }
 

@@ -1,11 +1,14 @@
 //! One connection of the API: HTTP/1 with bounds on what a client may send and how long it may take.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
+
+use crate::follow::{STALL_TIMEOUT, notice_when_gone};
 
 /// The most header lines of a request.
 const MAX_HEADERS: usize = 64;
@@ -43,10 +48,38 @@ impl Limits {
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     content-type: application/json\r\ncontent-length: 34\r\n\r\n{\"error\":\"too many connections\"}\r\n";
 
-/// Serves requests on `stream` until the client leaves, misbehaves, or `stopped` turns true.
-pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(ImpatientStream { stream, stall_timeout: limits.stall_timeout, stall: None });
+/// Who is at the other end of a connection; an extension of each of its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    address: SocketAddr,
+    follows: Arc<AtomicBool>,
+}
+
+impl Client {
+    /// Its address.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// It takes an answer that goes on as long as the client wants, so it may also pause for longer.
+    pub(super) fn follows(&self) {
+        self.follows.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Serves requests on `stream`, which comes from `address`, until the client leaves, misbehaves, or `stopped` turns true.
+pub(super) async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    notice_when_gone(&stream);
+    let client = Client { address, follows: Arc::default() };
+    let follows = Arc::clone(&client.follows);
+    let router = router.layer(Extension(client));
+    let io = TokioIo::new(ImpatientStream { stream, stall_timeout: limits.stall_timeout, follows, stall: None });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
@@ -77,6 +110,8 @@ pub(super) fn refuse(stream: &TcpStream) {
 struct ImpatientStream {
     stream: TcpStream,
     stall_timeout: Duration,
+    /// Whether [`STALL_TIMEOUT`] goes instead.
+    follows: Arc<AtomicBool>,
     /// Runs while a write waits for the client.
     stall: Option<Pin<Box<Sleep>>>,
 }
@@ -87,7 +122,7 @@ impl ImpatientStream {
             self.stall = None;
             return written;
         }
-        let timeout = self.stall_timeout;
+        let timeout = if self.follows.load(Ordering::Relaxed) { STALL_TIMEOUT } else { self.stall_timeout };
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take the answer")))

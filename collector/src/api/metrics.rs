@@ -44,6 +44,7 @@ impl Collector for SnapshotMetrics {
         workers(&mut families, snapshot)?;
         streams(&mut families, snapshot)?;
         files(&mut families, snapshot)?;
+        followers(&mut families, snapshot)?;
         run(&mut families, snapshot)
     }
 }
@@ -161,6 +162,13 @@ fn files(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
         families.gauge("log_failing", "1 while the log cannot be written", u64::from(log.error.is_some()))?;
     }
     Ok(())
+}
+
+fn followers(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
+    let followers = &snapshot.followers;
+    families.gauge("followers", "Programs that follow the live capture", followers.now.len() as u64)?;
+    families.counter("follower_sent", "Records given to followers", followers.sent)?;
+    families.counter("follower_dropped", "Records that went past followers that were too slow", followers.dropped)
 }
 
 fn run(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {

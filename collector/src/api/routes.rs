@@ -16,7 +16,8 @@ use tokio::sync::Semaphore;
 use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
 
 use super::access::{self, Access};
-use super::{FlowsError, Monitor, metrics};
+use super::{FlowsError, Monitor, live, metrics};
+use crate::follow::Hub;
 
 /// The longest that a request waits for the monitor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: 
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/flows", get(flows))
         .route("/v1/captures", get(captures))
+        .route("/v1/live.pcapng", get(live::live))
         .method_not_allowed_fallback(unknown_method)
         .fallback(unknown_path)
         .layer(middleware::from_fn_with_state(Access::new(token), access::guard))
@@ -72,12 +74,17 @@ impl From<FlowsError> for Failure {
 
 /// Where answers come from.
 #[derive(Clone)]
-struct Source {
+pub(super) struct Source {
     monitor: Arc<dyn Monitor>,
     questions: Arc<Semaphore>,
 }
 
 impl Source {
+    /// Where the live capture is followed.
+    pub(super) fn hub(&self) -> &Hub {
+        self.monitor.hub()
+    }
+
     /// Asks the monitor on a thread that may block. A client that leaves takes its question out of the queue; one that
     /// is being asked keeps its place until the monitor is done, so that no more threads than places ever wait.
     async fn ask<T: Send + 'static>(
@@ -155,7 +162,8 @@ async fn unknown_path(uri: Uri) -> Failure {
     Failure::new(
         StatusCode::NOT_FOUND,
         format!(
-            "there is no {}: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows or /v1/captures",
+            "there is no {}: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows, \
+             /v1/captures or /v1/live.pcapng",
             readable(uri.path())
         ),
     )

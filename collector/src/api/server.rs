@@ -50,7 +50,8 @@ impl ApiError {
     }
 }
 
-fn reason(error: &io::Error) -> String {
+/// Why an address cannot be bound, in words that say what to do where there are such.
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "address in use".into(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
@@ -160,8 +161,8 @@ async fn serve(listener: tokio::net::TcpListener, router: Router, limits: Limits
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if connections.len() < limits.connections => {
-                connections.spawn(connection::serve(stream, router.clone(), limits, stopped.clone()));
+            Ok((stream, peer)) if connections.len() < limits.connections => {
+                connections.spawn(connection::serve(stream, peer, router.clone(), limits, stopped.clone()));
             }
             Ok((stream, _)) => connection::refuse(&stream),
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The API over real loopback connections, with a monitor that says what the test wants.
 
 mod hostile;
+mod live;
 mod openmetrics;
 
 use std::net::{SocketAddr, TcpListener};
@@ -8,13 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use vxtap_analyzers::snapshot::{
-    CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, LogSnapshot, RunState, Snapshot,
-    StreamSnapshot, WorkerSnapshot,
+    CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot,
+    LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
 use super::connection::Limits;
 use super::{ApiError, FlowsError, Monitor, Readiness, Server};
+use crate::follow::Hub;
 use crate::settings::ApiSettings;
 
 type FlowsAnswer = Box<dyn Fn(&FlowQuery) -> Result<FlowPage, FlowsError> + Send + Sync>;
@@ -23,6 +25,7 @@ struct FakeMonitor {
     snapshot: Mutex<Snapshot>,
     readiness: Mutex<Readiness>,
     flows: FlowsAnswer,
+    hub: Hub,
 }
 
 impl FakeMonitor {
@@ -31,6 +34,7 @@ impl FakeMonitor {
             snapshot: Mutex::new(snapshot),
             readiness: Mutex::new(Readiness::ready("receiving")),
             flows: Box::new(|_| Ok(FlowPage::default())),
+            hub: Hub::new(Arc::default()),
         }
     }
 
@@ -46,6 +50,10 @@ impl Monitor for FakeMonitor {
 
     fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError> {
         (self.flows)(query)
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     fn readiness(&self) -> Readiness {
@@ -168,6 +176,7 @@ fn busy_snapshot() -> Snapshot {
             late: 0,
         }),
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
+        followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },
     }
 }
 
@@ -300,7 +309,8 @@ fn an_unknown_path_and_an_unknown_method_are_refused_with_a_reason() {
     assert_eq!(answer.status, 404);
     assert_eq!(
         answer.error(),
-        "there is no /v2/snapshot: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows or /v1/captures"
+        "there is no /v2/snapshot: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows, \
+         /v1/captures or /v1/live.pcapng"
     );
     for path in ["/v1/snapshot", "/healthz"] {
         let mut response = agent().post(format!("http://{}{path}", server.address())).send("x").unwrap();
@@ -430,6 +440,9 @@ fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
         ("log_events_total", &[], 61.0),
         ("log_events_dropped_total", &[], 62.0),
         ("log_failing", &[], 1.0),
+        ("followers", &[], 1.0),
+        ("follower_sent_total", &[], 72.0),
+        ("follower_dropped_total", &[], 73.0),
         ("uptime_seconds", &[], 12.5),
         ("start_time_seconds", &[], 1.7e9),
         ("batch_time_seconds", &[("worker", "1"), ("quantile", "1")], 0.0015),

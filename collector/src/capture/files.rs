@@ -17,6 +17,7 @@ use super::merge::{Held, Run};
 use super::open_file::{FileStart, OpenFile, Segment};
 use super::output::{Create, Output};
 use super::rotation::Rotation;
+use crate::section;
 use crate::streams::StreamRegistry;
 
 /// After an error, frames are dropped for so long before the disk is tried again.
@@ -79,9 +80,8 @@ impl CaptureFiles {
         progress: Arc<Mutex<Progress>>,
         closing: Arc<Closing>,
     ) -> Self {
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
-            os: format!("{} {}", std::env::consts::OS, release.trim()),
+            os: section::operating_system(),
             settings,
             streams,
             progress,

@@ -8,12 +8,14 @@ use vxtap_capfile::pcapng::PacketHeader;
 use vxtap_wire::FlowKey;
 
 use crate::blocks::{BlockLane, Marks, WhenFull};
+use crate::follow::Hub;
 
 /// Takes the frames of one worker. Dropping it hands over what it has; the run of captures ends when every lane is dropped.
 #[derive(Debug)]
 pub struct CaptureLane {
     blocks: BlockLane<CaptureMarks>,
     progress: Arc<LaneProgress>,
+    wanted: Wanted,
     /// Number of the block being filled, from 1; see [`CaptureLane::begin`].
     stamp: u32,
     /// Place of the records that come in the order of the input; 0 where time alone orders them.
@@ -23,6 +25,24 @@ pub struct CaptureLane {
 /// Flows that one block can note without growing: in a block of 1 MiB of full-sized packets each could be of another flow. Memory that
 /// is not used is not touched.
 const USUAL_FLOWS: usize = 4096;
+
+/// Who wants the frames of a lane.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) hub: Hub,
+    pub(super) files: bool,
+}
+
+/// What becomes of a frame that is given to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes into a file.
+    Captured,
+    /// It goes to followers alone, and counts as not captured.
+    Followed,
+    /// Nobody wants it: it is not to be given.
+    Unwanted,
+}
 
 /// What a lane notes of the records of a block.
 #[derive(Debug)]
@@ -89,8 +109,18 @@ impl LaneProgress {
 }
 
 impl CaptureLane {
-    pub(super) const fn new(blocks: BlockLane<CaptureMarks>, progress: Arc<LaneProgress>) -> Self {
-        Self { blocks, progress, stamp: 0, turn: 0 }
+    pub(super) const fn new(blocks: BlockLane<CaptureMarks>, progress: Arc<LaneProgress>, wanted: Wanted) -> Self {
+        Self { blocks, progress, wanted, stamp: 0, turn: 0 }
+    }
+
+    /// What becomes of frames at the moment.
+    #[inline]
+    pub(crate) fn fate(&self) -> Fate {
+        match (self.wanted.files, self.wanted.files || self.wanted.hub.is_followed()) {
+            (true, _) => Fate::Captured,
+            (false, true) => Fate::Followed,
+            (false, false) => Fate::Unwanted,
+        }
     }
 
     /// Sets what happens when the writer has all blocks; a new lane refuses.

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use vxtap_analyzers::{Encapsulation, StreamId};
-use vxtap_capfile::LinkType;
-use vxtap_capfile::pcapng::{InterfaceDescription, InterfaceStatistics, PacketBlock, SectionHeader};
+use vxtap_analyzers::StreamId;
+use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock};
 
 use super::CaptureFormat;
 use super::merge::{Held, Run};
 use super::output::{AppendError, Output};
 use super::pages::Pages;
 use super::rotation::Rotation;
+use crate::section;
 use crate::streams::StreamRegistry;
 
 /// The clock was set back, and not by the little that frames overtake each other.
@@ -110,12 +110,7 @@ impl OpenFile {
         let FileStart { output, path, name, opened_ns, format, rotation, live, os } = start;
         segment.clear(0);
         match format {
-            CaptureFormat::Pcapng => SectionHeader {
-                hardware: std::env::consts::ARCH,
-                os,
-                application: concat!("vxtap-collector ", env!("CARGO_PKG_VERSION")),
-            }
-            .append_to(&mut segment.prelude),
+            CaptureFormat::Pcapng => section::begin(os, &mut segment.prelude),
             CaptureFormat::Pcap | CaptureFormat::PcapNanoseconds => format.append_pcap_header(&mut segment.prelude),
         }
         Self {
@@ -187,7 +182,7 @@ impl OpenFile {
             let prelude_before = segment.prelude.len();
             let known = self.interface(stream);
             if known.is_none() && self.format == CaptureFormat::Pcapng {
-                describe(streams, stream, &mut segment.prelude);
+                section::describe(streams, stream, &mut segment.prelude);
             }
             // The statistics that end the file have their place kept.
             let statistics = match self.format {
@@ -307,14 +302,4 @@ impl OpenFile {
         let pages = std::mem::replace(&mut self.pages, Pages::new());
         (self, pages)
     }
-}
-
-/// Appends the description of a mirror stream as an interface.
-pub(crate) fn describe(streams: &StreamRegistry, stream: StreamId, out: &mut Vec<u8>) {
-    let description = match streams.key(stream).map(|key| key.encapsulation) {
-        Some(Encapsulation::None) => "frames of a capture file that were in no tunnel",
-        Some(_) => "inner frames of a mirror stream",
-        None => "inner frames of the mirror streams that were too many to tell apart",
-    };
-    InterfaceDescription { name: &streams.name(stream), description, link_type: LinkType::ETHERNET }.append_to(out);
 }

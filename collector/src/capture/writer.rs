@@ -10,12 +10,13 @@ use vxtap_analyzers::snapshot::CaptureSnapshot;
 
 use super::closing::Closing;
 use super::files::{self, FilesSettings, Progress, lock};
-use super::lane::{CaptureMarks, LaneProgress};
+use super::lane::{CaptureMarks, LaneProgress, Wanted};
 use super::merge::{Joining, Merge, Run};
 use super::output::{Create, creator};
 use super::sinks::Sinks;
 use super::{CaptureError, CaptureLane, CaptureLayout, Input};
 use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
+use crate::follow::Hub;
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
 use crate::worker::unix_ns;
@@ -24,70 +25,82 @@ use crate::worker::unix_ns;
 const BLOCK_BYTES: usize = 1 << 20;
 /// What is written at a time, in bytes, at the most.
 const WRITE_BYTES: usize = 4 << 20;
+/// Blocks of a lane where nothing is written but followers can come, and how long a frame waits for its block to fill.
+const FOLLOWED_BLOCKS: usize = 8;
+const FOLLOWED_FLUSH: Duration = Duration::from_millis(100);
 
-/// Starts captures.
+/// What captures are made of: starts them.
 #[derive(Debug)]
-pub struct CaptureWriter;
+pub struct Captures {
+    /// Mirror streams, by number.
+    pub streams: Arc<StreamRegistry>,
+    /// Where frames are followed while they are captured.
+    pub hub: Hub,
+    /// Workers, of which each gets a lane.
+    pub workers: usize,
+    /// What they work on.
+    pub input: Input,
+}
 
-impl CaptureWriter {
+impl Captures {
     /// Makes the directory if needed, sees that it can be written to, and starts the writer thread. Gives the handle and
-    /// one lane for each of `workers` workers, which work on `input`.
-    pub fn start(
-        settings: &CaptureSettings,
-        streams: Arc<StreamRegistry>,
-        workers: usize,
-        input: Input,
-    ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
-        let create = creator(settings.direct && settings.format.takes_padding());
-        Self::start_with(settings, streams, workers, input, BLOCK_BYTES, create)
+    /// the workers' lanes. Without `settings` there are no files, only followers.
+    pub fn start(self, settings: Option<&CaptureSettings>) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
+        let direct = settings.is_some_and(|settings| settings.direct && settings.format.takes_padding());
+        self.start_with(settings, BLOCK_BYTES, creator(direct))
     }
 
     pub(super) fn start_with(
-        settings: &CaptureSettings,
-        streams: Arc<StreamRegistry>,
-        workers: usize,
-        input: Input,
+        self,
+        settings: Option<&CaptureSettings>,
         block_bytes: usize,
         create: Create,
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
-        prepare(&settings.directory)?;
-        let lane = LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush };
+        let Self { streams, hub, workers, input } = self;
+        let directory = settings.map(|settings| settings.directory.as_path());
+        directory.map(prepare).transpose()?;
+        let lane = match settings {
+            Some(settings) => LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush },
+            None => LaneSettings { blocks: FOLLOWED_BLOCKS, block_bytes, flush: FOLLOWED_FLUSH },
+        };
         let (queue, lanes) = blocks::lanes(workers, lane);
         let monitor = CaptureMonitor {
-            directory: settings.directory.to_string_lossy().escape_debug().to_string().into(),
+            directory: directory.unwrap_or(Path::new("")).to_string_lossy().escape_debug().to_string().into(),
             lanes: queue.counters().into(),
             progress: Arc::default(),
         };
         let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
-        let closing = Arc::new(Closing::start()?);
-        let files = FilesSettings {
-            directory: settings.directory.clone(),
-            prefix: files::prefix(SystemTime::now()),
-            format: settings.format,
-            rotation: settings.rotation,
-            live: input == Input::Live,
-            create,
-        };
-        let shards = if settings.layout == CaptureLayout::PerShard { workers } else { 1 };
-        let several = settings.layout == CaptureLayout::Merged && workers > 1;
-        let joining = match (input, several) {
+        let per_shard = settings.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
+        let joining = match (input, !per_shard && workers > 1) {
             (Input::Live, false) => Joining::One,
             (Input::Live, true) => Joining::Time,
             (Input::Turns, false) => Joining::AsIs,
             (Input::Turns, true) => Joining::Turns,
         };
-        let (progress, for_files) = (Arc::clone(&monitor.progress), Arc::clone(&closing));
+        let merge = |lanes: Vec<Arc<LaneProgress>>| Merge::new(joining, lanes, lane.blocks);
+        let merges = if per_shard {
+            lane_progress.iter().map(|lane| merge(vec![Arc::clone(lane)])).collect()
+        } else {
+            vec![merge(lane_progress.clone())]
+        };
+        let closing = settings.map(|_| Closing::start().map(Arc::new)).transpose()?;
+        let sinks = settings.zip(closing.clone()).map(|(settings, closing)| {
+            let files = FilesSettings {
+                directory: settings.directory.clone(),
+                prefix: files::prefix(SystemTime::now()),
+                format: settings.format,
+                rotation: settings.rotation,
+                live: input == Input::Live,
+                create,
+            };
+            Sinks::new(files, streams, Arc::clone(&monitor.progress), closing, merges.len(), settings.split)
+        });
         let writing = Writing {
-            merges: match shards {
-                1 => vec![Merge::new(joining, lane_progress.clone(), settings.blocks)],
-                _ => lane_progress
-                    .iter()
-                    .map(|lane| Merge::new(joining, vec![Arc::clone(lane)], settings.blocks))
-                    .collect(),
-            },
-            sinks: Sinks::new(files, streams, Arc::clone(&progress), for_files, shards, settings.split),
+            merges,
+            sinks,
+            hub: hub.clone(),
             counters: queue.counters(),
-            progress,
+            progress: Arc::clone(&monitor.progress),
             queue,
         };
         let slot = writing.queue.writer_slot();
@@ -95,11 +108,15 @@ impl CaptureWriter {
             .name("vxtap-capture".to_owned())
             .spawn(move || {
                 writing.run();
-                closing.finish();
+                if let Some(closing) = closing {
+                    closing.finish();
+                }
             })
             .map_err(CaptureError::Thread)?;
         slot.set(thread.thread().clone());
-        let lanes = lanes.into_iter().zip(lane_progress).map(|(lane, progress)| CaptureLane::new(lane, progress));
+        let wanted = Wanted { hub, files: settings.is_some() };
+        let lanes = lanes.into_iter().zip(lane_progress);
+        let lanes = lanes.map(|(lane, progress)| CaptureLane::new(lane, progress, wanted.clone()));
         Ok((CaptureHandle { monitor, thread }, lanes.collect()))
     }
 }
@@ -110,7 +127,9 @@ struct Writing {
     counters: Vec<Arc<LaneCounters>>,
     /// One, or one for each lane.
     merges: Vec<Merge>,
-    sinks: Sinks,
+    /// `None` where nothing is written.
+    sinks: Option<Sinks>,
+    hub: Hub,
     progress: Arc<Mutex<Progress>>,
 }
 
@@ -133,12 +152,16 @@ impl Writing {
                 self.merges.iter_mut().for_each(Merge::end);
             }
             self.write();
-            self.sinks.close_what_is_over(now_ns);
+            if let Some(sinks) = &mut self.sinks {
+                sinks.close_what_is_over(now_ns);
+            }
             if ended {
                 break;
             }
         }
-        self.sinks.close();
+        if let Some(sinks) = &mut self.sinks {
+            sinks.close();
+        }
     }
 
     fn hold(&mut self, lane: usize, block: blocks::Block<CaptureMarks>) {
@@ -160,11 +183,19 @@ impl Writing {
                 if runs.is_empty() {
                     break;
                 }
+                // Before a file gives the records its own interface numbers, and before a disk makes anything wait.
+                if self.hub.is_followed() {
+                    let held = merge.held();
+                    let bytes: Vec<_> = runs.iter().map(|run| &held[run.held].block.bytes[run.bytes.clone()]).collect();
+                    self.hub.publish(&bytes);
+                }
                 let counters = &self.counters;
-                self.sinks.write(shard, merge.held(), &mut runs, |lane, outcome| {
-                    counters[lane_of(lane)].add_written(outcome.written);
-                    counters[lane_of(lane)].add_discarded(outcome.discarded);
-                });
+                if let Some(sinks) = &mut self.sinks {
+                    sinks.write(shard, merge.held(), &mut runs, |lane, outcome| {
+                        counters[lane_of(lane)].add_written(outcome.written);
+                        counters[lane_of(lane)].add_discarded(outcome.discarded);
+                    });
+                }
                 let queue = &mut self.queue;
                 merge.release(|lane, block| queue.give_back(lane_of(lane), block));
             }
@@ -175,7 +206,11 @@ impl Writing {
     /// How long nothing has to be done unless a block comes.
     fn pause(&self) -> Option<Duration> {
         let merge = self.merges.iter().filter_map(Merge::pause).min();
-        let over = self.sinks.over_at_ns().map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
+        let over = self
+            .sinks
+            .as_ref()
+            .and_then(Sinks::over_at_ns)
+            .map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
         merge.into_iter().chain(over).min()
     }
 }

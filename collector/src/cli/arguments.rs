@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, LogOptions, Options, PipelineOptions, ReadOptions,
-    ReceiveOptions, RunOptions,
+    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
+    ReadOptions, ReceiveOptions, RunOptions,
 };
 
 const AFTER_HELP: &str = "\
@@ -94,6 +94,8 @@ pub(super) struct RunFlags {
     #[command(flatten)]
     api: ApiOptions,
     #[command(flatten)]
+    follow: FollowOptions,
+    #[command(flatten)]
     flows: FlowOptions,
 }
 
@@ -129,8 +131,8 @@ pub(super) struct DemoFlags {
 
 impl From<RunFlags> for Options {
     fn from(flags: RunFlags) -> Self {
-        let RunFlags { run, pipeline, receive, capture, log, api, flows } = flags;
-        Self { receive, pipeline, flows, capture, log, api, run, ..Self::default() }
+        let RunFlags { run, pipeline, receive, capture, log, api, follow, flows } = flags;
+        Self { receive, pipeline, flows, capture, log, api, follow, run, ..Self::default() }
     }
 }
 

@@ -63,7 +63,7 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         assert_eq!(run_settings(&format!("run --write /x --{flag} {value}")), default, "--{flag} {value}");
         checked += 1;
     }
-    assert_eq!(checked, 23);
+    assert_eq!(checked, 24);
     let plain = demo_settings("demo --api none");
     assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
 }
@@ -90,6 +90,7 @@ fn a_plain_run_has_the_documented_defaults() {
     assert_eq!((settings.pipeline.capture, settings.pipeline.log, settings.summary), (None, None, None));
     let api = settings.api.unwrap();
     assert_eq!((api.address.to_string(), api.token), ("127.0.0.1:9789".to_owned(), None));
+    assert_eq!(settings.follow, None);
     assert!(!settings.tui);
 }
 
@@ -111,6 +112,9 @@ fn flags_arrive_in_the_settings() {
     assert_eq!(settings.summary, Some(SummaryTarget::Stdout));
     assert_eq!(settings.api.unwrap().address.to_string(), "[::1]:0");
     assert_eq!(run_settings("run --api none").api, None);
+    let follow = run_settings("run --follow 0.0.0.0:57012 --follow-insecure --follow-filter arp").follow.unwrap();
+    assert_eq!((follow.address.to_string().as_str(), follow.filter.as_str()), ("0.0.0.0:57012", "arp"));
+    assert!(follow.insecure);
     assert_eq!(run_settings("run --api localhost:80").api.unwrap().address.to_string(), "127.0.0.1:80");
 }
 
@@ -213,6 +217,20 @@ fn wrong_command_lines_end_with_2_and_say_what_was_expected() {
             "error: the API shows mirrored traffic, and other machines can reach it on 0.0.0.0:9789: set a token \
              (--api-token, VXTAP_API_TOKEN, or token in [api]), or serve it on 127.0.0.1"
                 .into(),
+        ),
+        (
+            "run --follow [::]:57012",
+            "error: pcap-over-IP shows mirrored traffic to whoever connects, and other machines can reach it on \
+             [::]:57012: follow on 127.0.0.1, or over the API with a token, or allow it with --follow-insecure (insecure \
+             in [follow])"
+                .into(),
+        ),
+        (
+            "run --follow-filter nonsense",
+            format!(
+                "error: invalid value 'nonsense' for '--follow-filter <EXPR>': {}{try_help}",
+                vxtap_filter::Filter::parse("nonsense").unwrap_err()
+            ),
         ),
         (
             "run --tui",

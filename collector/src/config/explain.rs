@@ -31,6 +31,7 @@ fn write(settings: &RunSettings, to: &mut String) -> fmt::Result {
         None => line(to, "log", "none: flow records are not kept (--log DIR keeps them)")?,
     }
     line(to, "api", &api(settings.api.as_ref()))?;
+    line(to, "followers", &follow(settings))?;
     match &settings.summary {
         Some(SummaryTarget::Stdout) => line(to, "summary", "on standard output at the end")?,
         Some(SummaryTarget::File(file)) => line(to, "summary", &format!("in {} at the end", file.display()))?,
@@ -174,6 +175,16 @@ fn api(settings: Option<&ApiSettings>) -> String {
         Some(ApiSettings { address, token: Some(_) }) => format!("http://{address}, with a token"),
         Some(ApiSettings { address, token: None }) => format!("http://{address}, for this machine, without a token"),
     }
+}
+
+fn follow(settings: &RunSettings) -> String {
+    let Some(follow) = &settings.follow else {
+        let way = if settings.api.is_some() { "over the API" } else { "none" };
+        return format!("{way} (--follow ADDR serves pcap-over-IP)");
+    };
+    let wanted = if follow.filter.trim().is_empty() { "every packet".into() } else { format!("'{}'", follow.filter) };
+    let who = if follow.insecure { "whoever connects" } else { "whoever connects from this machine" };
+    format!("TCP@{}: {who} gets {wanted}", follow.address)
 }
 
 fn counted(number: u64, name: &str) -> String {

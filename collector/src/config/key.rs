@@ -216,7 +216,7 @@ pub(super) const KEYS: &[Key] = &[
     key("capture", "rotate_frames", "rotate-frames", |o, r| {
         r.scalar(&mut o.capture.rotate_frames, value::rotate_frames);
     }),
-    key("capture", "filter", "capture-filter", |o, r| r.text(&mut o.capture.capture_filter, value::filter)),
+    key("capture", "filter", "capture-filter", |o, r| r.text(&mut o.capture.capture_filter, value::capture_filter)),
     key("capture", "snaplen", "snaplen", |o, r| r.scalar(&mut o.capture.snaplen, value::snaplen)),
     key("capture", "headers", "capture-headers", |o, r| r.truth(&mut o.capture.capture_headers, Sense::Same)),
     key("capture", "flow_bytes", "capture-flow-bytes", |o, r| {
@@ -231,6 +231,9 @@ pub(super) const KEYS: &[Key] = &[
     key("log", "directory", "log", |o, r| r.text(&mut o.log.log, value::directory)),
     key("api", "address", "api", |o, r| r.text(&mut o.api.api, value::api)),
     key("api", "token", "api-token", |o, r| r.text(&mut o.api.api_token, value::api_token)),
+    key("follow", "address", "follow", |o, r| r.text(&mut o.follow.follow, value::follow)),
+    key("follow", "filter", "follow-filter", |o, r| r.text(&mut o.follow.follow_filter, value::filter)),
+    key("follow", "insecure", "follow-insecure", |o, r| r.truth(&mut o.follow.follow_insecure, Sense::Same)),
     key("run", "tui", "tui", |o, r| r.truth(&mut o.run.tui, Sense::Same)),
     key("read", "encapsulation", "encapsulation", |o, r| r.text(&mut o.read.encapsulation, value::encapsulation)),
     key("read", "vxlan_ports", "vxlan-port", |o, r| r.list(&mut o.read.vxlan_port, value::port)),

@@ -21,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) capture: CaptureOptions,
     pub(crate) log: LogOptions,
     pub(crate) api: ApiOptions,
+    pub(crate) follow: FollowOptions,
     pub(crate) run: RunOptions,
     pub(crate) read: ReadOptions,
     pub(crate) demo: DemoOptions,
@@ -129,7 +130,7 @@ pub(crate) struct CaptureOptions {
     pub(crate) rotate_frames: Option<Maybe<u64>>,
 
     /// Capture only what this filter matches: tcpdump's language on inner frames, and 'vni N', 'outer src ADDRESS'
-    #[arg(long, value_name = "FILTER", value_parser = value::filter)]
+    #[arg(long, value_name = "FILTER", value_parser = value::capture_filter)]
     pub(crate) capture_filter: Option<CaptureFilter>,
 
     /// Capture no more than so many bytes of each frame, or 'none' for whole frames [default: none]
@@ -192,6 +193,23 @@ pub(crate) struct ApiOptions {
     /// read flags: better set VXTAP_API_TOKEN
     #[arg(long, value_name = "TOKEN", value_parser = value::api_token)]
     pub(crate) api_token: Option<String>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Followers")]
+pub(crate) struct FollowOptions {
+    /// Give everybody who connects to ADDR the live capture (pcap-over-IP), or 'none' [default: none]
+    #[arg(long, value_name = "ADDR", value_parser = value::follow)]
+    pub(crate) follow: Option<Maybe<SocketAddr>>,
+
+    /// What they get: what passes a filter in the language of tcpdump; everything without one
+    #[arg(long, value_name = "EXPR", value_parser = value::filter)]
+    pub(crate) follow_filter: Option<String>,
+
+    /// Let other machines follow too, though pcap-over-IP asks nobody who he is
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) follow_insecure: Option<bool>,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]

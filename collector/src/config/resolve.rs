@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use super::problem::{ConfigError, Problem};
 use super::value::Maybe;
-use super::{ApiOptions, CaptureOptions, FlowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources};
+use super::{
+    ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources,
+};
 use crate::capture::{Rotation, Selection};
 use crate::settings::{
-    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, IdleTimeouts, Listener, LogSettings, PipelineSettings,
-    ReadSettings, ReceiveSettings, RunSettings,
+    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Listener, LogSettings,
+    PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
 };
 
 /// Where the API is when nothing else is said.
@@ -49,6 +51,7 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     let mut problems = Vec::new();
     check_listeners(&options.receive.listen, sources, &mut problems);
     let api = api(&options.api, sources, &mut problems);
+    let follow = follow(&options.follow, sources, &mut problems);
     let tui = options.run.tui.unwrap_or(false);
     if tui && !machine.terminal {
         let message = "the dashboard needs a terminal, and standard output is none: leave --tui out, or use vxtap-tui";
@@ -62,6 +65,7 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
         receive: receive(&options.receive),
         pipeline: pipeline(gathered, machine.workers(), machine),
         api,
+        follow,
         summary: options.pipeline.summary.clone(),
         tui,
     })
@@ -191,4 +195,18 @@ fn api(options: &ApiOptions, sources: &Sources, problems: &mut Vec<Problem>) -> 
         problems.push(Problem::new(sources.place("api"), message));
     }
     Some(ApiSettings { address, token: options.api_token.clone() })
+}
+
+fn follow(options: &FollowOptions, sources: &Sources, problems: &mut Vec<Problem>) -> Option<FollowSettings> {
+    let Maybe(address) = options.follow?;
+    let address = address?;
+    let insecure = options.follow_insecure.unwrap_or(false);
+    if !insecure && !address.ip().to_canonical().is_loopback() {
+        let message = format!(
+            "pcap-over-IP shows mirrored traffic to whoever connects, and other machines can reach it on {address}: follow on \
+             127.0.0.1, or over the API with a token, or allow it with --follow-insecure (insecure in [follow])"
+        );
+        problems.push(Problem::new(sources.place("follow"), message));
+    }
+    Some(FollowSettings { address, insecure, filter: options.follow_filter.clone().unwrap_or_default() })
 }

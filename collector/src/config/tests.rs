@@ -121,6 +121,10 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         [api]
         address = "0.0.0.0:80"
         token = "0123456789abcdef"
+        [follow]
+        address = "[::]:57012"
+        filter = "arp"
+        insecure = true
         [run]
         tui = true
         [read]
@@ -156,6 +160,9 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     assert_eq!(pipeline.log.as_ref().unwrap().directory.to_str(), Some("/logs"));
     let api = settings.api.unwrap();
     assert_eq!((api.address.to_string(), api.token.as_deref()), ("0.0.0.0:80".into(), Some("0123456789abcdef")));
+    let follow = settings.follow.unwrap();
+    assert_eq!((follow.address.to_string().as_str(), follow.filter.as_str()), ("[::]:57012", "arp"));
+    assert!(follow.insecure);
     assert!(settings.tui);
     let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]);
     assert_eq!((reading.encapsulation, reading.vxlan_ports), (ReadEncapsulation::Vxlan, vec![8472, 4789]));
@@ -256,7 +263,8 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         ("capture = 1", "1:1: 'capture' is a section: expected [capture]"),
         (
             "[zzzzzz]\nflush = 1",
-            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, flows, capture, log, api, run, read or demo)",
+            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, flows, capture, log, api, follow, run, read \
+             or demo)",
         ),
         ("[[receive]]\nlisten = 1", "1:3: 'receive' is a section: expected [receive]"),
     ] {
@@ -436,6 +444,7 @@ flows      up to 1048576 at a time; beyond, old ones end early and are counted
 captures   none: inner frames are not kept (--write DIR keeps them)
 log        none: flow records are not kept (--log DIR keeps them)
 api        http://127.0.0.1:9789, for this machine, without a token
+followers  over the API (--follow ADDR serves pcap-over-IP)
 summary    in the log on standard error at the end, no file
 dashboard  none (--tui shows it)
 ";
@@ -448,7 +457,8 @@ fn a_run_with_everything_set_is_explained_without_its_token() {
                 kernel_steering = false\npin = true\ntimestamps = \"kernel\"\n[pipeline]\nworkers = 1\nsteer_seed = 7\n\
                 summary = \"-\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
                 rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\n[api]\naddress = \"0.0.0.0:80\"\n\
-                token = \"0123456789abcdef\"\n[run]\ntui = true";
+                token = \"0123456789abcdef\"\n[follow]\naddress = \"localhost:57012\"\nfilter = \"arp\"\n[run]\n\
+                tui = true";
     let expected = "\
 listen     vxlan://0.0.0.0:4789 (all addresses, IPv4)
            vxlan://10.0.0.1:1
@@ -464,6 +474,7 @@ captures   pcapng in /c\\u{1b}, one file
 they are dropped and counted
 log        appends flow records to /l/eve.json
 api        http://0.0.0.0:80, with a token
+followers  TCP@127.0.0.1:57012: whoever connects from this machine gets 'arp'
 summary    on standard output at the end
 dashboard  in this terminal
 ";

@@ -80,7 +80,7 @@ pub(crate) fn rotate_frames(text: &str) -> Result<Maybe<u64>, String> {
     maybe(text, "none", |text| number_between(text, 1, 1_000_000_000_000))
 }
 
-pub(crate) fn filter(text: &str) -> Result<CaptureFilter, String> {
+pub(crate) fn capture_filter(text: &str) -> Result<CaptureFilter, String> {
     Filter::parse(text).map(CaptureFilter).map_err(|error| error.to_string())
 }
 
@@ -126,7 +126,18 @@ pub(crate) fn summary(text: &str) -> Result<SummaryTarget, String> {
 }
 
 pub(crate) fn api(text: &str) -> Result<Maybe<SocketAddr>, String> {
-    let expected = "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'";
+    address_or_none(text, "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'")
+}
+
+pub(crate) fn follow(text: &str) -> Result<Maybe<SocketAddr>, String> {
+    address_or_none(text, "expected ADDRESS:PORT such as 127.0.0.1:57012, or 'none'")
+}
+
+pub(crate) fn filter(text: &str) -> Result<String, String> {
+    Filter::parse(text).map(|filter| filter.text().to_owned()).map_err(|error| error.to_string())
+}
+
+fn address_or_none(text: &str, expected: &str) -> Result<Maybe<SocketAddr>, String> {
     if text == "none" {
         return Ok(Maybe(None));
     }

@@ -9,6 +9,7 @@ use vxtap_wire::vxlan::{self, Vni};
 
 use super::*;
 use crate::capture::Input;
+use crate::follow::Hub;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
 use crate::receive::open_group;
@@ -65,7 +66,8 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
     let pipeline =
         PipelineSettings { workers: 1, steer_seed: None, flows: FlowSettings::default(), capture, log: None };
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, mut lanes) = Outputs::open(&pipeline, &streams, Input::Live).unwrap();
+    let (outputs, mut lanes) =
+        Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Live).unwrap();
     let (waiter, waker) = Waiter::new().unwrap();
     let (mut inboxes, mut outboxes) = connect(workers, &[]);
     let (asker, questions) = Asker::new(waker);

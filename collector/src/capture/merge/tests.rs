@@ -4,6 +4,8 @@ use vxtap_capfile::pcapng::PacketHeader;
 use super::*;
 use crate::blocks::{self, BlockQueue, LaneSettings};
 use crate::capture::CaptureLane;
+use crate::capture::lane::Wanted;
+use crate::follow::Hub;
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1_700_000_000 * SECOND;
@@ -21,7 +23,11 @@ impl Bench {
         let (queue, block_lanes) = blocks::lanes(lanes, settings);
         let progress: Vec<Arc<LaneProgress>> = (0..lanes).map(|_| Arc::default()).collect();
         let merge = Merge::new(joining, progress.clone(), lane_blocks);
-        let lanes = block_lanes.into_iter().zip(progress).map(|(lane, progress)| CaptureLane::new(lane, progress));
+        let wanted = Wanted { hub: Hub::new(Arc::default()), files: true };
+        let lanes = block_lanes
+            .into_iter()
+            .zip(progress)
+            .map(|(lane, progress)| CaptureLane::new(lane, progress, wanted.clone()));
         Self { queue, lanes: lanes.collect(), merge }
     }
 

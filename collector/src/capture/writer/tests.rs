@@ -36,14 +36,18 @@ impl Run {
         Self { directory, streams: Arc::default(), settings }
     }
 
+    fn captures(&self, workers: usize, input: Input) -> Captures {
+        let streams = Arc::clone(&self.streams);
+        Captures { hub: Hub::new(Arc::clone(&streams)), streams, workers, input }
+    }
+
     fn start(&self, workers: usize) -> (CaptureHandle, Vec<CaptureLane>) {
-        CaptureWriter::start(&self.settings, Arc::clone(&self.streams), workers, Input::Live).unwrap()
+        self.captures(workers, Input::Live).start(Some(&self.settings)).unwrap()
     }
 
     fn start_with(&self, block_bytes: usize, create: Create) -> (CaptureHandle, CaptureLane) {
-        let streams = Arc::clone(&self.streams);
-        let (handle, mut lanes) =
-            CaptureWriter::start_with(&self.settings, streams, 1, Input::Live, block_bytes, create).unwrap();
+        let captures = self.captures(1, Input::Live);
+        let (handle, mut lanes) = captures.start_with(Some(&self.settings), block_bytes, create).unwrap();
         (handle, lanes.remove(0))
     }
 
@@ -476,11 +480,11 @@ fn a_directory_that_cannot_be_is_an_error_at_the_start() {
     fs::write(&file, "").unwrap();
     for directory in [file.clone(), file.join("captures")] {
         let settings = CaptureSettings::new(directory);
-        let error = CaptureWriter::start(&settings, Arc::default(), 1, Input::Live).unwrap_err().to_string();
+        let error = run.captures(1, Input::Live).start(Some(&settings)).unwrap_err().to_string();
         assert!(error.starts_with("cannot make the capture directory '") && !error.contains('\n'), "{error}");
     }
     let settings = CaptureSettings::new(PathBuf::from("/proc"));
-    let error = CaptureWriter::start(&settings, Arc::default(), 1, Input::Live).unwrap_err().to_string();
+    let error = run.captures(1, Input::Live).start(Some(&settings)).unwrap_err().to_string();
     assert!(error.starts_with("cannot write to the capture directory '/proc': "), "{error}");
 }
 
@@ -750,7 +754,7 @@ fn frames_of_several_workers_come_out_in_the_order_of_time() {
 #[test]
 fn workers_that_take_turns_leave_the_order_of_the_input_whatever_the_times_say() {
     let run = Run::new();
-    let (handle, mut lanes) = CaptureWriter::start(&run.settings, Arc::clone(&run.streams), 2, Input::Turns).unwrap();
+    let (handle, mut lanes) = run.captures(2, Input::Turns).start(Some(&run.settings)).unwrap();
     let mut expected = Vec::new();
     for turn in 0..20_u64 {
         // Time goes back from turn to turn.
