@@ -1,16 +1,17 @@
 //! The keeper of a capture directory: what happens to capture files once the writer has opened or closed them.
 //!
-//! A thread of its own keeps the list of the directory's files ([`manifest`]), deletes the oldest when they are too many, too old or
-//! leave too little space ([`kept`], [`space`]), and has closed files compressed ([`compress`]) and given to a program
-//! ([`hook`]). Nothing is ever deleted that no collector wrote here: a file counts as ours where the list says so and device,
-//! inode, time of birth, length and time of last change agree with it. Whatever else is in the directory stays.
+//! A thread of its own keeps the list of the directory's files ([`manifest`]), deletes the oldest when they are too
+//! many, too old or leave too little space ([`kept`], [`space`]), and has closed files compressed ([`compress`]) and
+//! given to a program ([`hook`]). Nothing is ever deleted that no collector wrote here: a file counts as ours where the
+//! list says so and device, inode, time of birth, length and time of last change agree with it. Whatever else is in the
+//! directory stays.
 //!
-//! The writer says which file it has opened or closed and never waits. Messages go through a queue of [`QUEUE_MESSAGES`]; when three quarters of
-//! it are taken, [`Keeper::may_write`] says no until the keeper has caught up: the writer then drops and counts, and makes no
-//! more files, so that no message is ever lost.
+//! The writer says which file it has opened or closed and never waits. Messages go through a queue of
+//! [`QUEUE_MESSAGES`]; when three quarters of it are taken, [`Keeper::may_write`] says no until the keeper has caught
+//! up: the writer then drops and counts, and makes no more files, so that no message is ever lost.
 //!
-//! A process that is killed leaves a directory that the next start sets right: files that were open count as closed, begun compressions
-//! are removed or finished, hooks that were due are run (again, where one was under way).
+//! A process that is killed leaves a directory that the next start sets right: files that were open count as closed,
+//! begun compressions are removed or finished, hooks that were due are run (again, where one was under way).
 
 mod compress;
 mod entry;
@@ -67,24 +68,26 @@ pub(crate) struct KeeperSettings {
 /// When closed files are deleted, the oldest first; whichever limit is reached first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// The most bytes that the captures may have together, the open one included, indexes not. It is exceeded for as long as it takes
-    /// to look: 10 to 500 ms, by how near it is.
+    /// The most bytes that the captures may have together, the open one included, indexes not. It is exceeded for as
+    /// long as it takes to look: 10 to 500 ms, by how near it is.
     pub bytes: Option<u64>,
     /// How long after it was closed a file is kept.
     pub age: Option<Duration>,
-    /// Bytes that are to stay free on the file system. Deleting begins before that, by what can be written until the next look.
+    /// Bytes that are to stay free on the file system. Deleting begins before that, by what can be written until the
+    /// next look.
     pub free_bytes: Option<u64>,
 }
 
-/// A program that is run for each closed file, one at a time, in the order of the files; where files are compressed, after that.
-/// What it says goes to the log.
+/// A program that is run for each closed file, one at a time, in the order of the files; where files are compressed,
+/// after that. What it says goes to the log.
 ///
-/// It finds in its environment `VXTAP_FILE` (absolute path), `VXTAP_FILE_BYTES` (length of that file), `VXTAP_FILE_RECORDS`, and
-/// `VXTAP_FILE_FIRST` and `VXTAP_FILE_LAST` (time of the earliest and latest record, seconds since 1970 with nine decimals). The last three
-/// are not set for a file whose writer was killed.
+/// It finds in its environment `VXTAP_FILE` (absolute path), `VXTAP_FILE_BYTES` (length of that file),
+/// `VXTAP_FILE_RECORDS`, and `VXTAP_FILE_FIRST` and `VXTAP_FILE_LAST` (time of the earliest and latest record, seconds
+/// since 1970 with nine decimals). The last three are not set for a file whose writer was killed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// The program and its arguments, in which `{file}` is the path of the file and `{name}` its name. No shell sees them.
+    /// The program and its arguments, in which `{file}` is the path of the file and `{name}` its name. No shell sees
+    /// them.
     pub command: Vec<String>,
     /// After so long it is killed, with all processes of its group.
     pub limit: Duration,
@@ -245,8 +248,8 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Makes the directory if needed, locks it, finds the files of earlier runs, tidies up after them, and starts the thread. To be called
-    /// before the writer makes its first file there.
+    /// Makes the directory if needed, locks it, finds the files of earlier runs, tidies up after them, and starts the
+    /// thread. To be called before the writer makes its first file there.
     pub(crate) fn start(settings: KeeperSettings) -> Result<Self, KeeperError> {
         Self::start_with(settings, Box::new(Machine::new()), FINISH_WITHIN)
     }
@@ -277,19 +280,21 @@ impl Keeper {
         Ok(Self { messages: Some(sender), shared, thread: Some(thread) })
     }
 
-    /// The writer has given this file its name. Several may be open at a time; the last one to be opened is where `current` leads.
+    /// The writer has given this file its name. Several may be open at a time; the last one to be opened is where
+    /// `current` leads.
     pub(crate) fn opened(&self, name: &str) {
         self.send(Message::Opened(name.to_owned()));
     }
 
-    /// The writer has closed this file: nothing of this process has it open for writing any more, and its index is written, if it is to have
-    /// one. From now on it may be compressed and deleted. What is not closed when the keeper ends is closed by that.
+    /// The writer has closed this file: nothing of this process has it open for writing any more, and its index is
+    /// written, if it is to have one. From now on it may be compressed and deleted. What is not closed when the keeper
+    /// ends is closed by that.
     pub(crate) fn closed(&self, closed: ClosedCapture) {
         self.send(Message::Closed(closed));
     }
 
-    /// Whether there is room to write. `false` while the floor of free space is undercut and nothing is left to delete, and while the
-    /// keeper is far behind: the writer then drops and counts. To be asked before each write.
+    /// Whether there is room to write. `false` while the floor of free space is undercut and nothing is left to delete,
+    /// and while the keeper is far behind: the writer then drops and counts. To be asked before each write.
     #[inline]
     pub(crate) fn may_write(&self) -> bool {
         self.shared.hold.load(Ordering::Relaxed) == 0

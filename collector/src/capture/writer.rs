@@ -44,10 +44,7 @@ pub struct Captures {
 impl Captures {
     /// Makes the directory if needed, sees that it can be written to, and starts the writer thread. Gives the handle and
     /// the workers' lanes. Without `settings` there are no files, only followers.
-    pub fn start(
-        self,
-        settings: Option<&CaptureSettings>,
-    ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
+    pub fn start(self, settings: Option<&CaptureSettings>) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
         let direct = settings.is_some_and(|settings| settings.direct && settings.format.takes_padding());
         self.start_with(settings, BLOCK_BYTES, creator(direct))
     }
@@ -209,7 +206,11 @@ impl Writing {
     /// How long nothing has to be done unless a block comes.
     fn pause(&self) -> Option<Duration> {
         let merge = self.merges.iter().filter_map(Merge::pause).min();
-        let over = self.sinks.as_ref().and_then(Sinks::over_at_ns).map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
+        let over = self
+            .sinks
+            .as_ref()
+            .and_then(Sinks::over_at_ns)
+            .map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
         merge.into_iter().chain(over).min()
     }
 }

@@ -1,8 +1,8 @@
 //! Compressing one closed file with zstd.
 //!
-//! The compressed file is a row of independent frames of [`FRAME_BYTES`] of the capture each, so that a reader can begin at any
-//! of them, and a last frame, which decoders skip, that says how long each one is: the layout that zstd's own `contrib/seekable_format`
-//! describes. Any decoder of zstd reads it as one stream.
+//! The compressed file is a row of independent frames of [`FRAME_BYTES`] of the capture each, so that a reader can
+//! begin at any of them, and a last frame, which decoders skip, that says how long each one is: the layout that zstd's
+//! own `contrib/seekable_format` describes. Any decoder of zstd reads it as one stream.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write as _};
@@ -54,8 +54,8 @@ impl From<io::Error> for Unfinished {
 }
 
 impl Compression {
-    /// Writes the temporary file, with mode and time of the source. Leaves none after an error. The calling thread gives way to all others
-    /// from then on.
+    /// Writes the temporary file, with mode and time of the source. Leaves none after an error. The calling thread
+    /// gives way to all others from then on.
     pub(super) fn run(&self) -> Result<(), Unfinished> {
         // Where this is refused, compression competes with the rest; no more than that.
         let _ = rustix::process::nice(NICE);

@@ -1,7 +1,7 @@
 //! The files of a capture directory, and what is decided about them.
 //!
-//! Everything here happens on the keeper's thread and waits for nothing but the file system; compressions and hooks are handed
-//! out as jobs. What the clock and the file system say comes from [`Surroundings`].
+//! Everything here happens on the keeper's thread and waits for nothing but the file system; compressions and hooks are
+//! handed out as jobs. What the clock and the file system say comes from [`Surroundings`].
 
 mod attach;
 mod jobs;

@@ -1,9 +1,9 @@
 //! The list of a directory's own files, that a later run finds them by.
 //!
-//! JSON lines, one for each thing that happened: a file as it is now, or that it is gone. The last line about a file holds.
-//! Lines are appended; now and then, and at each start, the list is written anew beside and renamed. So it can be cut at
-//! any byte: the cut line is lost, and a file that no line tells of is nobody's and stays. A line that cannot be read is passed
-//! over, for what a line claims counts only where the file itself agrees.
+//! JSON lines, one for each thing that happened: a file as it is now, or that it is gone. The last line about a file
+//! holds. Lines are appended; now and then, and at each start, the list is written anew beside and renamed. So it can
+//! be cut at any byte: the cut line is lost, and a file that no line tells of is nobody's and stays. A line that cannot
+//! be read is passed over, for what a line claims counts only where the file itself agrees.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -43,7 +43,8 @@ enum Line<'a> {
 }
 
 impl Manifest {
-    /// Reads what the list of `directory` says. Only a list that cannot be opened is an error; without one, there are no files.
+    /// Reads what the list of `directory` says. Only a list that cannot be opened is an error; without one, there are
+    /// no files.
     pub(super) fn load(directory: &Path) -> io::Result<Self> {
         let path = directory.join(MANIFEST_NAME);
         let mut bytes = Vec::new();

@@ -42,8 +42,8 @@ impl Pace {
         Self { last: None, rate: LEAST_RATE, planned: None, late: LEAST_LATE }
     }
 
-    /// Notes that at `at`, on a clock that does not go backwards, `free` bytes are left, and `free_before` were before this look's
-    /// own deletions.
+    /// Notes that at `at`, on a clock that does not go backwards, `free` bytes are left, and `free_before` were before
+    /// this look's own deletions.
     pub(super) fn note(&mut self, at: Duration, free_before: u64, free: u64) {
         if let Some(last) = self.last {
             let passed = at.saturating_sub(last.at);

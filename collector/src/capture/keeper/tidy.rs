@@ -18,8 +18,8 @@ pub(super) struct Found {
     pub(super) look_alikes: Vec<String>,
 }
 
-/// Looks through `directory`. `is_known` tells files of the list. What has this process's id is a leftover only where this
-/// process `has_not_begun` to write: then it is of one that had the id before, as is usual in containers.
+/// Looks through `directory`. `is_known` tells files of the list. What has this process's id is a leftover only where
+/// this process `has_not_begun` to write: then it is of one that had the id before, as is usual in containers.
 pub(super) fn find(directory: &Path, has_not_begun: bool, is_known: impl Fn(&str) -> bool) -> io::Result<Found> {
     let mut found = Found::default();
     for entry in std::fs::read_dir(directory)? {

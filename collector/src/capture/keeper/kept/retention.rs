@@ -7,8 +7,8 @@ use super::super::entry::{Entry, Standing, nanoseconds};
 use super::Kept;
 
 impl Kept {
-    /// The oldest closed file that can be deleted now. One for which a hook runs is passed over. One that is being compressed is
-    /// waited for, or passed over as well where it is `urgent`.
+    /// The oldest closed file that can be deleted now. One for which a hook runs is passed over. One that is being
+    /// compressed is waited for, or passed over as well where it is `urgent`.
     fn oldest(&self, urgent: bool) -> Option<String> {
         for entry in self.manifest.entries() {
             let is_busy =
