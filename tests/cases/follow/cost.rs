@@ -51,6 +51,11 @@ fn measure(followers: usize) -> (f64, f64) {
         ledger.captured + ledger.kernel_dropped >= PACKETS
     });
     let after = cpu(followed.collector.process().id());
+    if std::env::var_os("COST").is_some() {
+        for (n, t) in &after {
+            println!("{n}: {:.3}", (t - before.get(n).copied().unwrap_or(0.0)) * 1e6 / PACKETS as f64);
+        }
+    }
     let spent = |name: &str| after.get(name).copied().unwrap_or(0.0) - before.get(name).copied().unwrap_or(0.0);
     let ledger = followed.collector.stop().summary.ledger;
     assert_eq!((ledger.kernel_dropped, ledger.capture_dropped), (0, 0));
