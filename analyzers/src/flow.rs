@@ -124,6 +124,10 @@ pub struct Flow {
     pub last_ns: u64,
     /// Sequence number of the SYN that opened the connection.
     initial_sequence: u32,
+    /// The block that the flow was last noted in; see [`crate::FlowNotes`].
+    pub(crate) noted_in: u32,
+    /// Bytes that were wanted of it so far.
+    pub(crate) noted_bytes: u64,
 }
 
 /// What a packet means for the flow that it matched.
@@ -154,6 +158,8 @@ impl Flow {
             to_responder: DirectionCounters::default(),
             to_originator: DirectionCounters::default(),
             first_ns: 0,
+            noted_in: 0,
+            noted_bytes: 0,
             last_ns: 0,
             initial_sequence,
         }

@@ -3,6 +3,7 @@
 use vxtap_wire::{Direction, FlowKey, FrameView, Network, NetworkId};
 
 use crate::flow::{Fit, Flow, FlowEnd, FlowRecord};
+use crate::flow_notes::FlowNotes;
 use crate::flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
 use crate::stream::StreamId;
 
@@ -76,12 +77,22 @@ impl Shard {
 
     /// Counts a batch of frames, at most [`BATCH_MAX`] at a time, and gives `ended` the record of each flow that this ends.
     pub fn observe(&mut self, batch: &[(PacketMeta, FrameView<'_>)], mut ended: impl FnMut(FlowRecord<'_>)) {
+        let mut notes = FlowNotes::default();
         for part in batch.chunks(BATCH_MAX) {
-            self.observe_part(part, &mut ended);
+            self.observe_noting(part, &mut notes, &mut ended);
         }
     }
 
-    fn observe_part(&mut self, batch: &[(PacketMeta, FrameView<'_>)], ended: &mut impl FnMut(FlowRecord<'_>)) {
+    /// The same for a batch of at most [`BATCH_MAX`] frames, with notes of their flows.
+    pub fn observe_noting(
+        &mut self,
+        batch: &[(PacketMeta, FrameView<'_>)],
+        notes: &mut FlowNotes,
+        mut ended: impl FnMut(FlowRecord<'_>),
+    ) {
+        debug_assert!(batch.len() <= BATCH_MAX);
+        let ended = &mut ended;
+        notes.beyond = 0;
         self.keys.clear();
         for (frame, (meta, view)) in batch.iter().enumerate() {
             self.counters.frames += 1;
@@ -104,7 +115,7 @@ impl Shard {
         for at in 0..self.keys.len() {
             let keyed = self.keys[at];
             let (meta, view) = &batch[keyed.frame];
-            self.observe_one(&keyed, *meta, view, ended);
+            self.observe_one(&keyed, *meta, view, notes, ended);
         }
         if let Some((meta, _)) = batch.last() {
             self.advance(meta.time_ns, ended);
@@ -117,6 +128,7 @@ impl Shard {
         keyed: &Keyed,
         meta: PacketMeta,
         view: &FrameView<'_>,
+        notes: &mut FlowNotes,
         ended: &mut impl FnMut(FlowRecord<'_>),
     ) {
         let mut slot = self.table.find(&keyed.probe, &keyed.key);
@@ -130,7 +142,10 @@ impl Shard {
             Some(slot) => (slot, false),
             None => (self.begin(keyed, meta, view, ended), true),
         };
-        let changed = self.table.get_mut(slot).is_some_and(|flow| flow.count(keyed.direction, meta.time_ns, view));
+        let changed = self.table.get_mut(slot).is_some_and(|flow| {
+            notes.note(flow, keyed.frame, view.bytes.len());
+            flow.count(keyed.direction, meta.time_ns, view)
+        });
         if changed || new {
             self.table.arm(slot);
         }

@@ -159,6 +159,9 @@ pub struct CaptureSnapshot {
     pub files: Vec<CaptureFile>,
     /// Files of this run in all.
     pub files_total: u64,
+    /// Frames that came so late that frames with a later time were in the file already.
+    #[serde(default)]
+    pub late: u64,
 }
 
 impl CaptureSnapshot {

@@ -137,13 +137,19 @@ impl Padding {
     /// Appends a block, if needed, so that `out`, which holds whole blocks, has a multiple of `alignment` bytes.
     /// `alignment` is a power of two, at least 4.
     pub fn append_to(out: &mut Vec<u8>, alignment: usize) {
-        let short_by = out.len().wrapping_neg() & (alignment - 1);
+        Self::append_after(out, 0, alignment);
+    }
+
+    /// The same, where the whole blocks begin at `origin` in `out` and are to have a multiple of `alignment` bytes from there on.
+    pub fn append_after(out: &mut Vec<u8>, origin: usize, alignment: usize) {
+        let length = out.len() - origin;
+        let short_by = length.wrapping_neg() & (alignment - 1);
         if short_by == 0 {
             return;
         }
-        let aligned = (out.len() + short_by.max(Self::MIN_LEN)).next_multiple_of(alignment);
+        let aligned = (length + short_by.max(Self::MIN_LEN)).next_multiple_of(alignment);
         let start = begin(out, PADDING);
-        out.resize(aligned - 4, 0);
+        out.resize(origin + aligned - 4, 0);
         end(out, start);
     }
 }
@@ -226,11 +232,38 @@ impl<'a> PacketBlock<'a> {
         u64::from(word(12)) << 32 | u64::from(word(16))
     }
 
+    /// Its frame, and the length that this had on the wire.
+    #[inline]
+    pub fn frame(&self) -> (&[u8], u32) {
+        let word = |at: usize| u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]]);
+        let captured = (word(20) as usize).min(self.0.len() - PACKET_HEADER_LEN - PACKET_TRAILER_LEN);
+        (&self.0[PACKET_HEADER_LEN..PACKET_HEADER_LEN + captured], word(24))
+    }
+
     /// Gives it another interface.
     #[inline]
     pub fn set_interface(&mut self, interface: u32) {
         self.0[PACKET_INTERFACE].copy_from_slice(&interface.to_le_bytes());
     }
+}
+
+/// Length in bytes and time, nanoseconds since 1970, of the enhanced packet block that `bytes` begin with, as
+/// [`PacketHeader::append_to`] wrote it; `None` where they do not.
+#[inline]
+pub fn peek_packet(bytes: &[u8]) -> Option<(usize, u64)> {
+    let header = bytes.first_chunk::<PACKET_HEADER_LEN>()?;
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let length = word(4) as usize;
+    if word(0) != ENHANCED_PACKET || length < PACKET_HEADER_LEN + PACKET_TRAILER_LEN || length > bytes.len() {
+        return None;
+    }
+    Some((length, u64::from(word(12)) << 32 | u64::from(word(16))))
+}
+
+/// The interface of the enhanced packet block that `bytes` begin with; 0 where they are too short.
+#[inline]
+pub fn peek_interface(bytes: &[u8]) -> u32 {
+    bytes.get(PACKET_INTERFACE).and_then(|field| <[u8; 4]>::try_from(field).ok()).map_or(0, u32::from_le_bytes)
 }
 
 /// Times are two words, the high one first, each in the byte order of the section.

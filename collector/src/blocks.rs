@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -25,13 +25,37 @@ pub(crate) struct LaneSettings {
 
 /// Whole records, one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Block {
+pub(crate) struct Block<M = ()> {
     /// The records.
     pub(crate) bytes: Vec<u8>,
     /// How many there are.
     pub(crate) records: u64,
+    /// What the lane noted of them.
+    pub(crate) marks: M,
     /// Place in the order of hand-over, all lanes together.
     ticket: u64,
+}
+
+impl<M> Block<M> {
+    /// Place in the order of hand-over: no two blocks of a run have the same.
+    pub(crate) const fn ticket(&self) -> u64 {
+        self.ticket
+    }
+}
+
+/// What a lane notes of the records of a block besides their bytes. The default takes no memory.
+pub(crate) trait Marks: Default {
+    /// With the memory that it usually needs.
+    fn with_room() -> Self {
+        Self::default()
+    }
+
+    /// Forgets all, and keeps the memory for the next block.
+    fn clear(&mut self);
+}
+
+impl Marks for () {
+    fn clear(&mut self) {}
 }
 
 /// What became of the records of one lane. The worker and the writer each add to their own fields only.
@@ -91,18 +115,19 @@ impl Shared {
 }
 
 /// Makes `lanes` lanes and the queue that they end in.
-pub(crate) fn lanes(lanes: usize, settings: LaneSettings) -> (BlockQueue, Vec<BlockLane>) {
+pub(crate) fn lanes<M: Marks>(lanes: usize, settings: LaneSettings) -> (BlockQueue<M>, Vec<BlockLane<M>>) {
     let shared = Arc::new(Shared::default());
     let (ends, lanes) = (0..lanes).map(|_| lane(settings, &shared)).unzip();
     (BlockQueue { lanes: ends, shared }, lanes)
 }
 
-fn lane(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd, BlockLane) {
+fn lane<M: Marks>(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd<M>, BlockLane<M>) {
     let blocks = settings.blocks.max(2);
     // Each ring can hold every block, so giving a block to the other side always succeeds.
     let (full, full_end) = RingBuffer::new(blocks);
     let (empty_end, empty) = RingBuffer::new(blocks);
-    let block = || Block { bytes: Vec::with_capacity(settings.block_bytes), ..Block::default() };
+    let block =
+        || Block { bytes: Vec::with_capacity(settings.block_bytes), marks: M::with_room(), ..Block::<M>::default() };
     let closed = Arc::new(AtomicBool::new(false));
     let counters = Arc::new(LaneCounters::default());
     let lane = BlockLane {
@@ -125,13 +150,13 @@ fn lane(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd, BlockLane) {
 
 /// A worker's end: takes records, never waits. Dropping it hands over what it has and closes the lane.
 #[derive(Debug)]
-pub(crate) struct BlockLane {
+pub(crate) struct BlockLane<M: Marks = ()> {
     /// Being filled; without capacity where the lane has no empty block.
-    current: Block,
+    current: Block<M>,
     /// Empty blocks, the one used last on top: it is the likeliest to be in a cache.
-    spare: Vec<Block>,
-    full: Producer<Block>,
-    empty: Consumer<Block>,
+    spare: Vec<Block<M>>,
+    full: Producer<Block<M>>,
+    empty: Consumer<Block<M>>,
     block_bytes: usize,
     flush_ns: u64,
     /// When `current` was first seen with a record in it.
@@ -156,23 +181,55 @@ pub(crate) enum WhenFull {
 /// How long a lane that waits for the writer sleeps between two looks.
 const WRITER_PAUSE: Duration = Duration::from_micros(100);
 
-impl BlockLane {
+impl<M: Marks> BlockLane<M> {
     /// Sets what happens when the writer has all blocks; a new lane refuses.
     pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
         self.when_full = when_full;
     }
 
-    /// Has `write` append one record of `length` bytes to a block, or refuses and counts it.
+    /// Has `write` append one record of `length` bytes to a block, or refuses and counts it. Gives the marks of the block.
     #[inline]
-    pub(crate) fn append(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.current.bytes.capacity() - self.current.bytes.len() < length && !self.next_block(length) {
-            return;
+    pub(crate) fn append(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Option<&mut M> {
+        if !self.has_room(length) {
+            self.refuse(1);
+            return None;
         }
         write(&mut self.current.bytes);
         self.current.records += 1;
+        Some(&mut self.current.marks)
     }
 
-    /// Puts an empty block in place of the current one; otherwise counts a record of `length` bytes as refused.
+    /// Whether `length` bytes fit into one block that now has room for them; hands the block over that has not.
+    #[inline]
+    pub(crate) fn has_room(&mut self, length: usize) -> bool {
+        self.current.bytes.capacity() - self.current.bytes.len() >= length || self.next_block(length)
+    }
+
+    /// The marks of the block being filled, and how many records it has.
+    #[inline]
+    pub(crate) const fn current(&mut self) -> (&mut M, u64) {
+        (&mut self.current.marks, self.current.records)
+    }
+
+    /// The bytes of a block.
+    #[inline]
+    pub(crate) const fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
+    /// Has the writer look again though there is no new block.
+    pub(crate) fn wake_writer(&self) {
+        self.shared.wake();
+    }
+
+    /// Counts records that no block takes.
+    #[cold]
+    pub(crate) fn refuse(&mut self, records: u64) {
+        self.refused += records;
+        self.counters.refused.store(self.refused, Ordering::Relaxed);
+    }
+
+    /// Puts an empty block in place of the current one, if `length` bytes fit into any.
     #[cold]
     fn next_block(&mut self, length: usize) -> bool {
         if length <= self.block_bytes {
@@ -190,8 +247,6 @@ impl BlockLane {
                 std::thread::sleep(WRITER_PAUSE);
             }
         }
-        self.refused += 1;
-        self.counters.refused.store(self.refused, Ordering::Relaxed);
         false
     }
 
@@ -254,7 +309,7 @@ impl BlockLane {
     }
 }
 
-impl Drop for BlockLane {
+impl<M: Marks> Drop for BlockLane<M> {
     fn drop(&mut self) {
         self.flush();
         self.closed.store(true, Ordering::Release);
@@ -264,18 +319,28 @@ impl Drop for BlockLane {
 
 /// The writer's end of one lane.
 #[derive(Debug)]
-struct LaneEnd {
-    full: Consumer<Block>,
-    empty: Producer<Block>,
+struct LaneEnd<M> {
+    full: Consumer<Block<M>>,
+    empty: Producer<Block<M>>,
     closed: Arc<AtomicBool>,
     counters: Arc<LaneCounters>,
 }
 
 /// The writer's end of all lanes.
 #[derive(Debug)]
-pub(crate) struct BlockQueue {
-    lanes: Vec<LaneEnd>,
+pub(crate) struct BlockQueue<M = ()> {
+    lanes: Vec<LaneEnd<M>>,
     shared: Arc<Shared>,
+}
+
+/// What came for the writer.
+pub(crate) enum Next<M> {
+    /// A block of this lane.
+    Block(usize, Block<M>),
+    /// Nothing, in all the time.
+    Nothing,
+    /// Every lane is closed and empty.
+    Closed,
 }
 
 /// Tells the lanes which thread to wake.
@@ -290,7 +355,7 @@ impl WriterSlot {
     }
 }
 
-impl BlockQueue {
+impl<M: Marks> BlockQueue<M> {
     /// Where to put the thread that will call [`BlockQueue::next`].
     pub(crate) fn writer_slot(&self) -> WriterSlot {
         WriterSlot(Arc::clone(&self.shared))
@@ -302,22 +367,35 @@ impl BlockQueue {
     }
 
     /// Waits for the next block and says of which lane it is; `None` when every lane is closed and empty.
-    pub(crate) fn next(&mut self) -> Option<(usize, Block)> {
+    pub(crate) fn next(&mut self) -> Option<(usize, Block<M>)> {
+        match self.next_within(None) {
+            Next::Block(lane, block) => Some((lane, block)),
+            Next::Nothing | Next::Closed => None,
+        }
+    }
+
+    /// Waits for the next block, but no longer than `time`.
+    pub(crate) fn next_within(&mut self, time: Option<Duration>) -> Next<M> {
+        let deadline = time.map(|time| Instant::now() + time);
         loop {
             // Read before the rings: what a lane handed over before it closed is then seen.
             let closed = self.lanes.iter().all(|lane| lane.closed.load(Ordering::Acquire));
-            if let Some(block) = self.try_next() {
-                return Some(block);
+            if let Some((lane, block)) = self.try_next() {
+                return Next::Block(lane, block);
             }
             if closed {
-                return None;
+                return Next::Closed;
             }
-            std::thread::park();
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(Duration::ZERO) => return Next::Nothing,
+                Some(rest) => std::thread::park_timeout(rest),
+            }
         }
     }
 
     /// The next block if there is one.
-    pub(crate) fn try_next(&mut self) -> Option<(usize, Block)> {
+    pub(crate) fn try_next(&mut self) -> Option<(usize, Block<M>)> {
         let heads = self.lanes.iter().enumerate();
         let heads = heads.filter_map(|(number, lane)| lane.full.peek().ok().map(|block| (block.ticket, number)));
         let (_, number) = heads.min()?;
@@ -325,9 +403,10 @@ impl BlockQueue {
     }
 
     /// Empties a block and returns it to its lane.
-    pub(crate) fn give_back(&mut self, lane: usize, mut block: Block) {
+    pub(crate) fn give_back(&mut self, lane: usize, mut block: Block<M>) {
         block.bytes.clear();
         block.records = 0;
+        block.marks.clear();
         let pushed = self.lanes[lane].empty.push(block);
         debug_assert!(pushed.is_ok(), "the ring holds every block of the lane");
     }

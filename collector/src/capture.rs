@@ -1,12 +1,12 @@
 //! Captures: inner frames in pcapng files that can be followed while they are written.
 //!
-//! Each worker copies its frames as complete records into the blocks of its [`CaptureLane`]; one writer thread takes the
-//! blocks of all workers in the order in which they were handed over and appends them to the open file. Records of one
-//! worker stay in order; records of several workers are not sorted by time.
+//! Each worker copies its frames as complete records into the blocks of its [`CaptureLane`]. One writer thread takes the
+//! blocks of all workers, brings their records into one order ([`CaptureLayout::Merged`]) or leaves them apart, and appends them to the open
+//! file.
 //!
-//! A file is made when its first record comes, so a run without frames leaves none. It appears under its name with its
+//! A file is made when its first record comes, so a run, or an interval, without frames leaves none. It appears under its name with its
 //! header and first records in it, holds one interface for each mirror stream that occurs in it, and ends with the statistics
-//! of each interface when it is closed. At `rotate_bytes` the next file is begun: no file is larger, unless a single record is.
+//! of each interface when it is closed. [`Rotation`] says when the next file is begun. A closed file gets an index beside it.
 //!
 //! What a reader sees of a file being written depends on how it is written. With `direct`, on file systems that can write
 //! around the page cache (ext4, XFS), each write becomes visible in one piece: in 190 million looks at the end of a growing file on
@@ -15,10 +15,18 @@
 //! end in that moment finds the last record cut. Writes are kept at 64 KiB for that reason; on ext4 0.003 % of the looks met a
 //! cut record at 0.3 MB/s, 0.06 % at 3 MB/s and 0.7 % at 30 MB/s.
 
+mod closing;
 mod direct;
 mod files;
+mod format;
 mod lane;
+mod merge;
+mod open_file;
 mod output;
+mod pages;
+mod rotation;
+mod selection;
+mod sinks;
 mod writer;
 
 use std::io;
@@ -26,8 +34,31 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use format::CaptureFormat;
 pub use lane::CaptureLane;
-pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, CaptureWriter, LaneTotals};
+pub(crate) use lane::Fate;
+pub use rotation::Rotation;
+pub use selection::{CaptureFilter, Selection};
+pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, Captures, LaneTotals};
+
+/// How the records of several workers come into files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CaptureLayout {
+    /// Together, in the order of time.
+    #[default]
+    Merged,
+    /// Those of each worker into files of its own, as they come.
+    PerShard,
+}
+
+/// What the workers work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Frames of now: time orders them.
+    Live,
+    /// One input that they share, in turns that each of them ends ([`CaptureLane::end_turn`]).
+    Turns,
+}
 
 /// Captures that cannot begin.
 #[derive(Debug, Error)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
 
 use crate::blocks::WhenFull;
-use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, CaptureWriter};
+use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, Captures, Input};
 use crate::follow::Hub;
 use crate::log::{EventLane, LogHandle, LogMonitor, LogWriter};
 use crate::settings::PipelineSettings;
@@ -15,6 +15,8 @@ use crate::streams::StreamRegistry;
 #[derive(Debug)]
 pub(crate) struct Outputs {
     capture: Option<CaptureHandle>,
+    /// Whether what the capture thread takes goes into files, and not to followers alone.
+    files: bool,
     log: Option<LogHandle>,
 }
 
@@ -33,18 +35,27 @@ pub(crate) struct Lanes {
 }
 
 impl Outputs {
-    /// Opens what `settings` asks for, followed at `hub`, with lanes for its workers that do `when_full` when the disk is behind.
+    /// Opens what `settings` asks for, with lanes for its workers, which work on `input`. Frames of now can be followed at `hub`, written to
+    /// files or not.
     pub(crate) fn open(
         settings: &PipelineSettings,
         streams: &Arc<StreamRegistry>,
         hub: &Hub,
-        when_full: WhenFull,
+        input: Input,
     ) -> anyhow::Result<(Self, Vec<Lanes>)> {
         let workers = settings.workers as usize;
-        let start = |capture| CaptureWriter::start(capture, Arc::clone(streams), hub.clone(), workers);
-        let (capture, capture_lanes) = settings.capture.as_ref().map(start).transpose()?.unzip();
+        let files = settings.capture.is_some();
+        let (capture, capture_lanes) = if files || input == Input::Live {
+            let captures = Captures { streams: Arc::clone(streams), hub: hub.clone(), workers, input };
+            Some(captures.start(settings.capture.as_ref())?)
+        } else {
+            None
+        }
+        .unzip();
         let start = |log| LogWriter::start(log, workers);
         let (log, log_lanes) = settings.log.as_ref().map(start).transpose()?.unzip();
+        // A network does not wait, a file does.
+        let when_full = if input == Input::Live { WhenFull::Refuse } else { WhenFull::Wait };
         let (mut capture_lanes, mut log_lanes) = (capture_lanes.unwrap_or_default(), log_lanes.unwrap_or_default());
         for lane in &mut capture_lanes {
             lane.set_when_full(when_full);
@@ -55,13 +66,13 @@ impl Outputs {
         let (mut capture_lanes, mut log_lanes) = (capture_lanes.into_iter(), log_lanes.into_iter());
         let lanes = (0..workers).map(|_| Lanes { capture: capture_lanes.next(), log: log_lanes.next() });
         let lanes = lanes.collect();
-        Ok((Self { capture, log }, lanes))
+        Ok((Self { capture, files, log }, lanes))
     }
 
     /// A way to look at the writers, that outlives them.
     pub(crate) fn monitor(&self) -> OutputMonitor {
         OutputMonitor {
-            capture: self.capture.as_ref().map(CaptureHandle::monitor),
+            capture: self.capture.as_ref().filter(|_| self.files).map(CaptureHandle::monitor),
             log: self.log.as_ref().map(LogHandle::monitor),
         }
     }
@@ -78,6 +89,9 @@ impl Outputs {
         let totals = capture.finish();
         if let Some(error) = totals.error {
             tracing::error!("captures: {error}");
+        }
+        if !self.files {
+            return Vec::new();
         }
         totals.lanes.iter().map(|lane| (lane.written, lane.dropped)).collect()
     }

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use vxtap_analyzers::{
-    BATCH_MAX, FlowRecord, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters, ShardSettings,
-    StreamKey, eve,
+    BATCH_MAX, FlowNotes, FlowRecord, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
+    ShardSettings, StreamId, StreamKey, eve,
 };
+use vxtap_filter::Tunnel;
+use vxtap_index::IndexBuilder;
 use vxtap_wire::FrameView;
 
-use crate::capture::CaptureLane;
+use crate::capture::{CaptureLane, Fate, Selection};
 use crate::log::EventLane;
-use crate::settings::FlowSettings;
+use crate::outputs::Lanes;
+use crate::settings::{FlowSettings, PipelineSettings};
 use crate::streams::StreamRegistry;
 
 mod stream_cache;
@@ -30,6 +33,10 @@ pub(crate) struct Pipeline {
     capture: Option<CaptureLane>,
     log: Option<EventLane>,
     registry: Arc<StreamRegistry>,
+    notes: FlowNotes,
+    selection: Selection,
+    /// What filters may ask of a stream, by its number.
+    tunnels: Vec<Option<Tunnel<'static>>>,
 }
 
 /// What a worker leaves when it ends.
@@ -40,15 +47,11 @@ pub(crate) struct PipelineTotals {
 }
 
 impl Pipeline {
-    /// A worker's pipeline; `flows_max` is this worker's share of the bound.
-    pub(crate) fn new(
-        flows: &FlowSettings,
-        workers: u32,
-        registry: Arc<StreamRegistry>,
-        capture: Option<CaptureLane>,
-        log: Option<EventLane>,
-    ) -> Self {
-        let limits = limits(flows, workers);
+    /// A worker's pipeline.
+    pub(crate) fn new(settings: &PipelineSettings, registry: Arc<StreamRegistry>, lanes: Lanes) -> Self {
+        let Lanes { capture, log } = lanes;
+        let limits = limits(&settings.flows, settings.workers);
+        let selection = settings.capture.as_ref().map(|capture| capture.selection.clone()).unwrap_or_default();
         Self {
             ledger: Ledger::default(),
             streams: StreamCache::new(Arc::clone(&registry)),
@@ -56,22 +59,78 @@ impl Pipeline {
             capture,
             log,
             registry,
+            notes: FlowNotes {
+                keys: Vec::with_capacity(BATCH_MAX),
+                flow_bytes_max: selection.flow_bytes,
+                ..FlowNotes::default()
+            },
+            selection,
+            tunnels: Vec::new(),
         }
     }
 
     /// Analyses and captures `batch`; its frames count as analysed.
     pub(crate) fn analyse(&mut self, batch: &FrameBatch<'_>) {
+        self.ledger.analysed += batch.len() as u64;
+        self.analyse_part(batch);
+    }
+
+    fn analyse_part(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) {
         let frames = batch.len() as u64;
-        self.ledger.analysed += frames;
-        let (log, registry) = (&mut self.log, &self.registry);
-        self.shard.observe(batch, |record| log_flow(log.as_mut(), registry, &record));
-        match &mut self.capture {
-            Some(lane) => {
-                for (meta, view) in batch {
-                    lane.record(meta.time_ns, meta.stream, view.bytes, view.wire_len);
-                }
+        let fate = self.capture.as_ref().map_or(Fate::Unwanted, CaptureLane::fate);
+        let mut block = None;
+        if let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) {
+            // All of them into one block, whose number the flows are noted by.
+            let selection = &self.selection;
+            let bytes = batch.iter().map(|(_, view)| CaptureLane::record_len(selection.length(view))).sum();
+            if bytes > lane.block_bytes() && batch.len() > 1 {
+                let (first, second) = batch.split_at(batch.len() / 2);
+                self.analyse_part(first);
+                self.analyse_part(second);
+                return;
             }
-            None => self.ledger.not_captured += frames,
+            block = lane.begin(bytes);
+        }
+        // The flows are for an index, which a follower does not have.
+        self.notes.stamp = block.filter(|_| fate == Fate::Captured).unwrap_or(0);
+        let (log, registry) = (&mut self.log, &self.registry);
+        self.shard.observe_noting(batch, &mut self.notes, |record| log_flow(log.as_mut(), registry, &record));
+        let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) else {
+            self.ledger.not_captured += frames;
+            return;
+        };
+        if fate == Fate::Followed {
+            self.ledger.not_captured += frames;
+        }
+        if block.is_none() {
+            lane.refuse(frames);
+            return;
+        }
+        let mut other_frames = false;
+        for (number, (meta, view)) in batch.iter().enumerate() {
+            let beyond = self.notes.beyond & 1 << number != 0;
+            if beyond || !self.selection.takes(view, || tunnel(&mut self.tunnels, registry, meta.stream)) {
+                self.ledger.not_captured += u64::from(fate == Fate::Captured);
+                continue;
+            }
+            other_frames |= !IndexBuilder::is_plain(view);
+            lane.record(meta.time_ns, meta.stream, &view.bytes[..self.selection.length(view)], view.wire_len);
+        }
+        lane.note_flows(&self.notes.keys, other_frames);
+        self.notes.keys.clear();
+    }
+
+    /// Ends a turn of several workers over one input.
+    pub(crate) fn end_turn(&mut self, turn: u64) {
+        if let Some(lane) = &mut self.capture {
+            lane.end_turn(turn);
+        }
+    }
+
+    /// The worker goes to sleep.
+    pub(crate) fn rest(&mut self) {
+        if let Some(lane) = &mut self.capture {
+            lane.rest();
         }
     }
 
@@ -115,6 +174,21 @@ impl Pipeline {
         self.ledger.flows = self.shard.counters().flows;
         PipelineTotals { ledger: self.ledger, shard: *self.shard.counters() }
     }
+}
+
+/// What a filter may ask of the stream.
+fn tunnel(known: &mut Vec<Option<Tunnel<'static>>>, registry: &StreamRegistry, stream: StreamId) -> Tunnel<'static> {
+    let number = stream.0 as usize;
+    if let Some(Some(tunnel)) = known.get(number) {
+        return *tunnel;
+    }
+    let tunnel = registry.tunnel(stream);
+    // The registry bounds the numbers; the one for all streams that are too many is beyond them.
+    if stream != registry.other() {
+        known.resize(known.len().max(number + 1), None);
+        known[number] = Some(tunnel);
+    }
+    tunnel
 }
 
 fn log_flow(log: Option<&mut EventLane>, registry: &StreamRegistry, record: &FlowRecord<'_>) {

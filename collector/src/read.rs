@@ -10,7 +10,7 @@ use std::time::Instant;
 use vxtap_capfile::{CaptureReader, LinkType};
 use vxtap_wire::SteerHash;
 
-use crate::blocks::WhenFull;
+use crate::capture::Input;
 use crate::follow::Hub;
 use crate::outputs::{Lanes, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
@@ -59,7 +59,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     }
     let streams = Arc::new(StreamRegistry::new());
     let (outputs, lanes) =
-        Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), WhenFull::Wait)?;
+        Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
     let reader = Arc::new(FileReader::new(files));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();
@@ -85,7 +85,7 @@ fn run_workers(
     lanes: Vec<Lanes>,
     reader: &Arc<FileReader>,
 ) -> anyhow::Result<Vec<PipelineTotals>> {
-    let PipelineSettings { workers, flows, steer_seed, .. } = &settings.pipeline;
+    let PipelineSettings { workers, steer_seed, .. } = &settings.pipeline;
     let hash = SteerHash::new(steer_seed.unwrap_or_else(|| random_seed() as u32));
     let steering = Steering { hash, workers: *workers, broken: false };
     let exchanges = Exchange::connect(*workers);
@@ -93,8 +93,8 @@ fn run_workers(
         let threads: Vec<_> = lanes
             .into_iter()
             .zip(exchanges)
-            .map(|(Lanes { capture, log }, exchange)| {
-                let pipeline = Pipeline::new(flows, *workers, Arc::clone(streams), capture, log);
+            .map(|(lanes, exchange)| {
+                let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(streams), lanes);
                 let opening = Opening { settings, steering };
                 let reader = Arc::clone(reader);
                 scope.spawn(move || work(pipeline, &opening, &reader, exchange))
@@ -112,6 +112,7 @@ fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut 
     loop {
         while let Some(share) = exchange.next_in_order() {
             share.analyse(&mut pipeline);
+            pipeline.end_turn(share.number());
             exchange.done(share, reader);
         }
         if exchange.is_finished() {

@@ -12,7 +12,7 @@ use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
 use crate::api::{BoundServer, Monitor, Server};
-use crate::blocks::WhenFull;
+use crate::capture::Input;
 use crate::follow::{Hub, PcapOverIp};
 use crate::hand_over::connect;
 use crate::monitor::{InProcess, LiveMonitor};
@@ -145,7 +145,7 @@ impl Collector {
         }
         let streams = Arc::new(StreamRegistry::new());
         let hub = Hub::new(Arc::clone(&streams));
-        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, WhenFull::Refuse)?;
+        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, Input::Live)?;
         let shared = Arc::new(Shared::new(workers, Arc::clone(&streams)));
 
         let waiters: Result<Vec<_>, _> = (0..workers).map(|_| Waiter::new()).collect();
@@ -162,8 +162,7 @@ impl Collector {
                 receive_buffer = sockets.iter().map(|socket| socket.buffer_bytes).sum::<u64>(),
                 "receive buffer granted"
             );
-            let pipeline =
-                Pipeline::new(&settings.pipeline.flows, workers, Arc::clone(&streams), lanes.capture, lanes.log);
+            let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(&streams), lanes);
             let shared = Arc::clone(&shared);
             let coalesce = settings.receive.coalesce;
             let parts = WorkerParts {

@@ -1,6 +1,6 @@
 //! What a pcapng section of this collector says of itself, in a file and in a live stream alike.
 
-use vxtap_analyzers::{Encapsulation, StreamId};
+use vxtap_analyzers::{StreamId, StreamKey};
 use vxtap_capfile::LinkType;
 use vxtap_capfile::pcapng::{InterfaceDescription, SectionHeader};
 
@@ -22,12 +22,16 @@ pub(crate) fn begin(os: &str, out: &mut Vec<u8>) {
     .append_to(out);
 }
 
-/// Appends the description of the interface that stands for a mirror stream.
+/// Appends the description of the interface that stands for a mirror stream. VNI and source are in it for programs to read: the index of a
+/// capture does.
 pub(crate) fn describe(streams: &StreamRegistry, stream: StreamId, out: &mut Vec<u8>) {
-    let description = match streams.key(stream).map(|key| key.encapsulation) {
-        Some(Encapsulation::None) => "frames of a capture file that were in no tunnel",
-        Some(_) => "inner frames of a mirror stream",
-        None => "inner frames of the mirror streams that were too many to tell apart",
+    let description = match streams.key(stream) {
+        Some(StreamKey { vni: Some(vni), source: Some(source), .. }) => {
+            format!("inner frames of a mirror stream: vni={} source={source}", vni.get())
+        }
+        Some(_) => "frames of a capture file that were in no tunnel".into(),
+        None => "inner frames of the mirror streams that were too many to tell apart".into(),
     };
-    InterfaceDescription { name: &streams.name(stream), description, link_type: LinkType::ETHERNET }.append_to(out);
+    let name = streams.name(stream);
+    InterfaceDescription { name: &name, description: &description, link_type: LinkType::ETHERNET }.append_to(out);
 }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::capture::{CaptureFormat, CaptureLayout, Rotation, Selection};
+
 /// Settings of `vxtap-collector run`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSettings {
@@ -175,8 +177,16 @@ impl Default for FlowSettings {
 pub struct CaptureSettings {
     /// Directory; made if it is not there.
     pub directory: PathBuf,
-    /// A file that has so many bytes is closed and the next one begun; `None` for one file.
-    pub rotate_bytes: Option<u64>,
+    /// What the files are written as.
+    pub format: CaptureFormat,
+    /// How the frames of several workers come into files.
+    pub layout: CaptureLayout,
+    /// Whether each VNI has files of its own.
+    pub split: bool,
+    /// When a file is closed and the next one begun.
+    pub rotation: Rotation,
+    /// What of the traffic is captured.
+    pub selection: Selection,
     /// New frames are in the file after so long at the latest.
     pub flush: Duration,
     /// Blocks of 1 MiB that one worker may have waiting for the disk; when all are full, frames go uncaptured.
@@ -189,7 +199,17 @@ pub struct CaptureSettings {
 impl CaptureSettings {
     /// Captures into `directory`, everything else by default.
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory, rotate_bytes: Some(1 << 30), flush: Duration::from_millis(100), blocks: 16, direct: true }
+        Self {
+            directory,
+            format: CaptureFormat::default(),
+            layout: CaptureLayout::default(),
+            split: false,
+            selection: Selection::default(),
+            rotation: Rotation { bytes: Some(1 << 30), ..Rotation::default() },
+            flush: Duration::from_millis(100),
+            blocks: 16,
+            direct: true,
+        }
     }
 }
 

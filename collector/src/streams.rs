@@ -5,6 +5,8 @@ use std::sync::{PoisonError, RwLock};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use vxtap_analyzers::{StreamId, StreamKey};
+use vxtap_filter::Tunnel;
+use vxtap_wire::vxlan::Vni;
 
 /// Numbers mirror streams in order of appearance. Shared by all workers, each of which remembers the numbers that it was
 /// given: this is for the first datagram of a stream, not for every one.
@@ -68,6 +70,16 @@ impl StreamRegistry {
         self.key(id).map_or_else(|| Self::OTHER_NAME.to_owned(), |key| key.to_string())
     }
 
+    /// What a filter may ask of the stream; nothing for [`StreamRegistry::other`].
+    pub fn tunnel(&self, id: StreamId) -> Tunnel<'static> {
+        let key = self.key(id);
+        Tunnel {
+            vni: key.and_then(|key| key.vni).map(Vni::get),
+            network: None,
+            outer_source: key.and_then(|key| key.source),
+        }
+    }
+
     /// Streams told apart so far.
     pub fn len(&self) -> usize {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
@@ -89,8 +101,6 @@ impl Default for StreamRegistry {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
-
-    use vxtap_wire::vxlan::Vni;
 
     use super::*;
 

@@ -152,6 +152,7 @@ impl Worker {
         let flush = self.parts.pipeline.next_flush_ns().map(|due| Duration::from_nanos(due.saturating_sub(now_ns)));
         // Nothing to write: wake once a second to let packet time pass and to tell that all is well.
         let timeout = flush.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
+        self.parts.pipeline.rest();
         let WorkerParts { sockets, waiter, inbox, questions, shared, .. } = &mut self.parts;
         waiter.wait(sockets.iter().map(ReceiveSocket::fd), timeout, || {
             inbox.is_empty() && questions.is_empty() && !shared.stop.load(Ordering::SeqCst)

@@ -24,7 +24,7 @@ impl Program {
             }
         }
         let far = self.far_jumps();
-        let (starts, _) = self.starts(&far);
+        let (starts, _) = Self::starts(&far);
         let start = |at: u16| starts.get(usize::from(at)).copied().unwrap_or_default();
         let mut code = Vec::with_capacity(self.steps.len());
         for (step, (far_yes, far_no)) in self.steps.iter().zip(&far) {
@@ -57,7 +57,7 @@ impl Program {
 
     /// How many instructions the program has in classic BPF.
     pub(crate) fn bpf_len(&self) -> usize {
-        self.starts(&self.far_jumps()).1
+        Self::starts(&self.far_jumps()).1
     }
 
     /// Why the kernel would not do the same.
@@ -82,7 +82,7 @@ impl Program {
     fn far_jumps(&self) -> Vec<(bool, bool)> {
         let mut far = vec![(false, false); self.steps.len()];
         loop {
-            let (starts, _) = self.starts(&far);
+            let (starts, _) = Self::starts(&far);
             let mut changed = false;
             for ((at, step), (far_yes, far_no)) in self.steps.iter().enumerate().zip(&mut far) {
                 if !jumps(step.op) || step.op == Op::Jump {
@@ -103,7 +103,7 @@ impl Program {
     }
 
     /// Where each instruction begins in classic BPF, and where all end.
-    fn starts(&self, far: &[(bool, bool)]) -> (Vec<usize>, usize) {
+    fn starts(far: &[(bool, bool)]) -> (Vec<usize>, usize) {
         let mut at = 0;
         let starts = far.iter().map(|(yes, no)| {
             let start = at;

@@ -130,13 +130,12 @@ fn single(tree: &Tree, id: ConditionId, facts: &FlowFacts<'_>, packet: Option<&F
 fn possible(primitive: &Primitive, packet: &FiveTuple) -> bool {
     let v4 = packet.version == IpVersion::V4;
     match primitive {
-        Primitive::Host { place: Host::Arp | Host::Rarp, .. } => false,
         Primitive::Host { direction, net, place: Host::Any | Host::Ip } => at_ends(*direction, |source| {
             net.contains(if source { packet.source_ip() } else { packet.destination_ip() })
         }),
         Primitive::LinkType(0x0800) => v4,
         Primitive::LinkType(0x86dd) => !v4,
-        Primitive::LinkType(0x0806 | 0x8035) => false,
+        Primitive::Host { place: Host::Arp | Host::Rarp, .. } | Primitive::LinkType(0x0806 | 0x8035) => false,
         Primitive::IpProtocol { family, number } => {
             let version = match family {
                 Family::Any => true,

@@ -41,20 +41,20 @@ pub(crate) enum Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Found {
     /// Offset of the EtherType of what is inside.
-    LinkType,
+    EtherType,
     /// Offset of what is inside.
-    LinkHeader,
+    Header,
     /// Offset of the network header inside.
-    LinkPayload,
+    Payload,
 }
 
 impl Found {
     /// The scratch word that keeps it.
     pub(crate) fn word(self) -> u32 {
         match self {
-            Self::LinkType => 0,
-            Self::LinkHeader => 1,
-            Self::LinkPayload => 2,
+            Self::EtherType => 0,
+            Self::Header => 1,
+            Self::Payload => 2,
         }
     }
 }
@@ -93,19 +93,13 @@ pub(crate) struct TestId(pub(crate) usize);
 /// A question to one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Test {
-    Compare {
-        left: ValueId,
-        relation: Relation,
-        right: Operand,
-    },
+    /// Comparisons that the text writes out are `written`: libpcap's optimizer does not connect them with those of
+    /// primitives, and what it leaves in the program decides about frames that were cut.
+    Compare { left: ValueId, relation: Relation, right: Operand, written: bool },
     /// Always true: notes where things are inside the GENEVE tunnel whose header begins at the value.
     Tunnel(ValueId),
     /// Whether an IP packet has a header of this protocol, by the chain of its headers.
-    Chain {
-        v6: bool,
-        network: u32,
-        protocol: u32,
-    },
+    Chain { v6: bool, network: u32, protocol: u32 },
     /// Our own: by number in [`Formulas::own`].
     Own(usize),
 }
@@ -217,10 +211,10 @@ impl Formulas {
     }
 
     /// Compares `left` with `right`, in the form that other equal comparisons have as well.
-    pub(crate) fn compare(&mut self, left: ValueId, relation: Relation, right: ValueId) -> FormulaId {
+    pub(crate) fn compare_written(&mut self, left: ValueId, relation: Relation, right: ValueId) -> FormulaId {
         match (self.constant(left), self.constant(right)) {
             (Some(left), Some(right)) => self.formula(Formula::Always(holds(left, relation, right))),
-            (None, Some(number)) => self.compare_number(left, relation, number),
+            (None, Some(number)) => self.number_test(left, relation, number, true),
             (Some(number), None) => {
                 // Turned around: a > b is not b >= a.
                 let (relation, wanted) = match relation {
@@ -228,19 +222,23 @@ impl Formulas {
                     Relation::Greater => (Relation::GreaterOrEqual, false),
                     Relation::GreaterOrEqual => (Relation::Greater, false),
                 };
-                let turned = self.compare_number(right, relation, number);
+                let turned = self.number_test(right, relation, number, true);
                 if wanted { turned } else { self.not(turned) }
             }
-            (None, None) => self.test(Test::Compare { left, relation, right: Operand::Value(right) }),
+            (None, None) => self.test(Test::Compare { left, relation, right: Operand::Value(right), written: true }),
         }
     }
 
     /// Compares `left` with a number.
     pub(crate) fn compare_number(&mut self, left: ValueId, relation: Relation, number: u32) -> FormulaId {
+        self.number_test(left, relation, number, false)
+    }
+
+    fn number_test(&mut self, left: ValueId, relation: Relation, number: u32, written: bool) -> FormulaId {
         if let Some(left) = self.constant(left) {
             return self.formula(Formula::Always(holds(left, relation, number)));
         }
-        let plain = |left, relation, number| Test::Compare { left, relation, right: Operand::Number(number) };
+        let plain = |left, relation, number| Test::Compare { left, relation, right: Operand::Number(number), written };
         if (relation, number) == (Relation::AnyBit, 0) {
             return self.formula(Formula::Always(false));
         }

@@ -1,12 +1,12 @@
 //! A formula as a graph of tests: which test comes next, by how the one before came out.
 //!
 //! Every test stands before those that may follow it, so there are no loops. The graph is made from the formula's end, and
-//! simplified until nothing changes: a test whose result is known on every way to it is jumped over, equal nodes become
-//! one, and a test that changes nothing goes.
+//! simplified until nothing changes: a test whose result is known on every way to it is jumped over, and a test that
+//! changes nothing goes. At last equal nodes become one.
 
 use std::collections::HashMap;
 
-use crate::formula::{Formula, FormulaId, Formulas, Operand, Relation, Test, TestId, ValueId, holds};
+use crate::formula::{Formula, FormulaId, Formulas, Operand, Relation, Test, TestId, ValueId};
 
 mod pull_up;
 
@@ -46,21 +46,21 @@ const MAX_ROUNDS: usize = 20;
 impl Graph {
     /// The graph of `whole`.
     pub(crate) fn new(formulas: &Formulas, whole: FormulaId) -> Result<Self, TooLong> {
-        let mut builder = Builder { formulas, nodes: Vec::new(), ids: HashMap::new() };
+        let mut builder = Builder { formulas, nodes: Vec::new(), ids: None };
         let entry = builder.build(whole, Next::Accept, Next::Reject);
         let mut graph = Self { nodes: builder.nodes, entry };
         for _ in 0..MAX_ROUNDS {
             let mut changed = graph.jump_over_known(formulas)?;
             if changed {
-                graph = graph.rebuilt(formulas);
+                graph = graph.rebuilt(formulas, false);
             }
             changed |= graph.pull_up(formulas);
             if !changed {
                 break;
             }
-            graph = graph.rebuilt(formulas);
+            graph = graph.rebuilt(formulas, false);
         }
-        Ok(graph)
+        Ok(graph.rebuilt(formulas, true))
     }
 
     fn node(&self, next: Next) -> Option<(usize, Node)> {
@@ -112,9 +112,9 @@ impl Graph {
         Ok(changed)
     }
 
-    /// The same graph of the nodes that are reached, in order, equal ones joined.
-    fn rebuilt(&self, formulas: &Formulas) -> Self {
-        let mut builder = Builder { formulas, nodes: Vec::new(), ids: HashMap::new() };
+    /// The same graph of the nodes that are reached, in order; at last, equal ones joined.
+    fn rebuilt(&self, formulas: &Formulas, join: bool) -> Self {
+        let mut builder = Builder { formulas, nodes: Vec::new(), ids: join.then(HashMap::new) };
         let mut moved: Vec<Option<Next>> = vec![None; self.nodes.len()];
         let new = |next: Next, moved: &[Option<Next>]| match next {
             Next::Node(at) => moved.get(at).copied().flatten(),
@@ -161,7 +161,7 @@ impl Known {
             *word |= 1 << (bit % 64);
         }
         let test = formulas.get_test(test);
-        if let (true, Test::Compare { left, relation: Relation::Equal, right: Operand::Number(number) }) =
+        if let (true, Test::Compare { left, relation: Relation::Equal, right: Operand::Number(number), written: false }) =
             (outcome, test)
             && let Err(at) = self.numbers.binary_search(&(left, number))
         {
@@ -181,12 +181,14 @@ impl Known {
         if bit(false) {
             return Some(false);
         }
-        let Test::Compare { left, relation, right: Operand::Number(number) } = formulas.get_test(test) else {
+        let Test::Compare { left, relation: Relation::Equal, right: Operand::Number(number), written: false } =
+            formulas.get_test(test)
+        else {
             return None;
         };
         let at = self.numbers.partition_point(|(value, _)| *value < left);
         let (value, is) = self.numbers.get(at)?;
-        (*value == left).then(|| holds(*is, relation, number))
+        (*value == left).then_some(*is == number)
     }
 
     /// Forgets what `other` does not know.
@@ -199,11 +201,12 @@ impl Known {
     }
 }
 
-/// Makes nodes, equal ones once.
+/// Makes nodes.
 struct Builder<'f> {
     formulas: &'f Formulas,
     nodes: Vec<Node>,
-    ids: HashMap<Node, usize>,
+    /// If equal nodes are joined: which there are. A test that becomes needless by that stays, as in libpcap's programs.
+    ids: Option<HashMap<Node, usize>>,
 }
 
 impl Builder<'_> {
@@ -231,13 +234,13 @@ impl Builder<'_> {
 
     fn node(&mut self, test: TestId, yes: Next, no: Next) -> Next {
         let tunnel = matches!(self.formulas.get_test(test), Test::Tunnel(_));
-        if yes == no && !tunnel {
+        if yes == no && !tunnel && self.ids.is_none() {
             return yes;
         }
         // A tunnel's test is always true.
         let node = Node { test, yes, no: if tunnel { yes } else { no } };
         let next = self.nodes.len();
-        let id = *self.ids.entry(node).or_insert(next);
+        let id = self.ids.as_mut().map_or(next, |ids| *ids.entry(node).or_insert(next));
         if id == next {
             self.nodes.push(node);
         }

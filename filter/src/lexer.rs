@@ -81,7 +81,7 @@ impl<'t> Lexer<'t> {
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
         let at = self.at;
         let rest = self.text.get(at..).unwrap_or_default();
-        let (token, len) = match self.sign(rest) {
+        let (token, len) = match Self::sign(rest) {
             Some(found) => found,
             None => self.word(rest, at)?,
         };
@@ -89,7 +89,7 @@ impl<'t> Lexer<'t> {
         Ok(Placed { token, at, end: self.at })
     }
 
-    fn sign(&self, rest: &'t str) -> Option<(Token<'t>, usize)> {
+    fn sign(rest: &'t str) -> Option<(Token<'t>, usize)> {
         let two = match rest.as_bytes() {
             [b'&', b'&', ..] => Some(Token::And),
             [b'|', b'|', ..] => Some(Token::Or),

@@ -1,6 +1,45 @@
 //! Capture filters in the language of tcpdump.
 //!
-//! A [`Filter`] is parsed once and then says of each [`Packet`] whether it is wanted.
+//! This crate owns the language: a [`Filter`] is parsed once and then says of each [`Packet`] whether it is wanted, as a
+//! classic BPF program lets the kernel say it, and says of a flow whether its packets can be wanted at all. It opens
+//! nothing, reads no clock and looks up no name.
+//!
+//! # The language
+//!
+//! That of pcap-filter(7) for Ethernet frames in a file, with libpcap 1.10's meaning: addresses and nets of IPv4, IPv6, ARP
+//! and Ethernet; ports and ranges; protocols by name and number, `protochain`; LLC, OSI and the other link-layer
+//! protocols; `vlan`, `mpls`, `pppoes`, `geneve`, which shift offsets for all that stands behind them; lengths; byte
+//! expressions with all operators and named constants; `and`, `or`, `not`, parentheses, qualifiers that are carried over.
+//! The verdict is that of the program that tcpdump compiles, bit by bit: a load behind the end of a frame, or a division by
+//! zero, ends the filter without a match, also under `not`, and tests are made in libpcap's order, which shows in frames
+//! that were cut. Oddities are kept: `1 + tcp[0]` looks into every frame, `tcp[…]` only into IPv4, `%` and `^` take all
+//! that stands on their right.
+//!
+//! Our own: `vni N`, `network NAME` (in quotation marks if it is no plain word), and `outer src ADDRESS` or `outer src NET`
+//! ask for the mirror tunnel that the frame came in. They have no BPF program.
+//!
+//! # What differs from tcpdump
+//!
+//! - Names of hosts, nets and Ethernet addresses are not looked up: a filter must mean the same everywhere and not wait. Names
+//!   of ports and protocols come from a table of this crate, not from `/etc`. `gateway` needs both and is refused.
+//! - `ip broadcast` is refused: it needs the mask of an interface. tcpdump takes 0.0.0.0 for it when it reads a file.
+//! - `byte`, `inbound`, `outbound`, `ifindex`, words for firewall logs, wireless, ATM and SS7, and `host` of DECnet are
+//!   refused: mirrored frames do not tell, or have other link types. So is `geneve` behind `geneve` or `mpls`, and
+//!   `0 / x`-like arithmetic is computed where tcpdump gives up.
+//! - `protochain` ends after 256 headers; tcpdump's loop may go round for ever. It has no program for the kernel. tcpdump does
+//!   not simplify a filter that has it, so of loads that are needless one may fail there, in a frame that was cut.
+//! - What `geneve` noted of a tunnel is 0 where there is none (`geneve or ip`); with tcpdump it is what was in memory.
+//!
+//! # Bounds
+//!
+//! A text has at most 65,536 bytes and is nested at most 100 deep, a number has at most 200 operations on top of each
+//! other, a program at most 4,096 instructions. All jumps lead forward, so evaluation is bounded by the program's length.
+//!
+//! # How
+//!
+//! Text to tree (`parser`), tree to formulas of loads and comparisons (`lower`), formulas to a graph in which nothing is
+//! asked twice (`graph`), graph to instructions (`program`), which are run over frames (`run`) and are the kernel's program
+//! (`bpf`). So evaluation and kernel cannot disagree on what a filter means.
 
 mod address;
 mod bpf;
@@ -95,13 +134,15 @@ impl Filter {
         self.compiled.program.accepts(packet)
     }
 
-    /// The filter as a classic BPF program over an Ethernet frame, which returns `snaplen` for a frame that is wanted
-    /// and 0 for others.
+    /// The filter as a classic BPF program over an Ethernet frame, which returns `snaplen` for a frame that is wanted and
+    /// 0 for others. At most 4,096 instructions, as the kernel demands. For the kernel `len` is the length of what it is
+    /// run over.
     pub fn program(&self, snaplen: u32) -> Result<Vec<BpfInstruction>, NotForKernel> {
         self.compiled.program.bpf(snaplen)
     }
 
-    /// Whether a packet of `flow` may be wanted: false only if none can be.
+    /// Whether a packet of `flow` may be wanted: false only if none can be, whatever tags its frames have and wherever
+    /// they were cut.
     pub fn may_match(&self, flow: &FlowFacts<'_>) -> bool {
         flow::may_match(&self.compiled.tree, flow)
     }

@@ -128,7 +128,7 @@ impl Lowering<'_> {
             Condition::Relation { left, comparison, right, wanted } => {
                 let (left, left_checks) = self.number(*left)?;
                 let (right, right_checks) = self.number(*right)?;
-                let compared = self.formulas.compare(left, Relation::from(*comparison), right);
+                let compared = self.formulas.compare_written(left, Relation::from(*comparison), right);
                 let compared = if *wanted { compared } else { self.formulas.not(compared) };
                 let checks: Vec<_> = left_checks.into_iter().chain(right_checks).chain([compared]).collect();
                 Ok(self.formulas.all(&checks))

@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &str) -> Result<Tree, FilterError> {
     let mut parser = Parser { text, lexer, next, behind: 0, depth: 0, tree: Tree::default() };
     if parser.next.token != Token::End {
         let first = parser.element(None, false)?;
-        let (root, _) = parser.rest_of_list(first, false)?;
+        let (root, _) = parser.rest_of_list(&first, false)?;
         if parser.next.token != Token::End {
             return Err(parser.expected("'and', 'or' or the end"));
         }
@@ -172,7 +172,7 @@ impl<'t> Parser<'t> {
         // A list of names and numbers has nothing else in it.
         let only_names = names && !matches!(first.what, What::Term(_));
         let at = first.at;
-        let (list, qualifiers) = self.rest_of_list(first, only_names)?;
+        let (list, qualifiers) = self.rest_of_list(&first, only_names)?;
         self.require(Token::Close, "'and', 'or' or ')'")?;
         Ok(if only_names {
             Element { what: What::Carried(list), at, qualifiers }
@@ -184,11 +184,11 @@ impl<'t> Parser<'t> {
     /// `and` and `or` with what stands behind each, as long as there are some.
     fn rest_of_list(
         &mut self,
-        first: Element,
+        first: &Element,
         only_names: bool,
     ) -> Result<(ConditionId, Option<Qualifiers>), FilterError> {
         let mut qualifiers = first.qualifiers;
-        let mut list = self.settled(&first, only_names)?;
+        let mut list = self.settled(first, only_names)?;
         loop {
             let at = self.next.at;
             let and = match self.next.token {

@@ -140,7 +140,7 @@ impl Writer<'_> {
         if tunnel && self.graph.entry != Next::Accept {
             // The kernel refuses a program that may read a word before it is written.
             self.push(Op::LoadNumber, 0);
-            for found in [Found::LinkType, Found::LinkHeader, Found::LinkPayload] {
+            for found in [Found::EtherType, Found::Header, Found::Payload] {
                 self.push(Op::Store, found.word());
             }
         }
@@ -213,11 +213,11 @@ impl Writer<'_> {
 
     fn node(&mut self, node: Node) -> Result<(), NoProgram> {
         match self.formulas.get_test(node.test) {
-            Test::Compare { left, relation, right: Operand::Number(number) } => {
+            Test::Compare { left, relation, right: Operand::Number(number), .. } => {
                 self.accumulate(left)?;
                 self.jump(Op::Compare(relation), number, node);
             }
-            Test::Compare { left, relation, right: Operand::Value(right) } => {
+            Test::Compare { left, relation, right: Operand::Value(right), .. } => {
                 let either = matches!(relation, Relation::Equal | Relation::AnyBit);
                 self.both(left, right, either)?;
                 self.jump(Op::CompareIndex(relation), 0, node);
@@ -234,7 +234,7 @@ impl Writer<'_> {
 
     /// Notes where things are behind the GENEVE header at `start` (RFC 8926): in an Ethernet frame, or right behind.
     fn tunnel(&mut self, start: ValueId, node: Node) -> Result<(), NoProgram> {
-        let (kind, header, payload) = (Found::LinkType.word(), Found::LinkHeader.word(), Found::LinkPayload.word());
+        let (kind, header, payload) = (Found::EtherType.word(), Found::Header.word(), Found::Payload.word());
         self.index(start)?;
         self.push(Op::FromIndex, 0);
         self.push(Op::Compute(Operator::Add), 2);
@@ -281,18 +281,17 @@ impl Writer<'_> {
                 self.accumulate(inner)?;
                 self.push(Op::Negate, 0);
             }
-            Value::Binary(operator, left, right) => match self.formulas.constant(right) {
-                Some(number) => {
+            Value::Binary(operator, left, right) => {
+                use Operator as O;
+                if let Some(number) = self.formulas.constant(right) {
                     self.accumulate(left)?;
                     self.push(Op::Compute(operator), number);
-                }
-                None => {
-                    use Operator as O;
+                } else {
                     let either = matches!(operator, O::Add | O::Multiply | O::And | O::Or | O::Xor);
                     self.both(left, right, either)?;
                     self.push(Op::ComputeIndex(operator), 0);
                 }
-            },
+            }
         }
         self.state.a = Some(value);
         Ok(())

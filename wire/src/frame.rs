@@ -290,6 +290,12 @@ impl<'a> FrameView<'a> {
         there.get(..self.payload_len as usize).unwrap_or_default()
     }
 
+    /// Bytes from the frame's beginning to the payload: all headers, as far as they are there.
+    #[inline]
+    pub fn headers_len(&self) -> usize {
+        (self.payload_offset as usize).min(self.bytes.len())
+    }
+
     /// Length in bytes of the payload when it was sent.
     #[inline]
     pub const fn payload_wire_len(&self) -> u32 {

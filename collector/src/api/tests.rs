@@ -173,6 +173,7 @@ fn busy_snapshot() -> Snapshot {
             error: None,
             files: vec![CaptureFile { name: "vxtap-1.pcapng".into(), bytes: 51, frames: 6, ..CaptureFile::default() }],
             files_total: 53,
+            late: 0,
         }),
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
         followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },

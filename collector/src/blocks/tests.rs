@@ -159,7 +159,7 @@ fn every_record_arrives_once_and_in_order_while_the_writer_sleeps_and_wakes() {
 
 #[test]
 fn a_lane_that_waits_loses_nothing_to_a_slow_writer_and_gives_up_on_a_dead_one() {
-    let (mut queue, mut lanes) = lanes(1, settings(2, 16));
+    let (mut queue, mut lanes): (BlockQueue, Vec<BlockLane>) = lanes(1, settings(2, 16));
     let mut lane = lanes.remove(0);
     lane.set_when_full(WhenFull::Wait);
     queue.writer_slot().set(std::thread::current());

@@ -18,10 +18,8 @@ const MIN_ALIGNMENT: usize = 4096;
 /// Gathers what one write takes.
 #[derive(Debug)]
 pub(super) struct Gather {
-    /// Records, then a padding block.
-    records: Vec<u8>,
-    /// The same at an aligned address.
-    aligned: Vec<u8>,
+    /// Records, then a padding block, from an aligned address on.
+    gathered: Vec<u8>,
     alignment: usize,
 }
 
@@ -32,7 +30,7 @@ impl Gather {
         let told = told.filter(|statx| statx.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
         let wanted = told.map_or(0, |statx| statx.stx_dio_offset_align.max(statx.stx_dio_mem_align) as usize);
         let alignment = if wanted.is_power_of_two() { wanted.max(MIN_ALIGNMENT) } else { MIN_ALIGNMENT };
-        Self { records: Vec::new(), aligned: Vec::new(), alignment }
+        Self { gathered: Vec::new(), alignment }
     }
 
     /// The most that the padding of one write takes.
@@ -41,21 +39,25 @@ impl Gather {
     }
 
     /// Writes `parts`, which are whole pcapng blocks, and padding. Gives the bytes that the file has grown by.
-    pub(super) fn write(&mut self, mut file: &File, parts: [&[u8]; 2]) -> io::Result<u64> {
-        self.records.clear();
-        for part in parts {
-            self.records.extend_from_slice(part);
+    pub(super) fn write(&mut self, mut file: &File, parts: &[&[u8]]) -> io::Result<u64> {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        // Room for the records, their padding, and the way to an aligned address.
+        let room = bytes + 3 * self.alignment + Padding::MIN_LEN;
+        if self.gathered.capacity() < room {
+            self.gathered = Vec::with_capacity(room.next_power_of_two());
         }
-        Padding::append_to(&mut self.records, self.alignment);
-        let length = self.records.len();
-        if self.aligned.len() < length + self.alignment {
-            self.aligned.resize((length + self.alignment).next_power_of_two(), 0);
-        }
-        let start = self.aligned.as_ptr().align_offset(self.alignment);
-        let Some(aligned) = self.aligned.get_mut(start..start + length) else {
+        self.gathered.clear();
+        let start = self.gathered.as_ptr().align_offset(self.alignment);
+        if start >= self.alignment {
             return Err(io::Error::other("no aligned memory"));
-        };
-        aligned.copy_from_slice(&self.records);
+        }
+        self.gathered.resize(start, 0);
+        for part in parts {
+            self.gathered.extend_from_slice(part);
+        }
+        Padding::append_after(&mut self.gathered, start, self.alignment);
+        let aligned = &self.gathered[start..];
+        let length = aligned.len();
         file.write_all(aligned)?;
         Ok(length as u64)
     }

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{CWD, RenameFlags};
 use time::OffsetDateTime;
 use time::macros::format_description;
-use vxtap_analyzers::StreamId;
 use vxtap_analyzers::snapshot::{CaptureFile, CaptureSnapshot};
-use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock};
 
+use super::CaptureFormat;
+use super::closing::{ClosedFile, Closing};
+use super::merge::{Held, Run};
+use super::open_file::{FileStart, OpenFile, Segment};
 use super::output::{Create, Output};
+use super::rotation::Rotation;
 use crate::section;
 use crate::streams::StreamRegistry;
 
@@ -21,6 +24,8 @@ use crate::streams::StreamRegistry;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// So many taken names are passed over before the directory counts as unusable.
 const MAX_TAKEN_NAMES: u32 = 10_000;
+/// A file whose interval is over is kept open for so long, for records that are still under way.
+const INTERVAL_GRACE: Duration = Duration::from_millis(300);
 
 /// What the outside may know, kept up to date by the writer.
 #[derive(Debug, Default)]
@@ -30,13 +35,20 @@ pub(super) struct Progress {
     /// The newest files.
     pub(super) files: VecDeque<CaptureFile>,
     pub(super) files_total: u64,
+    /// Records that came when later ones were in the file.
+    pub(super) late: u64,
 }
 
 /// What files are made from.
+#[derive(Clone)]
 pub(super) struct FilesSettings {
     pub(super) directory: PathBuf,
-    pub(super) rotate_bytes: Option<u64>,
-    pub(super) started: SystemTime,
+    /// How the names begin: `vxtap-20261121T014700Z`.
+    pub(super) prefix: String,
+    pub(super) format: CaptureFormat,
+    pub(super) rotation: Rotation,
+    /// Whether the records are of now, and time that passes ends files.
+    pub(super) live: bool,
     pub(super) create: Create,
 }
 
@@ -47,99 +59,81 @@ pub(super) struct Outcome {
     pub(super) discarded: u64,
 }
 
-/// Writes blocks of records to one file after the other.
+/// Writes records to one file after the other.
 pub(super) struct CaptureFiles {
     settings: FilesSettings,
     streams: Arc<StreamRegistry>,
     progress: Arc<Mutex<Progress>>,
-    /// `vxtap-20261121T014700Z`.
-    prefix: String,
+    closing: Arc<Closing>,
     os: String,
     next_sequence: u32,
     open: Option<OpenFile>,
-    /// Blocks that come before the records of the next append.
-    prelude: Vec<u8>,
+    segment: Segment,
     /// Not before then, after an error.
     retry_at: Option<Instant>,
 }
 
-/// The file that is being written.
-struct OpenFile {
-    output: Output,
-    /// Under which name it is now: a hidden one until it has a record.
-    path: PathBuf,
-    name: String,
-    opened_ns: u64,
-    published: bool,
-    frames: u64,
-    /// Interface number of each stream; [`NO_INTERFACE`] without.
-    numbers: Vec<u32>,
-    interfaces: Vec<Interface>,
-}
-
-const NO_INTERFACE: u32 = u32::MAX;
-
-/// One interface of the file.
-struct Interface {
-    stream: StreamId,
-    frames: u64,
-    first_ns: u64,
-    last_ns: u64,
-}
-
-/// Records at the head of a block that go into the open file together.
-struct Segment {
-    bytes: usize,
-    frames: u64,
-    interfaces_before: usize,
-}
-
 impl CaptureFiles {
-    pub(super) fn new(settings: FilesSettings, streams: Arc<StreamRegistry>, progress: Arc<Mutex<Progress>>) -> Self {
-        let started = OffsetDateTime::from(settings.started);
-        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-        let started = started.format(format).unwrap_or_else(|_| nanoseconds(settings.started).to_string());
+    pub(super) fn new(
+        settings: FilesSettings,
+        streams: Arc<StreamRegistry>,
+        progress: Arc<Mutex<Progress>>,
+        closing: Arc<Closing>,
+    ) -> Self {
         Self {
-            prefix: format!("vxtap-{started}"),
             os: section::operating_system(),
             settings,
             streams,
             progress,
+            closing,
             next_sequence: 1,
             open: None,
-            prelude: Vec::new(),
+            segment: Segment::default(),
             retry_at: None,
         }
     }
 
-    /// Writes the records in `block`, or drops those that the disk refuses.
-    pub(super) fn write(&mut self, block: &mut [u8]) -> Outcome {
-        let mut outcome = Outcome::default();
-        let mut rest = block;
-        while !rest.is_empty() {
-            if !self.ready() {
-                outcome.discarded += count(rest);
-                break;
+    /// Writes the records of `runs`, or drops those that the disk refuses, and tells `outcome` what became of how many of which lane.
+    pub(super) fn write(&mut self, held: &mut [Held], runs: &mut [Run], mut outcome: impl FnMut(usize, Outcome)) {
+        let mut from = 0;
+        loop {
+            while runs.get(from).is_some_and(|run| run.records == 0) {
+                from += 1;
             }
-            let Some(segment) = self.take_segment(rest) else { break };
-            if segment.frames == 0 {
+            let rest = &mut runs[from..];
+            if rest.is_empty() {
+                return;
+            }
+            if !self.ready() {
+                for run in rest {
+                    outcome(held[run.held].lane, Outcome { discarded: run.records, written: 0 });
+                }
+                return;
+            }
+            let Some(file) = &mut self.open else { return };
+            file.take(held, rest, &self.streams, &mut self.segment);
+            if self.segment.records == 0 {
+                debug_assert!(file.records > 0, "a new file takes any record");
                 self.close();
                 continue;
             }
-            let (records, others) = rest.split_at_mut(segment.bytes);
-            if self.append(records, &segment) {
-                outcome.written += segment.frames;
-            } else {
-                outcome.discarded += segment.frames;
+            let written = self.append(held);
+            for run in &self.segment.runs {
+                let records = run.records;
+                let (written, discarded) = if written { (records, 0) } else { (0, records) };
+                outcome(held[run.held].lane, Outcome { written, discarded });
             }
-            rest = others;
         }
-        outcome
     }
 
     /// Sees to it that a file is open; `false` while the disk is not to be tried.
     fn ready(&mut self) -> bool {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return false;
+        }
+        if !self.closing.may_write() {
+            let directory = self.settings.directory.display();
+            self.fail(format!("the file system of '{directory}' has less free space than is to be kept free"));
             return false;
         }
         if self.open.as_ref().is_some_and(|file| file.published && file.output.is_deleted()) {
@@ -162,77 +156,46 @@ impl CaptureFiles {
     fn begin(&mut self) -> io::Result<OpenFile> {
         let name = self.name();
         let path = self.settings.directory.join(format!(".{name}.{}", std::process::id()));
-        let created = (self.settings.create)(&path)?;
-        Ok(OpenFile {
-            output: Output::new(created),
+        let made = (self.settings.create)(&path);
+        let made = match made {
+            // The directory was removed while we ran: make it again, as at the start.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(&self.settings.directory)?;
+                (self.settings.create)(&path)?
+            }
+            made => made?,
+        };
+        let start = FileStart {
+            output: Output::new(made),
             path,
             name,
             opened_ns: nanoseconds(SystemTime::now()),
-            published: false,
-            frames: 0,
-            numbers: Vec::new(),
-            interfaces: Vec::new(),
-        })
+            format: self.settings.format,
+            rotation: self.settings.rotation,
+            live: self.settings.live,
+            os: &self.os,
+        };
+        Ok(OpenFile::new(start, &mut self.segment))
     }
 
     fn name(&self) -> String {
-        format!("{}-{:05}.pcapng", self.prefix, self.next_sequence)
+        let FilesSettings { prefix, format, .. } = &self.settings;
+        format!("{prefix}-{:05}.{}", self.next_sequence, format.extension())
     }
 
-    /// Takes as many records from the head of `block` as go into the open file at once, gives them its interface
-    /// numbers, and puts what has to come before them into `self.prelude`. No frames: the file is full.
-    fn take_segment(&mut self, block: &mut [u8]) -> Option<Segment> {
-        let file = self.open.as_mut()?;
-        self.prelude.clear();
-        if file.output.length() == 0 {
-            section::begin(&self.os, &mut self.prelude);
-        }
-        // This append and the one that ends the file.
-        let taken = file.output.length() + 2 * file.output.padding_bytes();
-        let room = self.settings.rotate_bytes.unwrap_or(u64::MAX).saturating_sub(taken);
-        let most = file.output.append_bytes();
-        let mut segment = Segment { bytes: 0, frames: 0, interfaces_before: file.interfaces.len() };
-        while let Some(mut record) = PacketBlock::first(&mut block[segment.bytes..]) {
-            let bytes = segment.bytes + record.len();
-            if bytes > most && segment.frames > 0 {
-                break;
-            }
-            let stream = StreamId(record.interface());
-            let prelude_before = self.prelude.len();
-            let known = file.interface(stream);
-            if known.is_none() {
-                section::describe(&self.streams, stream, &mut self.prelude);
-            }
-            // The statistics that end the file have their place kept.
-            let interfaces = file.interfaces.len() + usize::from(known.is_none());
-            let needed = self.prelude.len() + bytes + interfaces * InterfaceStatistics::MAX_LEN;
-            if needed as u64 > room && file.frames + segment.frames > 0 {
-                self.prelude.truncate(prelude_before);
-                break;
-            }
-            let number = known.unwrap_or_else(|| file.add_interface(stream));
-            file.interfaces[number as usize].count(record.time_ns());
-            record.set_interface(number);
-            segment.bytes = bytes;
-            segment.frames += 1;
-        }
-        debug_assert!(segment.frames > 0 || file.frames > 0, "a new file takes any record");
-        (segment.frames > 0 || file.frames > 0).then_some(segment)
-    }
-
-    /// Appends prelude and records to the open file; `false` where the disk refuses them.
-    fn append(&mut self, records: &mut [u8], segment: &Segment) -> bool {
+    /// Appends the segment to the open file; `false` where the disk refuses it.
+    fn append(&mut self, held: &[Held]) -> bool {
         let Some(file) = &mut self.open else { return false };
         let before = file.output.length();
-        let appended = file.output.append([&self.prelude, records]);
+        let appended = file.append(held, &self.segment);
         let (source, intact) = match appended {
             Ok(()) if file.published => {
-                self.count(before, segment.frames);
+                self.count(before);
                 return true;
             }
             Ok(()) => match self.publish() {
                 Ok(()) => {
-                    self.count(before, segment.frames);
+                    self.count(before);
                     return true;
                 }
                 Err(error) => (error, false),
@@ -241,9 +204,8 @@ impl CaptureFiles {
         };
         let path = self.settings.directory.join(self.open.as_ref().map_or("", |file| &file.name));
         self.fail(format!("cannot write capture file '{}': {source}", path.display()));
-        match &mut self.open {
-            Some(file) if intact && file.published => file.take_back(records, segment),
-            _ => self.forget(),
+        if !(intact && self.open.as_ref().is_some_and(|file| file.published)) {
+            self.forget();
         }
         false
     }
@@ -260,6 +222,7 @@ impl CaptureFiles {
                 Ok(()) => {
                     (file.path, file.name, file.published) = (path, name, true);
                     let (name, opened_ns) = (file.name.clone(), file.opened_ns);
+                    self.closing.opened(&name);
                     let mut progress = lock(&self.progress);
                     progress.files_total += 1;
                     if progress.files.len() == CaptureSnapshot::MAX_FILES {
@@ -276,14 +239,13 @@ impl CaptureFiles {
     }
 
     /// After a successful append.
-    fn count(&mut self, length_before: u64, frames: u64) {
+    fn count(&mut self, length_before: u64) {
         self.retry_at = None;
-        let Some(file) = &mut self.open else { return };
-        file.frames += frames;
+        let Some(file) = &self.open else { return };
         let mut progress = lock(&self.progress);
         progress.bytes += file.output.length() - length_before;
-        if let Some(listed) = progress.files.back_mut() {
-            (listed.bytes, listed.frames) = (file.output.length(), file.frames);
+        if let Some(listed) = progress.listed(&file.name) {
+            (listed.bytes, listed.frames) = (file.output.length(), file.records);
         }
         if progress.error.take().is_some() {
             tracing::info!("captures are written again, to '{}'", file.name);
@@ -303,89 +265,70 @@ impl CaptureFiles {
     fn forget(&mut self) {
         let Some(file) = self.open.take() else { return };
         if file.published {
-            self.note_closed(file.output.length());
+            self.note_closed(&file.name, file.output.length());
         } else {
             // Nothing is in it. If it cannot be removed, the disk's error is known already.
             let _ = std::fs::remove_file(&file.path);
         }
     }
 
-    /// Ends the open file with the statistics of its interfaces.
+    /// Ends the open file.
     pub(super) fn close(&mut self) {
-        let Some(mut file) = self.open.take() else { return };
-        let taken_ns = nanoseconds(SystemTime::now());
-        self.prelude.clear();
-        for (number, interface) in (0..).zip(&file.interfaces) {
-            InterfaceStatistics {
-                interface: number,
-                taken_ns,
-                start_ns: interface.first_ns,
-                end_ns: interface.last_ns,
-                received: interface.frames,
-                dropped: None,
-            }
-            .append_to(&mut self.prelude);
+        let Some(file) = self.open.take() else { return };
+        if !file.published {
+            self.open = Some(file);
+            self.forget();
+            return;
         }
         let before = file.output.length();
-        // A file without statistics is whole too, so a full disk is no reason to complain here.
-        let _ = file.output.append([&self.prelude, &[]]);
-        lock(&self.progress).bytes += file.output.length() - before;
-        self.note_closed(file.output.length());
+        let (file, pages) = file.end(nanoseconds(SystemTime::now()));
+        let bytes = file.output.length();
+        lock(&self.progress).bytes += bytes - before;
+        self.note_closed(&file.name, bytes);
+        self.closing.closed(ClosedFile {
+            path: file.path,
+            name: file.name,
+            bytes,
+            records: file.records,
+            first_ns: file.first_ns,
+            last_ns: file.last_ns,
+            pages: Some(pages),
+        });
     }
 
-    fn note_closed(&self, length: u64) {
-        if let Some(listed) = lock(&self.progress).files.back_mut() {
+    /// Ends the open file if its interval is over though no record has come to say so. `now_ns` is the wall clock.
+    pub(super) fn close_if_over(&mut self, now_ns: u64) {
+        if self.over_at_ns().is_some_and(|at| now_ns >= at) {
+            self.close();
+        }
+    }
+
+    /// When [`CaptureFiles::close_if_over`] will have something to do.
+    pub(super) fn over_at_ns(&self) -> Option<u64> {
+        let file = self.open.as_ref().filter(|file| self.settings.live && file.interval_end_ns != u64::MAX)?;
+        Some(file.interval_end_ns.saturating_add(INTERVAL_GRACE.as_nanos() as u64))
+    }
+
+    fn note_closed(&self, name: &str, length: u64) {
+        if let Some(listed) = lock(&self.progress).listed(name) {
             listed.bytes = length;
             listed.closed_ns = Some(nanoseconds(SystemTime::now()));
         }
     }
 }
 
-impl OpenFile {
-    fn interface(&self, stream: StreamId) -> Option<u32> {
-        self.numbers.get(stream.0 as usize).copied().filter(|number| *number != NO_INTERFACE)
-    }
-
-    fn add_interface(&mut self, stream: StreamId) -> u32 {
-        let number = self.interfaces.len() as u32;
-        let index = stream.0 as usize;
-        if self.numbers.len() <= index {
-            self.numbers.resize(index + 1, NO_INTERFACE);
-        }
-        self.numbers[index] = number;
-        self.interfaces.push(Interface { stream, frames: 0, first_ns: u64::MAX, last_ns: 0 });
-        number
-    }
-
-    /// Undoes what [`CaptureFiles::take_segment`] noted of records that were not written.
-    fn take_back(&mut self, mut records: &mut [u8], segment: &Segment) {
-        while let Some(record) = PacketBlock::first(records) {
-            self.interfaces[record.interface() as usize].frames -= 1;
-            let bytes = record.len();
-            records = &mut records[bytes..];
-        }
-        for interface in self.interfaces.drain(segment.interfaces_before..) {
-            self.numbers[interface.stream.0 as usize] = NO_INTERFACE;
-        }
+impl Progress {
+    /// The file of this name; it is one of the newest.
+    fn listed(&mut self, name: &str) -> Option<&mut CaptureFile> {
+        self.files.iter_mut().rev().find(|file| file.name == name)
     }
 }
 
-impl Interface {
-    fn count(&mut self, time_ns: u64) {
-        self.frames += 1;
-        self.first_ns = self.first_ns.min(time_ns);
-        self.last_ns = self.last_ns.max(time_ns);
-    }
-}
-
-fn count(mut records: &mut [u8]) -> u64 {
-    let mut count = 0;
-    while let Some(record) = PacketBlock::first(records) {
-        count += 1;
-        let bytes = record.len();
-        records = &mut records[bytes..];
-    }
-    count
+/// How the names of all files of a run begin that was started at this time.
+pub(super) fn prefix(started: SystemTime) -> String {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let text = OffsetDateTime::from(started).format(format).unwrap_or_else(|_| nanoseconds(started).to_string());
+    format!("vxtap-{text}")
 }
 
 /// Renames a file, but not over another.

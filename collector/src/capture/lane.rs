@@ -1,24 +1,171 @@
 //! A worker's side of the captures.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::PacketHeader;
+use vxtap_wire::FlowKey;
 
-use crate::blocks::{BlockLane, WhenFull};
+use crate::blocks::{BlockLane, Marks, WhenFull};
+use crate::follow::Hub;
 
 /// Takes the frames of one worker. Dropping it hands over what it has; the run of captures ends when every lane is dropped.
 #[derive(Debug)]
 pub struct CaptureLane {
-    blocks: BlockLane,
+    blocks: BlockLane<CaptureMarks>,
+    progress: Arc<LaneProgress>,
+    wanted: Wanted,
+    /// Number of the block being filled, from 1; see [`CaptureLane::begin`].
+    stamp: u32,
+    /// Place of the records that come in the order of the input; 0 where time alone orders them.
+    turn: u64,
+}
+
+/// Flows that one block can note without growing: in a block of 1 MiB of full-sized packets each could be of another flow. Memory that
+/// is not used is not touched.
+const USUAL_FLOWS: usize = 4096;
+
+/// Who wants the frames of a lane.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) hub: Hub,
+    pub(super) files: bool,
+}
+
+/// What becomes of a frame that is given to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes into a file.
+    Captured,
+    /// It goes to followers alone, and counts as not captured.
+    Followed,
+    /// Nobody wants it: it is not to be given.
+    Unwanted,
+}
+
+/// What a lane notes of the records of a block.
+#[derive(Debug)]
+pub(super) struct CaptureMarks {
+    /// Place in the order of the input, before time; 0 where time alone counts.
+    pub(super) turn: u64,
+    /// The least time of a record, nanoseconds since 1970.
+    pub(super) first_ns: u64,
+    /// The greatest.
+    pub(super) last_ns: u64,
+    /// Whether the times of the records never go back.
+    pub(super) sorted: bool,
+    /// Flows that have records in the block; may be some that have none.
+    pub(super) flows: Vec<FlowKey>,
+    /// Whether there are frames that the index cannot tell by their flow.
+    pub(super) other_frames: bool,
+}
+
+impl Default for CaptureMarks {
+    fn default() -> Self {
+        Self { turn: 0, first_ns: u64::MAX, last_ns: 0, sorted: true, flows: Vec::new(), other_frames: false }
+    }
+}
+
+impl Marks for CaptureMarks {
+    fn with_room() -> Self {
+        Self { flows: Vec::with_capacity(USUAL_FLOWS), ..Self::default() }
+    }
+
+    fn clear(&mut self) {
+        let mut flows = std::mem::take(&mut self.flows);
+        flows.clear();
+        *self = Self { flows, ..Self::default() };
+    }
+}
+
+impl CaptureMarks {
+    #[inline]
+    fn note(&mut self, time_ns: u64) {
+        self.sorted &= time_ns >= self.last_ns;
+        self.first_ns = self.first_ns.min(time_ns);
+        self.last_ns = self.last_ns.max(time_ns);
+    }
+}
+
+/// How far a lane is: what comes from now on is not before this, but for what was under way between workers. Set by the worker, read by the
+/// writer.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct LaneProgress(AtomicU64);
+
+impl LaneProgress {
+    /// A lane that has nothing and waits: it is as far as the clock.
+    pub(super) const IDLE: u64 = u64::MAX;
+
+    /// A time in nanoseconds since 1970, or a turn.
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, progress: u64) {
+        self.0.store(progress, Ordering::Release);
+    }
 }
 
 impl CaptureLane {
+    pub(super) const fn new(blocks: BlockLane<CaptureMarks>, progress: Arc<LaneProgress>, wanted: Wanted) -> Self {
+        Self { blocks, progress, wanted, stamp: 0, turn: 0 }
+    }
+
+    /// What becomes of frames at the moment.
+    #[inline]
+    pub(crate) fn fate(&self) -> Fate {
+        match (self.wanted.files, self.wanted.files || self.wanted.hub.is_followed()) {
+            (true, _) => Fate::Captured,
+            (false, true) => Fate::Followed,
+            (false, false) => Fate::Unwanted,
+        }
+    }
+
     /// Sets what happens when the writer has all blocks; a new lane refuses.
     pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
         self.blocks.set_when_full(when_full);
     }
 
-    pub(super) const fn new(blocks: BlockLane) -> Self {
-        Self { blocks }
+    /// The bytes that a frame of `length` bytes takes in a block.
+    #[inline]
+    pub(crate) const fn record_len(length: usize) -> usize {
+        PacketHeader::block_len(length)
+    }
+
+    /// The bytes of a block: no more can be in one.
+    #[inline]
+    pub(crate) const fn block_bytes(&self) -> usize {
+        self.blocks.block_bytes()
+    }
+
+    /// Sees to it that the next records, of `bytes` bytes together ([`CaptureLane::record_len`]), come into one block, and gives
+    /// that block's number, never 0: a flow that was noted in a block of this number ([`CaptureLane::note_flows`]) is noted. `None`
+    /// where no block is empty: the records are then to be given to [`CaptureLane::refuse`].
+    #[inline]
+    pub(crate) fn begin(&mut self, bytes: usize) -> Option<u32> {
+        if !self.blocks.has_room(bytes) {
+            return None;
+        }
+        let (_, records) = self.blocks.current();
+        if records == 0 {
+            self.stamp = self.stamp.checked_add(1).unwrap_or(1);
+        }
+        Some(self.stamp)
+    }
+
+    /// Counts frames as dropped that no block takes.
+    pub(crate) fn refuse(&mut self, frames: u64) {
+        self.blocks.refuse(frames);
+    }
+
+    /// Notes flows that have records in the current block, and whether there are frames in it that the index cannot tell by their flow.
+    #[inline]
+    pub(crate) fn note_flows(&mut self, flows: &[FlowKey], other_frames: bool) {
+        let (marks, _) = self.blocks.current();
+        marks.flows.extend_from_slice(flows);
+        marks.other_frames |= other_frames;
     }
 
     /// Copies a frame into the current block, or counts it as dropped where the writer is so far behind that no block is
@@ -27,14 +174,39 @@ impl CaptureLane {
     pub fn record(&mut self, time_ns: u64, stream: StreamId, frame: &[u8], wire_len: u32) {
         // The stream's number stands for the interface until the writer knows the interface's number in its file.
         let header = PacketHeader { interface: stream.0, time_ns, wire_len };
-        self.blocks.append(PacketHeader::block_len(frame.len()), |block| header.append_to(block, frame));
+        let turn = self.turn;
+        let marks = self.blocks.append(Self::record_len(frame.len()), |block| header.append_to(block, frame));
+        if let Some(marks) = marks {
+            marks.turn = turn;
+            marks.note(time_ns);
+        }
     }
 
     /// Hands over a block that is not full when its first record has waited for the flush time. To be called after each
-    /// batch and when [`CaptureLane::next_flush_ns`] has come. `now_ns` is any clock that does not go backwards.
+    /// batch and when [`CaptureLane::next_flush_ns`] has come. `now_ns` is the wall clock; what comes later has no earlier
+    /// time, but for what is under way between workers.
     #[inline]
     pub fn flush_if_due(&mut self, now_ns: u64) {
         self.blocks.flush_if_due(now_ns);
+        let (marks, _) = self.blocks.current();
+        self.progress.set(marks.first_ns.min(now_ns));
+    }
+
+    /// Says that the worker goes to sleep: until it calls [`CaptureLane::flush_if_due`] again its progress is the clock's, unless
+    /// it has records.
+    pub(crate) fn rest(&mut self) {
+        if let (_, 0) = self.blocks.current() {
+            self.progress.set(LaneProgress::IDLE);
+        }
+    }
+
+    /// Ends a turn of several workers over one input: what was recorded belongs to `turn` and comes before everything of later
+    /// turns, whichever worker it is from.
+    pub(crate) fn end_turn(&mut self, turn: u64) {
+        self.flush();
+        self.turn = turn + 1;
+        self.progress.set(turn + 1);
+        self.blocks.wake_writer();
     }
 
     /// When [`CaptureLane::flush_if_due`] has to be called next, on its clock; `None` while nothing waits.
@@ -53,5 +225,12 @@ impl CaptureLane {
     #[inline]
     pub const fn dropped(&self) -> u64 {
         self.blocks.refused()
+    }
+}
+
+impl Drop for CaptureLane {
+    fn drop(&mut self) {
+        self.flush();
+        self.progress.set(LaneProgress::IDLE);
     }
 }

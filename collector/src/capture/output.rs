@@ -1,10 +1,11 @@
 //! The bytes of one capture file: appended whole or not at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{Advice, OFlags};
 
@@ -16,11 +17,11 @@ const BUFFERED_WRITE_BYTES: usize = 64 << 10;
 const CACHE_WINDOW_BYTES: u64 = 8 << 20;
 
 /// Makes the file at a path that does not exist yet; says whether it is written around the page cache.
-pub(super) type Create = Box<dyn FnMut(&Path) -> io::Result<(File, bool)> + Send>;
+pub(super) type Create = Arc<dyn Fn(&Path) -> io::Result<(File, bool)> + Send + Sync>;
 
 /// How files are made: with O_DIRECT where that is wanted and the file system can.
 pub(super) fn creator(direct: bool) -> Create {
-    Box::new(move |path| {
+    Arc::new(move |path| {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         if direct {
@@ -110,7 +111,7 @@ impl Output {
     }
 
     /// Appends `parts`, each of them whole pcapng blocks. After an error the file has the length that it had before.
-    pub(super) fn append(&mut self, parts: [&[u8]; 2]) -> Result<(), AppendError> {
+    pub(super) fn append(&mut self, parts: &[&[u8]]) -> Result<(), AppendError> {
         match self.write(parts) {
             Ok(written) => {
                 self.length += written;
@@ -124,7 +125,7 @@ impl Output {
         }
     }
 
-    fn write(&mut self, parts: [&[u8]; 2]) -> io::Result<u64> {
+    fn write(&mut self, parts: &[&[u8]]) -> io::Result<u64> {
         if let Mode::Direct(gather) = &mut self.mode {
             match gather.write(&self.file, parts) {
                 // The file system took the flag and does not take the write.
@@ -137,12 +138,18 @@ impl Output {
                 result => return result,
             }
         }
-        let mut written = 0;
-        for part in parts {
-            self.file.write_all(part)?;
-            written += part.len() as u64;
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut rest = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match self.file.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => IoSlice::advance_slices(&mut rest, count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(written)
+        Ok(parts.iter().map(|part| part.len() as u64).sum())
     }
 
     fn rewind(&mut self) -> io::Result<()> {

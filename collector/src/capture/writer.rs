@@ -4,88 +4,214 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use vxtap_analyzers::snapshot::CaptureSnapshot;
 
-use super::files::{CaptureFiles, FilesSettings, Progress, lock};
+use super::closing::Closing;
+use super::files::{self, FilesSettings, Progress, lock};
+use super::lane::{CaptureMarks, LaneProgress, Wanted};
+use super::merge::{Joining, Merge, Run};
 use super::output::{Create, creator};
-use super::{CaptureError, CaptureLane};
-use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings};
+use super::sinks::Sinks;
+use super::{CaptureError, CaptureLane, CaptureLayout, Input};
+use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
+use crate::worker::unix_ns;
 
 /// Size of a block, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+/// What is written at a time, in bytes, at the most.
+const WRITE_BYTES: usize = 4 << 20;
+/// Blocks of a lane where nothing is written but followers can come, and how long a frame waits for its block to fill.
+const FOLLOWED_BLOCKS: usize = 8;
+const FOLLOWED_FLUSH: Duration = Duration::from_millis(100);
 
-/// Starts captures.
+/// What captures are made of: starts them.
 #[derive(Debug)]
-pub struct CaptureWriter;
+pub struct Captures {
+    /// Mirror streams, by number.
+    pub streams: Arc<StreamRegistry>,
+    /// Where frames are followed while they are captured.
+    pub hub: Hub,
+    /// Workers, of which each gets a lane.
+    pub workers: usize,
+    /// What they work on.
+    pub input: Input,
+}
 
-impl CaptureWriter {
+impl Captures {
     /// Makes the directory if needed, sees that it can be written to, and starts the writer thread. Gives the handle and
-    /// one lane for each of `workers` workers. What is captured goes to the followers at `hub` as well.
+    /// the workers' lanes. Without `settings` there are no files, only followers.
     pub fn start(
-        settings: &CaptureSettings,
-        streams: Arc<StreamRegistry>,
-        hub: Hub,
-        workers: usize,
+        self,
+        settings: Option<&CaptureSettings>,
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
-        Self::start_with(settings, streams, hub, workers, BLOCK_BYTES, creator(settings.direct))
+        let direct = settings.is_some_and(|settings| settings.direct && settings.format.takes_padding());
+        self.start_with(settings, BLOCK_BYTES, creator(direct))
     }
 
     pub(super) fn start_with(
-        settings: &CaptureSettings,
-        streams: Arc<StreamRegistry>,
-        hub: Hub,
-        workers: usize,
+        self,
+        settings: Option<&CaptureSettings>,
         block_bytes: usize,
         create: Create,
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
-        prepare(&settings.directory)?;
-        let lane = LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush };
+        let Self { streams, hub, workers, input } = self;
+        let directory = settings.map(|settings| settings.directory.as_path());
+        directory.map(prepare).transpose()?;
+        let lane = match settings {
+            Some(settings) => LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush },
+            None => LaneSettings { blocks: FOLLOWED_BLOCKS, block_bytes, flush: FOLLOWED_FLUSH },
+        };
         let (queue, lanes) = blocks::lanes(workers, lane);
         let monitor = CaptureMonitor {
-            directory: settings.directory.to_string_lossy().escape_debug().to_string().into(),
+            directory: directory.unwrap_or(Path::new("")).to_string_lossy().escape_debug().to_string().into(),
             lanes: queue.counters().into(),
             progress: Arc::default(),
         };
-        let files = CaptureFiles::new(
-            FilesSettings {
+        let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
+        let per_shard = settings.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
+        let joining = match (input, !per_shard && workers > 1) {
+            (Input::Live, false) => Joining::One,
+            (Input::Live, true) => Joining::Time,
+            (Input::Turns, false) => Joining::AsIs,
+            (Input::Turns, true) => Joining::Turns,
+        };
+        let merge = |lanes: Vec<Arc<LaneProgress>>| Merge::new(joining, lanes, lane.blocks);
+        let merges = if per_shard {
+            lane_progress.iter().map(|lane| merge(vec![Arc::clone(lane)])).collect()
+        } else {
+            vec![merge(lane_progress.clone())]
+        };
+        let closing = settings.map(|_| Closing::start().map(Arc::new)).transpose()?;
+        let sinks = settings.zip(closing.clone()).map(|(settings, closing)| {
+            let files = FilesSettings {
                 directory: settings.directory.clone(),
-                rotate_bytes: settings.rotate_bytes,
-                started: SystemTime::now(),
+                prefix: files::prefix(SystemTime::now()),
+                format: settings.format,
+                rotation: settings.rotation,
+                live: input == Input::Live,
                 create,
-            },
-            streams,
-            Arc::clone(&monitor.progress),
-        );
-        let slot = queue.writer_slot();
+            };
+            Sinks::new(files, streams, Arc::clone(&monitor.progress), closing, merges.len(), settings.split)
+        });
+        let writing = Writing {
+            merges,
+            sinks,
+            hub: hub.clone(),
+            counters: queue.counters(),
+            progress: Arc::clone(&monitor.progress),
+            queue,
+        };
+        let slot = writing.queue.writer_slot();
         let thread = std::thread::Builder::new()
             .name("vxtap-capture".to_owned())
-            .spawn(move || write_all(queue, files, &hub))
+            .spawn(move || {
+                writing.run();
+                if let Some(closing) = closing {
+                    closing.finish();
+                }
+            })
             .map_err(CaptureError::Thread)?;
         slot.set(thread.thread().clone());
-        Ok((CaptureHandle { monitor, thread }, lanes.into_iter().map(CaptureLane::new).collect()))
+        let wanted = Wanted { hub, files: settings.is_some() };
+        let lanes = lanes.into_iter().zip(lane_progress);
+        let lanes = lanes.map(|(lane, progress)| CaptureLane::new(lane, progress, wanted.clone()));
+        Ok((CaptureHandle { monitor, thread }, lanes.collect()))
     }
 }
 
-/// The thread: until every lane is closed.
-fn write_all(mut queue: BlockQueue, mut files: CaptureFiles, hub: &Hub) {
-    let counters = queue.counters();
-    while let Some((lane, mut block)) = queue.next() {
-        // Before the file gives the records its own interface numbers, and before a disk can make anything wait.
-        if hub.is_followed() {
-            hub.publish(&[&block.bytes]);
+/// What the thread has.
+struct Writing {
+    queue: BlockQueue<CaptureMarks>,
+    counters: Vec<Arc<LaneCounters>>,
+    /// One, or one for each lane.
+    merges: Vec<Merge>,
+    /// `None` where nothing is written.
+    sinks: Option<Sinks>,
+    hub: Hub,
+    progress: Arc<Mutex<Progress>>,
+}
+
+impl Writing {
+    /// The thread: until every lane is closed.
+    fn run(mut self) {
+        loop {
+            let next = self.queue.next_within(self.pause());
+            let now_ns = unix_ns();
+            // Before the rings are emptied: what a lane handed over before it said how far it is, is then here.
+            self.merges.iter_mut().for_each(|merge| merge.look(now_ns));
+            let ended = matches!(next, Next::Closed);
+            if let Next::Block(lane, block) = next {
+                self.hold(lane, block);
+            }
+            while let Some((lane, block)) = self.queue.try_next() {
+                self.hold(lane, block);
+            }
+            if ended {
+                self.merges.iter_mut().for_each(Merge::end);
+            }
+            self.write();
+            if let Some(sinks) = &mut self.sinks {
+                sinks.close_what_is_over(now_ns);
+            }
+            if ended {
+                break;
+            }
         }
-        let outcome = files.write(&mut block.bytes);
-        debug_assert_eq!(outcome.written + outcome.discarded, block.records);
-        counters[lane].add_written(outcome.written);
-        counters[lane].add_discarded(block.records.saturating_sub(outcome.written));
-        queue.give_back(lane, block);
+        if let Some(sinks) = &mut self.sinks {
+            sinks.close();
+        }
     }
-    files.close();
+
+    fn hold(&mut self, lane: usize, block: blocks::Block<CaptureMarks>) {
+        let merge = lane % self.merges.len();
+        // A merge for each lane has but that lane.
+        let lane_in_merge = if self.merges.len() == 1 { lane } else { 0 };
+        self.merges[merge].push(lane_in_merge, block);
+    }
+
+    /// Writes what may go out.
+    fn write(&mut self) {
+        let mut runs: Vec<Run> = Vec::new();
+        let merges = self.merges.len();
+        for (shard, merge) in self.merges.iter_mut().enumerate() {
+            let lane_of = |lane: usize| if merges == 1 { lane } else { shard };
+            loop {
+                runs.clear();
+                merge.take_runs(WRITE_BYTES, &mut runs);
+                if runs.is_empty() {
+                    break;
+                }
+                // Before a file gives the records its own interface numbers, and before a disk makes anything wait.
+                if self.hub.is_followed() {
+                    let held = merge.held();
+                    let bytes: Vec<_> = runs.iter().map(|run| &held[run.held].block.bytes[run.bytes.clone()]).collect();
+                    self.hub.publish(&bytes);
+                }
+                let counters = &self.counters;
+                if let Some(sinks) = &mut self.sinks {
+                    sinks.write(shard, merge.held(), &mut runs, |lane, outcome| {
+                        counters[lane_of(lane)].add_written(outcome.written);
+                        counters[lane_of(lane)].add_discarded(outcome.discarded);
+                    });
+                }
+                let queue = &mut self.queue;
+                merge.release(|lane, block| queue.give_back(lane_of(lane), block));
+            }
+        }
+        lock(&self.progress).late = self.merges.iter().map(Merge::late).sum();
+    }
+
+    /// How long nothing has to be done unless a block comes.
+    fn pause(&self) -> Option<Duration> {
+        let merge = self.merges.iter().filter_map(Merge::pause).min();
+        let over = self.sinks.as_ref().and_then(Sinks::over_at_ns).map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
+        merge.into_iter().chain(over).min()
+    }
 }
 
 /// Makes the directory and a file in it, which is removed again.
@@ -168,6 +294,7 @@ impl CaptureMonitor {
             error: progress.error.clone(),
             files: progress.files.iter().cloned().collect(),
             files_total: progress.files_total,
+            late: progress.late,
         }
     }
 

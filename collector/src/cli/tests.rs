@@ -63,7 +63,7 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         assert_eq!(run_settings(&format!("run --write /x --{flag} {value}")), default, "--{flag} {value}");
         checked += 1;
     }
-    assert_eq!(checked, 18);
+    assert_eq!(checked, 24);
     let plain = demo_settings("demo --api none");
     assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
 }
@@ -105,7 +105,7 @@ fn flags_arrive_in_the_settings() {
     assert_eq!(listen, ["vxlan://127.0.0.1:0", "vxlan://10.0.0.1:4789", "vxlan://[::1]:4789"]);
     assert_eq!((settings.receive.gro, settings.receive.kernel_steering, settings.receive.pin), (false, true, true));
     let capture = settings.pipeline.capture.unwrap();
-    assert_eq!((capture.directory.as_path(), capture.rotate_bytes), (Path::new("/c"), Some(512 << 20)));
+    assert_eq!((capture.directory.as_path(), capture.rotation.bytes), (Path::new("/c"), Some(512 << 20)));
     assert!(capture.direct);
     assert_eq!(settings.pipeline.log.unwrap().directory, Path::new("/l"));
     assert_eq!((settings.pipeline.workers, settings.pipeline.steer_seed), (2, Some(7)));
@@ -355,7 +355,7 @@ fn a_demo_without_directory_captures_into_a_new_one() {
     let asked = recorder.asked.borrow();
     let [Task::Demo { settings, .. }] = &asked[..] else { panic!("{asked:?}") };
     let capture = settings.pipeline.capture.as_ref().unwrap();
-    assert_eq!((capture.flush.as_millis(), capture.rotate_bytes), (7, None));
+    assert_eq!((capture.flush.as_millis(), capture.rotation.bytes), (7, None));
     assert!(capture.directory.starts_with(std::env::temp_dir()));
     std::fs::remove_dir(&capture.directory).unwrap();
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::problem::Printable;
 use super::units::{Size, Time};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Rotation, Selection};
 use crate::settings::{ApiSettings, CaptureSettings, Listener, RunSettings, SummaryTarget, Timestamps};
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -124,8 +125,37 @@ fn flows(settings: &RunSettings, to: &mut String) -> fmt::Result {
 }
 
 fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Result {
-    let size = capture.rotate_bytes.map_or("one file".into(), |bytes| format!("a new file every {}", Size(bytes)));
-    line(to, "captures", &format!("pcapng in {}, {size}", capture.directory.display()))?;
+    let Rotation { bytes, interval, records } = capture.rotation;
+    let ends = [
+        bytes.map(|bytes| Size(bytes).to_string()),
+        interval.map(|interval| Time(interval).to_string()),
+        records.map(|records| format!("{records} frames")),
+    ];
+    let ends: Vec<_> = ends.into_iter().flatten().collect();
+    let size = if ends.is_empty() { "one file".into() } else { format!("a new file every {}", ends.join(" or ")) };
+    let format = match capture.format {
+        CaptureFormat::Pcapng => "pcapng",
+        CaptureFormat::Pcap => "pcap",
+        CaptureFormat::PcapNanoseconds => "pcap with nanoseconds",
+    };
+    line(to, "captures", &format!("{format} in {}, {size}", capture.directory.display()))?;
+    if capture.layout == CaptureLayout::PerShard {
+        line(to, "", "files of its own for each worker")?;
+    }
+    if capture.split {
+        line(to, "", "files of its own for each VNI")?;
+    }
+    let Selection { filter, snaplen, headers, flow_bytes } = &capture.selection;
+    let parts = [
+        filter.as_ref().map(|CaptureFilter(filter)| format!("only '{}'", filter.text().escape_debug())),
+        snaplen.map(|bytes| format!("{bytes} bytes of each frame")),
+        headers.then(|| "headers only".into()),
+        flow_bytes.map(|bytes| format!("the first {} of each flow", Size(bytes))),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if !parts.is_empty() {
+        line(to, "", &parts.join(", "))?;
+    }
     let waiting = capture.blocks as u64 * u64::from(workers) * MEBIBYTE;
     line(
         to,

@@ -210,6 +210,21 @@ pub(super) const KEYS: &[Key] = &[
     }),
     key("capture", "directory", "write", |o, r| r.text(&mut o.capture.write, value::directory)),
     key("capture", "rotate_bytes", "rotate-bytes", |o, r| r.scalar(&mut o.capture.rotate_bytes, value::rotate_bytes)),
+    key("capture", "rotate_interval", "rotate-interval", |o, r| {
+        r.scalar(&mut o.capture.rotate_interval, value::rotate_interval);
+    }),
+    key("capture", "rotate_frames", "rotate-frames", |o, r| {
+        r.scalar(&mut o.capture.rotate_frames, value::rotate_frames);
+    }),
+    key("capture", "filter", "capture-filter", |o, r| r.text(&mut o.capture.capture_filter, value::capture_filter)),
+    key("capture", "snaplen", "snaplen", |o, r| r.scalar(&mut o.capture.snaplen, value::snaplen)),
+    key("capture", "headers", "capture-headers", |o, r| r.truth(&mut o.capture.capture_headers, Sense::Same)),
+    key("capture", "flow_bytes", "capture-flow-bytes", |o, r| {
+        r.scalar(&mut o.capture.capture_flow_bytes, value::flow_bytes);
+    }),
+    key("capture", "format", "capture-format", |o, r| r.text(&mut o.capture.capture_format, value::capture_format)),
+    key("capture", "layout", "capture-layout", |o, r| r.text(&mut o.capture.capture_layout, value::capture_layout)),
+    key("capture", "split", "capture-split", |o, r| r.truth(&mut o.capture.capture_split, Sense::Same)),
     key("capture", "flush", "flush", |o, r| r.scalar(&mut o.capture.flush, value::flush)),
     key("capture", "blocks", "capture-blocks", |o, r| r.scalar(&mut o.capture.capture_blocks, value::capture_blocks)),
     key("capture", "direct", "capture-direct", |o, r| r.truth(&mut o.capture.capture_direct, Sense::Same)),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value::{self, Maybe};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout};
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// Every setting that a file may hold. A command fills the groups that it has flags for.
@@ -118,6 +119,45 @@ pub(crate) struct CaptureOptions {
     /// Begin a new capture file after so many bytes, or 'none' for one file [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = value::rotate_bytes)]
     pub(crate) rotate_bytes: Option<Maybe<u64>>,
+
+    /// Begin a new capture file when the clock comes to a whole multiple of this time (1h: at full hours, UTC), or
+    /// 'none' [default: none]
+    #[arg(long, value_name = "TIME", value_parser = value::rotate_interval)]
+    pub(crate) rotate_interval: Option<Maybe<Duration>>,
+
+    /// Begin a new capture file after so many frames, or 'none' [default: none]
+    #[arg(long, value_name = "N", value_parser = value::rotate_frames)]
+    pub(crate) rotate_frames: Option<Maybe<u64>>,
+
+    /// Capture only what this filter matches: tcpdump's language on inner frames, and 'vni N', 'outer src ADDRESS'
+    #[arg(long, value_name = "FILTER", value_parser = value::capture_filter)]
+    pub(crate) capture_filter: Option<CaptureFilter>,
+
+    /// Capture no more than so many bytes of each frame, or 'none' for whole frames [default: none]
+    #[arg(long, value_name = "N", value_parser = value::snaplen)]
+    pub(crate) snaplen: Option<Maybe<u32>>,
+
+    /// Capture headers only: Ethernet, IP, TCP or UDP, without what is behind them
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) capture_headers: Option<bool>,
+
+    /// Capture no more than the first bytes of each flow, or 'none' for all [default: none]
+    #[arg(long, value_name = "SIZE", value_parser = value::flow_bytes)]
+    pub(crate) capture_flow_bytes: Option<Maybe<u64>>,
+
+    /// Format of capture files: 'pcapng', 'pcap' (microseconds) or 'pcap-ns' (nanoseconds) [default: pcapng]
+    #[arg(long, value_name = "FORMAT", value_parser = value::capture_format)]
+    pub(crate) capture_format: Option<CaptureFormat>,
+
+    /// 'merged': one sequence of files in the order of time; 'per-shard': one for each worker [default: merged]
+    #[arg(long, value_name = "LAYOUT", value_parser = value::capture_layout)]
+    pub(crate) capture_layout: Option<CaptureLayout>,
+
+    /// Give each VNI files of its own
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) capture_split: Option<bool>,
 
     /// New frames are in the capture file after so long at the latest [default: 100ms]
     #[arg(long, value_name = "TIME", value_parser = value::flush)]

@@ -8,6 +8,7 @@ use super::value::Maybe;
 use super::{
     ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources,
 };
+use crate::capture::{Rotation, Selection};
 use crate::settings::{
     ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Listener, LogSettings,
     PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
@@ -105,7 +106,20 @@ pub(crate) fn demo(gathered: &Gathered, machine: Machine) -> Result<DemoSettings
 pub(crate) fn capture_into(directory: PathBuf, options: &CaptureOptions) -> CaptureSettings {
     let default = CaptureSettings::new(directory);
     CaptureSettings {
-        rotate_bytes: options.rotate_bytes.map_or(default.rotate_bytes, |Maybe(bytes)| bytes),
+        format: options.capture_format.unwrap_or(default.format),
+        layout: options.capture_layout.unwrap_or(default.layout),
+        split: options.capture_split.unwrap_or(default.split),
+        rotation: Rotation {
+            bytes: options.rotate_bytes.map_or(default.rotation.bytes, |Maybe(bytes)| bytes),
+            interval: options.rotate_interval.map_or(default.rotation.interval, |Maybe(interval)| interval),
+            records: options.rotate_frames.map_or(default.rotation.records, |Maybe(frames)| frames),
+        },
+        selection: Selection {
+            filter: options.capture_filter.clone(),
+            snaplen: options.snaplen.and_then(|Maybe(bytes)| bytes),
+            headers: options.capture_headers.unwrap_or(false),
+            flow_bytes: options.capture_flow_bytes.and_then(|Maybe(bytes)| bytes),
+        },
         flush: options.flush.unwrap_or(default.flush),
         blocks: options.capture_blocks.unwrap_or(default.blocks),
         direct: options.capture_direct.unwrap_or(default.direct),

@@ -155,7 +155,7 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     assert_eq!((idle.tcp_new, idle.tcp_established, idle.tcp_closed), (seconds(1), seconds(2), seconds(3)));
     assert_eq!((idle.other_new, idle.other_established), (seconds(4), seconds(5)));
     let capture = pipeline.capture.as_ref().unwrap();
-    assert_eq!((capture.directory.to_str(), capture.rotate_bytes), (Some("/captures"), None));
+    assert_eq!((capture.directory.to_str(), capture.rotation.bytes), (Some("/captures"), None));
     assert_eq!((capture.flush, capture.blocks, capture.direct), (Duration::from_millis(20), 4, true));
     assert_eq!(pipeline.log.as_ref().unwrap().directory.to_str(), Some("/logs"));
     let api = settings.api.unwrap();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use vxtap_filter::Filter;
 
 use super::units::{Size, Time};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout};
 use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// A value, or the word that stands for having none (`auto`, `random`, `none`).
@@ -69,6 +70,43 @@ pub(crate) fn directory(text: &str) -> Result<PathBuf, String> {
 
 pub(crate) fn rotate_bytes(text: &str) -> Result<Maybe<u64>, String> {
     maybe(text, "none", |text| size_between(text, 64 << 10, 16 << 40, "512MiB"))
+}
+
+pub(crate) fn rotate_interval(text: &str) -> Result<Maybe<Duration>, String> {
+    maybe(text, "none", |text| time_between(text, Duration::from_secs(1), WEEK, "1h"))
+}
+
+pub(crate) fn rotate_frames(text: &str) -> Result<Maybe<u64>, String> {
+    maybe(text, "none", |text| number_between(text, 1, 1_000_000_000_000))
+}
+
+pub(crate) fn capture_filter(text: &str) -> Result<CaptureFilter, String> {
+    Filter::parse(text).map(CaptureFilter).map_err(|error| error.to_string())
+}
+
+pub(crate) fn snaplen(text: &str) -> Result<Maybe<u32>, String> {
+    maybe(text, "none", |text| number_between(text, 14, 262_144))
+}
+
+pub(crate) fn flow_bytes(text: &str) -> Result<Maybe<u64>, String> {
+    maybe(text, "none", |text| size_between(text, 1, 1 << 40, "64KiB"))
+}
+
+pub(crate) fn capture_format(text: &str) -> Result<CaptureFormat, String> {
+    match text {
+        "pcapng" => Ok(CaptureFormat::Pcapng),
+        "pcap" => Ok(CaptureFormat::Pcap),
+        "pcap-ns" => Ok(CaptureFormat::PcapNanoseconds),
+        _ => Err("expected 'pcapng', 'pcap' or 'pcap-ns'".into()),
+    }
+}
+
+pub(crate) fn capture_layout(text: &str) -> Result<CaptureLayout, String> {
+    match text {
+        "merged" => Ok(CaptureLayout::Merged),
+        "per-shard" => Ok(CaptureLayout::PerShard),
+        _ => Err("expected 'merged' or 'per-shard'".into()),
+    }
 }
 
 pub(crate) fn flush(text: &str) -> Result<Duration, String> {

@@ -33,7 +33,7 @@ impl EventLane {
             Some(_) => self.line.push(b'\n'),
         }
         let line = &self.line;
-        self.blocks.append(line.len(), |block| block.extend_from_slice(line));
+        let _ = self.blocks.append(line.len(), |block| block.extend_from_slice(line));
         // One long line must not keep its memory.
         if self.line.capacity() > self.longest {
             self.line = Vec::new();

@@ -54,6 +54,11 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// The chunk's place in the order of the files.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Counts the frames as received and analyses them.
     pub(super) fn analyse(&self, pipeline: &mut Pipeline) {
         pipeline.ledger.received += self.frames.len() as u64;

@@ -8,7 +8,7 @@ use vxtap_analyzers::snapshot::FlowQuery;
 use vxtap_wire::vxlan::{self, Vni};
 
 use super::*;
-use crate::blocks::WhenFull;
+use crate::capture::Input;
 use crate::follow::Hub;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
@@ -67,7 +67,7 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
         PipelineSettings { workers: 1, steer_seed: None, flows: FlowSettings::default(), capture, log: None };
     let streams = Arc::new(StreamRegistry::new());
     let (outputs, mut lanes) =
-        Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), WhenFull::Refuse).unwrap();
+        Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Live).unwrap();
     let (waiter, waker) = Waiter::new().unwrap();
     let (mut inboxes, mut outboxes) = connect(workers, &[]);
     let (asker, questions) = Asker::new(waker);
@@ -79,7 +79,7 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
         inbox: inboxes.remove(0),
         outbox: outboxes.remove(0),
         questions,
-        pipeline: Pipeline::new(&pipeline.flows, 1, Arc::clone(&streams), lanes.capture, lanes.log),
+        pipeline: Pipeline::new(&pipeline, Arc::clone(&streams), lanes),
         shared: Arc::new(Shared::new(workers, streams)),
         steering: Steering { hash, workers, broken: false },
         coalesce: Duration::ZERO,

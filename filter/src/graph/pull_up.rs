@@ -6,7 +6,7 @@
 //! order decides whether the load that fails comes first.
 
 use super::{Graph, Next, Node};
-use crate::formula::{Formulas, Test, ValueId};
+use crate::formula::{Formulas, Relation, Test, ValueId};
 
 /// The edges and dominators of a graph before anything is pulled up.
 struct Shape {
@@ -87,11 +87,15 @@ impl Graph {
         changed
     }
 
-    /// What a node compares.
-    fn value(&self, formulas: &Formulas, at: usize) -> Option<ValueId> {
+    /// What a node compares, and whether the text writes it out. A written `=` is a difference from its number for
+    /// libpcap, and no two are alike.
+    fn value(&self, formulas: &Formulas, at: usize) -> Option<(ValueId, bool)> {
         match formulas.get_test(self.nodes.get(at)?.test) {
-            Test::Compare { left, .. } => Some(left),
-            Test::Tunnel(_) | Test::Chain { .. } | Test::Own(_) => None,
+            Test::Compare { relation: Relation::Equal, written: true, .. }
+            | Test::Tunnel(_)
+            | Test::Chain { .. }
+            | Test::Own(_) => None,
+            Test::Compare { left, written, .. } => Some((left, written)),
         }
     }
 

@@ -101,8 +101,8 @@ impl Lowering<'_> {
 
     pub(super) fn ether_host(&mut self, direction: Direction, address: [u8; 6], at: usize) -> Lowered {
         let inside = self.has_link_header(at)?;
-        let [a, b, c, d, e, f] = address;
-        let (front, back) = (u32::from(u16::from_be_bytes([a, b])), u32::from_be_bytes([c, d, e, f]));
+        let number = address.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let (front, back) = ((number >> 32) as u32, number as u32);
         let host = self.either_end(direction, |lowering, source| {
             let start = lowering.layout.link_header.behind(if source { 6 } else { 0 });
             let back = lowering.is(Size::Word, start.behind(2), back);
@@ -127,12 +127,13 @@ impl Lowering<'_> {
         if !self.layout.geneve {
             return Ok(None);
         }
-        let header = self.formulas.value(Value::Found(Found::LinkHeader));
-        let payload = self.formulas.value(Value::Found(Found::LinkPayload));
+        let header = self.formulas.value(Value::Found(Found::Header));
+        let payload = self.formulas.value(Value::Found(Found::Payload));
         let same = self.formulas.test(Test::Compare {
             left: header,
             relation: Relation::Equal,
             right: Operand::Value(payload),
+            written: false,
         });
         Ok(Some(self.formulas.not(same)))
     }

@@ -90,9 +90,9 @@ impl Lowering<'_> {
         let found = |found| Place { found: Some(found), offset: 0 };
         self.layout = Layout {
             link: Link::Ethernet,
-            link_header: found(Found::LinkHeader),
-            link_type: found(Found::LinkType),
-            link_payload: found(Found::LinkPayload),
+            link_header: found(Found::Header),
+            link_type: found(Found::EtherType),
+            link_payload: found(Found::Payload),
             network: 0,
             behind_llc: self.layout.behind_llc,
             labels: false,

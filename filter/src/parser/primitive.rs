@@ -33,7 +33,7 @@ impl Parser<'_> {
             | Word::Proto
             | Word::ProtoChain
             | Word::Gateway => return self.qualified(None, at),
-            Word::Broadcast | Word::Multicast => return self.to_many(None, at),
+            Word::Broadcast | Word::Multicast => return self.group(None, at),
             Word::Less | Word::Greater => {
                 self.take()?;
                 let Token::Number(number) = self.next.token else { return Err(self.expected("a length")) };
@@ -97,7 +97,7 @@ impl Parser<'_> {
                 | Word::ProtoChain
                 | Word::Gateway,
             ) => self.qualified(Some(protocol), at),
-            Token::Word(Word::Broadcast | Word::Multicast) => self.to_many(Some(protocol), at),
+            Token::Word(Word::Broadcast | Word::Multicast) => self.group(Some(protocol), at),
             Token::Word(Word::Unsupported(word @ ("type" | "subtype" | "dir" | "direction"))) => {
                 Err(self.error(self.next.at, format!("'{word}' is not supported: it is for wireless frames")))
             }
@@ -200,7 +200,7 @@ impl Parser<'_> {
     }
 
     /// `broadcast` or `multicast`.
-    fn to_many(&mut self, protocol: Option<Protocol>, at: usize) -> Found {
+    fn group(&mut self, protocol: Option<Protocol>, at: usize) -> Found {
         let broadcast = self.take()?.token == Token::Word(Word::Broadcast);
         let primitive = match (broadcast, protocol) {
             (true, None | Some(Protocol::Link)) => Primitive::EtherBroadcast,

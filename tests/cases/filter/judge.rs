@@ -141,7 +141,7 @@ pub(crate) fn run(program: &[BpfInstruction], frame: &Frame) -> u32 {
             5 => {
                 let yes = match code & 0xf0 {
                     0x00 => {
-                        at = at.wrapping_add_signed(k as i32 as isize);
+                        at = at.wrapping_add_signed(k.cast_signed() as isize);
                         continue;
                     }
                     0x10 => a == operand,
@@ -158,4 +158,35 @@ pub(crate) fn run(program: &[BpfInstruction], frame: &Frame) -> u32 {
         }
     }
     0
+}
+
+mod tests {
+    use super::*;
+
+    fn result(program: &[(u16, u8, u8, u32)]) -> u32 {
+        let program: Vec<_> = program.iter().map(|&(code, jt, jf, k)| BpfInstruction { code, jt, jf, k }).collect();
+        run(&program, &Frame { bytes: vec![1, 2, 3, 4, 5], wire_len: 60 })
+    }
+
+    #[test]
+    fn loads_have_their_sizes_and_end_the_program_behind_the_frame() {
+        assert_eq!(result(&[(0x20, 0, 0, 1), (0x16, 0, 0, 0)]), 0x0203_0405);
+        assert_eq!(result(&[(0x28, 0, 0, 3), (0x16, 0, 0, 0)]), 0x0405);
+        assert_eq!(result(&[(0x28, 0, 0, 4), (0x06, 0, 0, 9)]), 0);
+        assert_eq!(result(&[(0xb1, 0, 0, 0), (0x50, 0, 0, 0), (0x16, 0, 0, 0)]), 5);
+        assert_eq!(result(&[(0x80, 0, 0, 0), (0x16, 0, 0, 0)]), 60);
+    }
+
+    #[test]
+    fn jumps_go_by_the_comparison_and_a_loop_ends() {
+        assert_eq!(result(&[(0x30, 0, 0, 0), (0x15, 0, 1, 1), (0x06, 0, 0, 7), (0x06, 0, 0, 8)]), 7);
+        assert_eq!(result(&[(0x30, 0, 0, 0), (0x15, 0, 1, 2), (0x06, 0, 0, 7), (0x06, 0, 0, 8)]), 8);
+        assert_eq!(result(&[(0x05, 0, 0, u32::MAX)]), 0);
+    }
+
+    #[test]
+    fn a_division_by_zero_ends_the_program() {
+        assert_eq!(result(&[(0x00, 0, 0, 6), (0x34, 0, 0, 2), (0x16, 0, 0, 0)]), 3);
+        assert_eq!(result(&[(0x00, 0, 0, 6), (0x3c, 0, 0, 0), (0x06, 0, 0, 9)]), 0);
+    }
 }

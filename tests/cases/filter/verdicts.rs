@@ -16,6 +16,9 @@ const REFUSED: &str = include_str!("refused.txt");
 /// As tcpdump has it.
 const SNAPLEN: u32 = 262_144;
 
+/// What tcpdump says where words that shift offsets meet others that were not written for that.
+const JOINED_IN_VAIN: [&str; 5] = ["over mpls", "after MPLS", "for PPP", "only on ethernet", "not a broadcast link"];
+
 /// The filters of the table, and some so long that jumps do not reach.
 pub(crate) fn expressions() -> Vec<String> {
     let list = |of: std::ops::Range<u32>, each: fn(u32) -> String| of.map(each).collect::<Vec<_>>().join(" or ");
@@ -43,6 +46,49 @@ fn every_filter_gives_tcpdumps_verdict_on_every_frame() {
     let frames: Vec<Frame> = frames.into_iter().chain(cut).collect();
     let expressions = expressions();
     assert!(expressions.len() >= 300, "{}", expressions.len());
+    compare_all(&expressions, &frames);
+}
+
+/// Any two or three filters of the table, joined. Without those that tcpdump's optimizer treats in a way of its own when
+/// they are not alone: it leaves programs with a loop as they are, reads what `geneve` notes also where nothing was noted,
+/// and finds late that a comparison is one of numbers. What a program loads without need decides about cut frames.
+fn joined(count: u32) -> Vec<String> {
+    let alone = |one: &str| {
+        one.starts_with(|first: char| first.is_ascii_digit())
+            || ["protochain", "geneve", "* 0 =", "& 0 ="].iter().any(|part| one.contains(part))
+    };
+    let table: Vec<&str> = lines(EXPRESSIONS).filter(|one| !alone(one)).collect();
+    let mut dice = 1_u32;
+    let mut roll = |sides: usize| {
+        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (dice >> 8) as usize % sides
+    };
+    let part = |roll: &mut dyn FnMut(usize) -> usize| {
+        let one = table[roll(table.len())];
+        if roll(4) == 0 { format!("not ({one})") } else { format!("({one})") }
+    };
+    let both = ["and", "or"];
+    (0..count)
+        .map(|_| {
+            let two = format!("{} {} {}", part(&mut roll), both[roll(2)], part(&mut roll));
+            if roll(2) == 0 { two } else { format!("{} {} ({two})", part(&mut roll), both[roll(2)]) }
+        })
+        .collect()
+}
+
+#[test]
+fn joined_filters_give_tcpdumps_verdict_too() {
+    let Some(captures) = Captures::open() else { return };
+    if !have_tools(&["tcpdump"]) {
+        return;
+    }
+    let frames = frames(&captures);
+    let cut = cut_short(&frames);
+    let frames: Vec<Frame> = frames.iter().chain(&cut).step_by(7).cloned().collect();
+    compare_all(&joined(1500), &frames);
+}
+
+fn compare_all(expressions: &[String], frames: &[Frame]) {
     let tcpdump = Tcpdump::new();
     let (next, problems, compared) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicUsize::new(0));
     let matched = AtomicUsize::new(0);
@@ -50,7 +96,7 @@ fn every_filter_gives_tcpdumps_verdict_on_every_frame() {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(4) {
             scope.spawn(|| {
                 while let Some(expression) = expressions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match compare(&tcpdump, expression, &frames) {
+                    match compare(&tcpdump, expression, frames) {
                         Ok(matches) => {
                             compared.fetch_add(frames.len(), Ordering::Relaxed);
                             matched.fetch_add(usize::from(matches > 0), Ordering::Relaxed);
@@ -84,8 +130,20 @@ fn cut_short(frames: &[Frame]) -> Vec<Frame> {
 
 /// How many frames match, or what is different.
 fn compare(tcpdump: &Tcpdump, expression: &str, frames: &[Frame]) -> Result<usize, String> {
-    let theirs = tcpdump.program(expression)?;
-    let filter = Filter::parse(expression).map_err(|error| error.to_string())?;
+    let nothing = [BpfInstruction { code: 0x06, jt: 0, jf: 0, k: 0 }];
+    let theirs = match tcpdump.program(expression) {
+        // Not every contradiction is found by both.
+        Err(why) if why.contains("rejects all packets") => nothing.to_vec(),
+        Err(why) if JOINED_IN_VAIN.iter().any(|what| why.contains(what)) => return Ok(0),
+        theirs => theirs?,
+    };
+    let filter = match Filter::parse(expression) {
+        Err(error) if error.what() == "no packet can match this" => {
+            let matches = frames.iter().filter(|frame| run(&theirs, frame) != 0).count();
+            return if matches == 0 { Ok(0) } else { Err(format!("{error}, but {matches} frames do")) };
+        }
+        filter => filter.map_err(|error| error.to_string())?,
+    };
     let ours: Option<Vec<BpfInstruction>> = match filter.program(SNAPLEN) {
         Ok(program) => Some(program),
         Err(NotForKernel { what }) => {

@@ -14,7 +14,7 @@ use vxtap_capfile::CaptureReader;
 use vxtap_wire::vxlan::Vni;
 
 use super::*;
-use crate::capture::CaptureTotals;
+use crate::capture::{CaptureFormat, CaptureTotals};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -36,22 +36,26 @@ impl Run {
         Self { directory, streams: Arc::default(), settings }
     }
 
+    fn captures(&self, workers: usize, input: Input) -> Captures {
+        let streams = Arc::clone(&self.streams);
+        Captures { hub: Hub::new(Arc::clone(&streams)), streams, workers, input }
+    }
+
     fn start(&self, workers: usize) -> (CaptureHandle, Vec<CaptureLane>) {
-        let hub = Hub::new(Arc::clone(&self.streams));
-        CaptureWriter::start(&self.settings, Arc::clone(&self.streams), hub, workers).unwrap()
+        self.captures(workers, Input::Live).start(Some(&self.settings)).unwrap()
     }
 
     fn start_with(&self, block_bytes: usize, create: Create) -> (CaptureHandle, CaptureLane) {
-        let (streams, hub) = (Arc::clone(&self.streams), Hub::new(Arc::clone(&self.streams)));
-        let (handle, mut lanes) =
-            CaptureWriter::start_with(&self.settings, streams, hub, 1, block_bytes, create).unwrap();
+        let captures = self.captures(1, Input::Live);
+        let (handle, mut lanes) = captures.start_with(Some(&self.settings), block_bytes, create).unwrap();
         (handle, lanes.remove(0))
     }
 
     /// Visible files, in the order of their names.
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
-        let mut files: Vec<_> = entries.collect();
+        let visible = |path: &PathBuf| !path.file_name().unwrap().as_encoded_bytes().starts_with(b".");
+        let mut files: Vec<_> = entries.filter(visible).collect();
         files.sort();
         files
     }
@@ -133,9 +137,10 @@ fn frames_come_out_with_time_stream_name_and_length_on_the_wire() {
         assert_eq!(result, CaptureTotals { lanes: totals(3, 0), bytes, files: 1, error: None });
         let (plain, vni) = ("plain".to_owned(), "vni 4242 from 10.0.0.7".to_owned());
         let expected = [
-            (1_700_000_000_123_456_789, plain.clone(), 3, b"one".to_vec()),
+            // A file is in the order of time.
+            (5, plain.clone(), 60, Vec::new()),
+            (1_700_000_000_123_456_789, plain, 3, b"one".to_vec()),
             (1_700_000_000_123_456_790, vni, 1500, b"two, cut".to_vec()),
-            (5, plain, 60, Vec::new()),
         ];
         assert_eq!(contents(&path), (expected.to_vec(), 2));
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -163,7 +168,7 @@ fn the_frames_of_each_worker_stay_in_order_and_none_is_lost() {
         let mut run = Run::new();
         run.settings.direct = direct;
         run.settings.blocks = 64;
-        run.settings.rotate_bytes = None;
+        run.settings.rotation.bytes = None;
         let (handle, lanes) = run.start(WORKERS as usize);
         let workers: Vec<_> = (0..WORKERS)
             .zip(lanes)
@@ -204,7 +209,7 @@ fn no_file_is_larger_than_told_and_each_is_whole_by_itself() {
     for direct in [false, true] {
         let mut run = Run::new();
         run.settings.direct = direct;
-        run.settings.rotate_bytes = Some(100_000);
+        run.settings.rotation.bytes = Some(100_000);
         let ids: Vec<_> = (0..7).map(|vni| run.streams.intern(&stream(vni))).collect();
         let (handle, mut lanes) = run.start(1);
         let mut sent = Vec::new();
@@ -240,7 +245,7 @@ fn no_file_is_larger_than_told_and_each_is_whole_by_itself() {
 #[test]
 fn a_record_that_is_larger_than_a_file_may_be_gets_one_of_its_own() {
     let mut run = Run::new();
-    run.settings.rotate_bytes = Some(400);
+    run.settings.rotation.bytes = Some(400);
     let (handle, mut lanes) = run.start(1);
     for time in 0..3 {
         lanes[0].record(time, StreamId(0), &[1; 1000], 1000);
@@ -346,7 +351,7 @@ fn blocked() -> (Create, Arc<Mutex<Option<File>>>) {
         *shared.lock().unwrap() = Some(file.try_clone()?);
         Ok((file, false))
     };
-    (Box::new(create), reader)
+    (Arc::new(create), reader)
 }
 
 #[test]
@@ -387,7 +392,7 @@ fn a_stuck_disk_costs_frames_that_are_counted_and_never_time_of_the_worker() {
 /// Makes files; the ones at `full` are on a disk without room.
 fn sometimes_full(full: std::ops::Range<usize>) -> Create {
     let made = AtomicUsize::new(0);
-    Box::new(move |path| {
+    Arc::new(move |path| {
         let file = File::create_new(path)?;
         if full.contains(&made.fetch_add(1, Ordering::Relaxed)) {
             return Ok((OpenOptions::new().write(true).open("/dev/full")?, false));
@@ -453,21 +458,17 @@ fn a_file_that_somebody_removes_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_removed_directory_is_an_error_until_it_is_back() {
+fn a_removed_directory_is_made_again() {
     let mut run = Run::new();
     run.settings.directory = run.directory.path().join("captures");
     let (handle, mut lanes) = run.start(1);
-    fs::remove_dir(&run.settings.directory).unwrap();
-    lanes[0].record(1, StreamId(0), b"lost", 4);
-    lanes[0].flush();
-    until("the error", || handle.status().error.is_some());
-    assert!(handle.status().error.unwrap().contains("No such file or directory"));
-    fs::create_dir(&run.settings.directory).unwrap();
-    until("writing", || {
-        lanes[0].record(2, StreamId(0), b"kept", 4);
+    for round in 1..=2 {
+        fs::remove_dir_all(&run.settings.directory).unwrap();
+        lanes[0].record(round, StreamId(0), b"kept", 4);
         lanes[0].flush();
-        handle.written(0) > 0
-    });
+        until("writing", || handle.written(0) == round);
+        assert_eq!(fs::read_dir(&run.settings.directory).unwrap().count(), 1);
+    }
     drop(lanes);
     assert_eq!(handle.finish().error, None);
 }
@@ -479,12 +480,11 @@ fn a_directory_that_cannot_be_is_an_error_at_the_start() {
     fs::write(&file, "").unwrap();
     for directory in [file.clone(), file.join("captures")] {
         let settings = CaptureSettings::new(directory);
-        let error =
-            CaptureWriter::start(&settings, Arc::default(), Hub::new(Arc::default()), 1).unwrap_err().to_string();
+        let error = run.captures(1, Input::Live).start(Some(&settings)).unwrap_err().to_string();
         assert!(error.starts_with("cannot make the capture directory '") && !error.contains('\n'), "{error}");
     }
     let settings = CaptureSettings::new(PathBuf::from("/proc"));
-    let error = CaptureWriter::start(&settings, Arc::default(), Hub::new(Arc::default()), 1).unwrap_err().to_string();
+    let error = run.captures(1, Input::Live).start(Some(&settings)).unwrap_err().to_string();
     assert!(error.starts_with("cannot write to the capture directory '/proc': "), "{error}");
 }
 
@@ -612,4 +612,171 @@ fn on_a_small_disk(test: &str) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => println!("skipped: no unshare"),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Times of the packets of a file.
+fn times(path: &PathBuf) -> Vec<u64> {
+    contents(path).0.iter().map(|packet| packet.0).collect()
+}
+
+#[test]
+fn a_file_ends_after_so_many_frames() {
+    let mut run = Run::new();
+    run.settings.rotation.records = Some(3);
+    let (handle, mut lanes) = run.start(1);
+    for time_ns in 0..7 {
+        lanes[0].record(time_ns, StreamId(0), b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().files, 3);
+    let files: Vec<_> = run.files().iter().map(times).collect();
+    assert_eq!(files, [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+}
+
+#[test]
+fn files_end_at_whole_intervals_of_the_clock_and_quiet_ones_leave_none() {
+    const MINUTE: u64 = 60_000_000_000;
+    let mut run = Run::new();
+    run.settings.rotation.interval = Some(Duration::from_mins(1));
+    let (handle, mut lanes) = run.start(1);
+    // Far in the past, so the clock closes each file when it looks.
+    for time_ns in [MINUTE - 2, MINUTE - 1, MINUTE, MINUTE + 5, 7 * MINUTE - 1, 7 * MINUTE] {
+        lanes[0].record(time_ns, StreamId(0), b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().files, 4);
+    let files: Vec<_> = run.files().iter().map(times).collect();
+    let expected = [vec![MINUTE - 2, MINUTE - 1], vec![MINUTE, MINUTE + 5], vec![7 * MINUTE - 1], vec![7 * MINUTE]];
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn a_file_whose_interval_is_over_is_closed_though_nothing_comes() {
+    let mut run = Run::new();
+    run.settings.rotation.interval = Some(Duration::from_secs(1));
+    let (handle, mut lanes) = run.start(1);
+    lanes[0].record(unix_ns(), StreamId(0), b"frame", 5);
+    lanes[0].flush();
+    until("the end of the file", || handle.status().files.first().is_some_and(|file| file.closed_ns.is_some()));
+    drop(lanes);
+    assert_eq!(handle.finish().files, 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_begins_a_new_file() {
+    let run = Run::new();
+    let (handle, mut lanes) = run.start(1);
+    let now = unix_ns();
+    lanes[0].record(now, StreamId(0), b"before", 6);
+    lanes[0].flush();
+    lanes[0].record(now - 3_600_000_000_000, StreamId(0), b"after", 5);
+    drop(lanes);
+    assert_eq!(handle.finish().files, 2);
+    let files: Vec<_> = run.files().iter().map(times).collect();
+    assert_eq!(files, [vec![now], vec![now - 3_600_000_000_000]]);
+}
+
+#[test]
+fn each_vni_has_files_of_its_own_when_they_are_split() {
+    let mut run = Run::new();
+    run.settings.split = true;
+    let ids = [run.streams.intern(&stream(7)), run.streams.intern(&stream(9)), run.streams.intern(&StreamKey::PLAIN)];
+    let (handle, mut lanes) = run.start(1);
+    for (time_ns, id) in (0..6).zip([0, 0, 1, 0, 2, 1]) {
+        lanes[0].record(time_ns, ids[id], b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(6, 0));
+    let files: Vec<_> = run.files().iter().map(|path| (path.to_str().unwrap().to_owned(), times(path))).collect();
+    let label = |path: &str| path.split('-').nth_back(1).unwrap().to_owned();
+    let files: Vec<_> = files.iter().map(|(path, times)| (label(path), times.clone())).collect();
+    let expected = [("plain", vec![4]), ("vni7", vec![0, 1, 3]), ("vni9", vec![2, 5])];
+    assert_eq!(files, expected.map(|(label, times)| (label.to_owned(), times)));
+}
+
+#[test]
+fn classic_files_have_the_frames_with_their_times_and_lengths() {
+    for (format, resolution) in [(CaptureFormat::Pcap, 1000), (CaptureFormat::PcapNanoseconds, 1)] {
+        let mut run = Run::new();
+        run.settings.format = format;
+        run.settings.rotation.bytes = Some(24 + 2 * 16 + 7 + 2);
+        let (handle, mut lanes) = run.start(1);
+        lanes[0].record(1_700_000_000_123_456_789, StreamId(0), b"one cut", 1500);
+        lanes[0].record(1_700_000_000_123_456_999, StreamId(0), b"ab", 2);
+        lanes[0].record(1_700_000_001_000_000_000, StreamId(0), b"next", 4);
+        drop(lanes);
+        assert_eq!(handle.finish().lanes, totals(3, 0));
+        let mut packets = Vec::new();
+        for path in run.files() {
+            assert_eq!(path.extension().unwrap(), "pcap");
+            let mut reader = CaptureReader::open(&path).unwrap();
+            while let Some(record) = reader.next_record() {
+                let record = record.unwrap();
+                packets.push((record.time_ns, record.wire_len, record.data.to_vec()));
+            }
+        }
+        let round = |time: u64| time / resolution * resolution;
+        let expected = [
+            (round(1_700_000_000_123_456_789), 1500, b"one cut".to_vec()),
+            (round(1_700_000_000_123_456_999), 2, b"ab".to_vec()),
+            (1_700_000_001_000_000_000, 4, b"next".to_vec()),
+        ];
+        assert_eq!(packets, expected);
+        assert_eq!(run.files().len(), 2);
+    }
+}
+
+#[test]
+fn frames_of_several_workers_come_out_in_the_order_of_time() {
+    let mut run = Run::new();
+    run.settings.blocks = 64;
+    let (handle, mut lanes) = run.start(3);
+    // In the future, so that nothing goes out before the end however slow the machine is.
+    let now = unix_ns() + 3_600_000_000_000;
+    // Each lane by itself is in order; handed over in pieces.
+    for round in 0..50_u64 {
+        for (number, lane) in (0..).zip(&mut lanes) {
+            for frame in 0..10 {
+                lane.record(now + round * 1000 + frame * 90 + number, StreamId(0), b"frame", 5);
+            }
+            if (round + number) % 7 == 0 {
+                lane.flush();
+            }
+        }
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes.iter().map(|lane| lane.written).sum::<u64>(), 1500);
+    let times = times(&run.only_file());
+    assert_eq!(times.len(), 1500);
+    assert!(times.is_sorted());
+}
+
+#[test]
+fn workers_that_take_turns_leave_the_order_of_the_input_whatever_the_times_say() {
+    let run = Run::new();
+    let (handle, mut lanes) = run.captures(2, Input::Turns).start(Some(&run.settings)).unwrap();
+    let mut expected = Vec::new();
+    for turn in 0..20_u64 {
+        // Time goes back from turn to turn.
+        let time_ns = 1000 - turn;
+        expected.push(time_ns);
+        let worker = (turn % 2) as usize;
+        lanes[worker].record(time_ns, StreamId(0), b"frame", 5);
+        // The one that has nothing to say is ahead or behind.
+        lanes[1 - worker].end_turn(turn);
+        lanes[worker].end_turn(turn);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes.iter().map(|lane| lane.written).sum::<u64>(), 20);
+    assert_eq!(times(&run.only_file()), expected);
+}
+
+#[test]
+fn a_closed_file_has_an_index_beside_it() {
+    let run = Run::new();
+    let (handle, mut lanes) = run.start(1);
+    lanes[0].record(unix_ns(), StreamId(0), b"frame", 5);
+    drop(lanes);
+    assert_eq!(handle.finish().files, 1);
+    assert!(vxtap_index::index_path(&run.only_file()).exists());
 }

@@ -1,0 +1,64 @@
+//! The formats of capture files.
+
+use vxtap_capfile::LinkType;
+
+/// What capture files are written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CaptureFormat {
+    /// pcapng: mirror streams as interfaces, nanoseconds, statistics.
+    #[default]
+    Pcapng,
+    /// Classic pcap with microseconds: frames and times only.
+    Pcap,
+    /// Classic pcap with nanoseconds.
+    PcapNanoseconds,
+}
+
+/// Length of a classic file's header, in bytes.
+const PCAP_HEADER_LEN: usize = 24;
+/// Length of what stands before a frame in a classic file, in bytes.
+const PCAP_RECORD_HEADER_LEN: usize = 16;
+/// The largest frame that readers expect, in bytes.
+const PCAP_SNAPLEN: u32 = 262_144;
+
+impl CaptureFormat {
+    /// How the names of files end.
+    pub(super) const fn extension(self) -> &'static str {
+        match self {
+            Self::Pcapng => "pcapng",
+            Self::Pcap | Self::PcapNanoseconds => "pcap",
+        }
+    }
+
+    /// Whether the file can have blocks that mean nothing, as writing around the page cache needs them.
+    pub(super) const fn takes_padding(self) -> bool {
+        matches!(self, Self::Pcapng)
+    }
+
+    /// Appends the file header of a classic file (draft-ietf-opsawg-pcap, section 4), little-endian.
+    pub(super) fn append_pcap_header(self, out: &mut Vec<u8>) {
+        let magic: u32 = if self == Self::PcapNanoseconds { 0xa1b2_3c4d } else { 0xa1b2_c3d4 };
+        let header_at = out.len();
+        for word in [magic, 2 | 4 << 16, 0, 0, PCAP_SNAPLEN, LinkType::ETHERNET.0] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        debug_assert_eq!(out.len() - header_at, PCAP_HEADER_LEN);
+    }
+
+    /// The length of a record of a classic file with a frame of `frame_len` bytes, in bytes.
+    pub(super) const fn pcap_record_len(frame_len: usize) -> usize {
+        PCAP_RECORD_HEADER_LEN + frame_len
+    }
+
+    /// Appends the record (section 5) of a frame.
+    pub(super) fn append_pcap_record(self, time_ns: u64, wire_len: u32, frame: &[u8], out: &mut Vec<u8>) {
+        let fraction = (time_ns % 1_000_000_000) as u32;
+        let fraction = if self == Self::PcapNanoseconds { fraction } else { fraction / 1000 };
+        // The field has 32 bits: it lasts until 2106.
+        let seconds = (time_ns / 1_000_000_000) as u32;
+        for word in [seconds, fraction, frame.len() as u32, wire_len] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(frame);
+    }
+}

@@ -1,0 +1,53 @@
+//! What of the traffic is captured.
+
+use vxtap_filter::{Filter, Packet, Tunnel};
+use vxtap_wire::FrameView;
+
+/// Frames that are in no flow keep so many bytes when only headers are wanted: ARP and its like are all header.
+const HEADERS_WITHOUT_FLOW: usize = 128;
+
+/// A filter that two settings can be compared by.
+#[derive(Clone, Debug)]
+pub struct CaptureFilter(pub Filter);
+
+impl PartialEq for CaptureFilter {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text() == other.0.text()
+    }
+}
+
+/// Less than everything, by choice. What is left out counts as not captured; a frame that is cut counts as captured and keeps its
+/// length on the wire.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selection {
+    /// Only frames that this matches.
+    pub filter: Option<CaptureFilter>,
+    /// No more than so many bytes of each frame.
+    pub snaplen: Option<u32>,
+    /// Headers only, up to the one of the innermost transport.
+    pub headers: bool,
+    /// No more than the first bytes of each flow.
+    pub flow_bytes: Option<u64>,
+}
+
+impl Selection {
+    /// Whether the filter lets the frame pass that came by `tunnel`.
+    #[inline]
+    pub(crate) fn takes(&self, view: &FrameView<'_>, tunnel: impl FnOnce() -> Tunnel<'static>) -> bool {
+        self.filter.as_ref().is_none_or(|CaptureFilter(filter)| {
+            filter.matches(&Packet { frame: view.bytes, wire_len: view.wire_len, tunnel: tunnel() })
+        })
+    }
+
+    /// How much of a frame is captured, in bytes.
+    #[inline]
+    pub(crate) fn length(&self, view: &FrameView<'_>) -> usize {
+        let whole = view.bytes.len();
+        let headers = match (self.headers, view.five_tuple) {
+            (false, _) => whole,
+            (true, Some(_)) => view.headers_len(),
+            (true, None) => HEADERS_WITHOUT_FLOW,
+        };
+        whole.min(headers).min(self.snaplen.map_or(usize::MAX, |bytes| bytes as usize))
+    }
+}
