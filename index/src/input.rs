@@ -169,7 +169,8 @@ impl Compressed {
         if fill(|into, at| self.file.read_at(into, table_at + at), &mut table)? < table.len() {
             return Ok(None);
         }
-        let unpacked = |entry: &[u8]| entry.get(4..8).and_then(|field| field.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let unpacked =
+            |entry: &[u8]| entry.get(4..8).and_then(|field| field.try_into().ok()).map_or(0, u32::from_le_bytes);
         Ok(Some(table.chunks_exact(entry_len).map(|entry| u64::from(unpacked(entry))).sum()))
     }
 

@@ -300,7 +300,7 @@ impl Keeper {
         self.shared.hold.load(Ordering::Relaxed) == 0
     }
 
-    /// What the keeper has done and is doing.
+    #[cfg(test)]
     pub(crate) fn status(&self) -> KeeperStatus {
         self.shared.status()
     }

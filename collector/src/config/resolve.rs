@@ -11,8 +11,8 @@ use super::{
 };
 use crate::capture::{Hook, Retention, Rotation, Selection};
 use crate::settings::{
-    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener, LogSettings,
-    PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
+    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
+    LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
 };
 
 /// Where the API is when nothing else is said.

@@ -141,7 +141,7 @@ pub(crate) fn command(text: &str) -> Result<Command, String> {
             words.push(part.to_owned());
         }
     }
-    if text.matches('"').count() % 2 != 0 {
+    if !text.matches('"').count().is_multiple_of(2) {
         return Err("expected a second \" behind the first".into());
     }
     match words.first() {

@@ -55,7 +55,9 @@ impl Run {
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
         let visible = |path: &PathBuf| path.extension().is_some_and(|end| end == "pcapng" || end == "pcap");
-        let mut files: Vec<_> = entries.filter(|path| visible(path) && !path.file_name().unwrap().as_encoded_bytes().starts_with(b".")).collect();
+        let mut files: Vec<_> = entries
+            .filter(|path| visible(path) && !path.file_name().unwrap().as_encoded_bytes().starts_with(b"."))
+            .collect();
         files.sort();
         files
     }
