@@ -783,3 +783,39 @@ fn a_closed_file_has_an_index_beside_it() {
     assert_eq!(handle.finish().files, 1);
     assert!(vxtap_index::index_path(&run.only_file()).exists());
 }
+
+#[test]
+fn whoever_reads_a_fifo_gets_all_frames_and_the_statistics() {
+    let mut run = Run::new();
+    let fifo = run.directory.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
+    run.settings.directory = fifo.clone();
+    let copy = run.directory.path().join("copy.pcapng");
+    let reader = std::thread::spawn({
+        let copy = copy.clone();
+        move || io::copy(&mut File::open(fifo).unwrap(), &mut File::create(copy).unwrap()).unwrap()
+    });
+    // What is read from a file waits for somebody who takes it.
+    let (handle, mut lanes) = run.captures(1, Input::Turns).start(Some(&run.settings)).unwrap();
+    for time_ns in 0..1000 {
+        lanes[0].record(time_ns, StreamId(0), b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(1000, 0));
+    reader.join().unwrap();
+    assert_eq!(contents(&copy).0.len(), 1000);
+}
+
+#[test]
+fn frames_of_now_that_nobody_takes_out_of_a_fifo_are_counted_and_nothing_waits() {
+    let mut run = Run::new();
+    let fifo = run.directory.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
+    run.settings.directory = fifo;
+    let (handle, mut lanes) = run.start(1);
+    for time_ns in 0..1000 {
+        lanes[0].record(time_ns, StreamId(0), b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(0, 1000));
+}
