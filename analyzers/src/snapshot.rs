@@ -192,6 +192,10 @@ pub struct KeptSnapshot {
     pub hook_failures: u64,
     /// Hooks that were not run since too many waited.
     pub hook_skipped: u64,
+    /// Files whose hook waits.
+    pub hook_waiting: u64,
+    /// Whether a hook is running.
+    pub hook_under_way: bool,
     /// Whether nothing is written since too little space is free.
     pub paused: bool,
     /// What went wrong last.

@@ -37,7 +37,7 @@ use thiserror::Error;
 
 pub use format::CaptureFormat;
 pub(crate) use keeper::KeeperMonitor;
-pub use keeper::{CompressionLevel, Hook, KeeperError, KeeperStatus, Retention};
+pub use keeper::{CompressionLevel, Hook, KeeperError, Retention};
 pub use lane::CaptureLane;
 pub(crate) use lane::Fate;
 pub use rotation::Rotation;

@@ -122,35 +122,6 @@ pub(crate) struct ClosedCapture {
     pub last_ns: u64,
 }
 
-/// What the keeper has done and is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeeperStatus {
-    /// Files kept, the open one included.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Files deleted by retention.
-    pub deleted_files: u64,
-    /// Their bytes.
-    pub deleted_bytes: u64,
-    /// Files compressed.
-    pub compressed: u64,
-    /// Hooks that were begun.
-    pub hook_runs: u64,
-    /// Those of them that did not end with exit code 0 in time.
-    pub hook_failures: u64,
-    /// Files for which no hook was run: they were deleted first, or too many waited.
-    pub hook_skipped: u64,
-    /// Closed files that wait for their hook.
-    pub hook_waiting: u64,
-    /// Whether a hook is under way.
-    pub hook_under_way: bool,
-    /// Whether the writer has to drop, since the floor of free space would be undercut.
-    pub paused: bool,
-    /// What went wrong last; `None` where nothing did.
-    pub error: Option<String>,
-}
-
 /// A keeper that cannot begin.
 #[derive(Debug, Error)]
 pub enum KeeperError {
@@ -232,7 +203,7 @@ impl Refused {
 struct Shared {
     /// Why the writer may not write; 0 where it may.
     hold: AtomicU8,
-    status: Mutex<KeeperStatus>,
+    status: Mutex<KeptSnapshot>,
     /// Whether what is due is to be done before the end.
     orderly: AtomicBool,
     /// For how long.
@@ -301,7 +272,7 @@ impl Keeper {
     }
 
     #[cfg(test)]
-    pub(crate) fn status(&self) -> KeeperStatus {
+    pub(crate) fn status(&self) -> KeptSnapshot {
         self.shared.status()
     }
 
@@ -352,31 +323,14 @@ pub(crate) struct KeeperMonitor {
 
 impl KeeperMonitor {
     /// What the keeper has done and is doing, or had done at its end.
-    pub(crate) fn status(&self) -> KeeperStatus {
+    pub(crate) fn status(&self) -> KeptSnapshot {
         self.shared.status()
     }
 }
 
 impl Shared {
-    fn status(&self) -> KeeperStatus {
+    fn status(&self) -> KeptSnapshot {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl From<KeeperStatus> for KeptSnapshot {
-    fn from(status: KeeperStatus) -> Self {
-        Self {
-            files: status.files,
-            bytes: status.bytes,
-            deleted_files: status.deleted_files,
-            deleted_bytes: status.deleted_bytes,
-            compressed: status.compressed,
-            hook_runs: status.hook_runs,
-            hook_failures: status.hook_failures,
-            hook_skipped: status.hook_skipped,
-            paused: status.paused,
-            error: status.error,
-        }
     }
 }
 

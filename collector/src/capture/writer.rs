@@ -302,7 +302,7 @@ impl CaptureMonitor {
             files: progress.files.iter().cloned().collect(),
             files_total: progress.files_total,
             late: progress.late,
-            kept: self.keeper.as_ref().map(KeeperMonitor::status).unwrap_or_default().into(),
+            kept: self.keeper.as_ref().map(KeeperMonitor::status).unwrap_or_default(),
         }
     }
 

@@ -21,7 +21,7 @@ use super::lock::{Lock, Refused};
 use super::manifest::Manifest;
 use super::space::{LONGEST_LOOK, Pace};
 use super::voice::Voice;
-use super::{ClosedCapture, KeeperError, KeeperSettings, KeeperStatus};
+use super::{ClosedCapture, KeeperError, KeeperSettings, KeptSnapshot};
 
 /// The most files that are kept track of.
 const MAX_FILES: usize = 100_000;
@@ -83,7 +83,7 @@ pub(super) struct Kept {
     survey_at: Duration,
     /// Whether space is short, so that compression has to wait.
     short: bool,
-    status: KeeperStatus,
+    status: KeptSnapshot,
     voice: Voice,
 }
 
@@ -111,7 +111,7 @@ impl Kept {
             refused: HashSet::new(),
             survey_at: SURVEY_EVERY,
             short: false,
-            status: KeeperStatus::default(),
+            status: KeptSnapshot::default(),
             voice: Voice::default(),
         };
         kept.tidy(true);
@@ -120,7 +120,7 @@ impl Kept {
         Ok(kept)
     }
 
-    pub(super) const fn status(&self) -> &KeeperStatus {
+    pub(super) const fn status(&self) -> &KeptSnapshot {
         &self.status
     }
 
