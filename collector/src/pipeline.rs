@@ -127,6 +127,13 @@ impl Pipeline {
         }
     }
 
+    /// The worker has woken up, and what it gives from now on is not before `now_ns`.
+    pub(crate) fn rise(&mut self, now_ns: u64) {
+        if let Some(lane) = &mut self.capture {
+            lane.rise(now_ns);
+        }
+    }
+
     /// The worker goes to sleep.
     pub(crate) fn rest(&mut self) {
         if let Some(lane) = &mut self.capture {

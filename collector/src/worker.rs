@@ -157,6 +157,7 @@ impl Worker {
         waiter.wait(sockets.iter().map(ReceiveSocket::fd), timeout, || {
             inbox.is_empty() && questions.is_empty() && !shared.stop.load(Ordering::SeqCst)
         });
+        self.parts.pipeline.rise(unix_ns());
     }
 
     /// Takes one batch of datagrams through decapsulation, steering and, for what is its own, analysis.

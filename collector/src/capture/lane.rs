@@ -192,12 +192,19 @@ impl CaptureLane {
         self.progress.set(marks.first_ns.min(now_ns));
     }
 
-    /// Says that the worker goes to sleep: until it calls [`CaptureLane::flush_if_due`] again its progress is the clock's, unless
+    /// Says that the worker goes to sleep: until it says that it has risen its progress is the clock's, unless
     /// it has records.
     pub(crate) fn rest(&mut self) {
         if let (_, 0) = self.blocks.current() {
             self.progress.set(LaneProgress::IDLE);
         }
+    }
+
+    /// Ends [`CaptureLane::rest`], before the clock is read for the frames that come: a worker that the system stops in their midst then holds
+    /// the others' frames back.
+    pub(crate) fn rise(&mut self, now_ns: u64) {
+        let (marks, _) = self.blocks.current();
+        self.progress.set(marks.first_ns.min(now_ns));
     }
 
     /// Ends a turn of several workers over one input: what was recorded belongs to `turn` and comes before everything of later

@@ -19,7 +19,7 @@ use crate::blocks::Block;
 /// Frames on their way from one worker to another, and batches whose clock was read before they were received, are not older than this.
 const SLACK: Duration = Duration::from_millis(10);
 /// A lane whose worker does not say how far it is holds the others back for this long at most.
-const WINDOW: Duration = Duration::from_millis(150);
+const WINDOW: Duration = Duration::from_millis(500);
 
 /// What orders records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
