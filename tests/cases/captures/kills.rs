@@ -144,7 +144,7 @@ fn a_killed_collector_leaves_whole_files_and_the_next_one_goes_on_beside_them() 
     let (mut state, mut frames, mut newest) = (8, 0, Duration::ZERO);
     let kills = number_from("VXTAP_KILLS", 10);
     for kill in 0..kills {
-        let life = Duration::from_micros(200_000 + random(&mut state) % 1_000_000);
+        let life = Duration::from_micros(200_000 + random(&mut state) % 700_000);
         let killed = kill_one(&directory, life);
         frames += killed.frames;
         newest = newest.max(killed.newest);

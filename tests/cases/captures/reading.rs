@@ -65,9 +65,13 @@ fn two_workers_write_a_long_file_in_the_order_of_time() {
     let path = place.path().join("generated.pcap");
     let record = |number: u32| {
         let (a, b) = (Peer::v4((number % 211) as u16, 1000), Peer::v4(900, 80));
-        let (from, to) = if number % 2 == 0 { (a, b) } else { (b, a) };
+        let (from, to) = if number.is_multiple_of(2) { (a, b) } else { (b, a) };
         let payload = vec![number as u8; 100 + (number % 13) as usize * 100];
-        let frame = if number % 5 == 0 { udp_frame(from, to, &payload) } else { tcp_frame(from, to, number, &payload) };
+        let frame = if number.is_multiple_of(5) {
+            udp_frame(from, to, &payload)
+        } else {
+            tcp_frame(from, to, number, &payload)
+        };
         let data = mirrored(number, &frame);
         // Strictly later than the one before.
         let time_ns = 1_700_000_000_000_000_000 + u64::from(number) * 20_000 + u64::from(number % 7) * 1000;

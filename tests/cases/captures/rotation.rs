@@ -11,12 +11,12 @@ use vxtap_tests::needs::have_tools;
 use vxtap_tests::process::Signal;
 use vxtap_tests::readers::{self, have_scapy};
 
-use super::{generate, number_from, quiet_machine};
+use super::{generate, number_from, quiet_machine, shared_machine};
 
 const MAX_BYTES: u64 = 8 << 20;
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Ends of intervals at which the machine stops the collector.
-const STALLS: usize = 3;
+const STALLS: usize = 2;
 
 /// Length of the run under load.
 fn seconds() -> u64 {
@@ -150,8 +150,9 @@ fn check_with_readers(files: &Files) {
 
 #[test]
 fn files_of_a_run_under_load_are_read_by_everybody_without_a_word() {
-    let _machine = quiet_machine();
+    let machine = quiet_machine();
     let rotated = rotate(Settings::new(2).write(), &format!("--vni 7 --pps 20000 --flows 500 --seconds {}", seconds()));
+    drop(machine);
     let files = rotated.check();
     check_merged(&rotated, &files);
     check_order(&rotated);
@@ -166,8 +167,8 @@ fn files_of_a_run_under_load_are_read_by_everybody_without_a_word() {
 
 #[test]
 fn pcap_files_of_a_run_under_load_are_read_by_everybody_without_a_word() {
+    let _machine = shared_machine();
     for format in ["pcap", "pcap-ns"] {
-        let _machine = quiet_machine();
         let settings = Settings::new(2).write().arg("--capture-format").arg(format);
         let rotated = rotate(settings, "--vni 7 --pps 10000 --flows 500 --seconds 3");
         let files = rotated.check();
@@ -184,7 +185,7 @@ fn pcap_files_of_a_run_under_load_are_read_by_everybody_without_a_word() {
 fn frames_that_are_handed_over_keep_the_order_and_their_intervals() {
     let _machine = quiet_machine();
     let settings = Settings::new(2).write().arg("--no-kernel-steering");
-    let rotated = rotate(settings, "--vni 7 --pps 10000 --flows 500 --seconds 4");
+    let rotated = rotate(settings, "--vni 7 --pps 10000 --flows 500 --seconds 3");
     assert!(rotated.stopped.summary.ledger.misdelivered > 1000, "nothing was handed over");
     check_order(&rotated);
     check_merged(&rotated, &rotated.check());
@@ -207,16 +208,16 @@ fn a_collector_that_the_machine_stops_at_the_end_of_an_interval_counts_what_come
             process.signal(Signal::CONT);
         }
     };
-    let load = "--vni 7 --pps 10000 --flows 500 --seconds 7";
+    let load = "--vni 7 --pps 10000 --flows 500 --seconds 5";
     let rotated = rotate_while(Settings::new(2).write().arg("--no-kernel-steering"), load, stall);
     check_merged(&rotated, &rotated.check());
 }
 
 #[test]
 fn files_of_single_workers_keep_their_intervals_though_frames_are_handed_over() {
-    let _machine = quiet_machine();
+    let _machine = shared_machine();
     let settings = Settings::new(2).write().arg("--no-kernel-steering").arg("--capture-layout").arg("per-shard");
-    let rotated = rotate(settings, "--vni 7 --pps 10000 --flows 500 --seconds 4");
+    let rotated = rotate(settings, "--vni 7 --pps 10000 --flows 500 --seconds 3");
     let files = rotated.check();
     let of_worker = |label: &str| files.iter().filter(|(path, _)| path.to_string_lossy().contains(label)).count();
     assert!(

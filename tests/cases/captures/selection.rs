@@ -1,7 +1,9 @@
 //! Less than everything, by choice: what is in the files is what other tools take from the whole capture.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 use vxtap_tests::capture_file::{self, Record};
@@ -40,18 +42,33 @@ fn records(stopped: &Stopped) -> Vec<Record> {
     capture_file::read_all(&stopped.captures())
 }
 
+/// The whole capture of the load.
+struct Everything {
+    /// Its only file.
+    path: PathBuf,
+    records: Vec<Record>,
+    _directory: TempDir,
+}
+
+/// Captures everything, once for all tests.
+fn everything() -> Everything {
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let full = run(&[]);
+        assert_eq!(full.summary.ledger.captured, 2 * PACKETS as u64);
+        fs::read(only_file(&full)).unwrap()
+    });
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("full.pcapng");
+    fs::write(&path, &*BYTES).unwrap();
+    let records = capture_file::read(&path);
+    Everything { path, records, _directory: directory }
+}
+
 /// The only capture file.
 fn only_file(stopped: &Stopped) -> PathBuf {
     let mut files = capture_file::files_in(&stopped.captures());
     assert_eq!(files.len(), 1, "{files:?}");
     files.remove(0)
-}
-
-/// Captures everything.
-fn everything() -> Stopped {
-    let full = run(&[]);
-    assert_eq!(full.summary.ledger.captured, 2 * PACKETS as u64);
-    full
 }
 
 /// What two captures of the same load have in common: stream, length on the wire and bytes of each record, in an order that is its
@@ -94,25 +111,25 @@ fn a_filtered_capture_is_what_tcpdump_takes_from_the_whole_one() {
         return;
     }
     let full = everything();
-    let path = only_file(&full);
+    let path = full.path.as_path();
     let filter = "(tcp[tcpflags] & tcp-syn != 0) or (ip6 and greater 200) or udp";
     let filtered = run(&["--capture-filter", filter]);
-    let expected = taken_by_tcpdump(&path, filter);
+    let expected = taken_by_tcpdump(path, filter);
     assert!(expected.len() > 500 && expected.len() < PACKETS * 2 - 500, "{}", expected.len());
     assert_eq!(frames(&records(&filtered)), frames(&expected));
 
     let by_vni = run(&["--capture-filter", "vni 12 and tcp"]);
     let extracted = tempfile::NamedTempFile::with_suffix(".pcapng").unwrap();
     let display = "frame.interface_name contains \"vni 12 \" and tcp";
-    tshark::extract(&path, display, extracted.path()).unwrap_or_else(|error| panic!("{error}"));
+    tshark::extract(path, display, extracted.path()).unwrap_or_else(|error| panic!("{error}"));
     let expected = capture_file::read(extracted.path());
     assert!(expected.len() > 500, "{}", expected.len());
     assert_eq!(comparable(&records(&by_vni)), comparable(&expected));
 
     // Offline, where the order is that of the file as well.
     for filter in ["ip6", "tcp port 443", "udp and not port 53", "less 100", "ip[8] > 10 and tcp", "not ip"] {
-        let (summary, got) = read(&path, &["--capture-filter", filter]);
-        let expected = taken_by_tcpdump(&path, filter);
+        let (summary, got) = read(path, &["--capture-filter", filter]);
+        let expected = taken_by_tcpdump(path, filter);
         assert!(got.iter().map(|record| &record.data).eq(expected.iter().map(|record| &record.data)), "{filter}");
         let ledger = summary.ledger;
         assert_eq!(ledger.captured, got.len() as u64, "{filter}");
@@ -134,8 +151,7 @@ fn read(path: &Path, arguments: &[&str]) -> (CollectorSummary, Vec<Record>) {
 #[test]
 fn cut_frames_keep_their_first_bytes_and_their_length_on_the_wire() {
     let _machine = shared_machine();
-    let full = everything();
-    let whole = records(&full);
+    let whole = everything().records;
     let snapped = run(&["--snaplen", "90"]);
     assert_eq!(comparable(&records(&snapped)), comparable(&cut(&whole, |_, _| 90)));
     if have_tools(&["tshark"]) {
@@ -162,12 +178,13 @@ fn headers_alone_are_as_long_as_tshark_says() {
     }
     let full = everything();
     let fields = ["ip.hdr_len", "ipv6.nxt", "tcp.hdr_len", "udp.length"];
-    let fields = tshark::fields_of_each(&only_file(&full), &fields).unwrap_or_else(|error| panic!("{error}"));
+    let fields = tshark::fields_of_each(&full.path, &fields).unwrap_or_else(|error| panic!("{error}"));
     let header_lens: Vec<usize> = fields.iter().map(|line| header_len(line)).collect();
     let headers = run(&["--capture-headers"]);
-    let expected = cut(&records(&full), |number, _| header_lens[number]);
+    let expected = cut(&full.records, |number, _| header_lens[number]);
     assert_eq!(comparable(&records(&headers)), comparable(&expected));
-    let (cut, whole): (usize, usize) = (header_lens.iter().sum(), records(&full).iter().map(|r| r.data.len()).sum());
+    let (cut, whole): (usize, usize) =
+        (header_lens.iter().sum(), full.records.iter().map(|record| record.data.len()).sum());
     assert!(cut < whole / 2, "{cut} of {whole} bytes are headers");
 }
 
@@ -204,10 +221,10 @@ fn of_each_flow_only_the_first_bytes_are_captured() {
         return;
     }
     let full = everything();
-    let (path, whole) = (only_file(&full), records(&full));
+    let whole = &full.records;
     let mut so_far: HashMap<String, usize> = HashMap::new();
     let mut expected = Vec::new();
-    for (flow, record) in flows_of(&path, &whole).into_iter().zip(&whole) {
+    for (flow, record) in flows_of(&full.path, whole).into_iter().zip(whole) {
         let bytes = so_far.entry(flow).or_default();
         // The frame that reaches the bound is the last one.
         if *bytes < MOST {
@@ -223,7 +240,7 @@ fn of_each_flow_only_the_first_bytes_are_captured() {
 #[test]
 fn a_split_capture_has_the_frames_of_each_vni_in_files_of_its_own() {
     let _machine = shared_machine();
-    let full = records(&everything());
+    let full = everything().records;
     let split = run(&["--capture-split"]);
     let mut of_vni: BTreeMap<&str, Vec<Record>> = BTreeMap::new();
     for file in capture_file::files_in(&split.captures()) {
@@ -247,7 +264,7 @@ fn files_of_single_workers_hold_whole_flows_and_together_everything() {
     let _machine = shared_machine();
     let full = everything();
     let shards = run(&["--capture-layout", "per-shard"]);
-    assert_eq!(comparable(&records(&shards)), comparable(&records(&full)));
+    assert_eq!(comparable(&records(&shards)), comparable(&full.records));
     if !have_tools(&["tshark"]) {
         return;
     }
