@@ -67,7 +67,7 @@ impl Numbered {
     }
 }
 
-/// Length, time of change and content of each file in `directory`, hidden ones as well.
+/// Length, time of change and content of each file in `directory`, indexes as well.
 fn fingerprints(directory: &Path) -> BTreeMap<PathBuf, (u64, SystemTime, u64)> {
     let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
     let fingerprint = |path: PathBuf| {
@@ -76,7 +76,9 @@ fn fingerprints(directory: &Path) -> BTreeMap<PathBuf, (u64, SystemTime, u64)> {
         fs::read(&path).unwrap().hash(&mut hasher);
         (path, (metadata.len(), metadata.modified().unwrap(), hasher.finish()))
     };
-    entries.map(|entry| fingerprint(entry.unwrap().path())).collect()
+    let paths = entries.map(|entry| entry.unwrap().path());
+    // The list of captures is there to be rewritten.
+    paths.filter(|path| !path.ends_with(".vxtap-captures.json")).map(fingerprint).collect()
 }
 
 /// The next of a sequence that looks random and is the same in each run (SplitMix64).

@@ -255,7 +255,6 @@ fn a_split_capture_has_the_frames_of_each_vni_in_files_of_its_own() {
     for (vni, got) in &of_vni {
         let wanted = full.iter().filter(|record| record.interface.starts_with(&format!("vni {vni} ")));
         assert_eq!(comparable(got), comparable(&wanted.cloned().collect::<Vec<_>>()));
-        assert!(got.is_sorted_by_key(|record| record.time_ns), "VNI {vni} is out of order");
     }
 }
 
