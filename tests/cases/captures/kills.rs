@@ -77,8 +77,9 @@ fn fingerprints(directory: &Path) -> BTreeMap<PathBuf, (u64, SystemTime, u64)> {
         (path, (metadata.len(), metadata.modified().unwrap(), hasher.finish()))
     };
     let paths = entries.map(|entry| entry.unwrap().path());
-    // The list of captures is there to be rewritten.
-    paths.filter(|path| !path.ends_with(".vxtap-captures.json")).map(fingerprint).collect()
+    // The list of captures and the lock belong to whoever runs.
+    let own = |path: &PathBuf| !path.ends_with(".vxtap-captures.json") && !path.ends_with(".vxtap-lock");
+    paths.filter(own).map(fingerprint).collect()
 }
 
 /// The next of a sequence that looks random and is the same in each run (SplitMix64).
