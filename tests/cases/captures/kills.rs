@@ -77,8 +77,10 @@ fn fingerprints(directory: &Path) -> BTreeMap<PathBuf, (u64, SystemTime, u64)> {
         (path, (metadata.len(), metadata.modified().unwrap(), hasher.finish()))
     };
     let paths = entries.map(|entry| entry.unwrap().path());
-    // The list of captures and the lock belong to whoever runs.
-    let own = |path: &PathBuf| !path.ends_with(".vxtap-captures.json") && !path.ends_with(".vxtap-lock");
+    // The list of captures, the lock and the link to the open file belong to whoever runs.
+    let own = |path: &PathBuf| {
+        !path.ends_with(".vxtap-captures.json") && !path.ends_with(".vxtap-lock") && !path.is_symlink()
+    };
     paths.filter(own).map(fingerprint).collect()
 }
 
