@@ -63,7 +63,7 @@ pub fn files_in(directory: &Path) -> Vec<PathBuf> {
         fs::read_dir(directory).unwrap_or_else(|error| panic!("cannot list {}: {error}", directory.display()));
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.expect("a directory entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "pcapng"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pcapng" || extension == "pcap"))
         .collect();
     files.sort();
     files

@@ -19,6 +19,7 @@ pub mod lab;
 pub mod needs;
 pub mod process;
 pub mod programs;
+pub mod readers;
 pub mod readme;
 pub mod sender;
 pub mod summary;

@@ -4,6 +4,10 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::deadline::SOON;
+use crate::process::run_within;
 
 /// Something that not every machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,19 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(sbin).map(|dir: PathBuf| dir.join(name)).find(|file: &PathBuf| is_file(file))
+}
+
+/// A directory for temporary files on a file system that takes O_DIRECT for what it is, as tmpfs does not; skips without one.
+pub fn disk() -> Option<PathBuf> {
+    let places = [env::temp_dir(), "/var/tmp".into(), crate::programs::directory().to_owned()];
+    let found = places.into_iter().find(|place| {
+        let kind = run_within(SOON, Command::new("stat").args(["-f", "-c", "%T"]).arg(place)).stdout;
+        matches!(kind.trim(), "ext2/ext3" | "xfs" | "btrfs" | "f2fs" | "overlayfs")
+    });
+    if found.is_none() {
+        skip(Need::Disk, "no temporary directory is on a disk");
+    }
+    found
 }
 
 fn is_file(path: &Path) -> bool {

@@ -150,6 +150,19 @@ impl Running {
         Some((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// Processor time that all its threads have used, its own and the kernel's for it.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
+        // The name, in brackets, may contain anything; user and system time are the 12th and 13th field behind it, in
+        // ticks of 10 ms (USER_HZ is 100 on every Linux that this runs on).
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number"));
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -233,6 +246,14 @@ mod tests {
         assert_eq!((finished.stdout.as_str(), finished.stderr.as_str(), finished.code()), ("out\n", "err\n", 3));
         assert!(finished.peak_memory > 100 << 10, "{}", finished.peak_memory);
         assert!(!finished.panicked());
+    }
+
+    #[test]
+    fn a_busy_program_uses_processor_time_and_one_that_sleeps_does_not() {
+        let busy = Running::start(&mut shell("while :; do :; done"));
+        let idle = Running::start(&mut shell("exec sleep 600"));
+        wait_until(SOON, "processor time", || busy.cpu_time() >= Duration::from_millis(100));
+        assert!(idle.cpu_time() < Duration::from_millis(50), "{:?}", idle.cpu_time());
     }
 
     #[test]

@@ -304,8 +304,8 @@ impl CaptureFiles {
 
     /// When [`CaptureFiles::close_if_over`] will have something to do.
     pub(super) fn over_at_ns(&self) -> Option<u64> {
-        let file = self.open.as_ref().filter(|file| self.settings.live && file.interval_end_ns != u64::MAX)?;
-        Some(file.interval_end_ns.saturating_add(INTERVAL_GRACE.as_nanos() as u64))
+        let file = self.open.as_ref().filter(|file| self.settings.live && file.interval_ns.end != u64::MAX)?;
+        Some(file.interval_ns.end.saturating_add(INTERVAL_GRACE.as_nanos() as u64))
     }
 
     fn note_closed(&self, name: &str, length: u64) {

@@ -1,5 +1,6 @@
 //! One capture file while it is written: its interfaces, its format, its index.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use vxtap_analyzers::StreamId;
@@ -31,8 +32,8 @@ pub(super) struct OpenFile {
     rotation: Rotation,
     /// Whether records are of now; times that go back far then end the file.
     live: bool,
-    /// Records from then on belong into the next file.
-    pub(super) interval_end_ns: u64,
+    /// Records of other times belong into another file.
+    pub(super) interval_ns: Range<u64>,
     /// Interface number of each stream; [`NO_INTERFACE`] without.
     numbers: Vec<u32>,
     interfaces: Vec<Interface>,
@@ -125,7 +126,7 @@ impl OpenFile {
             format,
             rotation,
             live,
-            interval_end_ns: u64::MAX,
+            interval_ns: 0..u64::MAX,
             numbers: Vec::new(),
             interfaces: Vec::new(),
             touched: Vec::new(),
@@ -198,7 +199,7 @@ impl OpenFile {
                 return false;
             }
             if records == 0 {
-                self.interval_end_ns = self.rotation.interval_end(time_ns);
+                self.interval_ns = self.rotation.interval_of(time_ns);
             }
             let number = known.unwrap_or_else(|| self.add_interface(stream));
             self.note(number, time_ns);
@@ -219,8 +220,8 @@ impl OpenFile {
 
     /// Whether a record of this time is for the next file, when this one has `records` up to `last_ns`.
     fn is_over(&self, time_ns: u64, last_ns: u64, records: u64) -> bool {
-        let set_back = self.live && time_ns.saturating_add(SET_BACK_NS) < last_ns;
-        set_back || time_ns >= self.interval_end_ns || self.rotation.records.is_some_and(|most| records >= most)
+        let set_back = self.live && (time_ns.saturating_add(SET_BACK_NS) < last_ns || time_ns < self.interval_ns.start);
+        set_back || time_ns >= self.interval_ns.end || self.rotation.records.is_some_and(|most| records >= most)
     }
 
     #[inline]

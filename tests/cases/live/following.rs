@@ -1,8 +1,7 @@
 //! Captures can be followed while they are written: soon, and whole records only.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -10,8 +9,8 @@ use vxtap_tests::capture_file::{self, Parsed};
 use vxtap_tests::collector::{Collector, Settings};
 use vxtap_tests::datagram::{Mirror, Peer, udp_frame};
 use vxtap_tests::deadline::{SOON, pause, within};
-use vxtap_tests::needs::{Need, have_tools, skip};
-use vxtap_tests::process::{Running, run_within};
+use vxtap_tests::needs::{disk, have_tools};
+use vxtap_tests::process::Running;
 use vxtap_tests::programs::Program;
 use vxtap_tests::tshark;
 
@@ -120,20 +119,6 @@ fn tshark_reads_a_file_written_around_the_page_cache_a_hundred_times_without_an_
     }
     let Some(disk) = disk() else { return };
     assert_eq!(poll_with_tshark(Settings::new(2).write_below(&disk).arg("--capture-direct")), 0);
-}
-
-/// A directory on a file system that takes O_DIRECT for what it is, as tmpfs does not; skips without one.
-fn disk() -> Option<PathBuf> {
-    let places = [std::env::temp_dir(), "/var/tmp".into(), vxtap_tests::programs::directory().to_owned()];
-    let found = places.into_iter().find(|place| {
-        let mut stat = Command::new("stat");
-        let kind = run_within(SOON, stat.args(["-f", "-c", "%T"]).arg(place)).stdout;
-        matches!(kind.trim(), "ext2/ext3" | "xfs" | "btrfs" | "f2fs" | "overlayfs")
-    });
-    if found.is_none() {
-        skip(Need::Disk, "no temporary directory is on a disk");
-    }
-    found
 }
 
 /// Looks at the open file until it has been seen at forty sizes. Gives the bytes of cut records seen.

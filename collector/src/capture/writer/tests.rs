@@ -666,6 +666,26 @@ fn a_file_whose_interval_is_over_is_closed_though_nothing_comes() {
 }
 
 #[test]
+fn a_frame_that_comes_late_is_in_no_file_of_the_next_interval() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let mut run = Run::new();
+    run.settings.rotation.interval = Some(Duration::from_hours(1));
+    let (handle, mut lanes) = run.start(1);
+    // An hour that begins later, so that the clock closes nothing.
+    let hour = (unix_ns() / HOUR + 2) * HOUR;
+    for (written, time_ns) in (1..).zip([hour + 5, hour - 5, hour + 6]) {
+        lanes[0].record(time_ns, StreamId(0), b"frame", 5);
+        // In a block of its own: within one, records are put in order.
+        lanes[0].flush();
+        until("the frame in a file", || handle.written(0) == written);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().files, 3);
+    let files: Vec<_> = run.files().iter().map(times).collect();
+    assert_eq!(files, [vec![hour + 5], vec![hour - 5], vec![hour + 6]]);
+}
+
+#[test]
 fn a_clock_that_is_set_back_begins_a_new_file() {
     let run = Run::new();
     let (handle, mut lanes) = run.start(1);

@@ -1,0 +1,148 @@
+//! What the usual readers say of a capture file, each of them without a word of complaint.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::needs::find_tool;
+use crate::process::{Finished, run_within};
+use crate::tshark;
+
+/// For one file; a second is usual.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// What all readers agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Packets in the file.
+    pub packets: usize,
+    /// Whether no packet is before the one in front of it.
+    pub ordered: bool,
+}
+
+/// Tools that [`judge`] asks.
+pub const TOOLS: [&str; 3] = ["tshark", "tcpdump", "capinfos"];
+
+/// Has tshark, tcpdump and capinfos read the file at `path` to its end, and scapy where it is installed.
+///
+/// # Errors
+/// When one of them complains, or they do not agree.
+pub fn judge(path: &Path) -> Result<Verdict, String> {
+    let verdict = capinfos(path)?;
+    let mut counts = vec![
+        ("tshark", tshark::fields(path, &["frame.number"])?.len()),
+        ("tcpdump", tcpdump(path, "", None)?),
+        ("capinfos", verdict.packets),
+    ];
+    if have_scapy() {
+        counts.push(("scapy", scapy(path)?));
+    }
+    if counts.iter().any(|(_, count)| *count != verdict.packets) {
+        return Err(format!("{} has different counts of packets: {counts:?}", path.display()));
+    }
+    Ok(verdict)
+}
+
+/// Packets and order as capinfos says.
+///
+/// # Errors
+/// When it complains.
+pub fn capinfos(path: &Path) -> Result<Verdict, String> {
+    // A table without a header line: name, packets, strict order.
+    let said = silent("capinfos", run(Command::new("capinfos").args(["-T", "-r", "-M", "-c", "-o"]).arg(path)), &[])?;
+    let mut fields = said.trim_end().split('\t').skip(1);
+    let packets = fields.next().and_then(|field| field.parse().ok());
+    let ordered = fields.next().and_then(|field| match field {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    });
+    match (packets, ordered) {
+        (Some(packets), Some(ordered)) => Ok(Verdict { packets, ordered }),
+        _ => Err(format!("capinfos on {} says {said:?}", path.display())),
+    }
+}
+
+/// How many packets of the file at `path` tcpdump finds that match `filter`; those go to the pcap file at `to`.
+///
+/// # Errors
+/// When it complains.
+pub fn tcpdump(path: &Path, filter: &str, to: Option<&Path>) -> Result<usize, String> {
+    let mut command = Command::new("tcpdump");
+    // As root it would become another user, who may not read what root wrote.
+    command.args(["-n", "-Z", "root", "-r"]).arg(path);
+    match to {
+        Some(to) => command.arg("-w").arg(to),
+        None => command.arg("--count"),
+    };
+    let finished = run(command.args(Some(filter).filter(|filter| !filter.is_empty())));
+    let said = silent("tcpdump", finished, &["reading from file ", "dropped privs to root"])?;
+    match to {
+        Some(to) => Ok(crate::capture_file::read(to).len()),
+        None => said
+            .split(' ')
+            .next()
+            .and_then(|count| count.parse().ok())
+            .ok_or_else(|| format!("tcpdump counts {said:?} in {}", path.display())),
+    }
+}
+
+/// Whether Python finds scapy.
+pub fn have_scapy() -> bool {
+    find_tool("python3").is_some() && run(Command::new("python3").args(["-c", "import scapy"])).status.success()
+}
+
+fn scapy(path: &Path) -> Result<usize, String> {
+    let script = "import sys\nfrom scapy.utils import PcapReader\nprint(sum(1 for _ in PcapReader(sys.argv[1])))";
+    let said = silent("scapy", run(Command::new("python3").args(["-c", script]).arg(path)), &[])?;
+    said.trim().parse().map_err(|_| format!("scapy counts {said:?} in {}", path.display()))
+}
+
+fn run(command: &mut Command) -> Finished {
+    run_within(LIMIT, command)
+}
+
+/// Standard output of a program that succeeded and said nothing but lines that begin with one of `usual`.
+fn silent(name: &str, finished: Finished, usual: &[&str]) -> Result<String, String> {
+    let complaints = finished.stderr.lines().filter(|line| !usual.iter().any(|usual| line.starts_with(usual)));
+    let complaints: Vec<&str> = complaints.filter(|line| !line.is_empty()).collect();
+    if finished.status.success() && complaints.is_empty() {
+        return Ok(finished.stdout);
+    }
+    Err(format!("{name}: {}, {}", finished.status, complaints.join(" / ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture_file::{self, Record};
+    use crate::needs::have_tools;
+
+    fn record(time_ns: u64) -> Record {
+        let data = crate::datagram::udp_frame(
+            crate::datagram::Peer::v4(1, 2),
+            crate::datagram::Peer::v4(3, 4),
+            &time_ns.to_be_bytes(),
+        );
+        Record { interface: String::new(), link_type: 1, time_ns, original_len: data.len(), data }
+    }
+
+    #[test]
+    fn readers_agree_on_a_whole_file_see_disorder_and_complain_of_a_cut_one() {
+        if !have_tools(&TOOLS) {
+            return;
+        }
+        let file = tempfile::NamedTempFile::with_suffix(".pcap").unwrap();
+        capture_file::write(file.path(), &[record(1), record(5), record(9)]);
+        assert_eq!(judge(file.path()), Ok(Verdict { packets: 3, ordered: true }));
+        assert_eq!(tcpdump(file.path(), "udp src port 3", None), Ok(0));
+        capture_file::write(file.path(), &[record(1), record(9_000), record(5_000)]);
+        assert_eq!(judge(file.path()), Ok(Verdict { packets: 3, ordered: false }));
+        let bytes = std::fs::read(file.path()).unwrap();
+        std::fs::write(file.path(), &bytes[..bytes.len() - 3]).unwrap();
+        let path = file.path();
+        for complaint in [capinfos(path).map(drop), tcpdump(path, "", None).map(drop), judge(path).map(drop)] {
+            assert!(complaint.is_err());
+        }
+    }
+}
