@@ -23,6 +23,9 @@ pub struct Verdict {
 /// Tools that [`judge`] asks.
 pub const TOOLS: [&str; 3] = ["tshark", "tcpdump", "capinfos"];
 
+/// The interpreter that Debian's packages, scapy among them, are for; another one may come first in `PATH`.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// Has tshark, tcpdump and capinfos read the file at `path` to its end, and scapy where it is installed.
 ///
 /// # Errors
@@ -89,12 +92,12 @@ pub fn tcpdump(path: &Path, filter: &str, to: Option<&Path>) -> Result<usize, St
 
 /// Whether Python finds scapy.
 pub fn have_scapy() -> bool {
-    find_tool("python3").is_some() && run(Command::new("python3").args(["-c", "import scapy"])).status.success()
+    Path::new(PYTHON).exists() && run(Command::new(PYTHON).args(["-c", "import scapy"])).status.success()
 }
 
 fn scapy(path: &Path) -> Result<usize, String> {
     let script = "import sys\nfrom scapy.utils import PcapReader\nprint(sum(1 for _ in PcapReader(sys.argv[1])))";
-    let said = silent("scapy", run(Command::new("python3").args(["-c", script]).arg(path)), &[])?;
+    let said = silent("scapy", run(Command::new(PYTHON).args(["-c", script]).arg(path)), &[])?;
     said.trim().parse().map_err(|_| format!("scapy counts {said:?} in {}", path.display()))
 }
 
