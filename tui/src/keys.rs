@@ -23,6 +23,7 @@ pub(crate) enum Command {
     Reverse,
     Filter,
     Open,
+    Save,
     Back,
     Edit(Edit),
 }
@@ -176,6 +177,11 @@ pub(crate) const SECTIONS: &[Section] = &[
             bind(&[letter('/', "/")], Command::Filter, "write a filter"),
             bind(&[key(KeyCode::Enter, "Enter")], Command::Open, "everything about one flow"),
         ],
+    },
+    Section {
+        heading: "One flow",
+        places: &[Place::FlowList, Place::FlowDetail],
+        bindings: &[bind(&[letter('f', "f")], Command::Save, "save its packets")],
     },
     Section {
         heading: "Back",
