@@ -162,11 +162,40 @@ pub struct CaptureSnapshot {
     /// Frames that came so late that frames with a later time were in the file already.
     #[serde(default)]
     pub late: u64,
+    /// What the directory has, of this run and of earlier ones, and what was done with closed files.
+    #[serde(default)]
+    pub kept: KeptSnapshot,
 }
 
 impl CaptureSnapshot {
     /// At most so many files are listed.
     pub const MAX_FILES: usize = 1000;
+}
+
+/// What a capture directory has, and what was done with files that were closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeptSnapshot {
+    /// Files kept, the open one included.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files deleted by retention.
+    pub deleted_files: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Files compressed.
+    pub compressed: u64,
+    /// Hooks run.
+    pub hook_runs: u64,
+    /// Hooks that failed or took too long.
+    pub hook_failures: u64,
+    /// Hooks that were not run since too many waited.
+    pub hook_skipped: u64,
+    /// Whether nothing is written since too little space is free.
+    pub paused: bool,
+    /// What went wrong last.
+    pub error: Option<String>,
 }
 
 /// One capture file.

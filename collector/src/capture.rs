@@ -19,6 +19,7 @@ mod closing;
 mod direct;
 mod files;
 mod format;
+mod keeper;
 mod lane;
 mod merge;
 mod open_file;
@@ -30,11 +31,12 @@ mod sinks;
 mod writer;
 
 use std::io;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
 pub use format::CaptureFormat;
+pub(crate) use keeper::KeeperMonitor;
+pub use keeper::{CompressionLevel, Hook, KeeperError, KeeperStatus, Retention};
 pub use lane::CaptureLane;
 pub(crate) use lane::Fate;
 pub use rotation::Rotation;
@@ -63,22 +65,9 @@ pub enum Input {
 /// Captures that cannot begin.
 #[derive(Debug, Error)]
 pub enum CaptureError {
-    /// The directory is not there and cannot be made.
-    #[error("cannot make the capture directory '{}': {source}", directory.display())]
-    MakeDirectory {
-        /// The directory.
-        directory: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No file can be made in the directory.
-    #[error("cannot write to the capture directory '{}': {source}", directory.display())]
-    NotWritable {
-        /// The directory.
-        directory: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The directory cannot be used, or another collector uses it.
+    #[error(transparent)]
+    Keep(#[from] keeper::KeeperError),
     /// The system gives no thread.
     #[error("cannot start the capture writer thread: {0}")]
     Thread(io::Error),

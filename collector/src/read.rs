@@ -58,8 +58,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
         }
     }
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, lanes) =
-        Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
+    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
     let reader = Arc::new(FileReader::new(files));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();

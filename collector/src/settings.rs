@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::capture::{CaptureFormat, CaptureLayout, Rotation, Selection};
+use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
 
 /// Settings of `vxtap-collector run`.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,6 +187,8 @@ pub struct CaptureSettings {
     pub rotation: Rotation,
     /// What of the traffic is captured.
     pub selection: Selection,
+    /// What is done with files that are closed.
+    pub keeping: Keeping,
     /// New frames are in the file after so long at the latest.
     pub flush: Duration,
     /// Blocks of 1 MiB that one worker may have waiting for the disk; when all are full, frames go uncaptured.
@@ -205,12 +207,24 @@ impl CaptureSettings {
             layout: CaptureLayout::default(),
             split: false,
             selection: Selection::default(),
+            keeping: Keeping::default(),
             rotation: Rotation { bytes: Some(1 << 30), ..Rotation::default() },
             flush: Duration::from_millis(100),
             blocks: 16,
             direct: true,
         }
     }
+}
+
+/// What is done with capture files that are closed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Keeping {
+    /// When they are deleted.
+    pub retention: Retention,
+    /// What is run for each.
+    pub hook: Option<Hook>,
+    /// How they are compressed; `None` leaves them as they are.
+    pub compress: Option<CompressionLevel>,
 }
 
 /// Where logs are written.

@@ -11,6 +11,9 @@ use zstd::zstd_safe::get_frame_content_size;
 use crate::checksum::checksum;
 use crate::fingerprint::{Fingerprint, SAMPLE_BYTES};
 
+/// The largest seek table that is read, in bytes: that of a capture of a tebibyte in frames of one mebibyte.
+const MAX_SEEK_TABLE_BYTES: u64 = 16 << 20;
+
 /// An open capture. Offsets are those of the capture itself, whether it is compressed or not.
 pub(crate) enum Input {
     Plain(File),
@@ -130,12 +133,45 @@ impl Compressed {
         Ok(count)
     }
 
-    /// The length that the compressed file says it has, unpacked.
+    /// The length that the compressed file says it has, unpacked: in the seek table at its end where it has one, since it then has
+    /// many frames, otherwise in its only frame.
     fn stated_length(&self) -> io::Result<Option<u64>> {
+        if let Some(length) = self.length_by_seek_table()? {
+            return Ok(Some(length));
+        }
         // The longest header of a frame (RFC 8878 section 3.1.1).
         let mut header = [0; 18];
         let length = fill(|into, at| self.file.read_at(into, at), &mut header)?;
         Ok(get_frame_content_size(&header[..length]).ok().flatten())
+    }
+
+    /// The sum of the frames' lengths in a seek table (zstd, contrib/seekable_format): a skippable frame with an entry for each frame, that
+    /// ends with the number of entries, what they have, and a magic number.
+    fn length_by_seek_table(&self) -> io::Result<Option<u64>> {
+        const MAGIC: u32 = 0x8f92_eab1;
+        const HAS_CHECKSUMS: u8 = 0x80;
+        const FOOTER_LEN: usize = 9;
+        let end = self.file.metadata()?.len();
+        let mut footer = [0; FOOTER_LEN];
+        let Some(footer_at) = end.checked_sub(FOOTER_LEN as u64) else { return Ok(None) };
+        let length = fill(|into, at| self.file.read_at(into, footer_at + at), &mut footer)?;
+        let [n0, n1, n2, n3, descriptor, magic @ ..] = footer;
+        if length < FOOTER_LEN || magic != MAGIC.to_le_bytes() {
+            return Ok(None);
+        }
+        let entry_len = if descriptor & HAS_CHECKSUMS == 0 { 8 } else { 12 };
+        let table_len = u64::from(u32::from_le_bytes([n0, n1, n2, n3])) * entry_len as u64;
+        // A table is never larger than its file, and of a capture it is small.
+        let Some(table_at) = footer_at.checked_sub(table_len).filter(|_| table_len <= MAX_SEEK_TABLE_BYTES) else {
+            return Ok(None);
+        };
+        let mut table = vec![0; table_len as usize];
+        if fill(|into, at| self.file.read_at(into, table_at + at), &mut table)? < table.len() {
+            return Ok(None);
+        }
+        let unpacked =
+            |entry: &[u8]| entry.get(4..8).and_then(|field| field.try_into().ok()).map_or(0, u32::from_le_bytes);
+        Ok(Some(table.chunks_exact(entry_len).map(|entry| u64::from(unpacked(entry))).sum()))
     }
 
     fn fingerprint(&mut self) -> Option<Fingerprint> {

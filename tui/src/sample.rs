@@ -96,6 +96,7 @@ pub(crate) fn busy(seconds: u64) -> Snapshot {
         streams,
         capture: Some(capture(seconds)),
         log: Some(LogSnapshot { directory: "/var/log/vxtap".into(), events: 12_345, events_dropped: 0, error: None }),
+        ..Snapshot::default()
     }
 }
 
@@ -116,6 +117,7 @@ fn capture(seconds: u64) -> CaptureSnapshot {
         error: None,
         files_total: files.len() as u64,
         files,
+        ..CaptureSnapshot::default()
     }
 }
 

@@ -35,9 +35,9 @@ struct Arguments {
     /// List interfaces
     #[arg(long)]
     extcap_interfaces: bool,
-    /// The version of Wireshark that asks
-    #[arg(long, value_name = "VERSION", num_args = 0..=1)]
-    extcap_version: Option<Option<String>>,
+    /// Tell the version; Wireshark gives its own
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "")]
+    extcap_version: Option<String>,
     /// The interface that is meant
     #[arg(long, value_name = "NAME")]
     extcap_interface: Option<String>,

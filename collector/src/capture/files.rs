@@ -266,6 +266,11 @@ impl CaptureFiles {
         let Some(file) = self.open.take() else { return };
         if file.published {
             self.note_closed(&file.name, file.output.length());
+            let OpenFile { output, path, name, records, first_ns, last_ns, .. } = file;
+            let bytes = output.length();
+            // The keeper looks at the file as it is when it is closed.
+            drop(output);
+            self.closing.closed(ClosedFile { path, name, bytes, records, first_ns, last_ns, pages: None });
         } else {
             // Nothing is in it. If it cannot be removed, the disk's error is known already.
             let _ = std::fs::remove_file(&file.path);
@@ -282,18 +287,12 @@ impl CaptureFiles {
         }
         let before = file.output.length();
         let (file, pages) = file.end(nanoseconds(SystemTime::now()));
-        let bytes = file.output.length();
+        let OpenFile { output, path, name, records, first_ns, last_ns, .. } = file;
+        let bytes = output.length();
+        drop(output);
         lock(&self.progress).bytes += bytes - before;
-        self.note_closed(&file.name, bytes);
-        self.closing.closed(ClosedFile {
-            path: file.path,
-            name: file.name,
-            bytes,
-            records: file.records,
-            first_ns: file.first_ns,
-            last_ns: file.last_ns,
-            pages: Some(pages),
-        });
+        self.note_closed(&name, bytes);
+        self.closing.closed(ClosedFile { path, name, bytes, records, first_ns, last_ns, pages: Some(pages) });
     }
 
     /// Ends the open file if its interval is over though no record has come to say so. `now_ns` is the wall clock.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng;
+use vxtap_wire::vxlan::Vni;
 
 use super::closing::Closing;
 use super::files::{CaptureFiles, FilesSettings, Outcome, Progress};
@@ -106,7 +107,7 @@ impl Sinks {
         if let Some(known) = self.split.as_ref().and_then(|split| split.of_stream.get(&stream)) {
             return *known;
         }
-        let vni = self.streams.key(StreamId(stream)).and_then(|key| key.vni).map(|vni| vni.get());
+        let vni = self.streams.key(StreamId(stream)).and_then(|key| key.vni).map(Vni::get);
         let known = self.split.as_ref().and_then(|split| split.of_vni.get(&vni).copied());
         let sequence = known.unwrap_or_else(|| {
             if self.files.len() < SPLIT_MAX {

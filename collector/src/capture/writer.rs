@@ -1,6 +1,5 @@
 //! The writer thread, and what the outside can ask about it.
 
-use std::fs::{DirBuilder, OpenOptions};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,7 +13,7 @@ use super::lane::{CaptureMarks, LaneProgress, Wanted};
 use super::merge::{Joining, Merge, Run};
 use super::output::{Create, creator};
 use super::sinks::Sinks;
-use super::{CaptureError, CaptureLane, CaptureLayout, Input};
+use super::{CaptureError, CaptureLane, CaptureLayout, Input, KeeperMonitor};
 use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
 use crate::settings::CaptureSettings;
@@ -45,10 +44,7 @@ pub struct Captures {
 impl Captures {
     /// Makes the directory if needed, sees that it can be written to, and starts the writer thread. Gives the handle and
     /// the workers' lanes. Without `settings` there are no files, only followers.
-    pub fn start(
-        self,
-        settings: Option<&CaptureSettings>,
-    ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
+    pub fn start(self, settings: Option<&CaptureSettings>) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
         let direct = settings.is_some_and(|settings| settings.direct && settings.format.takes_padding());
         self.start_with(settings, BLOCK_BYTES, creator(direct))
     }
@@ -61,7 +57,7 @@ impl Captures {
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
         let Self { streams, hub, workers, input } = self;
         let directory = settings.map(|settings| settings.directory.as_path());
-        directory.map(prepare).transpose()?;
+        let closing = settings.map(|settings| Closing::start(settings).map(Arc::new)).transpose()?;
         let lane = match settings {
             Some(settings) => LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush },
             None => LaneSettings { blocks: FOLLOWED_BLOCKS, block_bytes, flush: FOLLOWED_FLUSH },
@@ -71,6 +67,7 @@ impl Captures {
             directory: directory.unwrap_or(Path::new("")).to_string_lossy().escape_debug().to_string().into(),
             lanes: queue.counters().into(),
             progress: Arc::default(),
+            keeper: closing.as_ref().map(|closing| closing.monitor()),
         };
         let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
         let per_shard = settings.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
@@ -86,7 +83,6 @@ impl Captures {
         } else {
             vec![merge(lane_progress.clone())]
         };
-        let closing = settings.map(|_| Closing::start().map(Arc::new)).transpose()?;
         let sinks = settings.zip(closing.clone()).map(|(settings, closing)| {
             let files = FilesSettings {
                 directory: settings.directory.clone(),
@@ -110,8 +106,9 @@ impl Captures {
         let thread = std::thread::Builder::new()
             .name("vxtap-capture".to_owned())
             .spawn(move || {
+                // With the files that it ended, nobody else has the closing.
                 writing.run();
-                if let Some(closing) = closing {
+                if let Some(closing) = closing.and_then(Arc::into_inner) {
                     closing.finish();
                 }
             })
@@ -209,25 +206,13 @@ impl Writing {
     /// How long nothing has to be done unless a block comes.
     fn pause(&self) -> Option<Duration> {
         let merge = self.merges.iter().filter_map(Merge::pause).min();
-        let over = self.sinks.as_ref().and_then(Sinks::over_at_ns).map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
+        let over = self
+            .sinks
+            .as_ref()
+            .and_then(Sinks::over_at_ns)
+            .map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
         merge.into_iter().chain(over).min()
     }
-}
-
-/// Makes the directory and a file in it, which is removed again.
-fn prepare(directory: &Path) -> Result<(), CaptureError> {
-    DirBuilder::new()
-        .recursive(true)
-        .create(directory)
-        .map_err(|source| CaptureError::MakeDirectory { directory: directory.to_owned(), source })?;
-    let probe = directory.join(format!(".vxtap-{}", std::process::id()));
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&probe)
-        .and_then(|_| std::fs::remove_file(&probe))
-        .map_err(|source| CaptureError::NotWritable { directory: directory.to_owned(), source })
 }
 
 /// Captures under way.
@@ -281,6 +266,8 @@ pub struct CaptureMonitor {
     directory: Arc<str>,
     lanes: Arc<[Arc<LaneCounters>]>,
     progress: Arc<Mutex<Progress>>,
+    /// `None` where nothing is written.
+    keeper: Option<KeeperMonitor>,
 }
 
 impl CaptureMonitor {
@@ -295,6 +282,7 @@ impl CaptureMonitor {
             files: progress.files.iter().cloned().collect(),
             files_total: progress.files_total,
             late: progress.late,
+            kept: self.keeper.as_ref().map(KeeperMonitor::status).unwrap_or_default().into(),
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::problem::Printable;
 use super::units::{Size, Time};
-use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Rotation, Selection};
-use crate::settings::{ApiSettings, CaptureSettings, Listener, RunSettings, SummaryTarget, Timestamps};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Hook, Retention, Rotation, Selection};
+use crate::settings::{ApiSettings, CaptureSettings, Keeping, Listener, RunSettings, SummaryTarget, Timestamps};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -155,6 +155,23 @@ fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Re
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     if !parts.is_empty() {
         line(to, "", &parts.join(", "))?;
+    }
+    let Keeping { retention: Retention { bytes, age, free_bytes }, hook, compress } = &capture.keeping;
+    let limits = [
+        bytes.map(|bytes| format!("beyond {} in all", Size(bytes))),
+        age.map(|age| format!("{} after they were closed", Time(age))),
+        free_bytes.map(|bytes| format!("to keep {} free", Size(bytes))),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    if !limits.is_empty() {
+        line(to, "", &format!("the oldest are deleted {}", limits.join(", ")))?;
+    }
+    if compress.is_some() {
+        line(to, "", "closed ones are compressed")?;
+    }
+    if let Some(Hook { command, limit }) = hook {
+        let command = command.join(" ").escape_debug().to_string();
+        line(to, "", &format!("'{command}' is run for each closed one, for {} at the most", Time(*limit)))?;
     }
     let waiting = capture.blocks as u64 * u64::from(workers) * MEBIBYTE;
     line(

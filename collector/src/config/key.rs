@@ -225,6 +225,16 @@ pub(super) const KEYS: &[Key] = &[
     key("capture", "format", "capture-format", |o, r| r.text(&mut o.capture.capture_format, value::capture_format)),
     key("capture", "layout", "capture-layout", |o, r| r.text(&mut o.capture.capture_layout, value::capture_layout)),
     key("capture", "split", "capture-split", |o, r| r.truth(&mut o.capture.capture_split, Sense::Same)),
+    key("capture", "keep_bytes", "keep-bytes", |o, r| r.scalar(&mut o.capture.keep_bytes, value::keep_bytes)),
+    key("capture", "keep_age", "keep-age", |o, r| r.scalar(&mut o.capture.keep_age, value::keep_age)),
+    key("capture", "keep_free", "keep-free", |o, r| r.scalar(&mut o.capture.keep_free, value::keep_bytes)),
+    key("capture", "hook", "capture-hook", |o, r| r.text(&mut o.capture.capture_hook, value::command)),
+    key("capture", "hook_limit", "capture-hook-limit", |o, r| {
+        r.scalar(&mut o.capture.capture_hook_limit, value::hook_limit);
+    }),
+    key("capture", "compress", "capture-compress", |o, r| {
+        r.scalar(&mut o.capture.capture_compress, value::compress);
+    }),
     key("capture", "flush", "flush", |o, r| r.scalar(&mut o.capture.flush, value::flush)),
     key("capture", "blocks", "capture-blocks", |o, r| r.scalar(&mut o.capture.capture_blocks, value::capture_blocks)),
     key("capture", "direct", "capture-direct", |o, r| r.truth(&mut o.capture.capture_direct, Sense::Same)),

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::value::{self, Maybe};
-use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout};
+use super::value::{self, Command, Maybe};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// Every setting that a file may hold. A command fills the groups that it has flags for.
@@ -158,6 +158,31 @@ pub(crate) struct CaptureOptions {
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) capture_split: Option<bool>,
+
+    /// Delete the oldest closed captures when all of the directory have more bytes, or 'none' [default: none]
+    #[arg(long, value_name = "SIZE", value_parser = value::keep_bytes)]
+    pub(crate) keep_bytes: Option<Maybe<u64>>,
+
+    /// Delete captures so long after they were closed, or 'none' [default: none]
+    #[arg(long, value_name = "TIME", value_parser = value::keep_age)]
+    pub(crate) keep_age: Option<Maybe<Duration>>,
+
+    /// Delete the oldest closed captures to keep so much of the file system free, or 'none' [default: none]
+    #[arg(long, value_name = "SIZE", value_parser = value::keep_bytes)]
+    pub(crate) keep_free: Option<Maybe<u64>>,
+
+    /// Run this for each closed capture: program and arguments, {file} is its path; no shell, in double quotes what has
+    /// spaces
+    #[arg(long, value_name = "COMMAND", value_parser = value::command)]
+    pub(crate) capture_hook: Option<Command>,
+
+    /// End a capture hook that takes longer [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = value::hook_limit)]
+    pub(crate) capture_hook_limit: Option<Duration>,
+
+    /// Compress closed captures with zstd at this level, 1 to 19, or 'none' [default: none]
+    #[arg(long, value_name = "LEVEL", value_parser = value::compress)]
+    pub(crate) capture_compress: Option<Maybe<CompressionLevel>>,
 
     /// New frames are in the capture file after so long at the latest [default: 100ms]
     #[arg(long, value_name = "TIME", value_parser = value::flush)]

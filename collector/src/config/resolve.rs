@@ -2,22 +2,25 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::problem::{ConfigError, Problem};
-use super::value::Maybe;
+use super::value::{Command, Maybe};
 use super::{
     ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources,
 };
-use crate::capture::{Rotation, Selection};
+use crate::capture::{Hook, Retention, Rotation, Selection};
 use crate::settings::{
-    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Listener, LogSettings,
-    PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
+    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
+    LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
 };
 
 /// Where the API is when nothing else is said.
 const DEFAULT_API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9789);
 /// Packets a second that the demo makes when nothing else is said.
 const DEFAULT_DEMO_PPS: u64 = 20_000;
+/// How long a capture hook may take when nothing else is said.
+const DEFAULT_HOOK_LIMIT: Duration = Duration::from_mins(1);
 /// The most listeners of one collector.
 const MAX_LISTENERS: usize = 64;
 
@@ -113,6 +116,18 @@ pub(crate) fn capture_into(directory: PathBuf, options: &CaptureOptions) -> Capt
             bytes: options.rotate_bytes.map_or(default.rotation.bytes, |Maybe(bytes)| bytes),
             interval: options.rotate_interval.map_or(default.rotation.interval, |Maybe(interval)| interval),
             records: options.rotate_frames.map_or(default.rotation.records, |Maybe(frames)| frames),
+        },
+        keeping: Keeping {
+            retention: Retention {
+                bytes: options.keep_bytes.and_then(|Maybe(bytes)| bytes),
+                age: options.keep_age.and_then(|Maybe(age)| age),
+                free_bytes: options.keep_free.and_then(|Maybe(bytes)| bytes),
+            },
+            hook: options.capture_hook.clone().map(|Command(command)| Hook {
+                command,
+                limit: options.capture_hook_limit.unwrap_or(DEFAULT_HOOK_LIMIT),
+            }),
+            compress: options.capture_compress.and_then(|Maybe(level)| level),
         },
         selection: Selection {
             filter: options.capture_filter.clone(),

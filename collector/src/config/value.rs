@@ -10,7 +10,7 @@ use std::time::Duration;
 use vxtap_filter::Filter;
 
 use super::units::{Size, Time};
-use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
 use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// A value, or the word that stands for having none (`auto`, `random`, `none`).
@@ -18,6 +18,7 @@ use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarg
 pub(crate) struct Maybe<T>(pub(crate) Option<T>);
 
 const WEEK: Duration = Duration::from_hours(7 * 24);
+const YEARS: Duration = Duration::from_hours(10 * 366 * 24);
 
 pub(crate) fn listener(text: &str) -> Result<Listener, String> {
     Listener::from_str(text.trim())
@@ -106,6 +107,46 @@ pub(crate) fn capture_layout(text: &str) -> Result<CaptureLayout, String> {
         "merged" => Ok(CaptureLayout::Merged),
         "per-shard" => Ok(CaptureLayout::PerShard),
         _ => Err("expected 'merged' or 'per-shard'".into()),
+    }
+}
+
+pub(crate) fn keep_bytes(text: &str) -> Result<Maybe<u64>, String> {
+    maybe(text, "none", |text| size_between(text, 1 << 20, 1 << 60, "100GiB"))
+}
+
+pub(crate) fn keep_age(text: &str) -> Result<Maybe<Duration>, String> {
+    maybe(text, "none", |text| time_between(text, Duration::from_secs(1), YEARS, "48h"))
+}
+
+pub(crate) fn hook_limit(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_secs(1), Duration::from_hours(24), "60s")
+}
+
+pub(crate) fn compress(text: &str) -> Result<Maybe<CompressionLevel>, String> {
+    let expected = "expected a level from 1 to 19";
+    let level = |text: &str| text.parse().ok().and_then(CompressionLevel::new).ok_or_else(|| expected.into());
+    maybe(text, "none", level)
+}
+
+/// A program and its arguments, apart at spaces; what stands in double quotes is one, with any spaces in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Command(pub(crate) Vec<String>);
+
+pub(crate) fn command(text: &str) -> Result<Command, String> {
+    let mut words = Vec::new();
+    for (number, part) in text.split('"').enumerate() {
+        if number % 2 == 0 {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        } else {
+            words.push(part.to_owned());
+        }
+    }
+    if !text.matches('"').count().is_multiple_of(2) {
+        return Err("expected a second \" behind the first".into());
+    }
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(Command(words)),
+        _ => Err("expected a program and its arguments, such as 'gzip {file}'".into()),
     }
 }
 

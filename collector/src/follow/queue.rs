@@ -56,12 +56,25 @@ impl Segment {
         self.counts.get_or_init(|| {
             let mut counts = Lost::default();
             let mut rest = self.records();
+            // Records come in runs of one stream.
+            let (mut stream, mut run) = (StreamId(0), 0);
             while let Some(record) = PacketView::first(rest) {
-                *counts.entry(StreamId(record.interface())).or_default() += 1;
+                if record.interface() != stream.0 {
+                    count(&mut counts, stream, run);
+                    (stream, run) = (StreamId(record.interface()), 0);
+                }
+                run += 1;
                 rest = &rest[record.block().len()..];
             }
+            count(&mut counts, stream, run);
             counts
         })
+    }
+}
+
+fn count(lost: &mut Lost, stream: StreamId, records: u64) {
+    if records > 0 {
+        *lost.entry(stream).or_default() += records;
     }
 }
 
@@ -117,9 +130,9 @@ impl Queue {
     pub(super) fn push(&self, segment: &Arc<Segment>, bounds: Bounds) {
         let mut state = self.state();
         if state.refuses(segment.bytes.len(), bounds) {
-            for (stream, count) in segment.counts() {
-                *state.lost.entry(*stream).or_default() += count;
-                self.dropped.fetch_add(*count, Ordering::Relaxed);
+            for (stream, records) in segment.counts() {
+                count(&mut state.lost, *stream, *records);
+                self.dropped.fetch_add(*records, Ordering::Relaxed);
             }
             return;
         }

@@ -310,7 +310,9 @@ proptest! {
                     let of: Vec<(u32, &[u8])> = records.iter().map(|stream| (u32::from(*stream), &IPV4[..])).collect();
                     hub.publish(&[&run(time, &of)]);
                     time += records.len() as u64;
-                    records.iter().for_each(|stream| published[usize::from(*stream)] += 1);
+                    for stream in records {
+                        published[usize::from(stream)] += 1;
+                    }
                 }
                 Event::Take => stream.extend(take(&mut follower)),
             }

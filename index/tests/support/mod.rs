@@ -167,16 +167,9 @@ pub fn expected(files: &[Vec<Made>], query: &Query) -> Vec<Made> {
 
 fn is_wanted(record: &Made, query: &Query) -> bool {
     let tuple = FrameView::parse(&record.frame).five_tuple;
-<<<<<<< HEAD
-    let tunnel = Tunnel {
-        vni: Some(VNIS[record.interface]),
-        network: None,
-        outer_source: Some(source(record.interface).into()),
-=======
     let tunnel = match record.interface {
         OTHER => Tunnel::default(),
         known => Tunnel { vni: Some(VNIS[known]), network: None, outer_source: Some(source(known).into()) },
->>>>>>> main
     };
     let packet = Packet { frame: &record.frame, wire_len: record.wire_len, tunnel };
     query.since_ns.is_none_or(|since| record.time_ns >= since)

@@ -9,7 +9,7 @@ use vxtap_tests::needs::have_tools;
 use vxtap_tests::process::{Finished, Running, Signal, run_within};
 use vxtap_tests::programs::Program;
 
-use super::following::{ExtcapFolder, Followed, Way, tshark};
+use super::following::{ExtcapFolder, Followed};
 use super::shared_machine;
 
 const TOKEN: &str = "0123456789abcdef";
@@ -60,7 +60,7 @@ fn what_it_cannot_do_is_told_in_one_line() {
         (&[&capture[..], &["http://127.0.0.1:1"]].concat(), "http://127.0.0.1:1: Connection refused"),
         (&[&capture[..], &[api]].concat(), "a token is needed"),
         (&[&capture[..], &[api, "--token", "wrong-wrong-wrong"]].concat(), "a token is needed"),
-        (&[&capture[..], &[api, "--token", TOKEN, "--filter", "("]].concat(), "capture filter, at character"),
+        (&[&capture[..], &[api, "--token", TOKEN, "--filter", "("]].concat(), "capture filter, character 2"),
         (&[&capture[..], &[api, "--token", TOKEN]].concat(), "cannot write the packets to '/nowhere/fifo'"),
     ] {
         let finished = extcap(arguments);
@@ -118,23 +118,50 @@ fn it_ends_well_when_the_collector_does_and_by_a_signal() {
     }
 }
 
+/// Lets a tshark that captures by itself show a packet, and stops it, or the collector.
+fn captures_until_stopped(followed: Followed, tshark: &mut Command, stop_tshark: bool) {
+    let client =
+        Running::start(tshark.args(["-n", "-l", "-T", "fields", "-e", "udp.srcport", "-e", "frame.interface_name"]));
+    wait_until(SOON, "tshark to follow", || followed.followers().now.len() == 1);
+    let mut mirror = Mirror::new(followed.collector.address(), 5, 1);
+    mirror.send(0, &udp_frame(Peer::v4(1, 1234), Peer::v4(9, 9999), b"here"));
+    wait_until(SOON, "a packet in tshark", || client.stdout() == "1234\tvni 5 from 127.0.0.1\n");
+    if stop_tshark {
+        client.signal(Signal::INT);
+        client.finish_within(SOON);
+        wait_until(SOON, "the follower to be gone", || followed.followers().now.is_empty());
+        followed.collector.stop();
+    } else {
+        followed.collector.stop();
+        let finished = client.finish_within(SOON);
+        assert!(!finished.stderr.contains("cut short"), "{}", finished.stderr);
+    }
+}
+
 #[test]
-fn stopping_the_capture_in_tshark_leaves_nothing_behind() {
+fn tshark_captures_from_the_interface_until_either_end_stops() {
     let _machine = shared_machine();
     if !have_tools(&["tshark", "setpriv"]) {
         return;
     }
-    let followed = Followed::start(Settings::new(1).write());
     let folder = ExtcapFolder::new();
-    let client = tshark(&followed, Way::Extcap, &folder, "udp.srcport");
-    wait_until(SOON, "tshark to follow", || followed.followers().now.len() == 1);
-    let mut mirror = Mirror::new(followed.collector.address(), 5, 1);
-    wait_until(SOON, "a packet in tshark", || {
-        mirror.send(0, &udp_frame(Peer::v4(1, 1234), Peer::v4(9, 9999), b"here"));
-        client.stdout().contains("1234")
-    });
-    client.signal(Signal::INT);
-    client.finish_within(SOON);
-    wait_until(SOON, "the follower to be gone", || followed.followers().now.is_empty());
-    followed.collector.stop();
+    for stop_tshark in [true, false] {
+        let followed = Followed::start(Settings::new(1).write());
+        let host = format!("extcap.vxtap.host:{}", followed.collector.api());
+        let mut tshark = folder.tshark();
+        captures_until_stopped(followed, tshark.args(["-i", "vxtap", "-f", "udp port 1234", "-o", &host]), stop_tshark);
+    }
+}
+
+#[test]
+fn tshark_captures_over_tcp_until_either_end_stops() {
+    let _machine = shared_machine();
+    if !have_tools(&["tshark"]) {
+        return;
+    }
+    for stop_tshark in [true, false] {
+        let followed = Followed::start(Settings::new(1).write());
+        let interface = format!("TCP@{}", followed.tcp);
+        captures_until_stopped(followed, Command::new("tshark").args(["-i", &interface]), stop_tshark);
+    }
 }

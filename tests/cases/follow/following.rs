@@ -69,16 +69,16 @@ pub(crate) fn body(answer: &[u8]) -> &[u8] {
     &answer[head + 4..]
 }
 
-/// How tshark comes to the packets.
+/// How packets come to tshark's standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// `curl -sN …/v1/live.pcapng | tshark -i -`.
+    /// `curl -sN …/v1/live.pcapng`.
     Http,
-    /// `tshark -i TCP@host:port`.
-    PcapOverIp,
-    /// `nc host port | tshark -i -`, by the shell's own means.
-    Pipe,
-    /// `tshark -i vxtap`.
+    /// `nc host port`, by the shell's own means.
+    Nc,
+    /// `dumpcap -i TCP@host:port`: what Wireshark and tshark have capture for them.
+    Dumpcap,
+    /// `vxtap-extcap --capture`.
     Extcap,
 }
 
@@ -114,30 +114,20 @@ impl ExtcapFolder {
     }
 }
 
-/// A tshark that follows `followed` by `way` and prints `field` of each packet.
-pub(crate) fn tshark(followed: &Followed, way: Way, folder: &ExtcapFolder, field: &str) -> Running {
-    let api = followed.collector.api();
-    let show = ["-n", "-l", "-T", "fields", "-e", field];
-    let mut command = match way {
-        Way::Http => shell(&format!("curl -sN {api}/v1/live.pcapng")),
-        Way::Pipe => shell(&format!("exec 3<>/dev/tcp/127.0.0.1/{}; cat <&3", followed.tcp.port())),
-        Way::PcapOverIp => {
-            let mut command = Command::new("tshark");
-            command.args(["-i", &format!("TCP@{}", followed.tcp)]);
-            command
-        }
+/// A tshark that reads what comes by `way` and prints `field` of each packet at once. A tshark that captures by itself prints
+/// twice a second.
+pub(crate) fn tshark(followed: &Followed, way: Way, field: &str) -> Running {
+    let (api, port) = (followed.collector.api(), followed.tcp.port());
+    let source = match way {
+        Way::Http => format!("curl -sN {api}/v1/live.pcapng"),
+        Way::Nc => format!("exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3"),
+        Way::Dumpcap => format!("dumpcap -q -i TCP@127.0.0.1:{port} -w -"),
         Way::Extcap => {
-            let mut command = folder.tshark();
-            command.args(["-i", "vxtap", "-o", &format!("extcap.vxtap.host:{api}")]);
-            command
+            let program = Program::Extcap.path();
+            format!("'{}' --extcap-interface vxtap --capture --host {api} --fifo /dev/stdout", program.display())
         }
     };
-    Running::start(command.args(show))
-}
-
-/// A tshark that reads what `source` writes. It takes the shell's place, so that it is the process that a test ends.
-fn shell(source: &str) -> Command {
-    let mut command = Command::new("bash");
-    command.args(["-c", &format!("exec tshark -i - \"$@\" < <({source})"), "tshark"]);
-    command
+    // It takes the shell's place, so that it is the process that a test ends.
+    let line = format!("exec tshark -n -l -r - -T fields -e {field} < <({source})");
+    Running::start(Command::new("bash").args(["-c", &line]))
 }

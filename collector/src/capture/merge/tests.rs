@@ -24,7 +24,10 @@ impl Bench {
         let progress: Vec<Arc<LaneProgress>> = (0..lanes).map(|_| Arc::default()).collect();
         let merge = Merge::new(joining, progress.clone(), lane_blocks);
         let wanted = Wanted { hub: Hub::new(Arc::default()), files: true };
-        let lanes = block_lanes.into_iter().zip(progress).map(|(lane, progress)| CaptureLane::new(lane, progress, wanted.clone()));
+        let lanes = block_lanes
+            .into_iter()
+            .zip(progress)
+            .map(|(lane, progress)| CaptureLane::new(lane, progress, wanted.clone()));
         Self { queue, lanes: lanes.collect(), merge }
     }
 

@@ -54,8 +54,10 @@ impl Run {
     /// Visible files, in the order of their names.
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
-        let visible = |path: &PathBuf| !path.file_name().unwrap().as_encoded_bytes().starts_with(b".");
-        let mut files: Vec<_> = entries.filter(visible).collect();
+        let visible = |path: &PathBuf| path.extension().is_some_and(|end| end == "pcapng" || end == "pcap");
+        let mut files: Vec<_> = entries
+            .filter(|path| visible(path) && !path.file_name().unwrap().as_encoded_bytes().starts_with(b"."))
+            .collect();
         files.sort();
         files
     }
@@ -467,7 +469,8 @@ fn a_removed_directory_is_made_again() {
         lanes[0].record(round, StreamId(0), b"kept", 4);
         lanes[0].flush();
         until("writing", || handle.written(0) == round);
-        assert_eq!(fs::read_dir(&run.settings.directory).unwrap().count(), 1);
+        let made = fs::read_dir(&run.settings.directory).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(made.filter(|path| path.extension().is_some_and(|end| end == "pcapng")).count(), 1);
     }
     drop(lanes);
     assert_eq!(handle.finish().error, None);
@@ -485,7 +488,7 @@ fn a_directory_that_cannot_be_is_an_error_at_the_start() {
     }
     let settings = CaptureSettings::new(PathBuf::from("/proc"));
     let error = run.captures(1, Input::Live).start(Some(&settings)).unwrap_err().to_string();
-    assert!(error.starts_with("cannot write to the capture directory '/proc': "), "{error}");
+    assert!(error.starts_with("cannot use the capture directory '/proc': "), "{error}");
 }
 
 /// Whether files in `directory` can be written around the page cache; some file systems say that they do and do not.

@@ -1,0 +1,96 @@
+//! The directory itself: what an earlier run left in it, and what to do when it is removed and made again.
+
+use super::super::entry::{Entry, Standing};
+use super::super::manifest::Manifest;
+use super::super::tidy;
+use super::{Kept, Place};
+
+impl Kept {
+    /// Sees to it that the lock and the list are those of the directory that is there now. Without one there is no place.
+    pub(super) fn attach(&mut self) {
+        let directory = self.settings.directory.clone();
+        if self.place.as_ref().is_some_and(|place| place.is(&directory)) {
+            return;
+        }
+        if self.place.take().is_some() {
+            self.complain(format!("the capture directory '{}' or the lock in it was removed", directory.display()));
+        }
+        if !directory.is_dir() {
+            return;
+        }
+        match Place::take(&directory) {
+            Ok(place) => self.place = Some(place),
+            Err(refused) => return self.complain(refused.into_error(&directory).to_string()),
+        }
+        match Manifest::load(&directory) {
+            Ok(manifest) => {
+                let before = std::mem::replace(&mut self.manifest, manifest);
+                for entry in before.entries() {
+                    // The same directory, with another lock in it.
+                    let is_here = matches!(entry.standing(&directory), Ok(Standing::Intact { .. }));
+                    if is_here && self.manifest.get(&entry.name).is_none() {
+                        self.manifest.put(entry.clone());
+                    }
+                }
+                self.tidy(false);
+                tracing::info!("captures are kept in '{}' again", directory.display());
+            }
+            Err(error) => {
+                self.place = None;
+                self.complain(format!("cannot read the list of captures in '{}': {error}", directory.display()));
+            }
+        }
+    }
+
+    /// Sets right what a killed run has left.
+    pub(super) fn tidy(&mut self, has_not_begun: bool) {
+        let directory = self.settings.directory.clone();
+        let entries: Vec<Entry> = self.manifest.entries().iter().cloned().collect();
+        for entry in entries {
+            if let Some(old) = entry.replaces.as_deref() {
+                self.finish_replacement(&entry, old);
+            } else if entry.closed.is_none() && has_not_begun {
+                self.close_as_found(&entry.name);
+            }
+        }
+        self.survey();
+        let found = match tidy::find(&directory, has_not_begun, |name| self.manifest.get(name).is_some()) {
+            Ok(found) => found,
+            Err(error) => return self.complain(format!("cannot list '{}': {error}", directory.display())),
+        };
+        for leftover in found.leftovers {
+            match std::fs::remove_file(&leftover) {
+                Ok(()) => tracing::info!("removed '{}', which a killed collector left", leftover.display()),
+                Err(error) => self.complain(format!("cannot remove '{}': {error}", leftover.display())),
+            }
+        }
+        if let Some(first) = found.look_alikes.first() {
+            tracing::info!(
+                "{} files in '{}' are called like captures, '{first}' for one, and no list says that a collector wrote \
+                 them here: they stay, and count for no limit",
+                found.look_alikes.len(),
+                directory.display()
+            );
+        }
+        if self.link.target().is_some_and(|target| self.manifest.get(&target).is_none()) {
+            self.set_link();
+        }
+    }
+
+    /// Finishes what [`Kept::put_in_place`] had begun when the collector was killed.
+    fn finish_replacement(&mut self, successor: &Entry, old: &str) {
+        let directory = self.settings.directory.clone();
+        if matches!(successor.standing(&directory), Ok(Standing::Intact { .. })) {
+            if let Some(original) = self.manifest.get(old)
+                && matches!(original.standing(&directory), Ok(Standing::Intact { .. }))
+            {
+                let _ = std::fs::remove_file(original.path(&directory));
+            }
+            self.manifest.forget(old);
+            self.manifest.change(&successor.name, |entry| entry.replaces = None);
+        } else {
+            // It never got its name.
+            self.manifest.forget(&successor.name);
+        }
+    }
+}
