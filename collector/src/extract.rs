@@ -62,10 +62,7 @@ pub enum ExtractFailure {
 /// Searches as `settings` say. A signal ends the search, and leaves no file behind.
 pub fn extract(settings: &ExtractSettings) -> Result<ExtractSummary, ExtractFailure> {
     let begun = Instant::now();
-    let query = settings
-        .criteria
-        .query(unix_ns())
-        .map_err(|error| ExtractFailure::Arguments(error.told_with("--")))?;
+    let query = settings.criteria.query(unix_ns()).map_err(|error| ExtractFailure::Arguments(error.told_with("--")))?;
     let captures = captures(&settings.captures, &settings.output)?;
     let destination = Destination::open(settings)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -153,9 +150,7 @@ impl Destination {
             ExtractOutput::Stdout => Ok(Self::Stdout),
             ExtractOutput::File(file) => match NewFile::create(file, settings.force) {
                 Ok(file) => Ok(Self::File(file)),
-                Err(CreateError::Exists) => {
-                    refused(format!("{} is there already: --force replaces it", shown(file)))
-                }
+                Err(CreateError::Exists) => refused(format!("{} is there already: --force replaces it", shown(file))),
                 Err(CreateError::NoFile) => refused(format!("{} is there and is no regular file", shown(file))),
                 Err(CreateError::Io(error)) => refused(format!("cannot write {}: {error}", shown(file))),
             },
@@ -182,7 +177,6 @@ fn line(summary: &ExtractSummary, seconds: f64) -> String {
 fn shown(path: &Path) -> String {
     format!("'{}'", path.display().to_string().escape_debug())
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -209,7 +209,8 @@ impl App {
             return keys.iter().map(|key| self.key(key)).fold(Outcome::Same, Outcome::and);
         }
         let Some(command) = keys::command(self.place(), event) else { return Outcome::Same };
-        let leaves = matches!(command, Command::Show(_) | Command::NextScreen | Command::PreviousScreen | Command::Back);
+        let leaves =
+            matches!(command, Command::Show(_) | Command::NextScreen | Command::PreviousScreen | Command::Back);
         if leaves && !matches!(self.save, Some(Save::UnderWay(_))) {
             self.save = None;
         }

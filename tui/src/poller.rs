@@ -19,7 +19,10 @@ const FAREWELL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum Update {
     Snapshot(Result<Box<Snapshot>, SourceError>),
-    Flows { query: FlowQuery, answer: Result<FlowPage, SourceError> },
+    Flows {
+        query: FlowQuery,
+        answer: Result<FlowPage, SourceError>,
+    },
     /// What came of saving a flow.
     Saved(Result<Saved, String>),
 }

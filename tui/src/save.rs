@@ -136,7 +136,11 @@ impl Job {
 
 /// A new file for a flow, its path and its name: `vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng`. An error comes with the name that
 /// was tried last.
-fn create(directory: &Path, community_id: &str, now: OffsetDateTime) -> Result<(PathBuf, String, File), (String, io::Error)> {
+fn create(
+    directory: &Path,
+    community_id: &str,
+    now: OffsetDateTime,
+) -> Result<(PathBuf, String, File), (String, io::Error)> {
     let mut name = String::new();
     for number in 1..=NAMES_MAX {
         name = file_name(community_id, now, number);

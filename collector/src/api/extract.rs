@@ -75,7 +75,8 @@ pub(super) async fn extract(
     State(source): State<Source>,
     query: Result<Query<ExtractQuery>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(query) = query.map_err(|rejection| bad_request(format!("bad query: {} ({EXPECTED})", rejection.body_text())))?;
+    let Query(query) =
+        query.map_err(|rejection| bad_request(format!("bad query: {} ({EXPECTED})", rejection.body_text())))?;
     let query = query.criteria()?.query(unix_ns()).map_err(|error| bad_request(error.told_with("")))?;
     let directory = source.captures().ok_or_else(|| {
         Failure::new(

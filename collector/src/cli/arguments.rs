@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use vxtap_index::CommunityId;
 
+use crate::capture::CaptureFilter;
 use crate::config::{
     ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
     ReadOptions, ReceiveOptions, RunOptions, capture_filter,
 };
-use crate::capture::CaptureFilter;
 use crate::extract::{Criteria, ExtractOutput, ExtractSettings, Moment};
 
 const AFTER_HELP: &str = "\

@@ -344,7 +344,12 @@ impl Commands for Recorder {
 
 #[test]
 fn each_command_is_done_with_its_settings() {
-    for arguments in ["run --workers 3", "read x.pcap", "extract x --flow 1:LQU9qZlK+B5F3KDmev6m5PMibrg= -o y", "demo --write /c --flush 7ms"] {
+    for arguments in [
+        "run --workers 3",
+        "read x.pcap",
+        "extract x --flow 1:LQU9qZlK+B5F3KDmev6m5PMibrg= -o y",
+        "demo --write /c --flush 7ms",
+    ] {
         let recorder = Recorder::default();
         assert_eq!(perform(line(arguments).unwrap(), &recorder).unwrap(), "");
         let mut expected = line(arguments).unwrap();
@@ -399,8 +404,14 @@ fn an_extract_is_told_what_to_look_for_and_where_it_goes() {
 #[test]
 fn an_extract_that_cannot_be_is_refused_with_the_place() {
     for (arguments, told) in [
-        ("extract a -o x --filter nonsense", "invalid value 'nonsense' for '--filter <EXPR>': capture filter, character 1:"),
-        ("extract a -o x --flow 1:abc", "for '--flow <COMMUNITY_ID>': '1:abc' is not a Community ID: expected '1:' and"),
+        (
+            "extract a -o x --filter nonsense",
+            "invalid value 'nonsense' for '--filter <EXPR>': capture filter, character 1:",
+        ),
+        (
+            "extract a -o x --flow 1:abc",
+            "for '--flow <COMMUNITY_ID>': '1:abc' is not a Community ID: expected '1:' and",
+        ),
         ("extract a -o x --since yesterday", "'yesterday' for '--since <TIME>': expected a time such as 2026-"),
         ("extract a -o x --until 5m", "'5m' for '--until <TIME>': expected a time such as 2026-"),
         ("extract a --filter tcp", "--output <FILE>"),

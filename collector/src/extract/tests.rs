@@ -74,3 +74,18 @@ fn what_an_earlier_search_left_is_not_searched_again() {
     assert_eq!(captures(&[directory.path().to_owned()], &to).unwrap(), [capture]);
     assert_eq!(captures(&[directory.path().to_owned()], &ExtractOutput::Stdout).unwrap().len(), 2);
 }
+
+#[test]
+fn a_damaged_capture_is_searched_up_to_the_damage_and_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let (good, bad) = (directory.path().join("a.pcapng"), directory.path().join("no capture\u{1b}.pcapng"));
+    let mut bytes = Vec::new();
+    vxtap_capfile::pcapng::SectionHeader::default().append_to(&mut bytes);
+    fs::write(&good, bytes).unwrap();
+    fs::write(&bad, b"these are the notes of a meeting, not packets").unwrap();
+    let output = directory.path().join("out.pcapng");
+    let error = extract(&settings(&[&good, &bad], &output)).unwrap_err();
+    assert!(matches!(error, ExtractFailure::Run(_)));
+    assert!(error.to_string().starts_with("1 of 2 captures cannot be read to their end"), "{error}");
+    assert!(output.exists());
+}

@@ -7,8 +7,8 @@ use vxtap_analyzers::snapshot::{FlowPage, RunState, Snapshot};
 use super::*;
 use crate::keys::SECTIONS;
 use crate::poller::Update;
-use crate::save::Saved;
 use crate::sample;
+use crate::save::Saved;
 use crate::source::SourceError;
 use crate::theme::Theme;
 
@@ -262,7 +262,8 @@ fn a_flow_being_saved_and_saved_and_not_saved() {
         let file = "vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng".into();
         after(size, Ok(Saved { packets: 12_345, file }))
     });
-    let error = "http://127.0.0.1:9789/v1/extract answered 409 Conflict: nothing is captured: start the collector with --write";
+    let error =
+        "http://127.0.0.1:9789/v1/extract answered 409 Conflict: nothing is captured: start the collector with --write";
     after(SMALL, Err(error.into())).has("flow not saved: http://127.0.0.1:9789/v1/extract answered 409 Conflict");
     let file = "x.pcapng".into();
     after(MIN_SIZE, Ok(Saved { packets: 1, file })).has("saved 1 packet to x.pcapng");

@@ -8,8 +8,8 @@ use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 
 use super::*;
 use crate::poller::Update;
-use crate::save::Saved;
 use crate::sample;
+use crate::save::Saved;
 use crate::source::SourceError;
 
 /// Everything outside of a session, as a script: the time goes on only where the session waits for keys.
