@@ -161,7 +161,7 @@ fn the_packets_of_a_flow_are_asked_for_by_its_id_and_copied() {
     let body = "x".repeat(300_000);
     let (output, ended, requests) = flow(answer("200 OK", &body), Some("Secret"));
     assert_eq!((output.len(), ended), (body.len(), Ok(())));
-    assert_eq!(requests[0].target, "/v1/extract?flow=1:LQU9qZlK%2BB5F3KDmev6m5PMibrg%3D");
+    assert_eq!(requests[0].target, "/v1/extract?flow=1%3ALQU9qZlK%2BB5F3KDmev6m5PMibrg%3D");
     assert!(requests[0].header.contains(&"authorization: bearer secret".to_owned()), "{requests:?}");
 }
 
