@@ -14,12 +14,12 @@ use vxtap_tests::tshark;
 
 use super::shared_machine;
 
-const ROUNDS: u32 = 200;
+const ROUNDS: u32 = 60;
 const FLOWS: u16 = 12;
 
-/// A collector that writes files of 500 frames.
+/// A collector that writes files of 200 frames.
 fn capturing() -> Collector {
-    Settings::new(2).write().arg("--rotate-frames").arg("500").start()
+    Settings::new(2).write().arg("--rotate-frames").arg("200").start()
 }
 
 /// TCP from hosts 0, 2, 4 … and UDP from 1, 3, 5 …, both ways, of all flows in turn.
@@ -56,6 +56,12 @@ fn community_id(collector: &Collector, flow: u16) -> String {
     let found: Vec<String> = page.flows.iter().filter(|flow| has(flow)).map(|flow| flow.community_id.clone()).collect();
     assert_eq!(found.len(), 1, "{address} in {:?}", page.flows);
     found.into_iter().next().unwrap()
+}
+
+/// [`extract`], which must succeed.
+fn extracted(captures: &Path, arguments: &[&str], output: &Path) {
+    let finished = extract(captures, arguments, output).success();
+    assert!(!finished.panicked(), "{}", finished.stderr);
 }
 
 fn extract(captures: &Path, arguments: &[&str], output: &Path) -> Finished {
@@ -117,7 +123,7 @@ fn a_flow_is_found_in_rotated_files_by_id_and_by_filter_on_the_command_line_and_
     assert_eq!(sorted(over_http), of("4"));
 
     let filtered = directory.path().join("filtered.pcapng");
-    extract(&stopped.captures(), &["--filter", "udp and host 10.1.0.5"], &filtered).success();
+    extracted(&stopped.captures(), &["--filter", "udp and host 10.1.0.5"], &filtered);
     assert_eq!(sorted(capture_file::read(&filtered)), of("5"));
     assert_eq!(sorted(filtered_over_http), of("5"));
 
@@ -127,7 +133,7 @@ fn a_flow_is_found_in_rotated_files_by_id_and_by_filter_on_the_command_line_and_
     let piped = command.output().unwrap();
     assert_eq!(piped.stdout, std::fs::read(&output).unwrap());
     assert_eq!(extract(&stopped.captures(), &["--flow", &id], &output).code(), 2);
-    extract(&stopped.captures(), &["--filter", "arp", "--force"], &output).success();
+    extracted(&stopped.captures(), &["--filter", "arp", "--force"], &output);
     assert_eq!(capture_file::read(&output), []);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
 
@@ -152,12 +158,12 @@ fn a_time_cuts_what_is_found() {
     let directory = TempDir::new().unwrap();
     let output = directory.path().join("cut.pcapng");
     let arguments = ["--since", &seconds(since), "--until", &seconds(until)];
-    extract(&stopped.captures(), &arguments, &output).success();
+    extracted(&stopped.captures(), &arguments, &output);
     let expected: Vec<_> = all.iter().filter(|(time, _)| (since..until).contains(time)).cloned().collect();
     assert!(!expected.is_empty());
     assert_eq!(sorted(capture_file::read(&output)), expected);
     let recent = directory.path().join("recent.pcapng");
-    extract(&stopped.captures(), &["--since", "-10m"], &recent).success();
+    extracted(&stopped.captures(), &["--since", "-10m"], &recent);
     assert_eq!(sorted(capture_file::read(&recent)), all);
 }
 
@@ -179,7 +185,7 @@ fn a_flow_is_found_while_the_collector_still_writes() {
         let expected = 60 + number as usize;
         // What is counted as captured is in the file within the time of a flush.
         wait_until(SOON, &format!("{expected} records"), || {
-            extract(&collector.captures(), &["--flow", &id, "--force"], &output).success();
+            extracted(&collector.captures(), &["--flow", &id, "--force"], &output);
             capture_file::read(&output).len() == expected
         });
         assert_eq!(from_api(&collector, &format!("flow={}", encoded(&id))), capture_file::read(&output));
