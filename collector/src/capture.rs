@@ -28,6 +28,7 @@ mod pages;
 mod rotation;
 mod selection;
 mod sinks;
+mod stream;
 mod writer;
 
 use std::io;

@@ -177,7 +177,7 @@ fn prepare(
         Command::Read(arguments) => {
             let (files, config) = (arguments.files, arguments.config.or(from_variable));
             let gathered = config::gather(arguments.options.into(), config.as_deref(), variable)?;
-            Task::Read(config::read(&gathered, machine, files))
+            Task::Read(config::read(&gathered, machine, files)?)
         }
         Command::Demo(arguments) => {
             let config = arguments.config.or(from_variable);

@@ -20,6 +20,7 @@ use vxtap_analyzers::snapshot::{FollowerSnapshot, FollowersSnapshot};
 use vxtap_filter::Filter;
 
 use crate::streams::StreamRegistry;
+pub(crate) use encoder::Encoder;
 pub use follower::Follower;
 pub use pcap_over_ip::{BoundPcapOverIp, FollowError, PcapOverIp};
 use queue::{Bounds, Queue, Segment};

@@ -154,6 +154,15 @@ fn files(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
         families.counter("capture_bytes", "Bytes written to capture files", capture.bytes)?;
         families.counter("capture_files", "Capture files begun", capture.files_total)?;
         families.gauge("capture_pending", "Frames waiting to be written", capture.pending)?;
+        families.counter("capture_late", "Frames that came when later ones were in the file", capture.late)?;
+        let kept = &capture.kept;
+        families.gauge("capture_kept_files", "Files that the capture directory has", kept.files)?;
+        families.gauge("capture_kept_bytes", "Bytes of the files that the capture directory has", kept.bytes)?;
+        families.counter("capture_deleted_files", "Files deleted by retention", kept.deleted_files)?;
+        families.counter("capture_deleted_bytes", "Bytes of files deleted by retention", kept.deleted_bytes)?;
+        families.counter("capture_compressed_files", "Files compressed", kept.compressed)?;
+        families.counter("capture_hooks", "Capture hooks run", kept.hook_runs)?;
+        families.counter("capture_hook_failures", "Capture hooks that failed or took too long", kept.hook_failures)?;
         families.gauge("capture_failing", "1 while captures cannot be written", u64::from(capture.error.is_some()))?;
     }
     if let Some(log) = &snapshot.log {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use vxtap_analyzers::snapshot::{
     CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot,
-    LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
+    KeptSnapshot, LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
@@ -182,7 +182,7 @@ fn busy_snapshot() -> Snapshot {
             files: vec![CaptureFile { name: "vxtap-1.pcapng".into(), bytes: 51, frames: 6, ..CaptureFile::default() }],
             files_total: 53,
             late: 0,
-            kept: Default::default(),
+            kept: KeptSnapshot::default(),
         }),
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
         followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },

@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn an_interval_ends_where_the_clock_is_at_a_whole_one_whenever_the_file_was_begun() {
-        let rotation = Rotation { interval: Some(Duration::from_secs(600)), ..Rotation::default() };
+        let rotation = Rotation { interval: Some(Duration::from_mins(10)), ..Rotation::default() };
         for begun in [0, 1, 599 * SECOND, 600 * SECOND - 1] {
             assert_eq!(rotation.interval_end(begun), 600 * SECOND);
         }

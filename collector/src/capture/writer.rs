@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 use vxtap_analyzers::snapshot::CaptureSnapshot;
 
 use super::closing::Closing;
-use super::files::{self, FilesSettings, Progress, lock};
+use super::files::{self, FilesSettings, Outcome, Progress, lock};
 use super::lane::{CaptureMarks, LaneProgress, Wanted};
 use super::merge::{Joining, Merge, Run};
 use super::output::{Create, creator};
 use super::sinks::Sinks;
+use super::stream::{StreamSink, StreamTarget};
 use super::{CaptureError, CaptureLane, CaptureLayout, Input, KeeperMonitor};
 use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
@@ -57,7 +58,9 @@ impl Captures {
     ) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
         let Self { streams, hub, workers, input } = self;
         let directory = settings.map(|settings| settings.directory.as_path());
-        let closing = settings.map(|settings| Closing::start(settings).map(Arc::new)).transpose()?;
+        let target = directory.and_then(StreamTarget::of);
+        let in_files = settings.filter(|_| target.is_none());
+        let closing = in_files.map(|settings| Closing::start(settings).map(Arc::new)).transpose()?;
         let lane = match settings {
             Some(settings) => LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush },
             None => LaneSettings { blocks: FOLLOWED_BLOCKS, block_bytes, flush: FOLLOWED_FLUSH },
@@ -70,7 +73,7 @@ impl Captures {
             keeper: closing.as_ref().map(|closing| closing.monitor()),
         };
         let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
-        let per_shard = settings.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
+        let per_shard = in_files.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
         let joining = match (input, !per_shard && workers > 1) {
             (Input::Live, false) => Joining::One,
             (Input::Live, true) => Joining::Time,
@@ -83,20 +86,25 @@ impl Captures {
         } else {
             vec![merge(lane_progress.clone())]
         };
-        let sinks = settings.zip(closing.clone()).map(|(settings, closing)| {
-            let files = FilesSettings {
-                directory: settings.directory.clone(),
-                prefix: files::prefix(SystemTime::now()),
-                format: settings.format,
-                rotation: settings.rotation,
-                live: input == Input::Live,
-                create,
-            };
-            Sinks::new(files, streams, Arc::clone(&monitor.progress), closing, merges.len(), settings.split)
-        });
+        let progress = Arc::clone(&monitor.progress);
+        let destination = match (target, in_files.zip(closing.clone())) {
+            (Some(target), _) => Destination::Stream(StreamSink::new(target, streams, progress, input)),
+            (None, Some((settings, closing))) => {
+                let files = FilesSettings {
+                    directory: settings.directory.clone(),
+                    prefix: files::prefix(SystemTime::now()),
+                    format: settings.format,
+                    rotation: settings.rotation,
+                    live: input == Input::Live,
+                    create,
+                };
+                Destination::Files(Sinks::new(files, streams, progress, closing, merges.len(), settings.split))
+            }
+            (None, None) => Destination::Followers,
+        };
         let writing = Writing {
             merges,
-            sinks,
+            destination,
             hub: hub.clone(),
             counters: queue.counters(),
             progress: Arc::clone(&monitor.progress),
@@ -121,14 +129,21 @@ impl Captures {
     }
 }
 
+/// Where records go, besides to followers.
+enum Destination {
+    Files(Sinks),
+    Stream(StreamSink),
+    /// Nowhere.
+    Followers,
+}
+
 /// What the thread has.
 struct Writing {
     queue: BlockQueue<CaptureMarks>,
     counters: Vec<Arc<LaneCounters>>,
     /// One, or one for each lane.
     merges: Vec<Merge>,
-    /// `None` where nothing is written.
-    sinks: Option<Sinks>,
+    destination: Destination,
     hub: Hub,
     progress: Arc<Mutex<Progress>>,
 }
@@ -152,15 +167,17 @@ impl Writing {
                 self.merges.iter_mut().for_each(Merge::end);
             }
             self.write();
-            if let Some(sinks) = &mut self.sinks {
+            if let Destination::Files(sinks) = &mut self.destination {
                 sinks.close_what_is_over(now_ns);
             }
             if ended {
                 break;
             }
         }
-        if let Some(sinks) = &mut self.sinks {
-            sinks.close();
+        match &mut self.destination {
+            Destination::Files(sinks) => sinks.close(),
+            Destination::Stream(stream) => stream.close(),
+            Destination::Followers => {}
         }
     }
 
@@ -190,11 +207,14 @@ impl Writing {
                     self.hub.publish(&bytes);
                 }
                 let counters = &self.counters;
-                if let Some(sinks) = &mut self.sinks {
-                    sinks.write(shard, merge.held(), &mut runs, |lane, outcome| {
-                        counters[lane_of(lane)].add_written(outcome.written);
-                        counters[lane_of(lane)].add_discarded(outcome.discarded);
-                    });
+                let outcome = |lane: usize, outcome: Outcome| {
+                    counters[lane_of(lane)].add_written(outcome.written);
+                    counters[lane_of(lane)].add_discarded(outcome.discarded);
+                };
+                match &mut self.destination {
+                    Destination::Files(sinks) => sinks.write(shard, merge.held(), &mut runs, outcome),
+                    Destination::Stream(stream) => stream.write(merge.held(), &runs, outcome),
+                    Destination::Followers => {}
                 }
                 let queue = &mut self.queue;
                 merge.release(|lane, block| queue.give_back(lane_of(lane), block));
@@ -206,11 +226,11 @@ impl Writing {
     /// How long nothing has to be done unless a block comes.
     fn pause(&self) -> Option<Duration> {
         let merge = self.merges.iter().filter_map(Merge::pause).min();
-        let over = self
-            .sinks
-            .as_ref()
-            .and_then(Sinks::over_at_ns)
-            .map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
+        let over = match &self.destination {
+            Destination::Files(sinks) => sinks.over_at_ns(),
+            Destination::Stream(_) | Destination::Followers => None,
+        };
+        let over = over.map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
         merge.into_iter().chain(over).min()
     }
 }

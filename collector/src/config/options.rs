@@ -112,7 +112,7 @@ pub(crate) struct FlowOptions {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Captures and logs")]
 pub(crate) struct CaptureOptions {
-    /// Write inner frames to pcapng files in DIR
+    /// Write inner frames to pcapng files in DIR; - is standard output, and a FIFO that is there is written into
     #[arg(long, value_name = "DIR", value_parser = value::directory)]
     pub(crate) write: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 //! Options to settings: defaults filled in, and what no option by itself can be wrong in checked.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::{ConfigError, Problem};
@@ -12,7 +12,7 @@ use super::{
 use crate::capture::{Hook, Retention, Rotation, Selection};
 use crate::settings::{
     ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
-    LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings,
+    LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
 };
 
 /// Where the API is when nothing else is said.
@@ -56,6 +56,7 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     let api = api(&options.api, sources, &mut problems);
     let follow = follow(&options.follow, sources, &mut problems);
     let tui = options.run.tui.unwrap_or(false);
+    check_standard_output(gathered, tui, &mut problems);
     if tui && !machine.terminal {
         let message = "the dashboard needs a terminal, and standard output is none: leave --tui out, or use vxtap-tui";
         problems.push(Problem::new(sources.place("tui"), message));
@@ -75,16 +76,35 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
 }
 
 /// Settings of `read`, which reads `files`.
-pub(crate) fn read(gathered: &Gathered, machine: Machine, files: Vec<PathBuf>) -> ReadSettings {
+pub(crate) fn read(gathered: &Gathered, machine: Machine, files: Vec<PathBuf>) -> Result<ReadSettings, ConfigError> {
     let options = &gathered.options;
+    let mut problems = Vec::new();
+    check_standard_output(gathered, false, &mut problems);
+    ConfigError::unless_empty(problems)?;
     let ports = &options.read.vxlan_port;
-    ReadSettings {
+    Ok(ReadSettings {
         files,
         encapsulation: options.read.encapsulation.unwrap_or_default(),
         vxlan_ports: if ports.is_empty() { vec![vxtap_wire::vxlan::PORT] } else { ports.clone() },
         // One worker keeps the order of the files.
         pipeline: pipeline(gathered, 1, machine),
         summary: options.pipeline.summary.clone(),
+    })
+}
+
+/// A capture on standard output has it for itself. `taken` tells that the command writes there whatever the options.
+fn check_standard_output(gathered: &Gathered, taken: bool, problems: &mut Vec<Problem>) {
+    let (options, sources) = (&gathered.options, &gathered.sources);
+    if options.capture.write.as_deref() != Some(Path::new("-")) {
+        return;
+    }
+    let message = "standard output is the capture's (--write -)";
+    if options.pipeline.summary == Some(SummaryTarget::Stdout) {
+        problems.push(Problem::new(sources.place("summary"), format!("{message}: give the summary a file")));
+    }
+    if taken {
+        problems
+            .push(Problem::new(sources.place("write"), format!("{message}, but this command tells there how it is")));
     }
 }
 
@@ -93,6 +113,7 @@ pub(crate) fn demo(gathered: &Gathered, machine: Machine) -> Result<DemoSettings
     let (options, sources) = (&gathered.options, &gathered.sources);
     let mut problems = Vec::new();
     let api = api(&options.api, sources, &mut problems);
+    check_standard_output(gathered, true, &mut problems);
     ConfigError::unless_empty(problems)?;
     Ok(DemoSettings {
         seconds: options.demo.seconds,

@@ -56,7 +56,7 @@ fn nothing() -> Gathered {
 fn the_sample_file_says_the_defaults() {
     let sample = from_file(SAMPLE).unwrap();
     assert_eq!(run(&sample, MACHINE).unwrap(), run(&nothing(), MACHINE).unwrap());
-    assert_eq!(read(&sample, MACHINE, Vec::new()), read(&nothing(), MACHINE, Vec::new()));
+    assert_eq!(read(&sample, MACHINE, Vec::new()).unwrap(), read(&nothing(), MACHINE, Vec::new()).unwrap());
     let (mut sample, default) = (demo(&sample, MACHINE).unwrap(), demo(&nothing(), MACHINE).unwrap());
     // An address that somebody wrote down is one that somebody wants.
     assert!(!std::mem::replace(&mut sample.api_optional, true));
@@ -164,7 +164,7 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     assert_eq!((follow.address.to_string().as_str(), follow.filter.as_str()), ("[::]:57012", "arp"));
     assert!(follow.insecure);
     assert!(settings.tui);
-    let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]);
+    let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]).unwrap();
     assert_eq!((reading.encapsulation, reading.vxlan_ports), (ReadEncapsulation::Vxlan, vec![8472, 4789]));
     assert_eq!((reading.files, reading.pipeline), (vec![PathBuf::from("a.pcap")], pipeline.clone()));
     let showing = demo(&gathered, MACHINE).unwrap();
@@ -176,7 +176,7 @@ fn workers_are_the_cpus_of_the_machine_but_one_for_files() {
     let workers = |text: &str, cpus| {
         let (gathered, machine) = (from_file(text).unwrap(), Machine { cpus, terminal: false });
         let of_run = run(&gathered, machine).unwrap().pipeline.workers;
-        (of_run, read(&gathered, machine, Vec::new()).pipeline.workers)
+        (of_run, read(&gathered, machine, Vec::new()).unwrap().pipeline.workers)
     };
     assert_eq!(workers("", 6), (6, 1));
     assert_eq!(workers("", 5000), (256, 1));

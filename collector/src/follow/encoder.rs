@@ -15,7 +15,7 @@ use crate::streams::StreamRegistry;
 /// Turns records with stream numbers into a section with interfaces of its own: one for each mirror stream of which a record was
 /// wanted, or lost.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     streams: Arc<StreamRegistry>,
     filter: Filter,
     /// When the follower came, nanoseconds since 1970.
@@ -41,27 +41,27 @@ struct Interface {
 
 /// What came of a look at some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Bytes of the records looked at.
-    pub(super) looked_at: usize,
+    pub(crate) looked_at: usize,
     /// Records that were wanted.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
 }
 
 impl Encoder {
-    pub(super) fn new(streams: Arc<StreamRegistry>, filter: Filter, since_ns: u64) -> Self {
+    pub(crate) fn new(streams: Arc<StreamRegistry>, filter: Filter, since_ns: u64) -> Self {
         let (known, interfaces) = (HashMap::default(), Vec::new());
         Self { streams, filter, since_ns, known, last: None, interfaces }
     }
 
     /// Appends what begins the section.
-    pub(super) fn begin(out: &mut Vec<u8>) {
+    pub(crate) fn begin(out: &mut Vec<u8>) {
         section::begin(&section::operating_system(), out);
     }
 
     /// Appends those of `records` that the filter wants, until `out` has `out_bytes`, or `looked_at` bytes of records
     /// were looked at, or more by one record.
-    pub(super) fn append(&mut self, records: &[u8], looked_at: usize, out_bytes: usize, out: &mut Vec<u8>) -> Progress {
+    pub(crate) fn append(&mut self, records: &[u8], looked_at: usize, out_bytes: usize, out: &mut Vec<u8>) -> Progress {
         let mut progress = Progress::default();
         while progress.looked_at < looked_at && out.len() < out_bytes {
             let Some(record) = PacketView::first(&records[progress.looked_at..]) else {
@@ -121,7 +121,7 @@ impl Encoder {
     }
 
     /// Tells what went past the follower here: the statistics of each interface that it concerns.
-    pub(super) fn append_lost(&mut self, lost: &Lost, now_ns: u64, out: &mut Vec<u8>) {
+    pub(crate) fn append_lost(&mut self, lost: &Lost, now_ns: u64, out: &mut Vec<u8>) {
         for (id, count) in lost {
             let stream = self.stream(*id);
             let number = self.interface(*id, stream, out);
@@ -131,7 +131,7 @@ impl Encoder {
     }
 
     /// Appends what ends the section: the statistics of all interfaces.
-    pub(super) fn end(&self, now_ns: u64, out: &mut Vec<u8>) {
+    pub(crate) fn end(&self, now_ns: u64, out: &mut Vec<u8>) {
         (0..self.interfaces.len() as u32).for_each(|number| self.append_statistics(number, now_ns, out));
     }
 

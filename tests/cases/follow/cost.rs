@@ -44,7 +44,7 @@ fn measure(followers: usize) -> (f64, f64) {
     let mut command = Program::Sender.command();
     command.args(["generate", "--to", &followed.collector.address().to_string(), "--vni", "6", "--size", "700"]);
     command.args(["--flows", "100", "--pps", &PPS.to_string(), "--packets", &PACKETS.to_string()]);
-    run_within(SOON, &mut command).success();
+    assert!(run_within(SOON, &mut command).status.success());
     wait_until(SOON, "all packets in the capture", || {
         let ledger = followed.collector.snapshot().ledger;
         ledger.captured + ledger.kernel_dropped >= PACKETS
@@ -54,7 +54,9 @@ fn measure(followers: usize) -> (f64, f64) {
     let ledger = followed.collector.stop().summary.ledger;
     assert_eq!((ledger.kernel_dropped, ledger.capture_dropped), (0, 0));
     drop(stuck);
-    readers.into_iter().for_each(|reader| drop(reader.join().unwrap()));
+    for reader in readers {
+        drop(reader.join().unwrap());
+    }
     (spent("worker") + spent("vxtap-capture"), spent("vxtap-follow"))
 }
 

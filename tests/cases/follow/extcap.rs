@@ -75,7 +75,7 @@ fn what_it_cannot_do_is_told_in_one_line() {
 /// An extcap that captures into a FIFO of which a reader has read the first bytes.
 fn capturing(followed: &Followed, directory: &std::path::Path) -> (Running, std::fs::File) {
     let fifo = directory.join("fifo");
-    run_within(SOON, Command::new("mkfifo").arg(&fifo)).success();
+    assert!(run_within(SOON, Command::new("mkfifo").arg(&fifo)).status.success());
     let mut command = Program::Extcap.command();
     command.args(["--extcap-interface", "vxtap", "--capture", "--host", followed.collector.api()]);
     let running = Running::start(command.arg("--fifo").arg(&fifo));

@@ -5,9 +5,10 @@ use std::net::Shutdown;
 
 use vxtap_tests::capture_file;
 use vxtap_tests::collector::Settings;
+use vxtap_tests::compare::{bytes, same_frames};
 use vxtap_tests::datagram::{Mirror, Peer, udp_frame};
 use vxtap_tests::deadline::{SOON, wait_until};
-use vxtap_tests::process::{Running, Signal};
+use vxtap_tests::process::{Signal, run_within};
 use vxtap_tests::programs::Program;
 
 use super::following::{Followed, body, read_all};
@@ -17,11 +18,12 @@ use super::{quiet_machine, shared_machine};
 const PPS: u64 = 10_000;
 const PACKETS: u64 = 30_000;
 
-fn sender(followed: &Followed) -> Running {
+fn send(followed: &Followed) {
     let mut command = Program::Sender.command();
     command.args(["generate", "--to", &followed.collector.address().to_string(), "--vni", "6", "--size", "1400"]);
     command.args(["--flows", "100", "--pps", &PPS.to_string(), "--packets", &PACKETS.to_string()]);
-    Running::start(&mut command)
+    let finished = run_within(SOON, &mut command);
+    assert!(finished.status.success(), "{}", finished.stderr);
 }
 
 #[test]
@@ -32,7 +34,7 @@ fn of_eight_followers_one_is_stuck_and_nothing_is_lost_in_the_capture() {
     let over_tcp: Vec<_> = (0..3).map(|_| read_all(followed.connect_tcp())).collect();
     let over_http: Vec<_> = (0..4).map(|_| read_all(followed.connect_http())).collect();
     wait_until(SOON, "eight followers", || followed.followers().now.len() == 8);
-    sender(&followed).finish_within(SOON).success();
+    send(&followed);
     wait_until(SOON, "all packets in the capture", || {
         let ledger = followed.collector.snapshot().ledger;
         ledger.captured + ledger.kernel_dropped >= PACKETS
@@ -57,12 +59,33 @@ fn of_eight_followers_one_is_stuck_and_nothing_is_lost_in_the_capture() {
 }
 
 #[test]
+fn a_run_that_writes_nothing_is_followed_too() {
+    let _machine = shared_machine();
+    let followed = Followed::start(Settings::new(2));
+    let mut mirror = Mirror::new(followed.collector.address(), 5, 3);
+    let frames: Vec<_> = (0..50).map(|number| udp_frame(Peer::v4(number, 1), Peer::v4(9, 9999), b"here")).collect();
+    mirror.send(0, &udp_frame(Peer::v4(99, 1), Peer::v4(9, 9999), b"nobody is there yet"));
+    followed.collector.wait_received(1);
+    let reader = read_all(followed.connect_http());
+    wait_until(SOON, "a follower", || followed.followers().now.len() == 1);
+    for (number, frame) in frames.iter().enumerate() {
+        mirror.send(number, frame);
+    }
+    let stopped = followed.collector.stop();
+    let ledger = &stopped.summary.ledger;
+    assert_eq!((ledger.analysed, ledger.captured, ledger.capture_dropped), (51, 0, 0));
+    let parsed = capture_file::parse(body(&reader.join().unwrap())).unwrap();
+    same_frames(frames.iter().map(Vec::as_slice), bytes(&parsed.records)).unwrap();
+    assert!(!stopped.captures().exists());
+}
+
+#[test]
 fn a_follower_that_reads_again_is_told_what_it_missed() {
     let _machine = quiet_machine();
     let followed = Followed::start(Settings::new(1).write());
     let paused = followed.connect_tcp();
     wait_until(SOON, "a follower", || followed.followers().now.len() == 1);
-    sender(&followed).finish_within(SOON).success();
+    send(&followed);
     wait_until(SOON, "all packets in the capture", || {
         let ledger = followed.collector.snapshot().ledger;
         ledger.captured + ledger.kernel_dropped >= PACKETS
@@ -113,7 +136,7 @@ fn a_stuck_follower_does_not_keep_the_collector_from_ending() {
     let followed = Followed::start(Settings::new(1).write());
     let _stuck = (followed.connect_tcp(), followed.connect_http());
     wait_until(SOON, "two followers", || followed.followers().now.len() == 2);
-    sender(&followed).finish_within(SOON).success();
+    send(&followed);
     let stopped = followed.collector.stop_by(Signal::INT);
     assert_eq!(stopped.summary.ledger.capture_dropped, 0);
 }

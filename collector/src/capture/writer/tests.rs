@@ -618,7 +618,7 @@ fn on_a_small_disk(test: &str) {
 }
 
 /// Times of the packets of a file.
-fn times(path: &PathBuf) -> Vec<u64> {
+fn times(path: &Path) -> Vec<u64> {
     contents(path).0.iter().map(|packet| packet.0).collect()
 }
 
@@ -632,7 +632,7 @@ fn a_file_ends_after_so_many_frames() {
     }
     drop(lanes);
     assert_eq!(handle.finish().files, 3);
-    let files: Vec<_> = run.files().iter().map(times).collect();
+    let files: Vec<_> = run.files().iter().map(|path| times(path)).collect();
     assert_eq!(files, [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
 }
 
@@ -648,7 +648,7 @@ fn files_end_at_whole_intervals_of_the_clock_and_quiet_ones_leave_none() {
     }
     drop(lanes);
     assert_eq!(handle.finish().files, 4);
-    let files: Vec<_> = run.files().iter().map(times).collect();
+    let files: Vec<_> = run.files().iter().map(|path| times(path)).collect();
     let expected = [vec![MINUTE - 2, MINUTE - 1], vec![MINUTE, MINUTE + 5], vec![7 * MINUTE - 1], vec![7 * MINUTE]];
     assert_eq!(files, expected);
 }
@@ -675,7 +675,7 @@ fn a_clock_that_is_set_back_begins_a_new_file() {
     lanes[0].record(now - 3_600_000_000_000, StreamId(0), b"after", 5);
     drop(lanes);
     assert_eq!(handle.finish().files, 2);
-    let files: Vec<_> = run.files().iter().map(times).collect();
+    let files: Vec<_> = run.files().iter().map(|path| times(path)).collect();
     assert_eq!(files, [vec![now], vec![now - 3_600_000_000_000]]);
 }
 
@@ -782,4 +782,40 @@ fn a_closed_file_has_an_index_beside_it() {
     drop(lanes);
     assert_eq!(handle.finish().files, 1);
     assert!(vxtap_index::index_path(&run.only_file()).exists());
+}
+
+#[test]
+fn whoever_reads_a_fifo_gets_all_frames_and_the_statistics() {
+    let mut run = Run::new();
+    let fifo = run.directory.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
+    run.settings.directory = fifo.clone();
+    let copy = run.directory.path().join("copy.pcapng");
+    let reader = std::thread::spawn({
+        let copy = copy.clone();
+        move || io::copy(&mut File::open(fifo).unwrap(), &mut File::create(copy).unwrap()).unwrap()
+    });
+    // What is read from a file waits for somebody who takes it.
+    let (handle, mut lanes) = run.captures(1, Input::Turns).start(Some(&run.settings)).unwrap();
+    for time_ns in 0..1000 {
+        lanes[0].record(time_ns, StreamId(0), b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(1000, 0));
+    reader.join().unwrap();
+    assert_eq!(contents(&copy).0.len(), 1000);
+}
+
+#[test]
+fn frames_of_now_that_nobody_takes_out_of_a_fifo_are_counted_and_nothing_waits() {
+    let mut run = Run::new();
+    let fifo = run.directory.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
+    run.settings.directory = fifo;
+    let (handle, mut lanes) = run.start(1);
+    for time_ns in 0..1000 {
+        lanes[0].record(time_ns, StreamId(0), b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(0, 1000));
 }
