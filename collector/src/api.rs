@@ -8,18 +8,22 @@
 //! | `/v1/snapshot` | a [`Snapshot`] as JSON |
 //! | `/v1/flows?sort=&ascending=&filter=&limit=` | a [`FlowPage`] as JSON for a [`FlowQuery`] |
 //! | `/v1/captures` | the capture part of the snapshot, 404 when nothing is captured |
+//! | `/v1/extract?filter=&flow=&since=&until=` | packets that have been captured, in pcapng; 409 when nothing is captured |
 //! | `/v1/live.pcapng?filter=` | packets as they are captured, without end, in pcapng |
 //!
 //! The API runs in a thread of its own and knows the collector only as a [`Monitor`]. It is bounded in everything that
 //! a client could make it hold: connections ([`Server::MAX_CONNECTIONS`]), bytes of a request head, time to send one,
-//! time to take an answer, and questions to the monitor at a time.
+//! time to take an answer, questions to the monitor at a time, and searches of captures at a time.
 
 mod access;
 mod connection;
+mod extract;
 mod live;
 mod metrics;
 mod routes;
 mod server;
+
+use std::path::Path;
 
 use serde::Serialize;
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
@@ -38,6 +42,9 @@ pub trait Monitor: Send + Sync + 'static {
 
     /// Where the live capture is followed. Must not block.
     fn hub(&self) -> &Hub;
+
+    /// The directory that captures are written into; `None` when nothing is captured. Must not block.
+    fn captures(&self) -> Option<&Path>;
 
     /// Whether a load balancer should send traffic here. Must not block.
     fn readiness(&self) -> Readiness;

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{self, CaptureOptions, ConfigError, Machine};
+use crate::extract::ExtractSettings;
 use crate::settings::{DemoSettings, ReadSettings, RunSettings};
 use arguments::{Arguments, Command};
 use logging::Logging;
@@ -31,6 +32,8 @@ pub trait Commands {
     fn read(&self, settings: &ReadSettings) -> Result<(), Failure>;
     /// Receives what it generates.
     fn demo(&self, settings: &DemoSettings) -> Result<(), Failure>;
+    /// Finds packets in captures.
+    fn extract(&self, settings: &ExtractSettings) -> Result<(), Failure>;
 }
 
 /// Why a command did not do what it was asked.
@@ -77,6 +80,7 @@ enum Task {
         settings: DemoSettings,
         capture: CaptureOptions,
     },
+    Extract(ExtractSettings),
     /// Says this.
     Check(String),
 }
@@ -87,7 +91,7 @@ impl Task {
         match self {
             Self::Run(settings) => settings.tui,
             Self::Demo { settings, .. } => settings.tui,
-            Self::Read(_) | Self::Check(_) => false,
+            Self::Read(_) | Self::Extract(_) | Self::Check(_) => false,
         }
     }
 }
@@ -181,6 +185,7 @@ fn prepare(
             let settings = config::demo(&gathered, machine)?;
             Task::Demo { settings, capture: gathered.options.capture }
         }
+        Command::Extract(arguments) => Task::Extract(arguments.into()),
         Command::Check(arguments) => {
             let gathered = config::gather(arguments.options.into(), Some(&arguments.config), variable)?;
             // Whether there is a terminal is a matter of the run.
@@ -204,6 +209,7 @@ fn perform(task: Task, commands: &dyn Commands) -> Result<String, Failure> {
             }
             commands.demo(&settings)?;
         }
+        Task::Extract(settings) => commands.extract(&settings)?,
         Task::Check(text) => return Ok(text),
     }
     Ok(String::new())

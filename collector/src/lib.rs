@@ -10,6 +10,7 @@ pub mod capture;
 pub mod cli;
 mod config;
 pub mod demo;
+pub mod extract;
 pub mod follow;
 mod hand_over;
 pub mod log;

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use vxtap_collector::cli::{self, Commands, Failure};
+use vxtap_collector::extract::{ExtractFailure, ExtractSettings};
 use vxtap_collector::read::ReadFailure;
 use vxtap_collector::settings::{DemoSettings, ReadSettings, RunSettings};
-use vxtap_collector::{demo, read, run};
+use vxtap_collector::{demo, extract, read, run};
 
 struct Program;
 
@@ -29,6 +30,14 @@ impl Commands for Program {
     fn demo(&self, settings: &DemoSettings) -> Result<(), Failure> {
         demo::demo(settings)?;
         Ok(())
+    }
+
+    fn extract(&self, settings: &ExtractSettings) -> Result<(), Failure> {
+        match extract::extract(settings) {
+            Ok(_) => Ok(()),
+            Err(ExtractFailure::Run(error)) => Err(Failure::Run(error)),
+            Err(failure) => Err(Failure::Arguments(failure.into())),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! A live run as the API and the terminal UI see it.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -7,7 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use vxtap_analyzers::FlowList;
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot, StreamSnapshot};
-use vxtap_tui::{Source, SourceError};
+use vxtap_index::{Extract, Query};
+use vxtap_tui::{Captured, Source, SourceError};
 
 use crate::api::{FlowsError, Monitor, Readiness};
 use crate::follow::Hub;
@@ -27,6 +30,8 @@ pub(crate) struct LiveMonitor {
     pub(crate) hub: Hub,
     pub(crate) askers: Vec<Asker>,
     pub(crate) state: AtomicU8,
+    /// Where captures are written; `None` when nothing is captured.
+    pub(crate) captures: Option<PathBuf>,
 }
 
 impl LiveMonitor {
@@ -128,6 +133,10 @@ impl Monitor for LiveMonitor {
         &self.hub
     }
 
+    fn captures(&self) -> Option<&Path> {
+        self.captures.as_deref()
+    }
+
     fn readiness(&self) -> Readiness {
         match self.state() {
             RunState::Running => Readiness::ready("receiving"),
@@ -149,5 +158,25 @@ impl Source for InProcess {
             FlowsError::BadQuery(text) => SourceError::Filter(text),
             FlowsError::Unavailable(text) => SourceError::Refused(text),
         })
+    }
+
+    fn captured(&self) -> Option<Arc<dyn Captured>> {
+        Some(Arc::new(CapturesInProcess(self.0.captures.clone())))
+    }
+}
+
+/// The captures of this process's run, if it writes any.
+struct CapturesInProcess(Option<PathBuf>);
+
+impl Captured for CapturesInProcess {
+    fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError> {
+        let refused = |error: &dyn std::fmt::Display| SourceError::Refused(error.to_string());
+        let directory = self.0.as_ref().ok_or_else(|| {
+            SourceError::Refused("nothing is captured: start the collector with --write DIR to write captures".into())
+        })?;
+        let community_id = Some(community_id.parse().map_err(|error| refused(&error))?);
+        let query = Query { community_id, ..Query::default() };
+        let found = Extract::new(query).run(std::slice::from_ref(directory), output);
+        found.map(drop).map_err(|error| refused(&error))
     }
 }

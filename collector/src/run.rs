@@ -208,6 +208,7 @@ impl Collector {
             hub,
             askers,
             state: AtomicU8::new(RunState::Running as u8),
+            captures: settings.pipeline.capture.as_ref().map(|capture| capture.directory.clone()),
         });
         Ok(Self { monitor, outputs, addresses, workers: threads, begun: Instant::now() })
     }

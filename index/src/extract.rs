@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use thiserror::Error;
 
@@ -34,6 +34,7 @@ const MAX_THREADS: usize = 4;
 pub struct Extract {
     query: Query,
     keep_indexes: bool,
+    stop: Arc<AtomicBool>,
 }
 
 /// What came of a search.
@@ -90,18 +91,27 @@ pub enum ExtractError {
     /// What was found cannot be written.
     #[error("cannot write the extract: {0}")]
     Write(io::Error),
+    /// It was told to stop ([`Extract::stopped_by`]); what was written by then is no whole capture.
+    #[error("the search was stopped before its end")]
+    Stopped,
 }
 
 impl Extract {
     /// A search for what `query` wants.
     pub fn new(query: Query) -> Self {
-        Self { query, keep_indexes: true }
+        Self { query, keep_indexes: true, stop: Arc::default() }
     }
 
     /// Sets whether indexes that had to be made are kept beside their captures; by default they are.
     #[must_use]
     pub fn keep_indexes(self, keep_indexes: bool) -> Self {
         Self { keep_indexes, ..self }
+    }
+
+    /// Ends the search once `stop` is set: before the next capture that is prepared, or the next page that is read.
+    #[must_use]
+    pub fn stopped_by(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     /// Searches `inputs`, which are captures and directories with captures ([`captures_in`]), and writes a pcapng file to `output`:
@@ -118,7 +128,11 @@ impl Extract {
             summary.damaged.extend(prepared.damage.map(|what| DamagedCapture { file: path.clone(), what }));
             candidates.extend(prepared.candidate);
         }
-        let swept = Sweep::new(&self.query, candidates, output).run().map_err(ExtractError::Write)?;
+        let swept = Sweep::new(&self.query, candidates, output).stopped_by(&self.stop).run();
+        if self.is_stopped() {
+            return Err(ExtractError::Stopped);
+        }
+        let swept = swept.map_err(ExtractError::Write)?;
         let Swept { bytes_read, examined, written, late, damaged } = swept;
         summary.bytes_read += bytes_read;
         (summary.records_examined, summary.records_written, summary.records_late) = (examined, written, late);
@@ -146,6 +160,10 @@ impl Extract {
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     /// Finds out what of each capture has to be read, several captures at a time.
     fn prepare(&self, captures: &[PathBuf]) -> Vec<Prepared> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS).min(captures.len());
@@ -153,7 +171,7 @@ impl Extract {
         let done: Vec<Mutex<Prepared>> = captures.iter().map(|_| Mutex::default()).collect();
         let work = || {
             let mut prepare = Prepare::new(&self.query, self.keep_indexes);
-            loop {
+            while !self.is_stopped() {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let (Some(capture), Some(place)) = (captures.get(number), done.get(number)) else { break };
                 let prepared = prepare.capture(capture);

@@ -7,6 +7,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use vxtap_wire::FlowKey;
 
@@ -59,6 +60,7 @@ pub(crate) struct Sweep<'a, W> {
     output: Output<W>,
     walker: Walker,
     examined: u64,
+    stop: Option<&'a AtomicBool>,
 }
 
 /// An interface that records came from.
@@ -83,7 +85,13 @@ impl<'a, W: Write> Sweep<'a, W> {
     pub(crate) fn new(query: &'a Query, candidates: Vec<Candidate>, to: W) -> Self {
         let known = candidates.iter().map(|_| Vec::new()).collect();
         let (output, walker) = (Output::new(to), Walker::default());
-        Self { query, candidates, known, open: Vec::new(), output, walker, examined: 0 }
+        Self { query, candidates, known, open: Vec::new(), output, walker, examined: 0, stop: None }
+    }
+
+    /// Reads no further page once `stop` is set.
+    pub(crate) const fn stopped_by(mut self, stop: &'a AtomicBool) -> Self {
+        self.stop = Some(stop);
+        self
     }
 
     /// Reads all and writes what is wanted. An error where it cannot be written.
@@ -92,7 +100,7 @@ impl<'a, W: Write> Sweep<'a, W> {
         let mut damaged: Vec<(u32, Damage)> = Vec::new();
         for step in steps {
             self.output.write_before(step.from_ns);
-            if self.output.has_failed() {
+            if self.output.has_failed() || self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 break;
             }
             if let Err(damage) = self.read(&step) {

@@ -11,6 +11,7 @@ use crate::history::History;
 use crate::keys::{self, Command, Place, Screen};
 use crate::list::List;
 use crate::poller::Update;
+use crate::save::Saved;
 use crate::screens;
 use crate::text;
 use crate::theme::Theme;
@@ -63,6 +64,15 @@ pub(crate) enum Connection {
     },
 }
 
+/// What became of the flow that was to be saved last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Save {
+    /// Its packets are being looked for; its Community ID.
+    UnderWay(String),
+    Done(Saved),
+    Failed(String),
+}
+
 /// The state of the terminal UI.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
@@ -82,6 +92,9 @@ pub(crate) struct App {
     pub(crate) flows: Flows,
     pub(crate) captures: List,
     pub(crate) help: List,
+    /// Until another screen is shown.
+    pub(crate) save: Option<Save>,
+    flow_to_save: Option<String>,
 }
 
 impl App {
@@ -101,6 +114,8 @@ impl App {
             flows: Flows::new(),
             captures: List::default(),
             help: List::default(),
+            save: None,
+            flow_to_save: None,
         }
     }
 
@@ -129,6 +144,11 @@ impl App {
     pub(crate) fn wanted_flows(&self) -> Option<FlowQuery> {
         let wanted = self.screen == Screen::Flows && !(self.is_paused() && self.flows.is_answered());
         wanted.then(|| self.flows.query().clone())
+    }
+
+    /// The Community ID of a flow that a key asked to save, once.
+    pub(crate) fn take_flow_to_save(&mut self) -> Option<String> {
+        self.flow_to_save.take()
     }
 
     /// Lays the lists out for a terminal of `size`.
@@ -167,6 +187,13 @@ impl App {
                 self.flows.answer(query, answer, now);
                 Outcome::Changed
             }
+            Update::Saved(saved) => {
+                self.save = Some(match saved {
+                    Ok(saved) => Save::Done(saved),
+                    Err(error) => Save::Failed(text::escape(&error).into_owned()),
+                });
+                Outcome::Changed
+            }
         }
     }
 
@@ -182,6 +209,11 @@ impl App {
             return keys.iter().map(|key| self.key(key)).fold(Outcome::Same, Outcome::and);
         }
         let Some(command) = keys::command(self.place(), event) else { return Outcome::Same };
+        let leaves =
+            matches!(command, Command::Show(_) | Command::NextScreen | Command::PreviousScreen | Command::Back);
+        if leaves && !matches!(self.save, Some(Save::UnderWay(_))) {
+            self.save = None;
+        }
         match command {
             Command::Quit => return Outcome::Quit,
             Command::Help if self.screen == Screen::Help => self.screen = self.before_help,
@@ -204,6 +236,16 @@ impl App {
         self.screen = screen;
     }
 
+    /// Asks for the packets of the current flow, unless others are still on their way.
+    fn save_flow(&mut self) -> bool {
+        let Some(flow) = self.flows.current().filter(|_| !matches!(self.save, Some(Save::UnderWay(_)))) else {
+            return false;
+        };
+        self.flow_to_save = Some(flow.community_id.clone());
+        self.save = self.flow_to_save.clone().map(Save::UnderWay);
+        true
+    }
+
     fn on_screen(&mut self, command: Command) -> bool {
         match (self.screen, command) {
             (Screen::Overview, Command::Tables) => {
@@ -216,6 +258,7 @@ impl App {
                 true
             }
             (Screen::Overview, command) => self.overview.scroll(command),
+            (Screen::Flows, Command::Save) => self.save_flow(),
             (Screen::Flows, command) => self.flows.command(command),
             (Screen::Captures, command) => self.captures.scroll(command),
             (Screen::Help, Command::Back) => {

@@ -247,6 +247,11 @@ impl Flows {
         true
     }
 
+    /// The flow that is looked at, or chosen in the list.
+    pub(crate) fn current(&self) -> Option<&FlowSnapshot> {
+        self.detail.as_ref().map(|detail| &detail.flow).or_else(|| self.chosen())
+    }
+
     fn chosen(&self) -> Option<&FlowSnapshot> {
         self.page()?.flows.get(self.list.selected())
     }

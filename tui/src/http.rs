@@ -1,15 +1,17 @@
 //! A collector seen over its HTTP API.
 
 use std::fmt;
+use std::io::{Read as _, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use ureq::Agent;
-use ureq::http::{HeaderValue, StatusCode, Uri};
+use ureq::http::{HeaderValue, Response, StatusCode, Uri};
+use ureq::{Agent, Body};
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 
-use crate::source::{Source, SourceError};
+use crate::source::{Captured, Source, SourceError};
 
 /// Longest answer that is read, in bytes: [`FlowQuery::MAX_LIMIT`] flows are about a third of it.
 const ANSWER_MAX: u64 = 16 << 20;
@@ -17,6 +19,12 @@ const ANSWER_MAX: u64 = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest from the question to the end of the answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest that a search of captures may take, packets and all.
+const SEARCH_TIMEOUT: Duration = Duration::from_hours(1);
+/// Longest refusal that is read, in bytes.
+const REFUSAL_MAX: u64 = 64 << 10;
+/// So many bytes of packets are read at a time.
+const READ_BYTES: usize = 64 << 10;
 
 /// Where a collector's API is: `http://HOST[:PORT]`, and a path before `/v1` if it is behind a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +62,18 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A [`Source`] that asks `/v1/snapshot` and `/v1/flows` of a collector's API, again from the start with each question, so
-/// that it finds the collector again when that comes back.
+/// A [`Source`] that asks `/v1/snapshot`, `/v1/flows` and `/v1/extract` of a collector's API, again from the start with each
+/// question, so that it finds the collector again when that comes back.
 ///
 /// Takes no proxy from the environment (the collector is on this machine or behind a tunnel) and follows no redirection, so
 /// that the token goes nowhere else.
 pub struct HttpSource {
+    api: Api,
+}
+
+/// How to ask a collector's API.
+#[derive(Clone)]
+struct Api {
     agent: Agent,
     endpoint: Endpoint,
     authorization: Option<HeaderValue>,
@@ -73,28 +87,43 @@ impl HttpSource {
             value.set_sensitive(true);
             Ok(value)
         });
-        let config = Agent::config_builder()
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(ANSWER_TIMEOUT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("vxtap-tui/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { agent: config.into(), endpoint, authorization: authorization.transpose()? })
+        Ok(Self { api: Api { agent: agent(ANSWER_TIMEOUT), endpoint, authorization: authorization.transpose()? } })
+    }
+}
+
+/// A client that waits for the end of an answer as long as `timeout`.
+fn agent(timeout: Duration) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("vxtap-tui/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.into()
+}
+
+impl Api {
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.endpoint)
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, SourceError> {
-        let url = format!("{}{path}", self.endpoint);
-        let unreachable = |error: ureq::Error| SourceError::Unreachable(format!("can't get {url}: {}", reason(&error)));
-        let mut request = self.agent.get(&url).query_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
+    fn ask(&self, url: &str, query: &[(&str, String)]) -> Result<Response<Body>, SourceError> {
+        let mut request = self.agent.get(url).query_pairs(query.iter().map(|(name, value)| (*name, value.as_str())));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        let mut response = request.call().map_err(unreachable)?;
+        request.call().map_err(|error| unreachable(url, &error))
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, SourceError> {
+        let url = self.url(path);
+        let mut response = self.ask(&url, query)?;
         let status = response.status();
-        let body = response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(unreachable)?;
+        let body = response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec();
+        let body = body.map_err(|error| unreachable(&url, &error))?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| {
                 SourceError::Refused(format!(
@@ -106,6 +135,32 @@ impl HttpSource {
     }
 }
 
+fn unreachable(url: &str, error: &ureq::Error) -> SourceError {
+    SourceError::Unreachable(format!("can't get {url}: {}", reason(error)))
+}
+
+impl Captured for Api {
+    fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError> {
+        let url = self.url("/v1/extract");
+        let mut response = self.ask(&url, &[("flow", community_id.to_owned())])?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let body = response.body_mut().with_config().limit(REFUSAL_MAX).read_to_vec();
+            return Err(refusal(status, &url, &body.unwrap_or_default()));
+        }
+        let mut body = response.into_body().into_reader();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let broken = |error| SourceError::Unreachable(format!("the answer of {url} broke off: {error}"));
+            let length = body.read(&mut buffer).map_err(broken)?;
+            let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+            output
+                .write_all(bytes)
+                .map_err(|error| SourceError::Refused(format!("can't keep the answer of {url}: {error}")))?;
+        }
+    }
+}
+
 /// A token with a character that no HTTP header can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token has a character that no HTTP header can carry (expected visible ASCII characters)")]
@@ -113,11 +168,15 @@ pub struct InvalidToken;
 
 impl Source for HttpSource {
     fn snapshot(&mut self) -> Result<Snapshot, SourceError> {
-        self.get("/v1/snapshot", &[])
+        self.api.get("/v1/snapshot", &[])
     }
 
     fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError> {
-        self.get("/v1/flows", &parameters(query)?)
+        self.api.get("/v1/flows", &parameters(query)?)
+    }
+
+    fn captured(&self) -> Option<Arc<dyn Captured>> {
+        Some(Arc::new(Api { agent: agent(SEARCH_TIMEOUT), ..self.api.clone() }))
     }
 }
 

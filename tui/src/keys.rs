@@ -23,6 +23,7 @@ pub(crate) enum Command {
     Reverse,
     Filter,
     Open,
+    Save,
     Back,
     Edit(Edit),
 }
@@ -93,6 +94,7 @@ pub(crate) enum Place {
 
 /// Keys under one heading of the help screen.
 pub(crate) struct Section {
+    /// Empty where they belong below the section before.
     pub(crate) heading: &'static str,
     /// Where they work.
     pub(crate) places: &'static [Place],
@@ -178,7 +180,12 @@ pub(crate) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
-        heading: "Back",
+        heading: "",
+        places: &[Place::FlowList, Place::FlowDetail],
+        bindings: &[bind(&[letter('f', "f")], Command::Save, "save its packets")],
+    },
+    Section {
+        heading: "",
         places: &[Place::FlowList, Place::FlowDetail, Place::Help],
         bindings: &[bind(&[key(KeyCode::Esc, "Esc")], Command::Back, "back, or drop the filter")],
     },

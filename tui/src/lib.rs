@@ -3,7 +3,7 @@
 //! The same screens show a collector in the same process and, through [`HttpSource`], one over its API: [`run`] takes
 //! either as a [`Source`]. This crate knows nothing of sockets that carry packets, nor of flow tables.
 //!
-//! A session has four parts: a thread that asks the source, the state of the screens (which keys and answers change), the
+//! A session has four parts: a thread that asks the source (and one while a flow is saved), the state of the screens (which keys and answers change), the
 //! drawing (a pure function of that state), and the loop that joins them to a terminal.
 
 mod app;
@@ -19,6 +19,7 @@ mod number;
 mod poller;
 #[cfg(test)]
 mod sample;
+mod save;
 mod screens;
 mod session;
 mod source;
@@ -28,4 +29,4 @@ mod theme;
 
 pub use http::{Endpoint, HttpSource, InvalidToken};
 pub use session::{Exit, TuiError, TuiOptions, run};
-pub use source::{Source, SourceError};
+pub use source::{Captured, Source, SourceError};

@@ -1,11 +1,13 @@
 //! Asks the source from a thread of its own, so that a slow or dead collector never holds up the keys.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 
+use crate::save::{Saved, Saver};
 use crate::source::{Source, SourceError};
 
 /// Answers that may wait for the screen; when it does not take them the asking waits.
@@ -17,13 +19,21 @@ const FAREWELL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum Update {
     Snapshot(Result<Box<Snapshot>, SourceError>),
-    Flows { query: FlowQuery, answer: Result<FlowPage, SourceError> },
+    Flows {
+        query: FlowQuery,
+        answer: Result<FlowPage, SourceError>,
+    },
+    /// What came of saving a flow.
+    Saved(Result<Saved, String>),
 }
 
 /// Where the session gets its updates: a [`Poller`], or a script in tests.
 pub(crate) trait Updates {
     /// Says which flows are on the screen; `None` for none.
     fn want(&mut self, flows: Option<FlowQuery>);
+
+    /// Begins to save the packets of the flow of this Community ID into a file of the current directory.
+    fn save(&mut self, community_id: String);
 
     /// The next update if there is one; an error when there will be none any more.
     fn next(&mut self) -> Result<Option<Update>, SourceGone>;
@@ -39,6 +49,7 @@ pub(crate) struct Poller {
     updates: Receiver<Update>,
     /// Nothing is ever sent on it: it hangs up when the thread ends.
     ended: Receiver<()>,
+    saver: Saver,
 }
 
 #[derive(Default)]
@@ -65,6 +76,7 @@ impl Wanted {
 impl Poller {
     /// Starts asking `source` every `interval`.
     pub(crate) fn start(source: Box<dyn Source>, interval: Duration) -> std::io::Result<Self> {
+        let saver = Saver::new(source.captured(), PathBuf::new());
         let wanted = Arc::new(Wanted::default());
         let (sender, updates) = sync_channel(QUEUE);
         let (alive, ended) = sync_channel(0);
@@ -73,7 +85,7 @@ impl Poller {
             let _alive = alive;
             ask(source, &asked, &sender, interval);
         })?;
-        Ok(Self { wanted, updates, ended })
+        Ok(Self { wanted, updates, ended, saver })
     }
 }
 
@@ -87,7 +99,14 @@ impl Updates for Poller {
         }
     }
 
+    fn save(&mut self, community_id: String) {
+        self.saver.save(community_id);
+    }
+
     fn next(&mut self) -> Result<Option<Update>, SourceGone> {
+        if let Some(saved) = self.saver.next() {
+            return Ok(Some(Update::Saved(saved)));
+        }
         match self.updates.try_recv() {
             Ok(update) => Ok(Some(update)),
             Err(TryRecvError::Empty) => Ok(None),

@@ -6,6 +6,7 @@
 //! ┌───────────────────────────────────────────────────────────────────────┐
 //! │ overview, flows, captures or help                                     │  body
 //! └───────────────────────────────────────────────────────────────────────┘
+//! saved 12 packets to …                                                     only when a flow is saved
 //! ? help  q quit  …                                                         frame
 //! ```
 
@@ -38,6 +39,7 @@ struct Areas {
     top: Rect,
     banner: Option<Rect>,
     body: Rect,
+    save: Option<Rect>,
     bottom: Rect,
 }
 
@@ -50,10 +52,12 @@ impl Areas {
         let row = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
         let banner = matches!(app.connection, Connection::Lost { since: Some(_), .. }).then(|| row(1, 2));
         let above = 1 + banner.map_or(0, |banner| banner.height);
+        let below = 1 + u16::from(app.save.is_some());
         Some(Self {
             top: row(0, 1),
             banner,
-            body: row(above, area.height - above - 1),
+            body: row(above, area.height - above - below),
+            save: app.save.is_some().then(|| row(area.height - below, 1)),
             bottom: row(area.height - 1, 1),
         })
     }
@@ -74,6 +78,9 @@ fn draw_areas(frame: &mut Frame<'_>, areas: &Areas, app: &App, now: Duration) {
     edges::draw_bottom(frame.buffer_mut(), areas.bottom, app);
     if let Some(banner) = areas.banner {
         edges::draw_banner(frame.buffer_mut(), banner, app, now);
+    }
+    if let Some(save) = areas.save {
+        edges::draw_save(frame.buffer_mut(), save, app);
     }
     if app.screen == Screen::Help {
         return help::draw(frame.buffer_mut(), areas.body, app);

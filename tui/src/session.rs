@@ -156,6 +156,9 @@ where
                     Outcome::Changed => {
                         self.fit()?;
                         self.updates.want(self.app.wanted_flows());
+                        if let Some(flow) = self.app.take_flow_to_save() {
+                            self.updates.save(flow);
+                        }
                         due = Some(drawn + KEY_FRAME);
                     }
                     Outcome::Same => {}

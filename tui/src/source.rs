@@ -1,5 +1,8 @@
 //! Where the screens get what they show.
 
+use std::io::Write;
+use std::sync::Arc;
+
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 
 /// A collector to look at: in the same process, or over its API through HTTP.
@@ -12,6 +15,18 @@ pub trait Source: Send {
 
     /// The flows that `query` asks for.
     fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError>;
+
+    /// What the collector has captured, to be asked while the source is asked other things; `None` where it can't be.
+    fn captured(&self) -> Option<Arc<dyn Captured>> {
+        None
+    }
+}
+
+/// The packets that a collector has captured.
+pub trait Captured: Send + Sync {
+    /// Writes the packets of the flow of this Community ID to `output` as little-endian pcapng. May take as long as captures are
+    /// large, and ends when `output` fails.
+    fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError>;
 }
 
 /// Why a [`Source`] gave no answer. The text is shown as it is (escaped): one line that names the object.

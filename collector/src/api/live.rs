@@ -20,7 +20,7 @@ use super::routes::{Failure, Source};
 use crate::follow::Follower;
 
 /// No media type is registered for pcapng; this one is in use.
-const PCAPNG: &str = "application/x-pcapng";
+pub(super) const PCAPNG: &str = "application/x-pcapng";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

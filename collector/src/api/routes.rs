@@ -1,5 +1,6 @@
 //! Paths and their answers.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::sync::Semaphore;
 use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
 
 use super::access::{self, Access};
-use super::{FlowsError, Monitor, live, metrics};
+use super::{FlowsError, Monitor, extract, live, metrics};
 use crate::follow::Hub;
 
 /// The longest that a request waits for the monitor.
@@ -24,7 +25,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All paths of the API; at most `questions` requests ask `monitor` at a time.
 pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: usize) -> Router {
-    let source = Source { monitor, questions: Arc::new(Semaphore::new(questions)) };
+    let searches = Arc::new(Semaphore::new(extract::MAX_SEARCHES));
+    let source = Source { monitor, questions: Arc::new(Semaphore::new(questions)), searches };
     let open = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -34,6 +36,7 @@ pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: 
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/flows", get(flows))
         .route("/v1/captures", get(captures))
+        .route("/v1/extract", get(extract::extract))
         .route("/v1/live.pcapng", get(live::live))
         .method_not_allowed_fallback(unknown_method)
         .fallback(unknown_path)
@@ -77,12 +80,23 @@ impl From<FlowsError> for Failure {
 pub(super) struct Source {
     monitor: Arc<dyn Monitor>,
     questions: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
 }
 
 impl Source {
     /// Where the live capture is followed.
     pub(super) fn hub(&self) -> &Hub {
         self.monitor.hub()
+    }
+
+    /// Where captures are, if anything is captured.
+    pub(super) fn captures(&self) -> Option<PathBuf> {
+        self.monitor.captures().map(Path::to_owned)
+    }
+
+    /// Places for searches of captures.
+    pub(super) fn searches(&self) -> &Arc<Semaphore> {
+        &self.searches
     }
 
     /// Asks the monitor on a thread that may block. A client that leaves takes its question out of the queue; one that
@@ -163,7 +177,7 @@ async fn unknown_path(uri: Uri) -> Failure {
         StatusCode::NOT_FOUND,
         format!(
             "there is no {}: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows, \
-             /v1/captures or /v1/live.pcapng",
+             /v1/captures, /v1/extract or /v1/live.pcapng",
             readable(uri.path())
         ),
     )

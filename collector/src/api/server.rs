@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection::{self, Limits};
-use super::{Monitor, access, routes};
+use super::{Monitor, access, extract, routes};
 use crate::settings::ApiSettings;
 
 /// How long requests that are under way may take to end when the server stops.
@@ -124,7 +124,7 @@ impl BoundServer {
         let Self { listener, address, token } = self;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(MONITOR_THREADS)
+            .max_blocking_threads(MONITOR_THREADS + extract::MAX_SEARCHES)
             .thread_name("vxtap-api-ask")
             .build()
             .map_err(ApiError::Start)?;

@@ -1,10 +1,12 @@
 //! The API over real loopback connections, with a monitor that says what the test wants.
 
+mod extract;
 mod hostile;
 mod live;
 mod openmetrics;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ struct FakeMonitor {
     readiness: Mutex<Readiness>,
     flows: FlowsAnswer,
     hub: Hub,
+    captures: Option<PathBuf>,
 }
 
 impl FakeMonitor {
@@ -35,6 +38,7 @@ impl FakeMonitor {
             readiness: Mutex::new(Readiness::ready("receiving")),
             flows: Box::new(|_| Ok(FlowPage::default())),
             hub: Hub::new(Arc::default()),
+            captures: None,
         }
     }
 
@@ -54,6 +58,10 @@ impl Monitor for FakeMonitor {
 
     fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    fn captures(&self) -> Option<&Path> {
+        self.captures.as_deref()
     }
 
     fn readiness(&self) -> Readiness {
@@ -311,7 +319,7 @@ fn an_unknown_path_and_an_unknown_method_are_refused_with_a_reason() {
     assert_eq!(
         answer.error(),
         "there is no /v2/snapshot: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows, \
-         /v1/captures or /v1/live.pcapng"
+         /v1/captures, /v1/extract or /v1/live.pcapng"
     );
     for path in ["/v1/snapshot", "/healthz"] {
         let mut response = agent().post(format!("http://{}{path}", server.address())).send("x").unwrap();

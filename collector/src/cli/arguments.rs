@@ -3,16 +3,24 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use vxtap_index::CommunityId;
 
+use crate::capture::CaptureFilter;
 use crate::config::{
     ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
-    ReadOptions, ReceiveOptions, RunOptions,
+    ReadOptions, ReceiveOptions, RunOptions, capture_filter,
 };
+use crate::extract::{Criteria, ExtractOutput, ExtractSettings, Moment};
 
 const AFTER_HELP: &str = "\
 Sizes: 65536, 64KiB, 512MiB, 1GB.  Times: 500us, 100ms, 30s, 1h30m.
 Every flag is also an environment variable (--flow-max: VXTAP_FLOW_MAX; --log: VXTAP_LOG_DIR) and a key of the \
 configuration file; flags go before variables, variables before the file. VXTAP_LOG=debug tells more on standard error.";
+
+const AFTER_EXTRACT_HELP: &str = "\
+At least one of --filter, --flow, --since and --until is needed; a packet has to fit all that are given.
+Times: 2026-11-21T10:00:00Z, 1795255200.5 (seconds since 1970), -5m (before now).
+Exit codes: 0 done, 1 damaged captures or a failure on the way, 2 bad arguments.";
 
 /// Receives mirrored traffic, keeps both directions of every flow together, captures and reports
 #[derive(Debug, Parser)]
@@ -35,6 +43,9 @@ pub(super) enum Command {
     /// unless --write names another
     #[command(after_help = AFTER_HELP)]
     Demo(DemoArguments),
+    /// Find packets in captures, by flow, filter and time, and write them into one, in the order of time
+    #[command(after_help = AFTER_EXTRACT_HELP)]
+    Extract(ExtractArguments),
     /// Check a configuration file and tell what `run` would do with it; flags are those of `run`
     #[command(after_help = AFTER_HELP)]
     Check(CheckArguments),
@@ -77,6 +88,46 @@ pub(super) struct DemoArguments {
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) options: DemoFlags,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExtractArguments {
+    /// Captures, and directories with captures
+    #[arg(required = true, value_name = "DIR|FILE")]
+    captures: Vec<PathBuf>,
+    /// Packets that match this filter, in the language of tcpdump
+    #[arg(long, value_name = "EXPR", value_parser = capture_filter)]
+    filter: Option<CaptureFilter>,
+    /// Packets of this flow, by its Community ID, in whatever network
+    #[arg(long, value_name = "COMMUNITY_ID")]
+    flow: Option<CommunityId>,
+    /// Packets from then on
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<Moment>,
+    /// Packets before then
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<Moment>,
+    /// Where they go, as pcapng; - is standard output
+    #[arg(short, long, value_name = "FILE", value_parser = extract_output, allow_hyphen_values = true)]
+    output: ExtractOutput,
+    /// Replace the file if it is there already
+    #[arg(long)]
+    force: bool,
+}
+
+fn extract_output(text: &str) -> Result<ExtractOutput, String> {
+    match text {
+        "" => Err("expected a file, or - for standard output".into()),
+        "-" => Ok(ExtractOutput::Stdout),
+        file => Ok(ExtractOutput::File(file.into())),
+    }
+}
+
+impl From<ExtractArguments> for ExtractSettings {
+    fn from(arguments: ExtractArguments) -> Self {
+        let ExtractArguments { captures, filter, flow, since, until, output, force } = arguments;
+        Self { captures, criteria: Criteria { filter, flow, since, until }, output, force }
+    }
 }
 
 #[derive(Args, Debug)]

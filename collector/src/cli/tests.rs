@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::CommandFactory;
 
 use super::*;
+use crate::extract::{ExtractOutput, Moment};
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget};
 
 const MACHINE: Machine = Machine { cpus: 4, terminal: false };
@@ -36,6 +37,8 @@ fn every_flag_has_its_key_and_every_key_its_flag() {
     let not_settings = ["config", "help", "version"];
     let of_commands: BTreeSet<String> = Arguments::command()
         .get_subcommands()
+        // Which captures are searched for what is no setting of a run.
+        .filter(|command| command.get_name() != "extract")
         .flat_map(|command| command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)))
         .filter(|flag| !not_settings.contains(&flag.as_str()))
         .collect();
@@ -333,11 +336,20 @@ impl Commands for Recorder {
     fn demo(&self, settings: &DemoSettings) -> Result<(), Failure> {
         self.end(Task::Demo { settings: settings.clone(), capture: CaptureOptions::default() })
     }
+
+    fn extract(&self, settings: &ExtractSettings) -> Result<(), Failure> {
+        self.end(Task::Extract(settings.clone()))
+    }
 }
 
 #[test]
 fn each_command_is_done_with_its_settings() {
-    for arguments in ["run --workers 3", "read x.pcap", "demo --write /c --flush 7ms"] {
+    for arguments in [
+        "run --workers 3",
+        "read x.pcap",
+        "extract x --flow 1:LQU9qZlK+B5F3KDmev6m5PMibrg= -o y",
+        "demo --write /c --flush 7ms",
+    ] {
         let recorder = Recorder::default();
         assert_eq!(perform(line(arguments).unwrap(), &recorder).unwrap(), "");
         let mut expected = line(arguments).unwrap();
@@ -370,4 +382,47 @@ fn a_failure_is_one_line_and_its_exit_code() {
         let text = "error: cannot write x: No space left \\u{1b}[2J".to_owned();
         assert_eq!(Answer::failed(&failure), Answer { text, code });
     }
+}
+
+#[test]
+fn an_extract_is_told_what_to_look_for_and_where_it_goes() {
+    let id = "1:LQU9qZlK+B5F3KDmev6m5PMibrg=";
+    let words = ["vxtap-collector", "extract", "captures", "b.pcap", "--filter", "tcp port 443", "--flow", id];
+    let words = words.into_iter().chain(["--since", "-5m", "--until", "1795255200.5", "-o", "-", "--force"]);
+    let Ok(Task::Extract(settings)) = prepare(words.map(OsString::from), |_| None, MACHINE) else { panic!() };
+    assert_eq!(settings.captures, [Path::new("captures"), Path::new("b.pcap")]);
+    let criteria = &settings.criteria;
+    assert_eq!(criteria.filter.as_ref().unwrap().0.text(), "tcp port 443");
+    assert_eq!(criteria.flow.unwrap().as_str(), id);
+    assert_eq!(criteria.since, Some(Moment::Ago(std::time::Duration::from_mins(5))));
+    assert_eq!(criteria.until, Some(Moment::At(1_795_255_200_500_000_000)));
+    assert_eq!((settings.output, settings.force), (ExtractOutput::Stdout, true));
+    let Ok(Task::Extract(settings)) = line("extract a --filter tcp -o out") else { panic!() };
+    assert_eq!((settings.output, settings.force), (ExtractOutput::File("out".into()), false));
+}
+
+#[test]
+fn an_extract_that_cannot_be_is_refused_with_the_place() {
+    for (arguments, told) in [
+        (
+            "extract a -o x --filter nonsense",
+            "invalid value 'nonsense' for '--filter <EXPR>': capture filter, character 1:",
+        ),
+        (
+            "extract a -o x --flow 1:abc",
+            "for '--flow <COMMUNITY_ID>': '1:abc' is not a Community ID: expected '1:' and",
+        ),
+        ("extract a -o x --since yesterday", "'yesterday' for '--since <TIME>': expected a time such as 2026-"),
+        ("extract a -o x --until 5m", "'5m' for '--until <TIME>': expected a time such as 2026-"),
+        ("extract a --filter tcp", "--output <FILE>"),
+        ("extract --filter tcp -o x", "<DIR|FILE>"),
+    ] {
+        let answer = line(arguments).unwrap_err();
+        assert_eq!(answer.code, 2, "{arguments}");
+        assert!(answer.text.contains(told), "{arguments}: {}", answer.text);
+    }
+    let help = line("extract --help").unwrap_err();
+    assert_eq!(help.code, 0);
+    assert_eq!(help.text.lines().find(|line| line.chars().count() > 100), None);
+    assert!(help.text.contains("At least one of --filter, --flow, --since and --until"), "{}", help.text);
 }

@@ -57,7 +57,7 @@ pub(crate) struct Time(pub(crate) Duration);
 
 impl Time {
     /// Reads `500us`, `1h30m` or `0`; `None` for anything else, a number without unit included.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if text == "0" {
             return Some(Self(Duration::ZERO));

@@ -156,3 +156,28 @@ fn a_target_that_cannot_be_resolved_is_named() {
     let mut replay = sender("replay --to no-such-host.invalid --vni 1");
     refused(replay.arg(captures.named("zeek_tls12").path), scratch.path(), 2, &["no-such-host.invalid"]);
 }
+
+#[test]
+fn an_extract_that_cannot_be_made_is_refused_before_anything_is_written() {
+    let scratch = TempDir::new().unwrap();
+    fs::create_dir(scratch.path().join("folder")).unwrap();
+    fs::write(scratch.path().join("a.pcapng"), b"").unwrap();
+    for (line, words) in [
+        ("extract a.pcapng -o new.pcapng", &["nothing is looked for", "--filter, --flow, --since and --until"][..]),
+        ("extract a.pcapng --filter nonsense -o new.pcapng", &["--filter", "character 1"]),
+        ("extract a.pcapng --flow 1:abc -o new.pcapng", &["--flow", "'1:abc' is not a Community ID"]),
+        ("extract a.pcapng --since 5m -o new.pcapng", &["'5m'", "--since", "-5m (before now)"]),
+        ("extract a.pcapng --since -1m --until -2m -o new.pcapng", &["no time is between --since and --until"]),
+        ("extract none.pcapng --filter tcp -o new.pcapng", &["none.pcapng", "No such file"]),
+        ("extract folder --filter tcp -o new.pcapng", &["no capture in 'folder'"]),
+        ("extract . --filter tcp -o a.pcapng", &["no capture in '.'"]),
+        ("extract a.pcapng --filter tcp -o a.pcapng --force", &["'a.pcapng' would be read and replaced"]),
+        ("extract a.pcapng --filter tcp -o folder --force", &["'folder'", "no regular file"]),
+        ("extract a.pcapng --filter tcp -o no/such", &["cannot write 'no/such'"]),
+    ] {
+        refused(&mut collector(line), scratch.path(), 2, words);
+    }
+    fs::write(scratch.path().join("old.pcapng"), b"").unwrap();
+    let words = ["'old.pcapng' is there already", "--force"];
+    refused(&mut collector("extract a.pcapng --filter tcp -o old.pcapng"), scratch.path(), 2, &words);
+}

@@ -2,6 +2,7 @@
 
 mod api;
 mod demo;
+mod extract;
 mod following;
 mod hostile;
 mod load;

@@ -76,8 +76,8 @@ fn at(place: Place) -> App {
 
 /// Everything that a key can change.
 fn seen(app: &App) -> String {
-    let App { screen, tables, overview, flows, captures, help, .. } = app;
-    format!("{screen:?} {tables:?} {overview:?} {flows:?} {captures:?} {help:?} {}", app.is_paused())
+    let App { screen, tables, overview, flows, captures, help, save, .. } = app;
+    format!("{screen:?} {tables:?} {overview:?} {flows:?} {captures:?} {help:?} {save:?} {}", app.is_paused())
 }
 
 #[test]
@@ -230,4 +230,34 @@ fn a_pasted_newline_applies_the_filter_and_types_nothing() {
         press(&mut app, code, false);
     }
     assert_eq!(app.flows.query().filter, "u");
+}
+
+#[test]
+fn the_current_flow_is_saved_once_until_that_has_ended() {
+    for place in [Place::FlowList, Place::FlowDetail] {
+        let mut app = at(place);
+        let flow = app.flows.current().unwrap().community_id.clone();
+        assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Changed);
+        assert_eq!(app.take_flow_to_save(), Some(flow.clone()));
+        assert_eq!(app.take_flow_to_save(), None);
+        assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Same, "one at a time");
+        press(&mut app, KeyCode::Tab, false);
+        assert_eq!(app.save, Some(Save::UnderWay(flow)), "it goes on behind other screens");
+        let saved = Saved { packets: 3, file: "x.pcapng".into() };
+        assert_eq!(app.update(Update::Saved(Ok(saved.clone())), Duration::from_secs(2)), Outcome::Changed);
+        assert_eq!(app.save, Some(Save::Done(saved)));
+        press(&mut app, KeyCode::BackTab, false);
+        assert_eq!(app.save, None);
+        assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Changed);
+        app.update(Update::Saved(Err("disk\u{1b}[2J full".into())), Duration::from_secs(3));
+        assert_eq!(app.save, Some(Save::Failed("disk\\u{1b}[2J full".into())));
+    }
+}
+
+#[test]
+fn without_a_flow_there_is_none_to_save() {
+    let mut app = app();
+    press(&mut app, KeyCode::Char('2'), false);
+    assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Same);
+    assert_eq!((app.take_flow_to_save(), app.save), (None, None));
 }

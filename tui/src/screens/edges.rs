@@ -10,7 +10,7 @@ use ratatui::widgets::Widget as _;
 use vxtap_analyzers::snapshot::RunState;
 
 use super::{put, put_message};
-use crate::app::{App, Connection};
+use crate::app::{App, Connection, Save};
 use crate::history;
 use crate::keys::{Place, Screen};
 use crate::number;
@@ -72,10 +72,11 @@ fn state(app: &App) -> Span<'static> {
 pub(super) fn draw_bottom(buffer: &mut Buffer, area: Rect, app: &App) {
     let here: &[(&str, &str)] = match app.place() {
         Place::Overview => &[("w", "tables"), ("Up/Down", "scroll")],
-        Place::FlowList => &[("Enter", "detail"), ("/", "filter"), ("s S", "sort"), ("r", "reverse")],
+        Place::FlowList => &[("Enter", "detail"), ("/", "filter"), ("s S", "sort"), ("f", "save")],
         Place::FilterLine => &[("Enter", "use the filter"), ("Esc", "leave it as it was"), ("Ctrl-U", "rub out")],
         Place::Captures => &[("Up/Down", "scroll")],
-        Place::FlowDetail | Place::Help => &[("Esc", "back"), ("Up/Down", "scroll")],
+        Place::FlowDetail => &[("Esc", "back"), ("f", "save"), ("Up/Down", "scroll")],
+        Place::Help => &[("Esc", "back"), ("Up/Down", "scroll")],
     };
     let everywhere: &[(&str, &str)] = match app.place() {
         Place::FilterLine => &[],
@@ -102,6 +103,21 @@ pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, app: &App, now: Durat
     let why = text::shorten_middle(&format!(" {error}"), area.width.into()).into_owned();
     buffer.set_style(area, app.theme.alarm());
     put(buffer, area, [what, why].map(|line| Line::styled(line, app.theme.alarm())));
+}
+
+/// ` saved 12 packets to vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng`
+pub(super) fn draw_save(buffer: &mut Buffer, area: Rect, app: &App) {
+    let Some(save) = &app.save else { return };
+    let (told, style) = match save {
+        Save::UnderWay(flow) => (format!(" saving the packets of flow {flow} …"), app.theme.notice()),
+        Save::Done(saved) => {
+            let packets = if saved.packets == 1 { "packet" } else { "packets" };
+            (format!(" saved {} {packets} to {}", number::grouped(saved.packets), saved.file), app.theme.good())
+        }
+        Save::Failed(error) => (format!(" flow not saved: {error}"), app.theme.bad()),
+    };
+    let line = text::shorten_end(&told, area.width.into()).into_owned();
+    put(buffer, area, [Line::styled(line, style)]);
 }
 
 /// Before the first snapshot.

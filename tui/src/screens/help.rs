@@ -34,10 +34,12 @@ pub(crate) fn fit(app: &mut App, area: Rect) {
 fn lines(app: &App, sections: &[Section]) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for section in sections {
-        if !lines.is_empty() {
-            lines.push(Line::default());
+        if !section.heading.is_empty() {
+            if !lines.is_empty() {
+                lines.push(Line::default());
+            }
+            lines.push(Line::styled(section.heading, app.theme.heading()));
         }
-        lines.push(Line::styled(section.heading, app.theme.heading()));
         lines.extend(section.bindings.iter().map(|binding| {
             let names: Vec<&str> = binding.keys.iter().map(|key| key.name).collect();
             let names = Span::styled(format!("{:<KEYS$}", names.join(" ")), theme::STRONG);
@@ -49,8 +51,9 @@ fn lines(app: &App, sections: &[Section]) -> Vec<Line<'static>> {
 
 /// Lines that `sections` take below each other.
 fn height(sections: &[Section]) -> usize {
-    let gaps = sections.len().saturating_sub(1);
-    sections.iter().map(|section| 1 + section.bindings.len()).sum::<usize>() + gaps
+    let headings = sections.iter().filter(|section| !section.heading.is_empty()).count();
+    let gaps = sections.iter().skip(1).filter(|section| !section.heading.is_empty()).count();
+    sections.iter().map(|section| section.bindings.len()).sum::<usize>() + headings + gaps
 }
 
 /// The sections in as many columns as fit into `width`, none taller than needed.

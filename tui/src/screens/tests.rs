@@ -8,6 +8,7 @@ use super::*;
 use crate::keys::SECTIONS;
 use crate::poller::Update;
 use crate::sample;
+use crate::save::Saved;
 use crate::source::SourceError;
 use crate::theme::Theme;
 
@@ -242,6 +243,30 @@ fn one_flow() {
         seen.keys("2").flows(Ok(sample::long_flows(60))).keys("\n").flows(Ok(FlowPage::default()));
         seen
     });
+}
+
+#[test]
+fn a_flow_being_saved_and_saved_and_not_saved() {
+    keep("flow_saving", |size| {
+        let mut seen = with_flows(size);
+        seen.keys("f");
+        seen
+    });
+    let after = |size, saved| {
+        let mut seen = with_flows(size);
+        seen.keys("\nf");
+        seen.app.update(Update::Saved(saved), seen.now);
+        seen
+    };
+    keep("flow_saved", |size| {
+        let file = "vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng".into();
+        after(size, Ok(Saved { packets: 12_345, file }))
+    });
+    let error =
+        "http://127.0.0.1:9789/v1/extract answered 409 Conflict: nothing is captured: start the collector with --write";
+    after(SMALL, Err(error.into())).has("flow not saved: http://127.0.0.1:9789/v1/extract answered 409 Conflict");
+    let file = "x.pcapng".into();
+    after(MIN_SIZE, Ok(Saved { packets: 1, file })).has("saved 1 packet to x.pcapng");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 use super::*;
 use crate::poller::Update;
 use crate::sample;
+use crate::save::Saved;
 use crate::source::SourceError;
 
 /// Everything outside of a session, as a script: the time goes on only where the session waits for keys.
@@ -19,6 +20,7 @@ struct World {
     script: RefCell<VecDeque<(Duration, Happening)>>,
     updates: RefCell<VecDeque<Update>>,
     wanted: RefCell<Vec<Option<FlowQuery>>>,
+    saved: RefCell<Vec<String>>,
     /// How often the session looked for updates between two waits: how often it went round.
     rounds: Cell<u64>,
 }
@@ -66,6 +68,10 @@ impl Updates for Worldly {
         if wanted.last() != Some(&flows) {
             wanted.push(flows);
         }
+    }
+
+    fn save(&mut self, community_id: String) {
+        self.0.saved.borrow_mut().push(community_id);
     }
 
     fn next(&mut self) -> Result<Option<Update>, SourceGone> {
@@ -198,6 +204,25 @@ fn a_user_watches_looks_at_a_flow_and_leaves() {
     let wanted = replay.world.wanted.borrow();
     let filters: Vec<_> = wanted.iter().map(|query| query.as_ref().map(|query| query.filter.as_str())).collect();
     assert_eq!(filters, [None, Some(""), Some("tcp")]);
+}
+
+#[test]
+fn a_user_saves_a_flow_and_is_told_where() {
+    let file = "vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng";
+    let saved = move || Update::Saved(Ok(Saved { packets: 7, file: file.into() }));
+    let replay = replay([
+        (10, snapshot(sample::busy(1))),
+        (1500, letter('2')),
+        (1600, flows("", Ok(sample::flows(50, 2)))),
+        (2000, key(KeyCode::Down)),
+        (2100, letter('f')),
+        (2200, letter('f')),
+        (3000, Happening::Update(Box::new(saved))),
+        (5000, letter('q')),
+    ]);
+    assert_eq!(replay.result.unwrap(), Exit::Quit);
+    assert_eq!(*replay.world.saved.borrow(), [sample::flows(50, 2).flows[1].community_id.clone()]);
+    assert!(replay.screen.contains(&format!("saved 7 packets to {file}")), "{}", replay.screen);
 }
 
 #[test]
