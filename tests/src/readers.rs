@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::needs::find_tool;
 use crate::process::{Finished, run_within};
 use crate::tshark;
 

@@ -92,7 +92,7 @@ pub(super) async fn extract(
     let stop = StopWhenDropped(Arc::default());
     let search = Extract::new(query).stopped_by(Arc::clone(&stop.0));
     tokio::task::spawn_blocking(move || {
-        look(&search, directory, sender);
+        look(&search, directory, &sender);
         drop(place);
     });
     let failed = |error: &str| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error);
@@ -116,9 +116,9 @@ enum Part {
 }
 
 /// Searches, on a thread that may block.
-fn look(search: &Extract, directory: PathBuf, sender: Sender<Part>) {
+fn look(search: &Extract, directory: PathBuf, sender: &Sender<Part>) {
     let begun = Instant::now();
-    let last = match search.run(&[directory], PartWriter(&sender)) {
+    let last = match search.run(&[directory], PartWriter(sender)) {
         Ok(summary) => {
             for damaged in &summary.damaged {
                 let file = damaged.file.display().to_string();

@@ -69,8 +69,8 @@ impl<'a, W: Write> PacketCounter<'a, W> {
     }
 
     fn begin_block(&mut self) -> Result<(), Fault> {
-        let [a, b, c, d, e, f, g, h] = self.header;
-        let (kind, length) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| self.header[at + byte]));
+        let (kind, length) = (word(0), word(4));
         if length < SHORTEST || !length.is_multiple_of(4) || (self.blocks == 0 && kind != SECTION) {
             return Err(Fault::Content);
         }

@@ -681,7 +681,7 @@ fn a_frame_that_comes_late_is_in_no_file_of_the_next_interval() {
     }
     drop(lanes);
     assert_eq!(handle.finish().files, 3);
-    let files: Vec<_> = run.files().iter().map(times).collect();
+    let files: Vec<_> = run.files().iter().map(|path| times(path)).collect();
     assert_eq!(files, [vec![hour + 5], vec![hour - 5], vec![hour + 6]]);
 }
 
