@@ -95,7 +95,7 @@ pub fn have_scapy() -> bool {
 }
 
 fn scapy(path: &Path) -> Result<usize, String> {
-    let script = "import sys\nfrom scapy.utils import PcapReader\nprint(sum(1 for _ in PcapReader(sys.argv[1])))";
+    let script = "import sys\nimport scapy.layers.l2\nfrom scapy.utils import PcapReader\nprint(sum(1 for _ in PcapReader(sys.argv[1])))";
     let said = silent("scapy", run(Command::new(PYTHON).args(["-c", script]).arg(path)), &[])?;
     said.trim().parse().map_err(|_| format!("scapy counts {said:?} in {}", path.display()))
 }

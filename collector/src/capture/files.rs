@@ -295,9 +295,9 @@ impl CaptureFiles {
         self.closing.closed(ClosedFile { path, name, bytes, records, first_ns, last_ns, pages: Some(pages) });
     }
 
-    /// Ends the open file if its interval is over though no record has come to say so. `now_ns` is the wall clock.
-    pub(super) fn close_if_over(&mut self, now_ns: u64) {
-        if self.over_at_ns().is_some_and(|at| now_ns >= at) {
+    /// Ends the open file if its interval is over though no record has come to say so: there are none before `past_ns`.
+    pub(super) fn close_if_over(&mut self, past_ns: u64) {
+        if self.over_at_ns().is_some_and(|at| past_ns >= at) {
             self.close();
         }
     }

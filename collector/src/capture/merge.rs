@@ -46,6 +46,8 @@ pub(super) struct Merge {
     progress: Vec<Arc<LaneProgress>>,
     /// What every lane had got past when it was last looked.
     limit: Limit,
+    /// What every lane has got past, as it says itself: what comes has no earlier time.
+    past_ns: u64,
     /// The latest time that is out.
     out_ns: u64,
     late: u64,
@@ -101,6 +103,7 @@ impl Merge {
             lane_blocks_max: (lane_blocks / 2).max(1),
             progress,
             limit: Limit { turn: 0, time_ns: 0 },
+            past_ns: 0,
             out_ns: 0,
             late: 0,
         }
@@ -133,6 +136,7 @@ impl Merge {
     /// taken after this look, and before runs are.
     pub(super) fn look(&mut self, now_ns: u64) {
         let progress = self.progress.iter().map(|progress| progress.get());
+        self.past_ns = progress.clone().min().unwrap_or(now_ns).min(now_ns);
         self.limit = match self.joining {
             Joining::AsIs | Joining::One => Limit { turn: u64::MAX, time_ns: 0 },
             Joining::Turns => Limit { turn: progress.min().unwrap_or(u64::MAX), time_ns: 0 },
@@ -142,6 +146,12 @@ impl Merge {
                 Limit { turn: 0, time_ns: progress.unwrap_or(now_ns).saturating_sub(SLACK.as_nanos() as u64) }
             }
         };
+    }
+
+    /// What every lane had got past at the last look, nanoseconds since 1970, and had handed over but for what is held.
+    pub(super) fn past_ns(&self) -> u64 {
+        let held = self.held.iter().map(|held| held.block.marks.first_ns).min();
+        held.map_or(self.past_ns, |held_ns| held_ns.min(self.past_ns))
     }
 
     /// Nothing more will come: everything may go out.

@@ -125,9 +125,9 @@ impl Sinks {
         sequence
     }
 
-    /// Ends files whose interval is over. `now_ns` is the wall clock.
-    pub(super) fn close_what_is_over(&mut self, now_ns: u64) {
-        self.files.iter_mut().for_each(|files| files.close_if_over(now_ns));
+    /// Ends files whose interval is over: no worker has frames before `past_ns` any more.
+    pub(super) fn close_what_is_over(&mut self, past_ns: u64) {
+        self.files.iter_mut().for_each(|files| files.close_if_over(past_ns));
     }
 
     /// When [`Sinks::close_what_is_over`] will have something to do.

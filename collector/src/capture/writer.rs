@@ -25,6 +25,8 @@ use crate::worker::unix_ns;
 const BLOCK_BYTES: usize = 1 << 20;
 /// What is written at a time, in bytes, at the most.
 const WRITE_BYTES: usize = 4 << 20;
+/// How long the writer waits at least when it waits for a worker to get past the end of an interval.
+const LOOK: Duration = Duration::from_millis(5);
 /// Blocks of a lane where nothing is written but followers can come, and how long a frame waits for its block to fill.
 const FOLLOWED_BLOCKS: usize = 8;
 const FOLLOWED_FLUSH: Duration = Duration::from_millis(100);
@@ -168,7 +170,9 @@ impl Writing {
             }
             self.write();
             if let Destination::Files(sinks) = &mut self.destination {
-                sinks.close_what_is_over(now_ns);
+                // By the workers' time, not by the clock: a machine that was stopped has frames of the interval under way.
+                let past_ns = self.merges.iter().map(Merge::past_ns).min().unwrap_or(now_ns);
+                sinks.close_what_is_over(past_ns);
             }
             if ended {
                 break;
@@ -230,7 +234,7 @@ impl Writing {
             Destination::Files(sinks) => sinks.over_at_ns(),
             Destination::Stream(_) | Destination::Followers => None,
         };
-        let over = over.map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())));
+        let over = over.map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())).max(LOOK));
         merge.into_iter().chain(over).min()
     }
 }

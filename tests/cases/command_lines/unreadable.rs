@@ -59,11 +59,14 @@ fn a_directory_that_may_not_be_written_is_named() {
     let locked = scratch.path().join("locked");
     fs::create_dir(&locked).unwrap();
     fs::set_permissions(&locked, Permissions::from_mode(0o555)).unwrap();
-    for (option, place) in
-        [("--write", "locked"), ("--write", "locked/new"), ("--log", "locked"), ("--log", "locked/new")]
-    {
+    for (option, place, why) in [
+        ("--write", "locked", "it is user 0's, with mode 0555"),
+        ("--write", "locked/new", "Permission denied"),
+        ("--log", "locked", "Permission denied"),
+        ("--log", "locked/new", "Permission denied"),
+    ] {
         let mut run = as_ordinary_user(Program::Collector, programs.path());
         run.args(["run", "--listen", "vxlan://127.0.0.1:0", "--api", "none", option, place]);
-        refused(&mut run, scratch.path(), 1, &[place, "Permission denied"]);
+        refused(&mut run, scratch.path(), 1, &[place, why]);
     }
 }

@@ -660,6 +660,7 @@ fn a_file_whose_interval_is_over_is_closed_though_nothing_comes() {
     let (handle, mut lanes) = run.start(1);
     lanes[0].record(unix_ns(), StreamId(0), b"frame", 5);
     lanes[0].flush();
+    lanes[0].rest();
     until("the end of the file", || handle.status().files.first().is_some_and(|file| file.closed_ns.is_some()));
     drop(lanes);
     assert_eq!(handle.finish().files, 1);
