@@ -147,9 +147,10 @@ pub enum KeeperError {
     },
     /// This user cannot write to the directory.
     #[error(
-        "cannot write to the capture directory '{}' as user {user}: it is user {owner}'s, with mode {mode:04o}; have it given to this \
-         user (chown {user}), or take another directory",
-        directory.display()
+        "cannot write to the capture directory '{}' as user {user}: it is user {owner}'s, with mode {mode:04o}; {}, \
+         or take another directory",
+        directory.display(),
+        if user == owner { "make it writable (chmod u+rwx)".to_owned() } else { format!("have it given to this user (chown {user})") }
     )]
     NotWritable {
         /// The directory.

@@ -60,7 +60,7 @@ fn a_directory_that_may_not_be_written_is_named() {
     fs::create_dir(&locked).unwrap();
     fs::set_permissions(&locked, Permissions::from_mode(0o555)).unwrap();
     for (option, place, why) in [
-        ("--write", "locked", "it is user 0's, with mode 0555"),
+        ("--write", "locked", "with mode 0555"),
         ("--write", "locked/new", "Permission denied"),
         ("--log", "locked", "Permission denied"),
         ("--log", "locked/new", "Permission denied"),

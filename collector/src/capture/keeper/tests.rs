@@ -101,7 +101,7 @@ fn a_directory_that_cannot_be_written_to_is_told_with_owner_and_mode() {
     let denied = io::Error::from(io::ErrorKind::PermissionDenied);
     let error = KeeperError::unusable(directory.path(), denied).to_string();
     let user = rustix::process::geteuid().as_raw();
-    assert!(error.contains(&format!("it is user {user}'s, with mode 0555; have it given")), "{error}");
+    assert!(error.contains(&format!("it is user {user}'s, with mode 0555; make it writable")), "{error}");
     if user != 0 {
         let settings = KeeperSettings { directory: directory.path().to_owned(), ..Scene::new().settings };
         assert!(matches!(Keeper::start(settings), Err(KeeperError::NotWritable { .. })));
