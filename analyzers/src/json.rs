@@ -1,0 +1,208 @@
+//! Writing JSON, without anything in between: events are lines, made where they happen.
+
+/// An object under construction: its members go straight into the line.
+///
+/// Keys are the program's own and need no escapes. A key that is given twice is there twice: nothing is remembered.
+#[derive(Debug)]
+pub struct JsonObject<'a> {
+    out: &'a mut Vec<u8>,
+    empty: bool,
+}
+
+/// An array under construction.
+#[derive(Debug)]
+pub struct JsonArray<'a> {
+    out: &'a mut Vec<u8>,
+    empty: bool,
+}
+
+impl JsonObject<'_> {
+    /// Appends an object whose members `write` gives to `out`.
+    pub fn append_to(out: &mut Vec<u8>, write: impl FnOnce(&mut JsonObject<'_>)) {
+        out.push(b'{');
+        write(&mut JsonObject { out, empty: true });
+        out.push(b'}');
+    }
+
+    fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// A member with text from the wire; see [`append_text`] for what is no UTF-8.
+    pub fn text(&mut self, key: &'static str, value: impl AsRef<[u8]>) {
+        append_text(self.key(key), value.as_ref());
+    }
+
+    /// A member with a number.
+    pub fn number(&mut self, key: &'static str, value: impl Into<u64>) {
+        append_number(self.key(key), value.into());
+    }
+
+    /// A member that is true or false.
+    pub fn flag(&mut self, key: &'static str, value: bool) {
+        self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A member that is an object.
+    pub fn object(&mut self, key: &'static str, write: impl FnOnce(&mut JsonObject<'_>)) {
+        JsonObject::append_to(self.key(key), write);
+    }
+
+    /// A member that is an array.
+    pub fn array(&mut self, key: &'static str, write: impl FnOnce(&mut JsonArray<'_>)) {
+        let out = self.key(key);
+        out.push(b'[');
+        write(&mut JsonArray { out, empty: true });
+        out.push(b']');
+    }
+
+    /// A member whose value `write` appends; it has to be JSON.
+    pub fn raw(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.key(key));
+    }
+
+    /// Members that are JSON already, without a comma at either end; none is none.
+    pub fn members(&mut self, members: &[u8]) {
+        if members.is_empty() {
+            return;
+        }
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        self.out.extend_from_slice(members);
+    }
+}
+
+impl JsonArray<'_> {
+    fn item(&mut self) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        self.out
+    }
+
+    /// Text from the wire.
+    pub fn text(&mut self, value: impl AsRef<[u8]>) {
+        append_text(self.item(), value.as_ref());
+    }
+
+    /// A number.
+    pub fn number(&mut self, value: impl Into<u64>) {
+        append_number(self.item(), value.into());
+    }
+
+    /// An object.
+    pub fn object(&mut self, write: impl FnOnce(&mut JsonObject<'_>)) {
+        JsonObject::append_to(self.item(), write);
+    }
+}
+
+/// Appends `number` in decimal.
+pub fn append_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends `text` as a JSON string.
+///
+/// UTF-8 stays as it is, but for what JSON wants escaped and other control characters (`\u001b`), so that a line on a terminal does
+/// nothing. Where the text is no UTF-8, each byte that is not printable ASCII, tab, line feed or carriage return is shown as the four
+/// characters `\x..`, as Suricata does.
+pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    if text.iter().all(|byte| is_plain(*byte)) {
+        out.extend_from_slice(text);
+    } else if let Ok(text) = std::str::from_utf8(text) {
+        for c in text.chars() {
+            append_char(out, c);
+        }
+    } else {
+        for &byte in text {
+            match byte {
+                b'\t' | b'\n' | b'\r' | 0x20..=0x7e => append_char(out, char::from(byte)),
+                _ => out.extend([b'\\', b'\\', b'x', hex(byte >> 4), hex(byte & 15)]),
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
+fn append_char(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        '\u{8}' => out.extend_from_slice(b"\\b"),
+        '\u{c}' => out.extend_from_slice(b"\\f"),
+        // C0, DEL and C1: the last are two bytes of UTF-8 that terminals obey as well.
+        c if c.is_control() => {
+            out.extend_from_slice(b"\\u00");
+            out.extend([hex((c as u32 >> 4) as u8 & 15), hex(c as u8 & 15)]);
+        }
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+const fn hex(digit: u8) -> u8 {
+    b"0123456789abcdef"[(digit & 15) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{JsonObject, append_text};
+
+    fn text(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        append_text(&mut out, bytes);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_that_is_no_utf8_is_shown_byte_by_byte_as_suricata_does() {
+        assert_eq!(text(b"a\xffb\x00\"\n"), r#""a\\xffb\\x00\"\n""#);
+        assert_eq!(text("grüße\u{1b}[31m\u{9b}".as_bytes()), "\"grüße\\u001b[31m\\u009b\"");
+    }
+
+    #[test]
+    fn objects_nest() {
+        let mut out = Vec::new();
+        JsonObject::append_to(&mut out, |json| {
+            json.text("a", "x");
+            json.object("o", |json| json.number("n", 7u32));
+            json.array("l", |items| {
+                items.number(1u8);
+                items.text("two");
+                items.object(|json| json.flag("t", true));
+            });
+        });
+        assert_eq!(out, br#"{"a":"x","o":{"n":7},"l":[1,"two",{"t":true}]}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_become_one_json_string_without_control_characters(bytes: Vec<u8>) {
+            let written = text(&bytes);
+            prop_assert!(!written.chars().any(char::is_control));
+            let read: String = serde_json::from_str(&written).unwrap();
+            if let Ok(utf8) = std::str::from_utf8(&bytes) {
+                prop_assert_eq!(read, utf8);
+            }
+        }
+    }
+}
