@@ -104,6 +104,11 @@ impl JsonArray<'_> {
     pub fn object(&mut self, write: impl FnOnce(&mut JsonObject<'_>)) {
         JsonObject::append_to(self.item(), write);
     }
+
+    /// An item that `write` appends; it has to be JSON.
+    pub fn raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.item());
+    }
 }
 
 /// Appends `number` in decimal.

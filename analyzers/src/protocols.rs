@@ -7,6 +7,8 @@
 
 use crate::json::JsonObject;
 
+pub mod dns;
+mod framing;
 mod kind;
 mod message;
 mod pending;
