@@ -12,6 +12,7 @@ mod framing;
 mod kind;
 mod message;
 mod pending;
+pub mod ssh;
 #[cfg(test)]
 pub(crate) mod testing;
 
