@@ -11,8 +11,10 @@ pub mod dns;
 mod framing;
 mod kind;
 mod message;
+pub mod mysql;
 mod pending;
 pub mod ssh;
+mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
 
