@@ -68,6 +68,17 @@ impl JsonObject<'_> {
         write(self.key(key));
     }
 
+    /// A member whose key is from the wire as well.
+    pub fn text_by(&mut self, key: &[u8], value: impl AsRef<[u8]>) {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        append_text(self.out, key);
+        self.out.push(b':');
+        append_text(self.out, value.as_ref());
+    }
+
     /// Members that are JSON already, without a comma at either end; none is none.
     pub fn members(&mut self, members: &[u8]) {
         if members.is_empty() {

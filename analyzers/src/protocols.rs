@@ -13,6 +13,7 @@ mod kind;
 mod message;
 pub mod mysql;
 mod pending;
+pub mod postgresql;
 pub mod ssh;
 mod statement;
 #[cfg(test)]
