@@ -14,6 +14,7 @@ mod message;
 pub mod mysql;
 mod pending;
 pub mod postgresql;
+pub mod redis;
 pub mod ssh;
 mod statement;
 #[cfg(test)]
