@@ -45,3 +45,8 @@ pub enum LogError {
     #[error("cannot start the log writer thread: {0}")]
     Thread(io::Error),
 }
+
+/// How many lines there are. Only of what comes to a disk that is full, or is more than a block.
+fn lines_in(lines: &[u8]) -> u64 {
+    lines.split_inclusive(|byte| *byte == b'\n').count() as u64
+}

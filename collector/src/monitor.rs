@@ -59,7 +59,9 @@ impl LiveMonitor {
     /// The counters as the log has them, `uptime` after the run began.
     pub(crate) fn stats(&self, uptime: Duration) -> Stats {
         let mut workers = self.shared.workers();
-        workers.iter_mut().for_each(|worker| self.add_captured(worker));
+        for worker in &mut workers {
+            self.add_captured(worker);
+        }
         let flows_active = workers.iter().map(|worker| worker.flows_active).sum();
         let streams = self.shared.streams.len() as u64;
         let workers = workers.into_iter().map(Into::into).collect();

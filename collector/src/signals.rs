@@ -31,7 +31,9 @@ pub(crate) fn on_signal(first: impl FnOnce() + Send + 'static, hang_up: Option<H
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                     () = next(hung_up.as_mut()) => {
-                        hang_up.iter().for_each(|hang_up| hang_up());
+                        if let Some(hang_up) = &hang_up {
+                            hang_up();
+                        }
                         continue;
                     }
                 }

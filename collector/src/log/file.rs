@@ -14,7 +14,7 @@ use crate::worker::unix_ns;
 /// How often to look whether the file is still under its name, and how long to wait after an error.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait for the end of an interval: the clock may be set meanwhile.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Makes or opens the file.
 pub(super) type OpenFile = Box<dyn FnMut(&Path) -> io::Result<File> + Send>;
@@ -156,19 +156,16 @@ impl LogFile {
 
     /// The open file, opened if it is not.
     fn opened(&mut self) -> io::Result<&File> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => {
-                let file = (self.open)(&self.path)?;
-                // What was there belongs to the interval in which it was written last.
-                let metadata = file.metadata()?;
-                let written = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                let written = written.and_then(|time| u64::try_from(time.as_nanos()).ok());
-                let written = written.filter(|_| metadata.len() > 0);
-                self.interval = written.map(|written| self.rotation.interval_of(written));
-                file
-            }
-        };
+        if let Some(file) = self.file.take() {
+            return Ok(self.file.insert(file));
+        }
+        let file = (self.open)(&self.path)?;
+        // What was there belongs to the interval in which it was written last.
+        let metadata = file.metadata()?;
+        let written = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let written = written.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        let written = written.filter(|_| metadata.len() > 0);
+        self.interval = written.map(|written| self.rotation.interval_of(written));
         Ok(self.file.insert(file))
     }
 

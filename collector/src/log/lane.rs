@@ -2,6 +2,7 @@
 
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
+use super::lines_in;
 use crate::blocks::{BlockLane, WhenFull};
 
 /// Takes the events of one worker. Dropping it hands over what it has; the log ends when every lane is dropped.
@@ -64,7 +65,7 @@ impl EventLane {
             let end = rest[..self.longest].iter().rposition(is_end).or_else(|| rest.iter().position(is_end));
             let Some(end) = end else { break };
             let (piece, behind) = rest.split_at(end + 1);
-            let records = (piece.iter().filter(|byte| is_end(byte)).count() as u64).min(left);
+            let records = lines_in(piece).min(left);
             self.append(piece, records);
             (rest, left) = (behind, left - records);
         }

@@ -44,7 +44,9 @@ impl Stats {
     /// The sums of `workers`, `uptime` after the run began.
     pub(crate) fn of(workers: Vec<WorkerSummary>, uptime: Duration) -> Self {
         let mut ledger = Ledger::default();
-        workers.iter().for_each(|worker| ledger.merge(&worker.ledger));
+        for worker in &workers {
+            ledger.merge(&worker.ledger);
+        }
         let collector = CollectorStats { ledger, ..CollectorStats::default() };
         Self { uptime: uptime.as_secs(), collector, workers }
     }

@@ -11,7 +11,7 @@ use vxtap_analyzers::snapshot::LogSnapshot;
 
 use super::closed::ClosedFiles;
 use super::file::{self, LogFile, Now, OpenFile};
-use super::{EventLane, LogError};
+use super::{EventLane, LogError, lines_in};
 use crate::blocks::{self, Block, BlockQueue, LaneCounters, LaneSettings, Next, Nudge};
 use crate::settings::LogSettings;
 
@@ -138,9 +138,6 @@ impl Writer {
     }
 }
 
-fn lines_in(lines: &[u8]) -> u64 {
-    lines.iter().filter(|byte| **byte == b'\n').count() as u64
-}
 
 /// Asks the log to open its file again, from any thread: it was renamed, and what comes now belongs into the next.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// A log in a directory of its own, at times that the test makes up.
 struct Bench {

@@ -296,7 +296,7 @@ fn a_disk_that_is_full_when_a_file_is_begun_costs_the_events_of_that_time_only()
     };
     let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, Box::new(open)).unwrap();
     // Of these, more than one file takes: the others come to the disk when it is full.
-    let lines: String = (0..30).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+    let lines = (0..30).fold(String::new(), |lines, number| lines + &format!("{{\"n\":{number}}}\n"));
     lanes[0].lines(lines.as_bytes(), 30);
     lanes[0].flush();
     until("the error", || handle.status().error.is_some());
