@@ -25,7 +25,7 @@ mod reader;
 
 use exchange::{Exchange, Shares};
 use opening::Opening;
-use reader::FileReader;
+use reader::{FileReader, Numbered};
 
 /// Why a run over files did not do all that was asked.
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +111,21 @@ fn run_workers(
     })
 }
 
-/// One worker, until every chunk of every file is done.
+/// The only worker: nobody to share with, so a frame is analysed as soon as it is found.
+fn work_alone(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader) -> PipelineTotals {
+    while let Some(Numbered { number, chunk }) = reader.next(&mut pipeline.ledger) {
+        opening.analyse(&chunk, &mut pipeline);
+        pipeline.end_turn(number);
+        reader.give_back(chunk);
+    }
+    pipeline.finish()
+}
+
+/// One of several workers, until every chunk of every file is done.
 fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut exchange: Exchange) -> PipelineTotals {
+    if opening.steering.workers == 1 {
+        return work_alone(pipeline, opening, reader);
+    }
     loop {
         while let Some(share) = exchange.next_in_order() {
             share.analyse(&mut pipeline);
