@@ -333,7 +333,7 @@ pub(super) fn prefix(started: SystemTime) -> String {
 }
 
 /// Renames a file, but not over another.
-fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that cannot do both at once.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
