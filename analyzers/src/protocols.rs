@@ -12,10 +12,12 @@ mod message;
 mod pending;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tls;
 
 pub use kind::{EventKind, EventKinds, Protocol};
 pub use message::{EventHead, Events, FlowFacts};
 pub use pending::Pending;
+pub use tls::Tls;
 
 /// One of the two ends of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
