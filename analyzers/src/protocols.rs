@@ -10,6 +10,7 @@ use crate::json::JsonObject;
 mod kind;
 mod message;
 mod pending;
+mod quic;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tls;
@@ -17,6 +18,7 @@ mod tls;
 pub use kind::{EventKind, EventKinds, Protocol};
 pub use message::{EventHead, Events, FlowFacts};
 pub use pending::Pending;
+pub use quic::Quic;
 pub use tls::Tls;
 
 /// One of the two ends of a flow.
