@@ -7,19 +7,27 @@
 
 use crate::json::JsonObject;
 
+pub mod dns;
+mod framing;
+pub mod http1;
+pub mod http2;
+mod http_event;
 mod kind;
 mod message;
+pub mod mysql;
 mod pending;
-mod quic;
+pub mod postgresql;
+pub mod quic;
+pub mod redis;
+pub mod ssh;
+mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
-mod tls;
+pub mod tls;
 
 pub use kind::{EventKind, EventKinds, Protocol};
 pub use message::{EventHead, Events, FlowFacts};
 pub use pending::Pending;
-pub use quic::Quic;
-pub use tls::Tls;
 
 /// One of the two ends of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +107,11 @@ pub trait StreamProtocol: Default {
     /// Nothing more comes from that side: it has closed (FIN), the connection was reset, or the flow is over. Called once
     /// for each side, also after [`Next::Done`].
     fn end(&mut self, from: Side, cx: &mut Context<'_>);
+
+    /// After [`StreamProtocol::data`] gave [`Next::Becomes`]: how many bytes at the end of what it was given are of the new protocol.
+    fn unused(&self) -> usize {
+        0
+    }
 }
 
 /// A protocol over UDP.
