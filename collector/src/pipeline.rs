@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use vxtap_analyzers::dedup::{DedupSettings, Deduplicator};
 use vxtap_analyzers::{
-    Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters, ShardSettings,
-    StreamId, StreamKey,
+    Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
+    ShardSettings, StreamId, StreamKey,
 };
 use vxtap_filter::Tunnel;
 use vxtap_index::IndexBuilder;
@@ -62,7 +62,8 @@ impl Pipeline {
         }
         let Dedup { mode, window } = settings.dedup;
         let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
-        let dedup = Deduplicator::new(DedupSettings { mode, window_ns, seed: random_seed(), ..DedupSettings::default() });
+        let dedup =
+            Deduplicator::new(DedupSettings { mode, window_ns, seed: random_seed(), ..DedupSettings::default() });
         Self {
             ledger: Ledger::default(),
             streams: StreamCache::new(Arc::clone(&registry)),
@@ -123,7 +124,9 @@ impl Pipeline {
         let mut other_frames = false;
         for (number, (meta, view)) in batch.iter().enumerate() {
             let unwanted = if self.selection.one_copy { self.notes.beyond | duplicates } else { self.notes.beyond };
-            if unwanted & 1 << number != 0 || !self.selection.takes(view, || tunnel(&mut self.tunnels, registry, meta.stream)) {
+            if unwanted & 1 << number != 0
+                || !self.selection.takes(view, || tunnel(&mut self.tunnels, &self.registry, meta.stream))
+            {
                 self.ledger.not_captured += u64::from(fate == Fate::Captured);
                 continue;
             }

@@ -12,8 +12,8 @@ use vxtap_wire::SteerHash;
 
 use crate::capture::Input;
 use crate::follow::Hub;
-use crate::outputs::{Lanes, Outputs};
 use crate::networks::Networks;
+use crate::outputs::{Lanes, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::settings::{PipelineSettings, ReadSettings};
 use crate::streams::StreamRegistry;

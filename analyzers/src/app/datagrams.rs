@@ -1,6 +1,7 @@
 //! The protocols over UDP.
 
 use crate::protocols::dns::DnsDatagrams;
+use crate::protocols::quic::Quic;
 use crate::protocols::{Context, DatagramProtocol, Next, Protocol, Side};
 
 /// So many datagrams that no protocol knows, and a flow is given up.
@@ -12,6 +13,7 @@ pub(super) enum Datagrams {
     /// Not found yet, after so many datagrams.
     Unknown(u8),
     Dns(Box<DnsDatagrams>),
+    Quic(Box<Quic>),
     /// Nothing more is wanted of it.
     Done(Protocol),
     /// Of none that is known.
@@ -29,6 +31,7 @@ impl Datagrams {
         match self {
             Self::Unknown(_) | Self::Foreign => None,
             Self::Dns(_) => Some(Protocol::Dns),
+            Self::Quic(_) => Some(Protocol::Quic),
             Self::Done(protocol) => Some(*protocol),
         }
     }
@@ -42,6 +45,8 @@ impl Datagrams {
             let ports = (cx.flow.tuple.source_port, cx.flow.tuple.destination_port);
             *self = if DnsDatagrams::recognise(payload, ports) {
                 Self::Dns(Box::default())
+            } else if Quic::recognise(payload, ports) {
+                Self::Quic(Box::default())
             } else if *seen + 1 >= UNKNOWN_MAX {
                 Self::Foreign
             } else {
@@ -50,6 +55,7 @@ impl Datagrams {
         }
         let next = match self {
             Self::Dns(dns) => dns.datagram(from, payload, missing, cx),
+            Self::Quic(quic) => quic.datagram(from, payload, missing, cx),
             Self::Unknown(_) | Self::Done(_) | Self::Foreign => return,
         };
         if next != Next::More {
@@ -61,6 +67,7 @@ impl Datagrams {
     pub(super) fn end(&mut self, cx: &mut Context<'_>) {
         match self {
             Self::Dns(dns) => dns.end(cx),
+            Self::Quic(quic) => quic.end(cx),
             Self::Unknown(_) | Self::Done(_) | Self::Foreign => {}
         }
         if let Some(protocol) = self.protocol() {

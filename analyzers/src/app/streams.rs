@@ -7,6 +7,7 @@ use crate::protocols::mysql::MySql;
 use crate::protocols::postgresql::PostgreSql;
 use crate::protocols::redis::Redis;
 use crate::protocols::ssh::Ssh;
+use crate::protocols::tls::Tls;
 use crate::protocols::{Context, Guess, Next, Opening, Protocol, Side, StreamProtocol};
 
 /// Declares the enum and the calls through it: `Arm(type)`, in the order in which they are asked whether a stream is theirs.
@@ -73,6 +74,7 @@ macro_rules! stream_analysers {
 
 stream_analysers! {
     Http1(Http1),
+    Tls(Tls),
     Http2(Http2),
     Ssh(Ssh),
     MySql(MySql),

@@ -15,8 +15,7 @@ use super::{
 use crate::capture::{Hook, Retention, Rotation, Selection};
 use crate::log::LogRotation;
 use crate::settings::{
-    Dedup,
-    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
+    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
     LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
 };
 

@@ -165,7 +165,7 @@ pub(crate) fn network(text: &str) -> Result<NamedNetwork, String> {
     }
     let vni = |text: &str| {
         let number = number_between(text.trim(), 0, Vni::MAX)?;
-        Vni::new(number).map_err(|_| expected())
+        Vni::new(number).ok_or_else(expected)
     };
     Ok(NamedNetwork { name: name.to_owned(), vnis: vnis.split(',').map(vni).collect::<Result<_, String>>()? })
 }
