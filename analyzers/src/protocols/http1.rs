@@ -191,6 +191,10 @@ impl StreamProtocol for Http1 {
     }
 
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
+        let server_is_lost = self.client.is_some_and(|client| {
+            matches!(self.readers[client.other().index()].state, State::Lost)
+                && !self.readers[client.other().index()].ended
+        });
         match self.readers[from.index()].state {
             State::Head => {
                 self.last_head(from, cx);
@@ -205,7 +209,7 @@ impl StreamProtocol for Http1 {
         if let Some(client) = self.client
             && (from != client || self.readers[from.other().index()].ended)
         {
-            self.exchanges.give_up(client, cx);
+            self.exchanges.give_up(client, server_is_lost, cx);
         }
     }
 
@@ -359,7 +363,7 @@ impl Http1 {
             self.anomalies.tell(from, "host_header_ambiguous", cx);
         }
         if matches!(self.readers[from.other().index()].state, State::Lost) {
-            self.exchanges.give_up(from, cx);
+            self.exchanges.give_up(from, true, cx);
         }
         self.exchanges.request(from, (&line, &head.fields), cut, cx);
         self.begin_body_or_rest(from, Framing::of_request(&head.fields), cut, cx);
@@ -396,7 +400,7 @@ impl Http1 {
         }
         if status == 101 || (asked.method == Method::Connect && matches!(status, 200..300)) {
             self.upgraded = self.exchanges.response_end(from.other(), cx);
-            self.exchanges.give_up(from.other(), cx);
+            self.exchanges.give_up(from.other(), false, cx);
             if status != 101 {
                 self.tunnel = true;
                 return Next::More;

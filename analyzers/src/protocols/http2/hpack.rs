@@ -45,6 +45,9 @@ struct Entry {
     name: Option<usize>,
 }
 
+/// An index points at nothing.
+struct NoEntry;
+
 /// What a block came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decoded {
@@ -113,13 +116,11 @@ impl Decoder {
             } else {
                 self.literal(&mut rest, first & 0x40 != 0, &mut tell_some)
             };
-            match told {
-                Some(told) => whole &= told,
-                None => {
-                    self.miss();
-                    return Decoded::Invalid;
-                }
-            }
+            let Some(told) = told else {
+                self.miss();
+                return Decoded::Invalid;
+            };
+            whole &= told;
         }
         if whole { Decoded::Whole } else { Decoded::Partly }
     }
@@ -130,7 +131,7 @@ impl Decoder {
         if let Some((name, value)) = index.checked_sub(1).and_then(|index| STATIC.get(index)) {
             return Some(tell(name.as_bytes(), value.as_bytes()));
         }
-        match self.entry(index)? {
+        match self.entry(index).ok()? {
             Some(Entry { text, name: Some(name) }) => {
                 let (name, value) = text.split_at_checked(*name)?;
                 Some(tell(name, value))
@@ -175,17 +176,16 @@ impl Decoder {
             buffer.extend_from_slice(name.as_bytes());
             return Some(true);
         }
-        let Some(Entry { text, name: Some(name) }) = self.entry(index)? else { return Some(false) };
+        let Some(Entry { text, name: Some(name) }) = self.entry(index).ok()? else { return Some(false) };
         buffer.extend_from_slice(text.get(..*name)?);
         Some(true)
     }
 
-    /// The entry of the dynamic table; `Some(None)` where it was missed, `None` where there is none.
-    fn entry(&self, index: usize) -> Option<Option<&Entry>> {
-        match self.entries.get(index.checked_sub(STATIC.len() + 1)?) {
-            Some(entry) => Some(Some(entry)),
-            None => self.missed.then_some(None),
-        }
+    /// The entry of the dynamic table; `None` where it was missed.
+    fn entry(&self, index: usize) -> Result<Option<&Entry>, NoEntry> {
+        let index = index.checked_sub(STATIC.len() + 1).ok_or(NoEntry)?;
+        let entry = self.entries.get(index);
+        if entry.is_some() || self.missed { Ok(entry) } else { Err(NoEntry) }
     }
 
     fn insert(&mut self, name: Option<&[u8]>, value: &[u8]) {
