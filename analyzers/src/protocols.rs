@@ -7,12 +7,19 @@
 
 use crate::json::JsonObject;
 
+pub mod dns;
+mod framing;
 pub mod http1;
 pub mod http2;
 mod http_event;
 mod kind;
 mod message;
+pub mod mysql;
 mod pending;
+pub mod postgresql;
+pub mod redis;
+pub mod ssh;
+mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
 
