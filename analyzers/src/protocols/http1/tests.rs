@@ -179,9 +179,9 @@ fn each_contradiction_is_told_once() {
     assert_eq!(
         anomalies(&events),
         [
+            "missing_host_header",
             "request_field_missing_colon",
             "content_length_and_transfer_encoding_in_request",
-            "missing_host_header",
             "duplicate_content_length_field_in_response",
         ]
     );

@@ -21,6 +21,8 @@ const TABLE_DEFAULT: usize = 4096;
 /// Fields of one block are told up to so many bytes of names and values, counted in the same way: a block of a few bytes may name a
 /// long entry again and again.
 const LIST_MAX: usize = 64 * 1024;
+/// Most names and values have no more than so many bytes.
+const USUAL: usize = 1024;
 /// What an entry counts besides its name and value (RFC 7541 4.1).
 const ENTRY_OVERHEAD: usize = 32;
 
@@ -157,6 +159,11 @@ impl Decoder {
             }
             known && tell(&name_buffer, value)
         });
+        // What an unusual field took is given back.
+        name_buffer.clear();
+        name_buffer.shrink_to(USUAL);
+        value_buffer.clear();
+        value_buffer.shrink_to(USUAL);
         self.name = name_buffer;
         self.value = value_buffer;
         told
