@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use vxtap_wire::community_id::community_id;
-
 use crate::app::FlowApp;
 use crate::eve;
 use crate::flow::{Flow, FlowRecord};
@@ -53,13 +51,8 @@ impl Analysis {
 
     /// The application layer of `flow`, which begins at `time_ns`.
     pub(crate) fn begin(&mut self, flow: &Flow, time_ns: u64) -> Box<FlowApp> {
-        let tuple = flow.five_tuple();
-        Box::new(FlowApp::new(FlowFacts {
-            tuple,
-            flow_id: eve::flow_id(&flow.key, time_ns),
-            community_id: community_id(0, &tuple),
-            tunnel: self.tunnel(flow.stream),
-        }))
+        let (flow_id, tunnel) = (eve::flow_id(&flow.key, time_ns), self.tunnel(flow.stream));
+        Box::new(FlowApp::new(FlowFacts::new(flow.five_tuple(), flow_id, tunnel)))
     }
 
     /// Writes the `flow` event of a flow that is over, or of a part of it.

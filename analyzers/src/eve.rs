@@ -196,6 +196,36 @@ pub(crate) fn append_address(line: &mut Vec<u8>, address: IpAddr) {
     line.push(b'"');
 }
 
+/// Times as events have them. Most are of the same second as the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    second: u64,
+    /// The text up to the second; empty before the first.
+    text: Vec<u8>,
+}
+
+impl Times {
+    /// As [`append_time`].
+    pub(crate) fn append(&mut self, line: &mut Vec<u8>, time_ns: u64) {
+        let second = time_ns / NANOS;
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            self.text.clear();
+            append_time(&mut self.text, second * NANOS);
+            // `"2026-11-21T02:03:16.`
+            self.text.truncate(21);
+        }
+        line.extend_from_slice(&self.text);
+        let mut micros = (time_ns % NANOS / 1000) as u32;
+        let mut digits = *b"000000+0000\"";
+        for digit in digits[..6].iter_mut().rev() {
+            *digit = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        line.extend_from_slice(&digits);
+    }
+}
+
 /// Appends a time in nanoseconds since 1970 as a JSON string: `2026-11-21T02:03:16.000001+0000`.
 pub fn append_time(line: &mut Vec<u8>, time_ns: u64) {
     line.push(b'"');

@@ -7,7 +7,7 @@
 mod analysis;
 mod app;
 pub mod dedup;
-mod eve;
+pub mod eve;
 mod flow;
 mod flow_filter;
 mod flow_list;

@@ -152,8 +152,8 @@ impl Context<'_> {
     /// underscores. Once for each flow and name is enough: the caller sees to that.
     pub fn anomaly(&mut self, from: Side, protocol: Protocol, name: &'static str) {
         self.event(EventKind::Anomaly, from, None, |json| {
-            json.text("app_proto", protocol.as_str());
             json.object("anomaly", |json| {
+                json.text("app_proto", protocol.as_str());
                 json.text("type", "applayer");
                 json.text("event", name);
                 json.text("layer", "proto_parser");

@@ -1,15 +1,18 @@
 //! Events on their way out: the envelope that all have, and the buffer that lines are made in.
 
+use std::cell::OnceCell;
+
 use hdrhistogram::Histogram;
 use vxtap_wire::FiveTuple;
+use vxtap_wire::community_id::community_id;
 
 use super::{EventKind, EventKinds, Protocol, Side};
-use crate::eve;
+use crate::eve::{self, Times};
 use crate::flow::FlowRecord;
 use crate::json::JsonObject;
 
 /// What the events of a flow say of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FlowFacts {
     /// The five-tuple of the originator's packets.
     pub tuple: FiveTuple,
@@ -19,6 +22,38 @@ pub struct FlowFacts {
     pub community_id: [u8; vxtap_wire::community_id::LEN],
     /// The `tunnel` object with its key, or nothing.
     pub tunnel: std::sync::Arc<[u8]>,
+    /// What all events of the flow say in which the originator's address stands first, made with the first of them.
+    envelope: OnceCell<Box<[u8]>>,
+}
+
+impl FlowFacts {
+    /// Facts of a flow of `tuple`, the five-tuple of the originator's packets.
+    pub fn new(tuple: FiveTuple, flow_id: u64, tunnel: std::sync::Arc<[u8]>) -> Self {
+        Self { tuple, flow_id, community_id: community_id(0, &tuple), tunnel, envelope: OnceCell::new() }
+    }
+
+    /// The members that every event has behind its time, type and transaction.
+    fn write(&self, json: &mut JsonObject<'_>, from: Side) {
+        if from == Side::Originator {
+            json.members(self.envelope.get_or_init(|| {
+                let mut object = Vec::with_capacity(256);
+                JsonObject::append_to(&mut object, |json| self.write_members(json, &self.tuple));
+                // Without its braces.
+                object.pop();
+                object.drain(..1);
+                object.into_boxed_slice()
+            }));
+        } else {
+            self.write_members(json, &self.tuple.reversed());
+        }
+    }
+
+    fn write_members(&self, json: &mut JsonObject<'_>, tuple: &FiveTuple) {
+        json.number("flow_id", self.flow_id);
+        eve::write_tuple(json, tuple);
+        json.text("community_id", self.community_id);
+        json.members(&self.tunnel);
+    }
 }
 
 /// The envelope of one event.
@@ -40,6 +75,7 @@ pub struct Events {
     wanted: EventKinds,
     lines: Vec<u8>,
     count: u64,
+    times: Times,
     responses: [Option<Box<Histogram<u64>>>; Protocol::ALL.len()],
 }
 
@@ -49,7 +85,7 @@ const RESPONSE_MAX: u64 = 3_600_000_000_000;
 impl Events {
     /// A buffer for events of the `wanted` kinds; others are not made.
     pub fn new(wanted: EventKinds) -> Self {
-        Self { wanted, lines: Vec::new(), count: 0, responses: std::array::from_fn(|_| None) }
+        Self { wanted, lines: Vec::new(), count: 0, times: Times::default(), responses: std::array::from_fn(|_| None) }
     }
 
     /// Whether events of `kind` are wanted.
@@ -70,18 +106,14 @@ impl Events {
         if !self.wants(head.kind) {
             return;
         }
-        let line = &mut self.lines;
-        let tuple = if head.from == Side::Originator { flow.tuple } else { flow.tuple.reversed() };
+        let Self { lines: line, times, .. } = self;
         JsonObject::append_to(line, |json| {
-            json.raw("timestamp", |line| eve::append_time(line, head.time_ns));
-            json.number("flow_id", flow.flow_id);
+            json.raw("timestamp", |line| times.append(line, head.time_ns));
             json.text("event_type", head.kind.as_str());
-            eve::write_tuple(json, &tuple);
-            json.text("community_id", flow.community_id);
+            flow.write(json, head.from);
             if let Some(tx) = head.tx {
                 json.number("tx_id", tx);
             }
-            json.members(&flow.tunnel);
             write(json);
         });
         line.push(b'\n');

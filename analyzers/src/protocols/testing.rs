@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use vxtap_wire::{FiveTuple, IpVersion, community_id, protocol};
+use vxtap_wire::{FiveTuple, IpVersion, protocol};
 
 use super::{Context, DatagramProtocol, EventKinds, Events, FlowFacts, Next, Protocol, Side, StreamProtocol};
 
@@ -36,8 +36,7 @@ impl Recorder {
             protocol,
             version: IpVersion::V4,
         };
-        let facts =
-            FlowFacts { tuple, flow_id: 7, community_id: community_id::community_id(0, &tuple), tunnel: [].into() };
+        let facts = FlowFacts::new(tuple, 7, [].into());
         Self { facts, events: Events::new(EventKinds::ALL), time_ns: 1_000_000_000 }
     }
 
