@@ -305,12 +305,11 @@ proptest! {
     /// Fragments of any packet in any order give it back.
     #[test]
     fn a_packet_comes_back_however_it_was_cut(
-        payload in prop::collection::vec(b'a'..=b'z', 9..400), size in 1..8usize, v6_wanted in any::<bool>(),
+        payload in prop::collection::vec(b'a'..=b'z', 60..400), size in 1..8usize, v6_wanted in any::<bool>(),
         seed in prop::collection::vec(any::<u16>(), 60),
     ) {
         let udp = udp(&payload);
         let mut parts = cut(&udp, size * 8, |at, more, part| if v6_wanted { v6(9, at, more, part) } else { v4(9, at, more, part) });
-        prop_assume!(parts.len() > 1);
         let mut keys = seed.iter();
         parts.sort_by_cached_key(|_| keys.next());
         let mut bench = Bench::new();
