@@ -144,6 +144,20 @@ fn three_duplicate_acknowledgements_make_the_repair_a_retransmission_however_soo
 }
 
 #[test]
+fn duplicate_acknowledgements_of_something_else_say_nothing_of_a_hole() {
+    let mut bench = Bench::open();
+    bench.see(&data(SERVER, 0, b"ab"));
+    bench.see(&data(SERVER, 4, b"ef"));
+    bench.see(&ack(CLIENT, 0, 0));
+    bench.see(&ack(CLIENT, 0, 0));
+    bench.see(&ack(CLIENT, 0, 2));
+    bench.see(&ack(CLIENT, 0, 2));
+    assert_eq!(bench.of(CLIENT).duplicate_acks, 3);
+    bench.see(&data(SERVER, 2, b"cd"));
+    assert_eq!((bench.of(SERVER).retransmissions, bench.of(SERVER).out_of_order), (0, 1));
+}
+
+#[test]
 fn an_acknowledgement_is_no_duplicate_without_data_under_way_or_with_another_window() {
     let mut bench = Bench::open();
     bench.see(&ack(SERVER, 0, 0));
