@@ -276,13 +276,15 @@ fn a_keep_alive_probe_does_not_begin_a_stream() {
 }
 
 #[test]
-fn a_syn_that_comes_behind_the_data_changes_nothing() {
+fn a_syn_that_comes_behind_the_data_changes_nothing_but_that_the_beginning_is_known() {
     let mut bench = Bench::new();
-    bench.see(&data(CLIENT, 0, b"ab"));
-    bench.see(&flagged(TcpFlags::SYN, CLIENT, -1, 0));
     bench.see(&data(CLIENT, 2, b"cd"));
-    assert_eq!(bench.told(), "c:ab c:cd");
+    bench.see(&flagged(TcpFlags::SYN, CLIENT, -1, 0));
+    bench.see(&data(CLIENT, 4, b"ef"));
+    bench.see(&data(SERVER, 0, b"answer"));
+    assert_eq!(bench.told(), "c:cd c:ef s:answer");
     assert_eq!((bench.of(CLIENT).retransmissions, bench.of(CLIENT).outside), (0, 0));
+    assert!(bench.connection.metrics().first_byte_ns.is_some());
 }
 
 #[test]
