@@ -4,6 +4,7 @@
 //! that analysis makes ([`FlowRecord`]) with their form in EVE JSON ([`eve`]), and the [`snapshot`] types that the API
 //! and the terminal UI show. It opens no socket and no file, starts no thread and reads no clock: time is an argument.
 
+pub mod dedup;
 pub mod eve;
 mod flow;
 mod flow_filter;

@@ -58,14 +58,19 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
         }
     }
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
+    let (mut outputs, lanes) =
+        Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
     let reader = Arc::new(FileReader::new(files));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();
-    let captured = outputs.finish();
+    let captured = outputs.finish_captures();
 
     let workers = summary::workers(totals, &captured);
     let mut result = Summary::new(workers, begun.elapsed().as_secs_f64(), streams.len() as u64);
+    if let Some(mut stats) = outputs.take_stats() {
+        stats.write(&result.stats(monitor.log().as_ref()));
+    }
+    outputs.finish_log();
     result.capture = monitor.capture();
     result.log = monitor.log();
     if let Some(target) = &settings.summary {
@@ -143,3 +148,6 @@ fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
