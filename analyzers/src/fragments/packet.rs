@@ -3,7 +3,7 @@
 use vxtap_wire::{FiveTuple, Fragment, FrameView, IpAddress, IpVersion, NetworkId};
 
 use super::header::{LEN_MAX, counted_len, make_whole};
-use crate::sparse::{Content, Run, Sparse};
+use crate::sparse::{Content, Piece, Run, Sparse};
 
 /// What the fragments of a packet have in common: RFC 791 section 3.2, RFC 8200 section 4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,8 +54,6 @@ pub(super) struct Packet {
     version: IpVersion,
     /// Header of the fragment with offset 0, as far as it is there; empty before that has come.
     header: Vec<u8>,
-    /// The header lacks bytes.
-    header_is_cut: bool,
     payload: Sparse,
     /// Length of the payload, from the last fragment.
     payload_len: Option<u64>,
@@ -70,7 +68,6 @@ impl Packet {
             over: false,
             version: IpVersion::V4,
             header: Vec::new(),
-            header_is_cut: false,
             payload: Sparse::default(),
             payload_len: None,
             fragments: 0,
@@ -118,14 +115,15 @@ impl Packet {
         if version == IpVersion::V6 && seen > 0 && !again {
             return Added::Overlaps;
         }
+        // Where the header was cut, all behind it was; a copy that has payload has the whole header.
+        let lacks_first = |piece: &Piece| piece.start > 0 || matches!(piece.content, Content::Cut);
+        if fragment.offset == 0 && self.payload.first().is_none_or(lacks_first) {
+            self.header = header.to_vec();
+        }
         self.payload.insert(start, &Run::Bytes(payload), time_ns);
         self.payload.insert(cut_start, &Run::Cut(cut), time_ns);
         if !fragment.more {
             self.payload_len = Some(end);
-        }
-        if fragment.offset == 0 && self.header.is_empty() {
-            self.header_is_cut = view.headers_len() == view.bytes.len() && view.payload().is_empty();
-            self.header = header.to_vec();
         }
         if there.differs { Added::Different } else { Added::Waits }
     }
@@ -152,9 +150,6 @@ impl Packet {
         out.clear();
         out.extend_from_slice(&self.header);
         make_whole(out, self.version, self.payload_len.unwrap_or(0));
-        if self.header_is_cut {
-            return true;
-        }
         for piece in self.payload.iter() {
             let Content::Bytes(bytes) = &piece.content else { return true };
             out.extend_from_slice(bytes);

@@ -424,7 +424,6 @@ impl Half {
         }
         let distance = sequence.wrapping_sub(self.next as u32);
         self.skip(self.next + u64::from(distance), out);
-        self.acked = self.next;
         self.strays = 0;
     }
 

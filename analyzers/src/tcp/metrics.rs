@@ -13,8 +13,9 @@ use crate::protocols::Side;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
     directions: [DirectionMetrics; 2],
-    /// From the SYN to the SYN-ACK, nanoseconds: there and back between mirror and responder. `None` where either was sent again
-    /// before the other came, since nobody can tell which one was answered (Karn), or was not seen.
+    /// From the SYN to the SYN-ACK, nanoseconds: there and back between mirror and responder. `None` where either was not seen, or the
+    /// SYN was sent again, since nobody can tell which one was answered (Karn). What comes again sooner than 100 ms is a second
+    /// copy by the mirror: no system sends again so soon (RFC 6298 section 2.1 has 1 s).
     ///
     /// tshark's `tcp.analysis.initial_rtt` is the sum of both round-trip times.
     pub responder_rtt_ns: Option<NonZeroU64>,
@@ -55,7 +56,7 @@ pub struct DirectionMetrics {
     /// those from before the point where the connection was picked up.
     pub out_of_order: u32,
     /// Acknowledgements by this side that say nothing new while data is under way to it (RFC 5681 section 2): no payload, no SYN or FIN,
-    /// number and window the same. tshark counts so too.
+    /// number and window the same. tshark counts them also where nothing is under way.
     pub duplicate_acks: u32,
     /// Segments in which this side said that it takes no more (no SYN, FIN or RST among them). tshark counts so too.
     pub zero_windows: u32,
@@ -88,6 +89,9 @@ pub(super) fn count(counter: &mut u32) {
 /// The time when order is taken for mixed up rather than repaired, while no round-trip time is known: what tshark takes.
 const REORDER_NS: u64 = 3_000_000;
 
+/// What comes again within this time was not sent again.
+const COPY_NS: u64 = 100_000_000;
+
 impl Metrics {
     /// Figures of what `side` sent.
     pub const fn sent_by(&self, side: Side) -> &DirectionMetrics {
@@ -115,6 +119,7 @@ impl Metrics {
                 self.stage = Stage::Syn(from);
                 self.handshake_ns = time_ns;
             }
+            (Stage::Syn(by) | Stage::SynAck(by), true, _) if by == from && self.is_copy(time_ns) => {}
             (Stage::Syn(by), true, false) if by == from => self.handshake_ns = 0,
             (Stage::Syn(by), true, true) if by != from => {
                 self.responder_rtt_ns = elapsed(self.handshake_ns, time_ns);
@@ -138,6 +143,11 @@ impl Metrics {
             // Anything again, both sides opening at once, or a connection that was picked up in the middle.
             _ => self.stage = Stage::Over,
         }
+    }
+
+    /// Whether a segment of the handshake that comes again now is but another copy of it.
+    const fn is_copy(&self, time_ns: u64) -> bool {
+        self.handshake_ns != 0 && time_ns < self.handshake_ns.saturating_add(COPY_NS)
     }
 
     /// Payload, other than a probe's, from a side of a connection whose beginning was seen.

@@ -114,6 +114,40 @@ proptest! {
         prop_assert_eq!(budget.used(), 0);
     }
 
+    /// Acknowledgements and time make holes be skipped early: what is delivered are first copies in their places all the same.
+    #[test]
+    fn whatever_is_skipped_the_rest_is_in_its_place(
+        sequence in any::<u32>(),
+        cuttings in cuttings(),
+        acks in prop::collection::vec((0..STREAM as u32, 0..30_000_000u64), 120),
+    ) {
+        let mut copies = vec![None; STREAM + 100];
+        let (mut connection, mut budget, mut row) = (Connection::default(), Budget::default(), Vec::new());
+        let mut time_ns = START;
+        let mut see = |from, number: u32, acknowledgement, flags, payload: &[u8], missing, time_ns| {
+            let header = TcpHeader { sequence: number, acknowledgement, flags: TcpFlags(flags), window: 100 };
+            let segment = Segment { header, payload, missing, time_ns };
+            connection.segment(from, &segment, &mut budget, &mut |delivery| row_of(CLIENT, &mut row, delivery));
+        };
+        see(CLIENT, sequence, 0, TcpFlags::SYN, b"", 0, time_ns);
+        for (Cutting { start, len, cut, other }, (acked, later)) in cuttings.into_iter().zip(acks) {
+            let payload: Vec<u8> =
+                (start..start + len - cut).map(|at| (at * 7 % 251) as u8 ^ if other { 0xff } else { 0 }).collect();
+            for (copy, byte) in copies[start..].iter_mut().zip(&payload) {
+                copy.get_or_insert(*byte);
+            }
+            time_ns += later;
+            see(CLIENT, sequence.wrapping_add(start as u32 + 1), 0, TcpFlags::ACK, &payload, cut as u32, time_ns);
+            see(SERVER, 0, sequence.wrapping_add(acked + 1), TcpFlags::ACK, b"", 0, time_ns);
+        }
+        connection.finish(&mut budget, &mut |delivery| row_of(CLIENT, &mut row, delivery));
+        for (at, byte) in row.iter().enumerate().filter(|(_, byte)| byte.is_some()) {
+            prop_assert_eq!(*byte, copies[at], "at {}", at);
+        }
+        let last = copies.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        prop_assert!(row.len() >= last);
+    }
+
     /// Any headers and lengths: what is delivered adds up, ends come once and last, and memory is bounded and given back.
     #[test]
     fn anything_at_all_keeps_memory_bounded_and_every_end_single(

@@ -32,10 +32,27 @@ fn a_syn_ack_that_was_sent_again_gives_no_time_of_the_client() {
     bench.pass(MILLI);
     for _ in 0..2 {
         bench.see(&flagged(TcpFlags::SYN | TcpFlags::ACK, SERVER, -1, 0));
+        bench.pass(1000 * MILLI);
     }
     bench.see(&ack(CLIENT, 0, 0));
     assert_eq!(rtts(&bench), (Some(MILLI), None));
     assert_eq!(bench.of(SERVER).retransmissions, 1);
+}
+
+#[test]
+fn a_mirror_that_shows_the_handshake_twice_gives_its_times() {
+    let mut bench = Bench::new();
+    for (sent, later) in [
+        (flagged(TcpFlags::SYN, CLIENT, -1, 0), 9 * MILLI),
+        (flagged(TcpFlags::SYN | TcpFlags::ACK, SERVER, -1, 0), MILLI),
+        (ack(CLIENT, 0, 0), 0),
+    ] {
+        bench.see(&sent);
+        bench.pass(MILLI);
+        bench.see(&sent);
+        bench.pass(later);
+    }
+    assert_eq!(rtts(&bench), (Some(10 * MILLI), Some(2 * MILLI)));
 }
 
 #[test]
@@ -124,6 +141,20 @@ fn three_duplicate_acknowledgements_make_the_repair_a_retransmission_however_soo
     assert_eq!(bench.of(CLIENT).duplicate_acks, 3);
     bench.see(&data(SERVER, 0, b"ab"));
     assert_eq!((bench.of(SERVER).retransmissions, bench.of(SERVER).out_of_order), (1, 0));
+}
+
+#[test]
+fn duplicate_acknowledgements_of_something_else_say_nothing_of_a_hole() {
+    let mut bench = Bench::open();
+    bench.see(&data(SERVER, 0, b"ab"));
+    bench.see(&data(SERVER, 4, b"ef"));
+    bench.see(&ack(CLIENT, 0, 0));
+    bench.see(&ack(CLIENT, 0, 0));
+    bench.see(&ack(CLIENT, 0, 2));
+    bench.see(&ack(CLIENT, 0, 2));
+    assert_eq!(bench.of(CLIENT).duplicate_acks, 3);
+    bench.see(&data(SERVER, 2, b"cd"));
+    assert_eq!((bench.of(SERVER).retransmissions, bench.of(SERVER).out_of_order), (0, 1));
 }
 
 #[test]
