@@ -154,8 +154,8 @@ pub(crate) fn append_address(line: &mut Vec<u8>, address: IpAddr) {
     line.push(b'"');
 }
 
-/// A JSON string: `2026-11-21T02:03:16.000001+0000`.
-pub(crate) fn append_time(line: &mut Vec<u8>, time_ns: u64) {
+/// Appends a time in nanoseconds since 1970 as a JSON string: `2026-11-21T02:03:16.000001+0000`.
+pub fn append_time(line: &mut Vec<u8>, time_ns: u64) {
     line.push(b'"');
     // A u64 of nanoseconds ends in 2554, which the calendar knows.
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_ns)).unwrap_or(OffsetDateTime::UNIX_EPOCH);

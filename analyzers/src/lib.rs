@@ -4,18 +4,22 @@
 //! that analysis makes ([`FlowRecord`]) with their form in EVE JSON ([`eve`]), and the [`snapshot`] types that the API
 //! and the terminal UI show. It opens no socket and no file, starts no thread and reads no clock: time is an argument.
 
+pub mod dedup;
 pub mod eve;
 mod flow;
 mod flow_filter;
 mod flow_list;
 mod flow_notes;
 mod flow_table;
+pub mod fragments;
 pub mod json;
 mod ledger;
 pub mod protocols;
 mod shard;
 pub mod snapshot;
+mod sparse;
 mod stream;
+pub mod tcp;
 mod wheel;
 
 pub use flow::{DirectionCounters, Flow, FlowEnd, FlowRecord, FlowState, TcpState};

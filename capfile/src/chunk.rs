@@ -1,4 +1,4 @@
-//! Capture files in pieces of some 1 MiB, for several threads.
+//! Capture files in pieces of some 256 KiB, for several threads.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use crate::refill::WINDOW_BYTES;
 /// What is kept free in front of a window, for the part of a record that the window before it ends with.
 const HEADROOM: usize = 64 << 10;
 
-/// Records of a capture file that lie in one piece of memory, up to some 1 MiB. Made once and filled again and again.
+/// Records of a capture file that lie in one piece of memory, up to some 256 KiB. Made once and filled again and again.
 #[derive(Debug, Default)]
 pub struct Chunk {
     pub(crate) bytes: Vec<u8>,

@@ -41,7 +41,7 @@ enum Format {
 
 /// Reads pcap (microseconds, nanoseconds) and pcapng in both byte orders, from files, pipes and standard input.
 ///
-/// Its memory is bounded by one window of 1 MiB, or by the largest block read ([`crate::MAX_BLOCK_BYTES`] at most),
+/// Its memory is bounded by one window of 256 KiB, or by the largest block read ([`crate::MAX_BLOCK_BYTES`] at most),
 /// and the interfaces of one section. No record allocates.
 pub struct CaptureReader {
     format: Format,

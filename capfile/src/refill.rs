@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-/// What is read at a time, unless a block is larger.
-pub(crate) const WINDOW_BYTES: usize = 1 << 20;
+/// What is read at a time, unless a block is larger. The kernel's copy is in the second-level cache then when its records are looked at.
+pub(crate) const WINDOW_BYTES: usize = 256 << 10;
 
 /// The window. It grows only when a single block does not fit, and the caller bounds what it asks for.
 pub(crate) struct Refill {

@@ -104,6 +104,8 @@ struct Shared {
     /// The thread to wake; set before any lane is given out.
     writer: OnceLock<Thread>,
     next_ticket: AtomicU64,
+    /// The writer is to look up though nothing may have come.
+    nudged: AtomicBool,
 }
 
 impl Shared {
@@ -190,12 +192,23 @@ impl<M: Marks> BlockLane<M> {
     /// Has `write` append one record of `length` bytes to a block, or refuses and counts it. Gives the marks of the block.
     #[inline]
     pub(crate) fn append(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Option<&mut M> {
+        self.append_several(length, 1, write)
+    }
+
+    /// Has `write` append `records` records of `length` bytes together to one block, or refuses and counts them all.
+    #[inline]
+    pub(crate) fn append_several(
+        &mut self,
+        length: usize,
+        records: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<&mut M> {
         if !self.has_room(length) {
-            self.refuse(1);
+            self.refuse(records);
             return None;
         }
         write(&mut self.current.bytes);
-        self.current.records += 1;
+        self.current.records += records;
         Some(&mut self.current.marks)
     }
 
@@ -337,10 +350,22 @@ pub(crate) struct BlockQueue<M = ()> {
 pub(crate) enum Next<M> {
     /// A block of this lane.
     Block(usize, Block<M>),
-    /// Nothing, in all the time.
+    /// Nothing, in all the time or until a nudge.
     Nothing,
     /// Every lane is closed and empty.
     Closed,
+}
+
+/// Has the writer look up, from any thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Nudge(Arc<Shared>);
+
+impl Nudge {
+    /// Ends the writer's wait, this one or the next, with [`Next::Nothing`] where no block has come.
+    pub(crate) fn nudge(&self) {
+        self.0.nudged.store(true, Ordering::Release);
+        self.0.wake();
+    }
 }
 
 /// Tells the lanes which thread to wake.
@@ -361,20 +386,17 @@ impl<M: Marks> BlockQueue<M> {
         WriterSlot(Arc::clone(&self.shared))
     }
 
+    /// A way to end the writer's wait.
+    pub(crate) fn nudge(&self) -> Nudge {
+        Nudge(Arc::clone(&self.shared))
+    }
+
     /// The counters of each lane.
     pub(crate) fn counters(&self) -> Vec<Arc<LaneCounters>> {
         self.lanes.iter().map(|lane| Arc::clone(&lane.counters)).collect()
     }
 
-    /// Waits for the next block and says of which lane it is; `None` when every lane is closed and empty.
-    pub(crate) fn next(&mut self) -> Option<(usize, Block<M>)> {
-        match self.next_within(None) {
-            Next::Block(lane, block) => Some((lane, block)),
-            Next::Nothing | Next::Closed => None,
-        }
-    }
-
-    /// Waits for the next block, but no longer than `time`.
+    /// Waits for the next block, but no longer than `time`, nor after a [`Nudge`].
     pub(crate) fn next_within(&mut self, time: Option<Duration>) -> Next<M> {
         let deadline = time.map(|time| Instant::now() + time);
         loop {
@@ -385,6 +407,9 @@ impl<M: Marks> BlockQueue<M> {
             }
             if closed {
                 return Next::Closed;
+            }
+            if self.shared.nudged.swap(false, Ordering::Acquire) {
+                return Next::Nothing;
             }
             match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 None => std::thread::park(),

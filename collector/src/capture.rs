@@ -35,6 +35,7 @@ use std::io;
 
 use thiserror::Error;
 
+pub(crate) use files::rename_exclusively;
 pub use format::CaptureFormat;
 pub(crate) use keeper::KeeperMonitor;
 pub use keeper::{CompressionLevel, Hook, KeeperError, Retention};

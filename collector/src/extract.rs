@@ -66,10 +66,8 @@ pub fn extract(settings: &ExtractSettings) -> Result<ExtractSummary, ExtractFail
     let captures = captures(&settings.captures, &settings.output)?;
     let destination = Destination::open(settings)?;
     let stop = Arc::new(AtomicBool::new(false));
-    on_signal({
-        let stop = Arc::clone(&stop);
-        move || stop.store(true, Ordering::Relaxed)
-    })?;
+    let asked = Arc::clone(&stop);
+    on_signal(move || asked.store(true, Ordering::Relaxed), None)?;
     let search = Extract::new(query).stopped_by(stop);
     let summary = match destination {
         Destination::Stdout => search.run(&captures, io::stdout().lock()).map_err(failure)?,

@@ -23,7 +23,7 @@ use crate::streams::StreamRegistry;
 pub(crate) use encoder::Encoder;
 pub use follower::Follower;
 pub use pcap_over_ip::{BoundPcapOverIp, FollowError, PcapOverIp};
-use queue::{Bounds, Queue, Segment};
+use queue::{Bounds, Queue, Segments};
 
 /// Where the capture's writer meets its followers. Clones are the same hub.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ struct Shared {
     bounds: Bounds,
     /// How many followers there are. Kept beside the list, so that a writer without followers takes no lock.
     following: AtomicUsize,
+    /// The writer's alone, but for the last follower that leaves.
+    segments: Mutex<Segments>,
     list: Mutex<List>,
 }
 
@@ -67,8 +69,14 @@ impl Hub {
     }
 
     fn with_bounds(streams: Arc<StreamRegistry>, bounds: Bounds) -> Self {
-        let (following, list) = (AtomicUsize::new(0), Mutex::default());
-        Self { shared: Arc::new(Shared { streams, bounds, following, list }) }
+        let shared = Shared {
+            streams,
+            bounds,
+            following: AtomicUsize::new(0),
+            segments: Mutex::default(),
+            list: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Whether anybody follows: to be asked before [`Hub::publish`] is given anything.
@@ -85,6 +93,7 @@ impl Hub {
         if !self.is_followed() {
             return;
         }
+        let mut segments = self.shared.segments();
         let mut rest = runs;
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -95,7 +104,7 @@ impl Hub {
             // A run is whole records, so it is not taken apart even where it is longer.
             let (together, others) = rest.split_at(fitting.count().max(1));
             rest = others;
-            let segment = Arc::new(Segment::new(together));
+            let segment = segments.copy_of(together);
             if !segment.is_empty() {
                 self.shared.list().queues.iter().for_each(|queue| queue.push(&segment, self.shared.bounds));
             }
@@ -151,11 +160,20 @@ impl Hub {
         let left = queue.snapshot();
         list.sent_before += left.sent;
         list.dropped_before += left.dropped;
-        self.shared.following.store(list.queues.len(), Ordering::Relaxed);
+        let left_over = list.queues.len();
+        self.shared.following.store(left_over, Ordering::Relaxed);
+        drop(list);
+        if left_over == 0 {
+            self.shared.segments().clear();
+        }
     }
 }
 
 impl Shared {
+    fn segments(&self) -> MutexGuard<'_, Segments> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,10 +2,14 @@
 //!
 //! Each worker writes whole lines into the blocks of its [`EventLane`]; one writer thread appends the blocks of all workers to
 //! the file. A disk that is too slow, full or gone costs events, which are counted, and never time of a worker.
-//! A file that was renamed or removed (`logrotate`) is made anew within a second.
+//! A file that is full, or whose interval is over, is closed under a name of its own between two lines. One that somebody else renamed or
+//! removed (`logrotate`) is made anew within a second, or at once when asked to ([`LogReopen`]).
 
+mod closed;
 mod file;
 mod lane;
+mod rotation;
+mod stats;
 mod writer;
 
 use std::io;
@@ -14,7 +18,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use lane::EventLane;
-pub use writer::{LogHandle, LogMonitor, LogTotals, LogWriter};
+pub use rotation::LogRotation;
+pub(crate) use stats::{Stats, StatsLog, StatsTicker};
+pub use writer::{LogHandle, LogMonitor, LogReopen, LogTotals, LogWriter};
 
 /// Logs that cannot begin.
 #[derive(Debug, Error)]
@@ -38,4 +44,9 @@ pub enum LogError {
     /// The system gives no thread.
     #[error("cannot start the log writer thread: {0}")]
     Thread(io::Error),
+}
+
+/// How many lines there are. Only of what comes to a disk that is full, or is more than a block.
+fn lines_in(lines: &[u8]) -> u64 {
+    lines.split_inclusive(|byte| *byte == b'\n').count() as u64
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use vxtap_analyzers::FlowList;
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot, StreamSnapshot};
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot, StreamSnapshot, WorkerSnapshot};
 use vxtap_index::{Extract, Query};
 use vxtap_tui::{Captured, Source, SourceError};
 
 use crate::api::{FlowsError, Monitor, Readiness};
 use crate::follow::Hub;
+use crate::log::Stats;
 use crate::outputs::OutputMonitor;
 use crate::shared::{Asker, Question, Shared};
 use crate::worker::unix_ns;
@@ -43,6 +44,28 @@ impl LiveMonitor {
         let states = [RunState::Starting, RunState::Running, RunState::Draining, RunState::Stopped];
         let state = self.state.load(Ordering::SeqCst);
         states.into_iter().find(|candidate| *candidate as u8 == state).unwrap_or_default()
+    }
+
+    /// Puts into a worker's ledger what the writers know of its frames.
+    fn add_captured(&self, worker: &mut WorkerSnapshot) {
+        let (captured, capture_dropped) = self.outputs.captured(worker.worker);
+        let ledger = &mut worker.ledger;
+        // The writers count at once, a worker tells ten times a second: what it has not told of yet is left out, so
+        // that no snapshot has more frames captured than analysed.
+        ledger.captured = captured.min(ledger.analysed.saturating_sub(capture_dropped));
+        ledger.capture_dropped = capture_dropped.min(ledger.analysed);
+    }
+
+    /// The counters as the log has them, `uptime` after the run began.
+    pub(crate) fn stats(&self, uptime: Duration) -> Stats {
+        let mut workers = self.shared.workers();
+        for worker in &mut workers {
+            self.add_captured(worker);
+        }
+        let flows_active = workers.iter().map(|worker| worker.flows_active).sum();
+        let streams = self.shared.streams.len() as u64;
+        let workers = workers.into_iter().map(Into::into).collect();
+        Stats::of(workers, uptime).with(flows_active, streams, self.outputs.log().as_ref())
     }
 
     /// Mirror streams with the sums of all workers, most frames first.
@@ -91,12 +114,7 @@ impl Monitor for LiveMonitor {
             ..Snapshot::default()
         };
         for mut report in reports {
-            let (captured, capture_dropped) = self.outputs.captured(report.worker.worker);
-            let ledger = &mut report.worker.ledger;
-            // The writers count at once, a worker tells ten times a second: what it has not told of yet is left out, so
-            // that no snapshot has more frames captured than analysed.
-            ledger.captured = captured.min(ledger.analysed.saturating_sub(capture_dropped));
-            ledger.capture_dropped = capture_dropped.min(ledger.analysed);
+            self.add_captured(&mut report.worker);
             snapshot.ledger.merge(&report.worker.ledger);
             snapshot.flows_active += report.worker.flows_active;
             snapshot.workers.push(report.worker);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use vxtap_analyzers::protocols::EventKind;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
 
 use crate::blocks::WhenFull;
 use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, Captures, Input};
 use crate::follow::Hub;
-use crate::log::{EventLane, LogHandle, LogMonitor, LogWriter};
+use crate::log::{EventLane, LogHandle, LogMonitor, LogReopen, LogWriter, StatsLog};
 use crate::settings::PipelineSettings;
 use crate::streams::StreamRegistry;
 
@@ -18,6 +19,8 @@ pub(crate) struct Outputs {
     /// Whether what the capture thread takes goes into files, and not to followers alone.
     files: bool,
     log: Option<LogHandle>,
+    /// The log's `stats` events, until somebody takes them over.
+    stats: Option<StatsLog>,
 }
 
 /// How the writers are doing.
@@ -52,7 +55,8 @@ impl Outputs {
             None
         }
         .unzip();
-        let start = |log| LogWriter::start(log, workers);
+        // One lane more, for what no worker knows.
+        let start = |log| LogWriter::start(log, workers + 1);
         let (log, log_lanes) = settings.log.as_ref().map(start).transpose()?.unzip();
         // A network does not wait, a file does.
         let when_full = if input == Input::Live { WhenFull::Refuse } else { WhenFull::Wait };
@@ -63,10 +67,13 @@ impl Outputs {
         for lane in &mut log_lanes {
             lane.set_when_full(when_full);
         }
+        let wants_stats = |lane: &EventLane| lane.wants(EventKind::Stats);
+        let stats_interval = settings.log.as_ref().and_then(|log| log.stats_interval);
+        let stats = log_lanes.pop().filter(wants_stats).map(|lane| StatsLog::new(lane, stats_interval));
         let (mut capture_lanes, mut log_lanes) = (capture_lanes.into_iter(), log_lanes.into_iter());
         let lanes = (0..workers).map(|_| Lanes { capture: capture_lanes.next(), log: log_lanes.next() });
         let lanes = lanes.collect();
-        Ok((Self { capture, files, log }, lanes))
+        Ok((Self { capture, files, log, stats }, lanes))
     }
 
     /// A way to look at the writers, that outlives them.
@@ -77,15 +84,30 @@ impl Outputs {
         }
     }
 
-    /// Waits until every lane is closed and everything that the lanes were given is written, or given up and counted.
-    /// Gives for each worker the frames that were written, and those that should have been and were not.
-    pub(crate) fn finish(self) -> Vec<(u64, u64)> {
-        if let Some(log) = self.log
+    /// Where `stats` events are written, if they are; the log does not end before it is dropped.
+    pub(crate) fn take_stats(&mut self) -> Option<StatsLog> {
+        self.stats.take()
+    }
+
+    /// A way to have the log's file opened again.
+    pub(crate) fn log_reopen(&self) -> Option<LogReopen> {
+        self.log.as_ref().map(LogHandle::reopen)
+    }
+
+    /// Waits until every lane of the log is closed and all of its events are written, or given up and counted.
+    pub(crate) fn finish_log(&mut self) {
+        self.stats = None;
+        if let Some(log) = self.log.take()
             && let Some(error) = log.finish().error
         {
             tracing::error!("logs: {error}");
         }
-        let Some(capture) = self.capture else { return Vec::new() };
+    }
+
+    /// Waits until every lane of the capture is closed and everything that the lanes were given is written, or given up and
+    /// counted. Gives for each worker the frames that were written, and those that should have been and were not.
+    pub(crate) fn finish_captures(&mut self) -> Vec<(u64, u64)> {
+        let Some(capture) = self.capture.take() else { return Vec::new() };
         let totals = capture.finish();
         if let Some(error) = totals.error {
             tracing::error!("captures: {error}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use vxtap_analyzers::protocols::EventKind;
 use vxtap_analyzers::{
     BATCH_MAX, FlowNotes, FlowRecord, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
     ShardSettings, StreamId, StreamKey, eve,
@@ -199,7 +200,7 @@ fn tunnel(known: &mut Vec<Option<Tunnel<'static>>>, registry: &StreamRegistry, s
 }
 
 fn log_flow(log: Option<&mut EventLane>, registry: &StreamRegistry, record: &FlowRecord<'_>) {
-    if let Some(lane) = log {
+    if let Some(lane) = log.filter(|lane| lane.wants(EventKind::Flow)) {
         let stream = registry.key(record.flow.stream).unwrap_or(StreamKey::PLAIN);
         lane.event(|line| eve::write_flow(line, record, &stream));
     }

@@ -25,7 +25,7 @@ mod reader;
 
 use exchange::{Exchange, Shares};
 use opening::Opening;
-use reader::FileReader;
+use reader::{FileReader, Numbered};
 
 /// Why a run over files did not do all that was asked.
 #[derive(Debug, thiserror::Error)]
@@ -58,14 +58,19 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
         }
     }
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
+    let (mut outputs, lanes) =
+        Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
     let reader = Arc::new(FileReader::new(files));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();
-    let captured = outputs.finish();
+    let captured = outputs.finish_captures();
 
     let workers = summary::workers(totals, &captured);
     let mut result = Summary::new(workers, begun.elapsed().as_secs_f64(), streams.len() as u64);
+    if let Some(mut stats) = outputs.take_stats() {
+        stats.write(&result.stats(monitor.log().as_ref()));
+    }
+    outputs.finish_log();
     result.capture = monitor.capture();
     result.log = monitor.log();
     if let Some(target) = &settings.summary {
@@ -106,8 +111,21 @@ fn run_workers(
     })
 }
 
-/// One worker, until every chunk of every file is done.
+/// The only worker: nobody to share with, so a frame is analysed as soon as it is found.
+fn work_alone(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader) -> PipelineTotals {
+    while let Some(Numbered { number, chunk }) = reader.next(&mut pipeline.ledger) {
+        opening.analyse(&chunk, &mut pipeline);
+        pipeline.end_turn(number);
+        reader.give_back(chunk);
+    }
+    pipeline.finish()
+}
+
+/// One of several workers, until every chunk of every file is done.
 fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut exchange: Exchange) -> PipelineTotals {
+    if opening.steering.workers == 1 {
+        return work_alone(pipeline, opening, reader);
+    }
     loop {
         while let Some(share) = exchange.next_in_order() {
             share.analyse(&mut pipeline);
@@ -130,3 +148,6 @@ fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

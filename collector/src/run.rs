@@ -1,8 +1,9 @@
 //! `run`: receives mirrored traffic until told to stop.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::api::{BoundServer, Monitor, Server};
 use crate::capture::Input;
 use crate::follow::{Hub, PcapOverIp};
 use crate::hand_over::connect;
+use crate::log::{LogReopen, StatsTicker};
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
@@ -77,19 +79,34 @@ pub(crate) struct End {
     asked: Arc<AtomicBool>,
     wake: Sender<()>,
     woken: Receiver<()>,
+    /// What a SIGHUP opens again.
+    log: Arc<OnceLock<LogReopen>>,
 }
 
 impl End {
-    /// An end that the first SIGINT or SIGTERM asks for. Made before anything is opened or announced, so that a signal is
-    /// never met without its handler.
+    /// An end that the first SIGINT or SIGTERM asks for. SIGHUP has the log opened again; where the terminal is gone it asks
+    /// for the end as well. Made before anything is opened or announced, so that a signal is never met without its handler.
     pub(crate) fn on_signal() -> anyhow::Result<Self> {
         let (wake, woken) = bounded(1);
-        let end = Self { asked: Arc::new(AtomicBool::new(false)), wake, woken };
-        on_signal({
-            let end = end.clone();
-            move || end.ask()
-        })?;
+        let end = Self { asked: Arc::new(AtomicBool::new(false)), wake, woken, log: Arc::default() };
+        let on_terminal = std::io::stdout().is_terminal();
+        let (first, hung_up) = (end.clone(), end.clone());
+        let hang_up = move || {
+            if let Some(log) = hung_up.log.get() {
+                log.ask();
+            }
+            if on_terminal && !std::io::stdout().is_terminal() {
+                hung_up.ask();
+            }
+        };
+        on_signal(move || first.ask(), Some(Box::new(hang_up)))?;
         Ok(end)
+    }
+
+    /// Has SIGHUP open this log again. One that comes before has nothing to do.
+    fn reopen_on_hang_up(&self, log: LogReopen) {
+        let set = self.log.set(log);
+        debug_assert!(set.is_ok(), "a run has one log");
     }
 
     /// Asks for the end.
@@ -122,6 +139,7 @@ impl End {
 pub(crate) struct Collector {
     monitor: Arc<LiveMonitor>,
     outputs: Outputs,
+    stats: Option<StatsTicker>,
     addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<std::io::Result<PipelineTotals>>>,
     begun: Instant,
@@ -145,7 +163,10 @@ impl Collector {
         }
         let streams = Arc::new(StreamRegistry::new());
         let hub = Hub::new(Arc::clone(&streams));
-        let (outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, Input::Live)?;
+        let (mut outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, Input::Live)?;
+        if let Some(log) = outputs.log_reopen() {
+            end.reopen_on_hang_up(log);
+        }
         let shared = Arc::new(Shared::new(workers, Arc::clone(&streams)));
 
         let waiters: Result<Vec<_>, _> = (0..workers).map(|_| Waiter::new()).collect();
@@ -210,7 +231,12 @@ impl Collector {
             state: AtomicU8::new(RunState::Running as u8),
             captures: settings.pipeline.capture.as_ref().map(|capture| capture.directory.clone()),
         });
-        Ok(Self { monitor, outputs, addresses, workers: threads, begun: Instant::now() })
+        let stats = outputs.take_stats().map(|stats| {
+            let monitor = Arc::clone(&monitor);
+            stats.start(move |uptime| monitor.stats(uptime))
+        });
+        let stats = stats.transpose().context("start the thread of stats events")?;
+        Ok(Self { monitor, outputs, stats, addresses, workers: threads, begun: Instant::now() })
     }
 
     /// The run as the API sees it.
@@ -230,7 +256,7 @@ impl Collector {
 
     /// Stops receiving, finishes what is under way, writes everything, and adds up.
     pub(crate) fn finish(self) -> anyhow::Result<Summary> {
-        let Self { monitor, outputs, workers, begun, .. } = self;
+        let Self { monitor, mut outputs, stats, workers, begun, .. } = self;
         monitor.set_state(RunState::Draining);
         monitor.shared.stop.store(true, Ordering::SeqCst);
         monitor.askers.iter().for_each(Asker::wake);
@@ -239,13 +265,17 @@ impl Collector {
             let result = thread.join().map_err(|_| anyhow::anyhow!("worker {number} panicked"))?;
             totals.push(result.with_context(|| format!("receive in worker {number}"))?);
         }
-        let captured = outputs.finish();
+        let captured = outputs.finish_captures();
         monitor.hub.close();
         let mut summary = Summary::new(
             summary::workers(totals, &captured),
             begun.elapsed().as_secs_f64(),
             monitor.shared.streams.len() as u64,
         );
+        if let Some(mut stats) = stats.and_then(StatsTicker::stop) {
+            stats.write(&summary.stats(monitor.outputs.log().as_ref()));
+        }
+        outputs.finish_log();
         summary.capture = monitor.outputs.capture();
         summary.log = monitor.outputs.log();
         monitor.set_state(RunState::Stopped);
@@ -261,3 +291,6 @@ fn steering_broken() -> bool {
     }
     broken
 }
+
+#[cfg(test)]
+mod tests;

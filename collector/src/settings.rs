@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vxtap_analyzers::protocols::EventKinds;
+
 use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
+use crate::log::LogRotation;
 
 /// Settings of `vxtap-collector run`.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,11 +230,32 @@ pub struct Keeping {
     pub compress: Option<CompressionLevel>,
 }
 
-/// Where logs are written.
+/// Where logs are written, and what is in them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogSettings {
     /// Directory; made if it is not there. `eve.json` in it is appended to.
     pub directory: PathBuf,
+    /// Which events are written.
+    pub events: EventKinds,
+    /// When the file is closed and the next one begun.
+    pub rotation: LogRotation,
+    /// How many closed files stay; `None` keeps them all.
+    pub keep: Option<u32>,
+    /// How often a live run writes a `stats` event; `None` for only at its end.
+    pub stats_interval: Option<Duration>,
+}
+
+impl LogSettings {
+    /// Every event into `eve.json` in `directory`, for ever.
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            events: EventKinds::ALL,
+            rotation: LogRotation::default(),
+            keep: None,
+            stats_interval: Some(Duration::from_secs(10)),
+        }
+    }
 }
 
 /// The HTTP API.

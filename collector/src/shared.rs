@@ -69,6 +69,11 @@ impl Shared {
         self.reports[worker as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The workers' counters, in their order.
+    pub(crate) fn workers(&self) -> Vec<WorkerSnapshot> {
+        (0..self.reports.len() as u32).map(|worker| self.report(worker).worker.clone()).collect()
+    }
+
     /// Copies of all reports, in the workers' order.
     pub(crate) fn reports(&self) -> Vec<WorkerReport> {
         (0..self.reports.len() as u32).map(|worker| self.report(worker).clone()).collect()

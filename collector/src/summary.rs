@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
+use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot, WorkerSnapshot};
 use vxtap_analyzers::{Imbalance, Ledger};
 
+use crate::log::Stats;
 use crate::pipeline::PipelineTotals;
 use crate::settings::SummaryTarget;
 
@@ -63,6 +65,20 @@ pub(crate) fn workers(totals: Vec<PipelineTotals>, captured: &[(u64, u64)]) -> V
     totals.into_iter().enumerate().map(summary).collect()
 }
 
+impl From<WorkerSnapshot> for WorkerSummary {
+    /// As it would be if the run ended here.
+    fn from(worker: WorkerSnapshot) -> Self {
+        Self {
+            worker: worker.worker,
+            ledger: worker.ledger,
+            flows_evicted: worker.flows_evicted,
+            not_ip: worker.not_ip,
+            truncated: worker.truncated,
+            malformed: worker.malformed,
+        }
+    }
+}
+
 impl Summary {
     /// Adds the workers up.
     pub(crate) fn new(workers: Vec<WorkerSummary>, seconds: f64, streams: u64) -> Self {
@@ -71,6 +87,12 @@ impl Summary {
             ledger.merge(&worker.ledger);
         }
         Self { ledger, seconds, streams, capture: None, log: None, workers }
+    }
+
+    /// The same as the log has it, while the log is as in `log`.
+    pub(crate) fn stats(&self, log: Option<&LogSnapshot>) -> Stats {
+        let uptime = Duration::try_from_secs_f64(self.seconds).unwrap_or_default();
+        Stats::of(self.workers.clone(), uptime).with(0, self.streams, log)
     }
 
     /// Checks the ledger of the whole and of each worker.

@@ -64,9 +64,9 @@ pub use error::{FilterError, NotForKernel};
 pub use flow::FlowFacts;
 pub use vxtap_wire::BpfInstruction;
 
+use flow::Question;
 use graph::{Graph, Next};
 use program::{MAX_STEPS, NoProgram, Program};
-use tree::Tree;
 
 /// A capture filter: parsed, checked and compiled. Clones share it.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub struct Filter {
 #[derive(Debug)]
 struct Compiled {
     text: String,
-    tree: Tree,
+    question: Question,
     program: Program,
 }
 
@@ -121,7 +121,7 @@ impl Filter {
         if program.bpf_len() > MAX_STEPS {
             return Err(too_long());
         }
-        Ok(Self { compiled: Arc::new(Compiled { text: text.to_owned(), tree, program }) })
+        Ok(Self { compiled: Arc::new(Compiled { text: text.to_owned(), question: Question::new(&tree), program }) })
     }
 
     /// The text that it was parsed from.
@@ -144,7 +144,7 @@ impl Filter {
     /// Whether a packet of `flow` may be wanted: false only if none can be, whatever tags its frames have and wherever
     /// they were cut.
     pub fn may_match(&self, flow: &FlowFacts<'_>) -> bool {
-        flow::may_match(&self.compiled.tree, flow)
+        self.compiled.question.may_match(flow)
     }
 }
 

@@ -6,12 +6,12 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
-use vxtap_wire::community_id::{LEN, community_id};
+use vxtap_wire::community_id::{DIGEST_LEN, digest, to_text};
 use vxtap_wire::{Direction, FiveTuple, FlowKey};
 
 /// A Community ID version 1 of seed 0, as EVE lines and Wireshark show it: `1:` and 28 characters of base64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CommunityId([u8; LEN]);
+pub struct CommunityId([u8; DIGEST_LEN]);
 
 /// Text that is no Community ID.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -23,7 +23,7 @@ pub struct InvalidCommunityId {
 impl CommunityId {
     /// Of a packet with `tuple`.
     pub fn of(tuple: &FiveTuple) -> Self {
-        Self(community_id(0, tuple))
+        Self(digest(0, tuple))
     }
 
     /// Of a flow: one, or two where it has one-way ICMP messages in both directions, which go by names of their own.
@@ -35,17 +35,9 @@ impl CommunityId {
     }
 
     /// The first eight bytes of its SHA-1 as a big-endian number.
-    pub(crate) fn prefix(&self) -> u64 {
-        // Room for what 28 characters may hold at most.
-        let mut hash = [0; 21];
-        let decoded = STANDARD.decode_slice(&self.0[2..], &mut hash);
-        debug_assert_eq!(decoded, Ok(20), "checked when it was made");
-        hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
-    }
-
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    pub(crate) const fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
@@ -53,23 +45,21 @@ impl FromStr for CommunityId {
     type Err = InvalidCommunityId;
 
     fn from_str(text: &str) -> Result<Self, InvalidCommunityId> {
-        let hash = text.strip_prefix("1:").map(|hash| STANDARD.decode(hash));
-        match (hash, <[u8; LEN]>::try_from(text.as_bytes())) {
-            (Some(Ok(hash)), Ok(bytes)) if hash.len() == 20 => Ok(Self(bytes)),
-            _ => Err(InvalidCommunityId { text: text.chars().take(64).collect() }),
-        }
+        let hash = text.strip_prefix("1:").and_then(|hash| STANDARD.decode(hash).ok());
+        let hash = hash.and_then(|hash| <[u8; DIGEST_LEN]>::try_from(hash).ok());
+        hash.map(Self).ok_or_else(|| InvalidCommunityId { text: text.chars().take(64).collect() })
     }
 }
 
 impl fmt::Display for CommunityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        f.pad(std::str::from_utf8(&to_text(&self.0)).unwrap_or_default())
     }
 }
 
 impl fmt::Debug for CommunityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CommunityId({})", self.as_str())
+        write!(f, "CommunityId({self})")
     }
 }
 

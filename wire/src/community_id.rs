@@ -11,12 +11,27 @@ use crate::flow::{FiveTuple, IpVersion, protocol};
 
 /// Length of a Community ID in bytes: `1:` and 28 characters of base64.
 pub const LEN: usize = 30;
+/// Length of the SHA-1 in it, in bytes.
+pub const DIGEST_LEN: usize = 20;
 
 /// The Community ID of the flow of `tuple` as ASCII. It is equal for both directions; an ICMP message that has no
 /// counterpart (an error) goes in one direction only and has its own.
 ///
 /// `seed` keeps apart deployments that must not be matched; everybody else uses 0.
 pub fn community_id(seed: u16, tuple: &FiveTuple) -> [u8; LEN] {
+    to_text(&digest(seed, tuple))
+}
+
+/// The text of a Community ID with this digest.
+pub fn to_text(digest: &[u8; DIGEST_LEN]) -> [u8; LEN] {
+    let mut id = *b"1:                            ";
+    // 20 bytes are always 28 characters, so the slice is of the right length.
+    let _ = STANDARD.encode_slice(digest, &mut id[2..]);
+    id
+}
+
+/// The SHA-1 that a Community ID is the text of.
+pub fn digest(seed: u16, tuple: &FiveTuple) -> [u8; DIGEST_LEN] {
     let address_len = match tuple.version {
         IpVersion::V4 => 4,
         IpVersion::V6 => 16,
@@ -39,10 +54,7 @@ pub fn community_id(seed: u16, tuple: &FiveTuple) -> [u8; LEN] {
         sha.update(low_port.to_be_bytes());
         sha.update(high_port.to_be_bytes());
     }
-    let mut id = *b"1:                            ";
-    // 20 bytes are always 28 characters, so the slice is of the right length.
-    let _ = STANDARD.encode_slice(sha.finalize(), &mut id[2..]);
-    id
+    sha.finalize().into()
 }
 
 fn icmp_is_two_way(tuple: &FiveTuple) -> bool {

@@ -136,6 +136,17 @@ impl EventKinds {
         Self(self.0 | 1 << kind as u16)
     }
 
+    /// What is in either of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The kinds in it, in the order of their numbers.
+    pub fn iter(self) -> impl Iterator<Item = EventKind> {
+        EventKind::ALL.into_iter().filter(move |kind| self.has(*kind))
+    }
+
     /// Whether `kind` is in it.
     #[inline]
     pub const fn has(self, kind: EventKind) -> bool {

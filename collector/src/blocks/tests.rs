@@ -14,6 +14,14 @@ fn one_lane(blocks: usize, block_bytes: usize) -> (BlockQueue, BlockLane) {
     (queue, lanes.remove(0))
 }
 
+/// The next block and its lane; `None` when every lane is closed and empty.
+fn next(queue: &mut BlockQueue) -> Option<(usize, Block)> {
+    match queue.next_within(None) {
+        Next::Block(lane, block) => Some((lane, block)),
+        Next::Nothing | Next::Closed => None,
+    }
+}
+
 fn put(lane: &mut BlockLane, record: &[u8]) {
     lane.append(record.len(), |block| block.extend_from_slice(record));
 }
@@ -106,7 +114,7 @@ fn dropping_a_lane_hands_over_what_it_has_and_the_queue_ends_when_all_are_droppe
     let slot = queue.writer_slot();
     let writer = std::thread::spawn(move || {
         let mut seen = Vec::new();
-        while let Some((lane, block)) = queue.next() {
+        while let Some((lane, block)) = next(&mut queue) {
             seen.push((lane, block.bytes.clone()));
             queue.give_back(lane, block);
         }
@@ -125,7 +133,7 @@ fn every_record_arrives_once_and_in_order_while_the_writer_sleeps_and_wakes() {
     let slot = queue.writer_slot();
     let writer = std::thread::spawn(move || {
         let mut seen = [Vec::new(), Vec::new()];
-        while let Some((lane, block)) = queue.next() {
+        while let Some((lane, block)) = next(&mut queue) {
             seen[lane].extend(block.bytes.chunks_exact(4).map(|r| u32::from_le_bytes([r[0], r[1], r[2], r[3]])));
             queue.give_back(lane, block);
         }
@@ -171,7 +179,7 @@ fn a_lane_that_waits_loses_nothing_to_a_slow_writer_and_gives_up_on_a_dead_one()
     });
     let mut written = 0;
     while written < 18 {
-        let (number, block) = queue.next().unwrap();
+        let (number, block) = next(&mut queue).unwrap();
         written += block.records;
         queue.give_back(number, block);
     }
@@ -182,4 +190,21 @@ fn a_lane_that_waits_loses_nothing_to_a_slow_writer_and_gives_up_on_a_dead_one()
         lane.append(10, |block| block.extend_from_slice(&[7; 10]));
     }
     assert!(lane.refused() > 0);
+}
+
+#[test]
+fn a_nudge_ends_one_wait_and_keeps_no_block_back() {
+    let (mut queue, mut lane) = one_lane(2, 8);
+    let nudge = queue.nudge();
+    nudge.nudge();
+    assert!(matches!(queue.next_within(None), Next::Nothing));
+    assert!(matches!(queue.next_within(Some(Duration::ZERO)), Next::Nothing), "there is none");
+    put(&mut lane, b"abc");
+    lane.flush();
+    nudge.nudge();
+    assert!(matches!(queue.next_within(None), Next::Block(0, _)));
+    assert!(matches!(queue.next_within(None), Next::Nothing));
+    let waiting = std::thread::spawn(move || matches!(queue.next_within(None), Next::Nothing));
+    nudge.nudge();
+    assert!(waiting.join().unwrap());
 }

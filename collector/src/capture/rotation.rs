@@ -18,7 +18,7 @@ pub struct Rotation {
 
 impl Rotation {
     /// The interval that `time_ns` (nanoseconds since 1970) is in; all of time without intervals.
-    pub(super) fn interval_of(&self, time_ns: u64) -> Range<u64> {
+    pub(crate) fn interval_of(&self, time_ns: u64) -> Range<u64> {
         let interval = self.interval.map_or(0, |interval| u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX));
         match interval {
             0 => 0..u64::MAX,

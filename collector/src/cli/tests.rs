@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use clap::CommandFactory;
+use vxtap_analyzers::protocols::EventKind;
 
 use super::*;
 use crate::extract::{ExtractOutput, Moment};
@@ -66,7 +67,7 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         assert_eq!(run_settings(&format!("run --write /x --{flag} {value}")), default, "--{flag} {value}");
         checked += 1;
     }
-    assert_eq!(checked, 29);
+    assert_eq!(checked, 34);
     let plain = demo_settings("demo --api none");
     assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
 }
@@ -101,6 +102,7 @@ fn a_plain_run_has_the_documented_defaults() {
 fn flags_arrive_in_the_settings() {
     let settings = run_settings(
         "run --listen vxlan://127.0.0.1:0 --listen 10.0.0.1,[::1] --workers 2 --write /c --log /l --summary - \
+         --log-events flow,dns --log-events stats --log-keep 7 \
          --api [::1]:0 --rotate-bytes 512MiB --no-gro --pin=true --no-kernel-steering=false --capture-direct \
          --steer-seed 7",
     );
@@ -110,7 +112,9 @@ fn flags_arrive_in_the_settings() {
     let capture = settings.pipeline.capture.unwrap();
     assert_eq!((capture.directory.as_path(), capture.rotation.bytes), (Path::new("/c"), Some(512 << 20)));
     assert!(capture.direct);
-    assert_eq!(settings.pipeline.log.unwrap().directory, Path::new("/l"));
+    let log = settings.pipeline.log.unwrap();
+    assert_eq!((log.directory.as_path(), log.keep), (Path::new("/l"), Some(7)));
+    assert_eq!(log.events.iter().collect::<Vec<_>>(), [EventKind::Flow, EventKind::Dns, EventKind::Stats]);
     assert_eq!((settings.pipeline.workers, settings.pipeline.steer_seed), (2, Some(7)));
     assert_eq!(settings.summary, Some(SummaryTarget::Stdout));
     assert_eq!(settings.api.unwrap().address.to_string(), "[::1]:0");

@@ -4,10 +4,14 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vxtap_analyzers::protocols::{EventKind, EventKinds};
+
 use super::problem::Printable;
 use super::units::{Size, Time};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Hook, Retention, Rotation, Selection};
-use crate::settings::{ApiSettings, CaptureSettings, Keeping, Listener, RunSettings, SummaryTarget, Timestamps};
+use crate::settings::{
+    ApiSettings, CaptureSettings, Keeping, Listener, LogSettings, RunSettings, SummaryTarget, Timestamps,
+};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -27,8 +31,8 @@ fn write(settings: &RunSettings, to: &mut String) -> fmt::Result {
         None => line(to, "captures", "none: inner frames are not kept (--write DIR keeps them)")?,
     }
     match &settings.pipeline.log {
-        Some(log) => line(to, "log", &format!("appends flow records to {}", log.directory.join("eve.json").display()))?,
-        None => line(to, "log", "none: flow records are not kept (--log DIR keeps them)")?,
+        Some(log) => self::log(log, to)?,
+        None => line(to, "log", "none: events are not kept (--log DIR keeps them)")?,
     }
     line(to, "api", &api(settings.api.as_ref()))?;
     line(to, "followers", &follow(settings))?;
@@ -184,6 +188,31 @@ fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Re
             Size(waiting),
         ),
     )
+}
+
+fn log(log: &LogSettings, to: &mut String) -> fmt::Result {
+    let events = match log.events {
+        EventKinds::ALL => "events of every kind".into(),
+        EventKinds::NONE => "no events".into(),
+        some => format!("events ({})", some.iter().map(EventKind::as_str).collect::<Vec<_>>().join(", ")),
+    };
+    line(to, "log", &format!("appends {events} to {}", log.directory.join("eve.json").display()))?;
+    let ends = [
+        log.rotation.bytes.map(|bytes| Size(bytes).to_string()),
+        log.rotation.interval.map(|interval| Time(interval).to_string()),
+    ];
+    let ends: Vec<_> = ends.into_iter().flatten().collect();
+    if !ends.is_empty() {
+        line(to, "", &format!("closed under a name of its own every {}", ends.join(" or ")))?;
+    }
+    if let Some(files) = log.keep {
+        line(to, "", &format!("{} at the most, the oldest are deleted", counted(files.into(), "closed file")))?;
+    }
+    match log.stats_interval {
+        _ if !log.events.has(EventKind::Stats) => Ok(()),
+        Some(interval) => line(to, "", &format!("counters every {} and at the end", Time(interval))),
+        None => line(to, "", "counters at the end"),
+    }
 }
 
 fn api(settings: Option<&ApiSettings>) -> String {

@@ -239,6 +239,15 @@ pub(super) const KEYS: &[Key] = &[
     key("capture", "blocks", "capture-blocks", |o, r| r.scalar(&mut o.capture.capture_blocks, value::capture_blocks)),
     key("capture", "direct", "capture-direct", |o, r| r.truth(&mut o.capture.capture_direct, Sense::Same)),
     key("log", "directory", "log", |o, r| r.text(&mut o.log.log, value::directory)),
+    key("log", "events", "log-events", |o, r| r.list(&mut o.log.log_events, value::log_events)),
+    key("log", "rotate_bytes", "log-rotate-bytes", |o, r| r.scalar(&mut o.log.log_rotate_bytes, value::rotate_bytes)),
+    key("log", "rotate_interval", "log-rotate-interval", |o, r| {
+        r.scalar(&mut o.log.log_rotate_interval, value::rotate_interval);
+    }),
+    key("log", "keep", "log-keep", |o, r| r.scalar(&mut o.log.log_keep, value::log_keep)),
+    key("log", "stats_interval", "log-stats-interval", |o, r| {
+        r.scalar(&mut o.log.log_stats_interval, value::stats_interval);
+    }),
     key("api", "address", "api", |o, r| r.text(&mut o.api.api, value::api)),
     key("api", "token", "api-token", |o, r| r.text(&mut o.api.api_token, value::api_token)),
     key("follow", "address", "follow", |o, r| r.text(&mut o.follow.follow, value::follow)),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use vxtap_analyzers::protocols::EventKinds;
 
 use super::value::{self, Command, Maybe};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
@@ -202,9 +203,30 @@ pub(crate) struct CaptureOptions {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Captures and logs")]
 pub(crate) struct LogOptions {
-    /// Append flow records to eve.json in DIR
+    /// Append events to eve.json in DIR, in the EVE format
     #[arg(long, value_name = "DIR", value_parser = value::directory)]
     pub(crate) log: Option<PathBuf>,
+
+    /// Which events: names such as flow,http,dns, or 'all' or 'none' [default: all]
+    #[arg(long, value_name = "NAMES", value_parser = value::log_events, value_delimiter = ',')]
+    pub(crate) log_events: Vec<EventKinds>,
+
+    /// Close eve.json under a name of its own before it has more bytes, or 'none' [default: none]
+    #[arg(long, value_name = "SIZE", value_parser = value::rotate_bytes)]
+    pub(crate) log_rotate_bytes: Option<Maybe<u64>>,
+
+    /// Close eve.json when the clock comes to a whole multiple of this time (1h: at full hours, UTC), or 'none'
+    /// [default: none]
+    #[arg(long, value_name = "TIME", value_parser = value::rotate_interval)]
+    pub(crate) log_rotate_interval: Option<Maybe<Duration>>,
+
+    /// Keep so many closed log files and delete the oldest beyond, or 'none' to keep all [default: none]
+    #[arg(long, value_name = "N", value_parser = value::log_keep)]
+    pub(crate) log_keep: Option<Maybe<u32>>,
+
+    /// Log the counters of the run so often, as 'stats' events, or 'none' for only at the end [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = value::stats_interval)]
+    pub(crate) log_stats_interval: Option<Maybe<Duration>>,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]

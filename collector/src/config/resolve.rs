@@ -4,12 +4,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vxtap_analyzers::protocols::EventKinds;
+
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
 use super::{
-    ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, PipelineOptions, ReceiveOptions, Sources,
+    ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, LogOptions, PipelineOptions, ReceiveOptions,
+    Sources,
 };
 use crate::capture::{Hook, Retention, Rotation, Selection};
+use crate::log::LogRotation;
 use crate::settings::{
     ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
     LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
@@ -199,7 +203,23 @@ fn pipeline(gathered: &Gathered, default_workers: u32, machine: Machine) -> Pipe
         steer_seed: steer_seed.and_then(|Maybe(seed)| seed),
         flows: flows(&options.flows),
         capture: options.capture.write.clone().map(|directory| capture_into(directory, &options.capture)),
-        log: options.log.log.clone().map(|directory| LogSettings { directory }),
+        log: options.log.log.clone().map(|directory| log_into(directory, &options.log)),
+    }
+}
+
+/// Logs into `directory`, all else as `options` say.
+fn log_into(directory: PathBuf, options: &LogOptions) -> LogSettings {
+    let default = LogSettings::new(directory);
+    let named = options.log_events.iter().copied().reduce(EventKinds::union);
+    LogSettings {
+        events: named.unwrap_or(default.events),
+        rotation: LogRotation {
+            bytes: options.log_rotate_bytes.map_or(default.rotation.bytes, |Maybe(bytes)| bytes),
+            interval: options.log_rotate_interval.map_or(default.rotation.interval, |Maybe(interval)| interval),
+        },
+        keep: options.log_keep.map_or(default.keep, |Maybe(files)| files),
+        stats_interval: options.log_stats_interval.map_or(default.stats_interval, |Maybe(interval)| interval),
+        directory: default.directory,
     }
 }
 

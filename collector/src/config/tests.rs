@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
@@ -118,6 +119,11 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         direct = true
         [log]
         directory = "/logs"
+        events = ["flow", "tls"]
+        rotate_bytes = "1MiB"
+        rotate_interval = "1h"
+        keep = 24
+        stats_interval = "1m"
         [api]
         address = "0.0.0.0:80"
         token = "0123456789abcdef"
@@ -157,7 +163,11 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     let capture = pipeline.capture.as_ref().unwrap();
     assert_eq!((capture.directory.to_str(), capture.rotation.bytes), (Some("/captures"), None));
     assert_eq!((capture.flush, capture.blocks, capture.direct), (Duration::from_millis(20), 4, true));
-    assert_eq!(pipeline.log.as_ref().unwrap().directory.to_str(), Some("/logs"));
+    let log = pipeline.log.as_ref().unwrap();
+    assert_eq!((log.directory.to_str(), log.keep), (Some("/logs"), Some(24)));
+    assert_eq!(log.events, EventKinds::NONE.with(EventKind::Flow).with(EventKind::Tls));
+    assert_eq!((log.rotation.bytes, log.rotation.interval), (Some(1 << 20), Some(seconds(3600))));
+    assert_eq!(log.stats_interval, Some(seconds(60)));
     let api = settings.api.unwrap();
     assert_eq!((api.address.to_string(), api.token.as_deref()), ("0.0.0.0:80".into(), Some("0123456789abcdef")));
     let follow = settings.follow.unwrap();
@@ -305,6 +315,16 @@ fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
         ("capture", "rotate_bytes = 0", "expected a size from 64KiB to 16TiB, such as 512MiB, or 'none'".into()),
         ("capture", "flush = \"0s\"", time("1ms", "10s, such as 100ms")),
         ("capture", "blocks = 1", "expected a number from 2 to 4096".into()),
+        (
+            "log",
+            "events = \"flows\"",
+            "expected 'all', 'none', or names of flow, http, dns, tls, quic, ssh, mysql, pgsql, redis, anomaly, stats"
+                .into(),
+        ),
+        ("log", "rotate_bytes = 1", "expected a size from 64KiB to 16TiB, such as 512MiB, or 'none'".into()),
+        ("log", "rotate_interval = \"1ms\"", time("1s", "7d, such as 1h") + ", or 'none'"),
+        ("log", "keep = 0", "expected a number from 1 to 1000000, or 'none'".into()),
+        ("log", "stats_interval = 0", time("1s", "7d, such as 10s") + ", or 'none'"),
         ("api", "address = \"9789\"", "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'".into()),
         ("api", "address = \"localhost:x\"", "expected ADDRESS:PORT such as 127.0.0.1:9789, or 'none'".into()),
         (
@@ -442,7 +462,7 @@ flows      up to 1048576 at a time; beyond, old ones end early and are counted
            others end after silence of 30s (one-way), 5m (both ways)
            long ones are reported every 30m
 captures   none: inner frames are not kept (--write DIR keeps them)
-log        none: flow records are not kept (--log DIR keeps them)
+log        none: events are not kept (--log DIR keeps them)
 api        http://127.0.0.1:9789, for this machine, without a token
 followers  over the API (--follow ADDR serves pcap-over-IP)
 summary    in the log on standard error at the end, no file
@@ -456,7 +476,8 @@ fn a_run_with_everything_set_is_explained_without_its_token() {
     let text = "[receive]\nlisten = [\"0.0.0.0\", \"10.0.0.1:1\"]\nbuffer = \"1MiB\"\ncoalesce = 0\ngro = false\n\
                 kernel_steering = false\npin = true\ntimestamps = \"kernel\"\n[pipeline]\nworkers = 1\nsteer_seed = 7\n\
                 summary = \"-\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
-                rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\n[api]\naddress = \"0.0.0.0:80\"\n\
+                rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\nevents = [\"dns\", \"stats\", \"flow\"]\n\
+                rotate_bytes = \"64MiB\"\nrotate_interval = \"1h\"\nkeep = 1\nstats_interval = \"none\"\n[api]\naddress = \"0.0.0.0:80\"\n\
                 token = \"0123456789abcdef\"\n[follow]\naddress = \"localhost:57012\"\nfilter = \"arp\"\n[run]\n\
                 tui = true";
     let expected = "\
@@ -472,7 +493,10 @@ flows      up to 1048576 at a time; beyond, old ones end early and are counted
 captures   pcapng in /c\\u{1b}, one file
            frames are in the file within 100ms, around the page cache; up to 16MiB wait for the disk, beyond that \
 they are dropped and counted
-log        appends flow records to /l/eve.json
+log        appends events (flow, dns, stats) to /l/eve.json
+           closed under a name of its own every 64MiB or 1h
+           1 closed file at the most, the oldest are deleted
+           counters at the end
 api        http://0.0.0.0:80, with a token
 followers  TCP@127.0.0.1:57012: whoever connects from this machine gets 'arp'
 summary    on standard output at the end

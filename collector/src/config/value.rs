@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_filter::Filter;
 
 use super::units::{Size, Time};
@@ -148,6 +149,28 @@ pub(crate) fn command(text: &str) -> Result<Command, String> {
         Some(program) if !program.is_empty() => Ok(Command(words)),
         _ => Err("expected a program and its arguments, such as 'gzip {file}'".into()),
     }
+}
+
+/// One name, which may stand for several kinds of events or for none.
+pub(crate) fn log_events(text: &str) -> Result<EventKinds, String> {
+    match text.trim() {
+        "all" => Ok(EventKinds::ALL),
+        "none" => Ok(EventKinds::NONE),
+        name => match EventKind::ALL.into_iter().find(|kind| kind.as_str() == name) {
+            Some(kind) => Ok(EventKinds::NONE.with(kind)),
+            None => {
+                Err(format!("expected 'all', 'none', or names of {}", EventKind::ALL.map(EventKind::as_str).join(", ")))
+            }
+        },
+    }
+}
+
+pub(crate) fn log_keep(text: &str) -> Result<Maybe<u32>, String> {
+    maybe(text, "none", |text| number_between(text, 1, 1_000_000))
+}
+
+pub(crate) fn stats_interval(text: &str) -> Result<Maybe<Duration>, String> {
+    maybe(text, "none", |text| time_between(text, Duration::from_secs(1), WEEK, "10s"))
 }
 
 pub(crate) fn flush(text: &str) -> Result<Duration, String> {

@@ -39,8 +39,17 @@ pub(super) type Lost = HashMap<StreamId, u64, foldhash::fast::RandomState>;
 
 impl Segment {
     /// A copy of `runs`.
-    pub(super) fn new(runs: &[&[u8]]) -> Self {
+    fn new(runs: &[&[u8]]) -> Self {
         Self { bytes: runs.concat(), counts: OnceLock::new() }
+    }
+
+    /// Becomes a copy of `runs`.
+    fn refill(&mut self, runs: &[&[u8]]) {
+        self.bytes.clear();
+        for run in runs {
+            self.bytes.extend_from_slice(run);
+        }
+        self.counts = OnceLock::new();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,6 +84,36 @@ impl Segment {
 fn count(lost: &mut Lost, stream: StreamId, records: u64) {
     if records > 0 {
         *lost.entry(stream).or_default() += records;
+    }
+}
+
+/// Segments of late, to be used again when no follower has them any more: fresh memory of this size is the kernel's to give, page by
+/// page, and costs more than the copy.
+#[derive(Debug, Default)]
+pub(super) struct Segments(Vec<Arc<Segment>>);
+
+impl Segments {
+    /// How many are remembered. Followers that keep up have one or two of them.
+    const REMEMBERED: usize = 8;
+
+    /// A segment with a copy of `runs`.
+    pub(super) fn copy_of(&mut self, runs: &[&[u8]]) -> Arc<Segment> {
+        for free in &mut self.0 {
+            if let Some(segment) = Arc::get_mut(free) {
+                segment.refill(runs);
+                return Arc::clone(free);
+            }
+        }
+        let segment = Arc::new(Segment::new(runs));
+        if self.0.len() < Self::REMEMBERED && segment.bytes.len() <= SEGMENT_BYTES {
+            self.0.push(Arc::clone(&segment));
+        }
+        segment
+    }
+
+    /// Forgets them: nobody follows.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -214,5 +253,23 @@ fn wake(mut state: MutexGuard<'_, State>) {
     drop(state);
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_when_no_follower_has_it_any_more() {
+        let mut segments = Segments::default();
+        let held = segments.copy_of(&[b"on", b"e"]);
+        let other = segments.copy_of(&[b"two"]);
+        assert_eq!((held.records(), other.records()), (&b"one"[..], &b"two"[..]));
+        let place = Arc::as_ptr(&held);
+        drop(held);
+        let again = segments.copy_of(&[b"three"]);
+        assert_eq!((Arc::as_ptr(&again), again.records()), (place, &b"three"[..]));
+        assert_eq!(other.records(), b"two");
     }
 }

@@ -1,11 +1,15 @@
 //! A worker's side of the log.
 
+use vxtap_analyzers::protocols::{EventKind, EventKinds};
+
+use super::lines_in;
 use crate::blocks::{BlockLane, WhenFull};
 
 /// Takes the events of one worker. Dropping it hands over what it has; the log ends when every lane is dropped.
 #[derive(Debug)]
 pub struct EventLane {
     blocks: BlockLane,
+    wanted: EventKinds,
     /// The line being made: its length is not known before.
     line: Vec<u8>,
     longest: usize,
@@ -17,8 +21,19 @@ impl EventLane {
         self.blocks.set_when_full(when_full);
     }
 
-    pub(super) const fn new(blocks: BlockLane, longest: usize) -> Self {
-        Self { blocks, line: Vec::new(), longest }
+    pub(super) const fn new(blocks: BlockLane, wanted: EventKinds, longest: usize) -> Self {
+        Self { blocks, wanted, line: Vec::new(), longest }
+    }
+
+    /// Whether events of `kind` are wanted. Others are not to be made; the lane takes what it is given.
+    #[inline]
+    pub const fn wants(&self, kind: EventKind) -> bool {
+        self.wanted.has(kind)
+    }
+
+    /// The kinds of events that are wanted.
+    pub const fn wanted(&self) -> EventKinds {
+        self.wanted
     }
 
     /// Has `write` make one event: one JSON object in one line, with or without the line's end. It is counted as dropped where
@@ -38,6 +53,29 @@ impl EventLane {
         if self.line.capacity() > self.longest {
             self.line = Vec::new();
         }
+    }
+
+    /// Takes `count` events, one line each with its line feed: what [`vxtap_analyzers::protocols::Events::take`] gives. More than
+    /// one block holds go into several, cut between lines; those that no block takes, and a line longer than a block, are
+    /// counted as dropped.
+    pub fn lines(&mut self, lines: &[u8], count: u64) {
+        let (mut rest, mut left) = (lines, count);
+        while rest.len() > self.longest {
+            let is_end = |byte: &u8| *byte == b'\n';
+            let end = rest[..self.longest].iter().rposition(is_end).or_else(|| rest.iter().position(is_end));
+            let Some(end) = end else { break };
+            let (piece, behind) = rest.split_at(end + 1);
+            let records = lines_in(piece).min(left);
+            self.append(piece, records);
+            (rest, left) = (behind, left - records);
+        }
+        if left > 0 {
+            self.append(rest, left);
+        }
+    }
+
+    fn append(&mut self, lines: &[u8], count: u64) {
+        let _ = self.blocks.append_several(lines.len(), count, |block| block.extend_from_slice(lines));
     }
 
     /// Hands over a block that is not full when its first event has waited for the flush time. To be called after each

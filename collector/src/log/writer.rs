@@ -1,15 +1,18 @@
 //! The log's writer thread, and what the outside can ask about it.
 
 use std::fs::DirBuilder;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use vxtap_analyzers::snapshot::LogSnapshot;
 
-use super::file::{self, LogFile, OpenFile};
-use super::{EventLane, LogError};
-use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings};
+use super::closed::ClosedFiles;
+use super::file::{self, LogFile, Now, OpenFile};
+use super::{EventLane, LogError, lines_in};
+use crate::blocks::{self, Block, BlockQueue, LaneCounters, LaneSettings, Next, Nudge};
 use crate::settings::LogSettings;
 
 /// Blocks of each lane: 2 MiB hold a few thousand events.
@@ -23,15 +26,15 @@ const FILE_NAME: &str = "eve.json";
 pub struct LogWriter;
 
 impl LogWriter {
-    /// Makes the directory if needed, opens `eve.json` and starts the writer thread. Gives the handle and one lane for
-    /// each of `workers` workers.
-    pub fn start(settings: &LogSettings, workers: usize) -> Result<(LogHandle, Vec<EventLane>), LogError> {
-        Self::start_with(settings, workers, LANE, Box::new(file::open))
+    /// Makes the directory if needed, opens `eve.json` and starts the writer thread. Gives the handle and so many `lanes`, one
+    /// for each thread that writes events.
+    pub fn start(settings: &LogSettings, lanes: usize) -> Result<(LogHandle, Vec<EventLane>), LogError> {
+        Self::start_with(settings, lanes, LANE, Box::new(file::open))
     }
 
     fn start_with(
         settings: &LogSettings,
-        workers: usize,
+        lanes: usize,
         lane: LaneSettings,
         open: OpenFile,
     ) -> Result<(LogHandle, Vec<EventLane>), LogError> {
@@ -41,23 +44,30 @@ impl LogWriter {
             .create(directory)
             .map_err(|source| LogError::MakeDirectory { directory: directory.clone(), source })?;
         let path = directory.join(FILE_NAME);
-        let file = LogFile::new(path.clone(), open).map_err(|source| LogError::Open { path: path.clone(), source })?;
-        let (queue, lanes) = blocks::lanes(workers, lane);
+        let closed = ClosedFiles::new(directory.clone(), settings.keep);
+        let file = LogFile::new(path.clone(), settings.rotation, closed, open)
+            .map_err(|source| LogError::Open { path: path.clone(), source })?;
+        let (queue, lanes) = blocks::lanes(lanes, lane);
         let monitor = LogMonitor {
             directory: directory.to_string_lossy().escape_debug().to_string().into(),
             lanes: queue.counters().into(),
             error: Arc::default(),
         };
         let slot = queue.writer_slot();
-        let writer =
-            Writer { path: path.to_string_lossy().escape_debug().to_string(), file, error: Arc::clone(&monitor.error) };
+        let reopen = LogReopen { asked: Arc::default(), nudge: queue.nudge() };
+        let writer = Writer {
+            path: path.to_string_lossy().escape_debug().to_string(),
+            file,
+            error: Arc::clone(&monitor.error),
+            reopen: Arc::clone(&reopen.asked),
+        };
         let thread = std::thread::Builder::new()
             .name("vxtap-log".to_owned())
             .spawn(move || writer.write_all(queue))
             .map_err(LogError::Thread)?;
         slot.set(thread.thread().clone());
-        let lanes = lanes.into_iter().map(|blocks| EventLane::new(blocks, lane.block_bytes));
-        Ok((LogHandle { monitor, thread }, lanes.collect()))
+        let lanes = lanes.into_iter().map(|blocks| EventLane::new(blocks, settings.events, lane.block_bytes));
+        Ok((LogHandle { monitor, reopen, thread }, lanes.collect()))
     }
 }
 
@@ -65,42 +75,82 @@ struct Writer {
     path: String,
     file: LogFile,
     error: Arc<Mutex<Option<String>>>,
+    reopen: Arc<AtomicBool>,
 }
 
 impl Writer {
     /// The thread: until every lane is closed.
     fn write_all(mut self, mut queue: BlockQueue) {
         let counters = queue.counters();
-        while let Some((lane, block)) = queue.next() {
-            if self.write(&block.bytes) {
-                counters[lane].add_written(block.records);
-            } else {
-                counters[lane].add_discarded(block.records);
+        loop {
+            let next = queue.next_within(self.file.over_in(Now::read()));
+            if self.reopen.swap(false, Ordering::AcqRel) {
+                let reopened = self.file.reopen();
+                self.note(reopened.map(|()| true));
             }
-            queue.give_back(lane, block);
+            match next {
+                Next::Block(lane, block) => {
+                    let written = self.write(&block);
+                    counters[lane].add_written(written);
+                    counters[lane].add_discarded(block.records - written);
+                    queue.give_back(lane, block);
+                }
+                Next::Nothing => {
+                    if let Err(error) = self.file.rotate_if_over(Now::read()) {
+                        self.note(Err(error));
+                    }
+                }
+                Next::Closed => return,
+            }
         }
     }
 
-    fn write(&mut self, lines: &[u8]) -> bool {
-        let appended = self.file.append(lines);
+    /// Writes the lines of `block`, and gives how many of them are in a file.
+    fn write(&mut self, block: &Block) -> u64 {
+        let appended = self.file.append(&block.bytes, Now::read());
+        let whole = appended.bytes == block.bytes.len();
+        let written = if whole { block.records } else { lines_in(&block.bytes[..appended.bytes]).min(block.records) };
+        self.note(match appended.error {
+            Some(error) => Err(error),
+            None => Ok(whole),
+        });
+        written
+    }
+
+    /// Tells of an error once, and of its end. `Ok(false)` is neither.
+    fn note(&self, outcome: io::Result<bool>) {
         let mut standing = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-        match appended {
+        match outcome {
             Ok(true) => {
                 if standing.take().is_some() {
                     tracing::info!("events are written again to '{}'", self.path);
                 }
-                true
             }
-            Ok(false) => false,
+            Ok(false) => {}
             Err(error) => {
                 let error = format!("cannot write log file '{}': {error}", self.path);
                 if standing.as_ref() != Some(&error) {
                     tracing::warn!("{error}; events are not logged until this is mended");
                 }
                 *standing = Some(error);
-                false
             }
         }
+    }
+}
+
+
+/// Asks the log to open its file again, from any thread: it was renamed, and what comes now belongs into the next.
+#[derive(Clone, Debug)]
+pub struct LogReopen {
+    asked: Arc<AtomicBool>,
+    nudge: Nudge,
+}
+
+impl LogReopen {
+    /// Asks. What was written before stays where it is, and nothing is lost.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.nudge.nudge();
     }
 }
 
@@ -108,6 +158,7 @@ impl Writer {
 #[derive(Debug)]
 pub struct LogHandle {
     monitor: LogMonitor,
+    reopen: LogReopen,
     thread: JoinHandle<()>,
 }
 
@@ -122,9 +173,14 @@ impl LogHandle {
         self.monitor.clone()
     }
 
+    /// A way to have the file opened again.
+    pub fn reopen(&self) -> LogReopen {
+        self.reopen.clone()
+    }
+
     /// Waits until every lane is dropped and everything is in the file.
     pub fn finish(self) -> LogTotals {
-        let Self { monitor, thread } = self;
+        let Self { monitor, thread, .. } = self;
         let died = thread.join().is_err();
         let LogSnapshot { events, events_dropped, error, .. } = monitor.status();
         // A writer that died took events with it that it had not counted.

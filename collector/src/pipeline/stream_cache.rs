@@ -1,10 +1,12 @@
 //! A worker's own view of the mirror streams: their numbers without a shared lock, and their counters.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use vxtap_analyzers::{StreamCounters, StreamId, StreamKey};
 use vxtap_wire::NetworkId;
+use vxtap_wire::vxlan::Vni;
 
 use crate::streams::StreamRegistry;
 
@@ -15,29 +17,33 @@ pub(crate) struct StreamEntry {
     pub(crate) network: NetworkId,
 }
 
+/// Streams that are found without hashing.
+const RECENT: usize = 16;
+
 /// See the module.
 pub(crate) struct StreamCache {
     registry: Arc<StreamRegistry>,
-    /// Streams come in runs: most datagrams are of the same stream as the one before.
-    last: Option<(StreamKey, StreamEntry)>,
+    /// The streams of late, each at the place that its key has: datagrams of a few streams come in turn.
+    recent: [Option<(StreamKey, StreamEntry)>; RECENT],
     entries: HashMap<StreamKey, StreamEntry, foldhash::fast::RandomState>,
     counters: Vec<StreamCounters>,
 }
 
 impl StreamCache {
     pub(crate) fn new(registry: Arc<StreamRegistry>) -> Self {
-        Self { registry, last: None, entries: HashMap::default(), counters: Vec::new() }
+        Self { registry, recent: [None; RECENT], entries: HashMap::default(), counters: Vec::new() }
     }
 
     /// The stream of `key`.
     #[inline]
     pub(crate) fn entry(&mut self, key: StreamKey) -> StreamEntry {
-        match self.last {
-            Some((last, entry)) if last == key => entry,
+        match self.recent[place(&key)] {
+            Some((recent, entry)) if recent == key => entry,
             _ => self.look_up(key),
         }
     }
 
+    #[cold]
     fn look_up(&mut self, key: StreamKey) -> StreamEntry {
         let entry = self.entries.get(&key).copied().unwrap_or_else(|| {
             let id = self.registry.intern(&key);
@@ -48,7 +54,7 @@ impl StreamCache {
             }
             entry
         });
-        self.last = Some((key, entry));
+        self.recent[place(&key)] = Some((key, entry));
         let slots = entry.id.0 as usize + 1;
         if self.counters.len() < slots {
             self.counters.resize(slots, StreamCounters::default());
@@ -71,4 +77,17 @@ impl StreamCache {
     pub(crate) fn counters(&self) -> &[StreamCounters] {
         &self.counters
     }
+}
+
+/// VNIs and addresses that belong together mostly differ in their last bits.
+#[inline]
+fn place(key: &StreamKey) -> usize {
+    let vni = key.vni.map_or(0, Vni::get);
+    let source = match key.source {
+        Some(IpAddr::V4(v4)) => u32::from(v4),
+        Some(IpAddr::V6(v6)) => u128::from(v6) as u32,
+        None => 0,
+    };
+    // The upper bits of the product depend on all bits of both.
+    (vni ^ source.rotate_left(16)).wrapping_mul(0x9E37_79B1) as usize >> 28
 }

@@ -26,9 +26,8 @@ pub(super) struct SharedFrame {
     pub(super) end: u32,
     /// Length when it was sent, as far as the file tells; 0 for unknown.
     pub(super) wire_len: u32,
-    /// What the worker that took the chunk saw in it, where it had to look: the owner then need not read headers that are
-    /// in another CPU's cache.
-    pub(super) view: Option<FrameView<'static>>,
+    /// What the worker that took the chunk saw in it: the owner need not read headers that are in another CPU's cache.
+    pub(super) view: FrameView<'static>,
 }
 
 /// The frames of one chunk, by owner.
@@ -68,7 +67,7 @@ impl Share {
         for frame in &self.frames {
             let Some((_, record)) = records.find(|(number, _)| *number == frame.record as usize) else { break };
             let bytes = &record.data[frame.start as usize..frame.end as usize];
-            let mut view = frame.view.map_or_else(|| FrameView::parse(bytes), |view| view.attached(bytes));
+            let mut view = frame.view.attached(bytes);
             view.wire_len = view.wire_len.max(frame.wire_len);
             batch.push((frame.meta, view));
             if batch.is_full() {

@@ -6,7 +6,7 @@ use vxtap_wire::envelope::outer_datagram;
 use vxtap_wire::{FrameView, vxlan};
 
 use super::exchange::{SharedFrame, Shares};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{FrameBatch, Pipeline};
 use crate::settings::{ReadEncapsulation, ReadSettings};
 use crate::worker::Steering;
 
@@ -25,19 +25,48 @@ struct Opened {
 }
 
 impl Opening<'_> {
+    /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame count as received and dropped.
+    pub(super) fn analyse(&self, chunk: &Chunk, pipeline: &mut Pipeline) {
+        let mut batch = FrameBatch::new();
+        for record in chunk.records() {
+            pipeline.ledger.received_bytes += record.data.len() as u64;
+            pipeline.ledger.received += 1;
+            let opened = match self.find(&record) {
+                Ok(opened) => opened,
+                Err(reason) => {
+                    pipeline.ledger.drop_one(reason);
+                    continue;
+                }
+            };
+            let (meta, wire_len) = counted(&opened, &record, pipeline);
+            let mut view = FrameView::parse(&record.data[opened.start..opened.end]);
+            view.wire_len = view.wire_len.max(wire_len);
+            batch.push((meta, view));
+            if batch.is_full() {
+                pipeline.analyse(&batch);
+                batch.clear();
+            }
+        }
+        pipeline.analyse(&batch);
+    }
+
     /// Puts every frame of `chunk` into its owner's share. Records without a frame count as received and dropped.
     pub(super) fn open(&self, chunk: &Chunk, pipeline: &mut Pipeline, shares: &mut Shares) {
         for (number, record) in chunk.records().enumerate() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             match self.find(&record) {
                 Ok(opened) => {
-                    let mut frame = counted(&opened, &record, number as u32, pipeline);
-                    let mut owner = 0;
-                    if self.steering.workers > 1 {
-                        let view = FrameView::parse(&record.data[opened.start..opened.end]);
-                        owner = self.steering.owner(&view);
-                        frame.view = Some(view.detached());
-                    }
+                    let (meta, wire_len) = counted(&opened, &record, pipeline);
+                    let view = FrameView::parse(&record.data[opened.start..opened.end]);
+                    let owner = self.steering.owner(&view);
+                    let frame = SharedFrame {
+                        meta,
+                        record: number as u32,
+                        start: opened.start as u32,
+                        end: opened.end as u32,
+                        wire_len,
+                        view: view.detached(),
+                    };
                     shares.push(owner, frame);
                 }
                 Err(reason) => {
@@ -74,19 +103,15 @@ impl Opening<'_> {
     }
 }
 
-fn counted(opened: &Opened, record: &Record<'_>, number: u32, pipeline: &mut Pipeline) -> SharedFrame {
+/// Counts the frame for its mirror stream; gives what is known of it, and its length when it was sent as far as the file tells: 0 for
+/// unknown.
+#[inline]
+fn counted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> (PacketMeta, u32) {
     let Opened { stream, start, end, reserved_bits } = *opened;
     let entry = pipeline.streams.entry(stream);
     // What the capturing program cut off is missing as well, but padding at the end of a whole frame is not part of it.
     let cut = record.wire_len as usize > record.data.len();
     let wire_len = if cut { record.wire_len.saturating_sub(start as u32) } else { 0 };
     pipeline.streams.count(entry.id, record.time_ns, end - start, cut, reserved_bits);
-    SharedFrame {
-        meta: PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network },
-        record: number,
-        start: start as u32,
-        end: end as u32,
-        wire_len,
-        view: None,
-    }
+    (PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network }, wire_len)
 }

@@ -160,7 +160,8 @@ fn nothing_is_allocated_for_a_packet_from_the_socket_to_the_capture_block() {
     assert_eq!((ledger.received, ledger.analysed), (10_500, 10_500));
     let totals = bench.worker.parts.pipeline.finish();
     assert_eq!(totals.shard.flows, 500);
-    let written: u64 = bench.outputs.take().unwrap().finish().iter().map(|(written, dropped)| written + dropped).sum();
+    let written: u64 =
+        bench.outputs.take().unwrap().finish_captures().iter().map(|(written, dropped)| written + dropped).sum();
     assert_eq!(written, 10_500);
 }
 

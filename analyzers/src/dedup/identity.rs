@@ -1,0 +1,156 @@
+//! What all copies of one packet have in common.
+//!
+//! | Part | In the identity | Since |
+//! |---|---|---|
+//! | IPv4 | addresses, protocol, identification, fragment bits and offset, total length | routers change TTL and checksum, may change DSCP and ECN (RFC 2474, RFC 3168), and some options (RFC 791 section 3.1) |
+//! | IPv6 | addresses, flow label, payload length, protocol, fragment header | routers change hop limit, traffic class, hop-by-hop options |
+//! | TCP | ports, sequence, acknowledgement, flags, window; options where they are known and no SYN | checksums may be left to hardware at one of the two places; the MSS of a SYN may be clamped on the way |
+//! | UDP | ports; the length is IP's | |
+//! | ICMP | type, code, rest of the header | |
+//! | SCTP | ports, verification tag | |
+//! | payload | the first 8 bytes, and the first 32, where they are known | one copy may be cut shorter |
+//!
+//! MAC addresses, VLAN tags, labels and a tunnel around the packet are not in it. Nor is what a mirror has cut off: lengths are those that
+//! the IP header tells. The innermost packet counts, as in the flow table.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::fast::FixedState;
+use vxtap_wire::{FrameView, IpVersion, Missing, NetworkId, TcpFlags, Transport, protocol};
+
+/// Payload bytes that are looked at, where they are there: less, and more.
+const HEAD: usize = 8;
+const LONG: usize = 32;
+const IPV6_HEADER: usize = 40;
+const TCP_HEADER: usize = 20;
+
+/// Of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// What any copy has that is not cut in its headers.
+    pub(super) hash: u64,
+    /// What a copy may lack.
+    pub(super) extras: Extras,
+}
+
+/// Digests of parts that a copy may lack; 0 where it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extras(pub(super) [u16; 3]);
+
+impl Extras {
+    /// Whether two copies may be of one packet: what both have is equal.
+    #[inline]
+    pub(super) fn fit(self, other: Self) -> bool {
+        self.0.iter().zip(other.0).all(|(one, other)| *one == 0 || other == 0 || *one == other)
+    }
+}
+
+/// Makes identities.
+#[derive(Clone, Debug)]
+pub(super) struct Identifier {
+    state: FixedState,
+}
+
+impl Identifier {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { state: FixedState::with_seed(seed) }
+    }
+
+    /// The identity of a packet of `network`; `None` where it is not IP, or cut or broken before the end of its headers.
+    #[inline]
+    pub(super) fn identify(&self, network: NetworkId, view: &FrameView<'_>) -> Option<Identity> {
+        let tuple = view.five_tuple.as_ref()?;
+        let ip = view.bytes.get(view.network_offset()..)?;
+        let (own, header_len) = match tuple.version {
+            IpVersion::V4 => {
+                // Total length, identification, flags and offset.
+                let header: &[u8; 20] = ip.first_chunk()?;
+                let word = u64::from_be_bytes(*header.first_chunk()?);
+                (word & 0xffff_ffff_ffff, Some(usize::from(header[0] & 15) * 4))
+            }
+            IpVersion::V6 => {
+                // Flow label, payload length.
+                let header: &[u8; IPV6_HEADER] = ip.first_chunk()?;
+                let word = u64::from_be_bytes(*header.first_chunk()?) >> 16;
+                // Behind extension headers TCP is where only the walk knows: its options stay unknown.
+                (word & 0xf_ffff_ffff, (header[6] == protocol::TCP).then_some(IPV6_HEADER))
+            }
+        };
+        let mut hasher = self.state.build_hasher();
+        hasher.write_u128(u128::from_le_bytes(tuple.source.0));
+        hasher.write_u128(u128::from_le_bytes(tuple.destination.0));
+        hasher.write_u64(own);
+        let ports = u64::from(tuple.source_port) << 16 | u64::from(tuple.destination_port);
+        hasher.write_u64(ports << 32 | u64::from(network.0));
+        let kind = u64::from(tuple.protocol) << 8 | tuple.version as u64;
+        let (transport, flags) = transport(view)?;
+        hasher.write_u64(transport);
+        hasher.write_u64(kind << 32 | flags);
+        if let Some(fragment) = view.fragment.filter(|_| tuple.version == IpVersion::V6) {
+            let place = u64::from(fragment.offset) << 1 | u64::from(fragment.more);
+            hasher.write_u64(u64::from(fragment.identification) << 32 | place);
+        }
+        let options = match view.transport {
+            Transport::Tcp(tcp) if !tcp.flags.has(TcpFlags::SYN) => header_len.map_or(0, |at| self.options(ip, at)),
+            _ => 0,
+        };
+        let payload = view.payload();
+        let whole = view.payload_wire_len() as usize;
+        let extras = Extras([options, self.beginning(payload, whole, HEAD), self.beginning(payload, whole, LONG)]);
+        Some(Identity { hash: hasher.finish(), extras })
+    }
+
+    /// A digest of the options of the TCP header at `at` of the packet.
+    #[inline]
+    fn options(&self, packet: &[u8], at: usize) -> u16 {
+        let Some(header) = packet.get(at..) else { return 0 };
+        let long = header.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+        header.get(TCP_HEADER..long).filter(|options| !options.is_empty()).map_or(0, |options| self.digest(options))
+    }
+
+    /// A digest of the first `most` bytes of a payload that had `whole` bytes.
+    #[inline]
+    fn beginning(&self, payload: &[u8], whole: usize, most: usize) -> u16 {
+        let long = whole.min(most);
+        if long == 0 {
+            return 0;
+        }
+        payload.get(..long).map_or(0, |bytes| self.digest(bytes))
+    }
+
+    /// Never 0.
+    #[inline]
+    fn digest(&self, bytes: &[u8]) -> u16 {
+        let mut hasher = self.state.build_hasher();
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            hasher.write_u64(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            hasher.write_u64(u64::from_le_bytes(word));
+        }
+        ((hasher.finish() >> 48) as u16).max(1)
+    }
+}
+
+/// What the transport header has besides ports, in two numbers; `None` where it is cut.
+#[inline]
+fn transport(view: &FrameView<'_>) -> Option<(u64, u64)> {
+    // The last bytes of a header that is there.
+    let before_payload = |back: usize| {
+        let at = view.headers_len().checked_sub(back)?;
+        view.bytes.get(at..)?.first_chunk().map(|bytes| u64::from(u32::from_be_bytes(*bytes)))
+    };
+    Some(match view.transport {
+        Transport::Tcp(tcp) => (
+            u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement),
+            u64::from(tcp.flags.0) << 16 | u64::from(tcp.window),
+        ),
+        _ if view.missing > Missing::Payload => return None,
+        Transport::Icmp(icmp) => (before_payload(4)?, u64::from(icmp.kind) << 8 | u64::from(icmp.code)),
+        Transport::Sctp => (before_payload(8)?, 0),
+        Transport::Udp | Transport::Other => (0, 0),
+    })
+}

@@ -1,0 +1,72 @@
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+use vxtap_analyzers::protocols::{EventKind, EventKinds};
+
+use super::*;
+use crate::settings::{FlowSettings, LogSettings, ReadEncapsulation};
+
+/// A classic pcap file of one UDP packet.
+fn capture() -> Vec<u8> {
+    let mut frame = [0; 12].to_vec();
+    frame.extend([8, 0]);
+    frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 53, 0, 8, 0, 0]);
+    let length = (frame.len() as u32).to_le_bytes();
+    let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1, 1_700_000_000, 0];
+    let mut file: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    file.extend(length.into_iter().chain(length));
+    file.extend(frame);
+    file
+}
+
+/// Events in the log of a `read` of that file, and its summary.
+fn read_with(events: EventKinds) -> (Vec<Value>, Value) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("one.pcap");
+    fs::write(&file, capture()).unwrap();
+    let log = LogSettings {
+        events,
+        stats_interval: Some(Duration::from_nanos(1)),
+        ..LogSettings::new(directory.path().join("log"))
+    };
+    let pipeline = PipelineSettings {
+        workers: 2,
+        steer_seed: None,
+        flows: FlowSettings::default(),
+        capture: None,
+        log: Some(log),
+    };
+    let settings = ReadSettings {
+        files: vec![file],
+        encapsulation: ReadEncapsulation::Auto,
+        vxlan_ports: vec![4789],
+        pipeline,
+        summary: None,
+    };
+    let summary = read(&settings).unwrap();
+    let text = fs::read_to_string(directory.path().join("log/eve.json")).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    (events.collect(), serde_json::to_value(summary).unwrap())
+}
+
+#[test]
+fn the_log_of_a_read_ends_with_one_stats_event_that_has_the_ledger_of_the_summary() {
+    let (events, summary) = read_with(EventKinds::ALL);
+    let types: Vec<&str> = events.iter().map(|event| event["event_type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["flow", "stats"]);
+    let stats = &events[1]["stats"];
+    assert_eq!((&stats["collector"]["received"], &stats["collector"]["flows"]), (&1.into(), &1.into()));
+    assert_eq!(stats["workers"], summary["workers"]);
+    assert_eq!(summary["log"]["events"], 2);
+}
+
+#[test]
+fn a_log_has_the_kinds_of_events_that_were_asked_for() {
+    for kind in [EventKind::Flow, EventKind::Stats] {
+        let (events, _) = read_with(EventKinds::NONE.with(kind));
+        let types: Vec<&str> = events.iter().map(|event| event["event_type"].as_str().unwrap()).collect();
+        assert_eq!(types, [kind.as_str()]);
+    }
+    assert!(read_with(EventKinds::NONE).0.is_empty());
+}
