@@ -92,8 +92,8 @@ impl Framed for Session {
 
     fn message(&mut self, from: Side, message: Message<'_>, cx: &mut Context<'_>) -> Next {
         match from {
-            Side::Originator => self.from_client(&message, cx),
-            Side::Responder => self.from_server(&message, cx),
+            Side::Originator => self.client_sent(&message, cx),
+            Side::Responder => self.server_sent(&message, cx),
         }
     }
 

@@ -65,7 +65,7 @@ pub(super) struct Record {
 }
 
 /// Entries of one section, as far as they are there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entries<'a> {
     message: &'a [u8],
     questions: bool,

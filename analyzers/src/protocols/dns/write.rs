@@ -22,7 +22,8 @@ pub(super) struct About {
 /// Writes the members of `message`; gives what was found wrong on the way.
 pub(super) fn members(json: &mut JsonObject<'_>, message: &Message<'_>, about: About) -> Anomalies {
     let header = message.header;
-    let mut writer = Writer { message, text: Text::new(), found: Anomalies::default() };
+    let mut writer =
+        Writer { message, owner: Text::new(), owner_at: None, text: Text::new(), found: Anomalies::default() };
     json.number("version", 3u8);
     json.text("type", if header.is_response() { "response" } else { "request" });
     json.number("tx_id", about.tx_id);
@@ -68,6 +69,9 @@ const GROUPED: [u16; 11] = [
 
 struct Writer<'a> {
     message: &'a Message<'a>,
+    /// The name that entries have, and where its labels begin: most have the one that the entry before them has.
+    owner: Text,
+    owner_at: Option<usize>,
     text: Text,
     found: Anomalies,
 }
@@ -78,6 +82,20 @@ impl Writer<'_> {
         self.text.clear();
         let read = name::read(self.message.bytes, at, &mut self.text);
         self.note(read);
+    }
+
+    /// The name of an entry, in `owner`.
+    fn owner(&mut self, at: usize) {
+        let labels_at = match read_u16(self.message.bytes, at) {
+            Some(pointer) if pointer >= 0xc000 => usize::from(pointer & 0x3fff),
+            _ => at,
+        };
+        if self.owner_at != Some(labels_at) {
+            self.owner.clear();
+            let read = name::read(self.message.bytes, at, &mut self.owner);
+            self.owner_at = read.is_ok().then_some(labels_at);
+            self.note(read);
+        }
     }
 
     fn note<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
@@ -91,9 +109,9 @@ impl Writer<'_> {
         }
         json.array("queries", |items| {
             for question in questions {
-                self.name(question.name_at);
+                self.owner(question.name_at);
                 items.object(|json| {
-                    json.text("rrname", &self.text);
+                    json.text("rrname", &self.owner);
                     json.raw("rrtype", |line| append_name(line, record_type(question.kind), question.kind));
                 });
             }
@@ -114,9 +132,9 @@ impl Writer<'_> {
                 let mut strings = Strings::of(self.message, &record);
                 let mut string = strings.next();
                 loop {
-                    self.name(record.name_at);
+                    self.owner(record.name_at);
                     items.object(|json| {
-                        json.text("rrname", &self.text);
+                        json.text("rrname", &self.owner);
                         json.raw("rrtype", |line| append_name(line, record_type(record.kind), record.kind));
                         json.number("ttl", record.ttl);
                         match string {

@@ -73,11 +73,14 @@ impl Login {
         let mut login = Self { capabilities, ..Self::default() };
         if capabilities & capability::PROTOCOL_41 == 0 {
             // 16 bits of capabilities and 24 of the largest packet.
-            let mut fields = Fields(payload.get(5..)?);
+            login.capabilities &= 0xffff;
+            let mut fields = Fields(payload.get(5..).unwrap_or_default());
             login.user = kept(fields.text());
             return Some(login);
         }
-        fields.take(4 + 1 + 23)?;
+        if fields.take(4 + 1 + 23).is_none() {
+            return Some(login);
+        }
         login.user = kept(fields.text());
         let Some(()) = skip_authentication(&mut fields, capabilities) else { return Some(login) };
         if capabilities & capability::CONNECT_WITH_DB != 0 {

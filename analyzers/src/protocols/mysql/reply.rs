@@ -134,9 +134,8 @@ impl Reply {
             _ => {}
         }
         match first {
-            kind::OK => self.ok(packet),
             kind::EOF if packet.length <= EOF_LEN => Progress::Complete,
-            kind::EOF => self.ok(packet),
+            kind::OK | kind::EOF => self.ok(packet),
             kind::LOCAL_INFILE => {
                 self.stage = Stage::Infile;
                 Progress::More

@@ -56,26 +56,29 @@ impl Session {
             return Next::More;
         }
         match from {
-            Side::Originator => self.from_client(packet, cx),
-            Side::Responder => self.from_server(packet, cx),
+            Side::Originator => self.client_sent(packet, cx),
+            Side::Responder => self.server_sent(packet, cx),
         }
     }
 
-    fn from_client(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+    fn client_sent(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
         match (self.phase, packet.sequence) {
             (Phase::Greeting | Phase::Login, 1) => {
                 if Login::asks_for_tls(packet.payload, packet.length) {
                     self.tell_tls(cx);
                     return Next::Becomes(Protocol::Tls);
                 }
-                if let Some(login) = Login::read(packet.payload) {
-                    self.capabilities = Some(login.capabilities);
-                    self.wait(Command::login(login, cx.time_ns), cx);
-                    self.phase = Phase::Authentication;
-                }
+                let login = Login::read(packet.payload);
+                self.capabilities = login.as_ref().map(|login| login.capabilities);
+                self.wait(Command::login(login.unwrap_or_default(), cx.time_ns), cx);
+                self.phase = Phase::Authentication;
             }
-            (Phase::Greeting | Phase::Commands, 0) => {
-                self.phase = Phase::Commands;
+            // Only commands begin with 0: what came before them is over, though its end was not seen.
+            (_, 0) => {
+                if self.phase != Phase::Commands {
+                    self.flush(true, cx);
+                    self.phase = Phase::Commands;
+                }
                 if let Some(command) = Command::read(packet, self.capabilities, cx.time_ns) {
                     self.command(command, packet.cut, cx);
                 }
@@ -105,7 +108,7 @@ impl Session {
         self.waiting.push_back(command);
     }
 
-    fn from_server(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+    fn server_sent(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
         match self.phase {
             Phase::Greeting => {
                 if packet.sequence == 0
@@ -121,7 +124,6 @@ impl Session {
                     self.phase = Phase::Commands;
                 }
             }
-            Phase::Login => {}
             Phase::Authentication => match packet.kind() {
                 Some(kind::OK | kind::ERROR) => {
                     self.phase = Phase::Commands;
@@ -138,7 +140,7 @@ impl Session {
             Phase::Commands if !self.waiting.is_empty() && self.reply.takes(packet.sequence) => {
                 return self.answer(packet, cx);
             }
-            Phase::Commands => {}
+            Phase::Login | Phase::Commands => {}
         }
         Next::More
     }

@@ -167,6 +167,31 @@ fn after_a_gap_the_command_is_told_as_cut_and_the_next_one_is_read() {
 }
 
 #[test]
+fn packets_that_the_mirror_cut_keep_their_commands() {
+    let answer = rows(true);
+    let (greeting, login) = (greeting(), login(CAPABILITIES));
+    let mut steps = Vec::new();
+    let sent = [
+        (SERVER, &greeting),
+        (CLIENT, &login),
+        (SERVER, &ok(2, 0, 2)),
+        (CLIENT, &query("SELECT a, b FROM t")),
+        (SERVER, &answer),
+    ];
+    for (side, bytes) in sent {
+        steps.push(Step::Data(side, &bytes[..bytes.len().min(30)]));
+        if bytes.len() > 30 {
+            steps.push(Step::Gap(side, bytes.len() as u64 - 30));
+        }
+    }
+    let (events, _) = stream::<MySql>(&steps);
+    let told = mysql(&events);
+    assert_eq!((&told[0]["version"], &told[0]["response"]["status"]), (&json!("8.0.36-test"), &json!("ok")));
+    assert_eq!(told[1]["request"]["query"], "SELECT a, b FROM t");
+    assert_eq!((&told[1]["response"]["columns"], &told[1]["truncated"]), (&json!(2), &json!(true)));
+}
+
+#[test]
 fn mysql_is_recognised_by_its_greeting_and_in_the_middle_by_a_statement() {
     fn open(originator: &[u8], responder: &[u8], port: u16) -> Guess {
         MySql::recognise(&Opening { originator, responder, originator_port: 40_000, responder_port: port })

@@ -1,5 +1,6 @@
 //! What a server says to one request.
 
+use super::startup::Parameter;
 use crate::json::JsonObject;
 
 /// The most bytes of a text (command tag, field of an error, value of a parameter) that are kept.
@@ -18,7 +19,7 @@ pub(super) struct Response {
     encrypted: Option<bool>,
     error: Vec<(&'static str, Box<[u8]>)>,
     is_error: bool,
-    parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+    parameters: Vec<Parameter>,
     process_id: Option<u32>,
     field_count: Option<u16>,
     rows: Option<u64>,
@@ -115,7 +116,7 @@ impl Response {
         if self.parameters.len() < PARAMETERS_MAX {
             let name = text(body);
             let value = text(body.get(name.len() + 1..).unwrap_or_default());
-            self.parameters.push((name.into(), kept(value)));
+            self.parameters.push(Parameter { name: kept(name), value: kept(value) });
         }
     }
 
@@ -164,7 +165,7 @@ impl Response {
         }
         if !self.parameters.is_empty() {
             json.array("parameter_status", |items| {
-                for (name, value) in &self.parameters {
+                for Parameter { name, value } in &self.parameters {
                     items.object(|json| json.text_by(&snake_case(name), value));
                 }
             });

@@ -79,7 +79,7 @@ impl Session {
         self.waiting.front().is_some_and(|request| matches!(request.kind, Kind::Startup(Startup::Tls | Startup::Gss)))
     }
 
-    pub(super) fn from_client(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
+    pub(super) fn client_sent(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
         let Some(first) = message.bytes.first() else { return Next::More };
         let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
         match first {
@@ -135,7 +135,7 @@ impl Session {
         self.waiting.push_back(request);
     }
 
-    pub(super) fn from_server(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
+    pub(super) fn server_sent(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
         let Some(kind) = message.bytes.first().copied() else { return Next::More };
         if self.waiting.is_empty() {
             return Next::More;

@@ -18,6 +18,13 @@ const WANTED: usize = 1024;
 const PARAMETERS_MAX: usize = 16;
 const VALUE_MAX: usize = 128;
 
+/// A setting and its value.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: Box<[u8]>,
+    pub(super) value: Box<[u8]>,
+}
+
 /// What a client wants first.
 #[derive(Debug)]
 pub(super) enum Startup {
@@ -28,7 +35,7 @@ pub(super) enum Startup {
     /// Another connection's statement is to be ended.
     Cancel { process_id: u32 },
     /// A session of protocol version 3.
-    Session { version: (u16, u16), user: Box<[u8]>, others: Vec<(Box<[u8]>, Box<[u8]>)> },
+    Session { version: (u16, u16), user: Box<[u8]>, others: Vec<Parameter> },
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -84,7 +91,7 @@ impl Startup {
             if name == b"user" {
                 user = value;
             } else if others.len() < PARAMETERS_MAX {
-                others.push((name.get(..VALUE_MAX).unwrap_or(name).into(), value));
+                others.push(Parameter { name: name.get(..VALUE_MAX).unwrap_or(name).into(), value });
             }
         }
         Some(Self::Session { version: ((code >> 16) as u16, code as u16), user, others })
@@ -105,7 +112,7 @@ impl Startup {
                     json.text("user", user);
                     if !others.is_empty() {
                         json.array("optional_parameters", |items| {
-                            for (name, value) in others {
+                            for Parameter { name, value } in others {
                                 items.object(|json| json.text_by(name, value));
                             }
                         });

@@ -19,12 +19,12 @@ const INLINE: [&[u8]; 10] =
 
 /// Whether a command that is a line begins here.
 pub(super) fn begins_inline(bytes: &[u8]) -> Guess {
-    let word = bytes.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let word = bytes.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     if INLINE.iter().any(|name| name.eq_ignore_ascii_case(word)) && word.len() < bytes.len() {
         return Guess::Yes;
     }
     let begins = |name: &&[u8]| name.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    if word.len() == bytes.len() && INLINE.iter().any(|name| begins(&name)) { Guess::Perhaps } else { Guess::No }
+    if word.len() == bytes.len() && INLINE.iter().any(begins) { Guess::Perhaps } else { Guess::No }
 }
 
 /// Whether this is the name of a command that subscribes, or ends that; servers answer with the name in lower case.

@@ -131,11 +131,11 @@ impl Walker {
         match kind {
             b'*' | b'~' | b'>' | b'%' | b'|' => self.aggregate(*kind, text, show),
             b'$' | b'=' | b'!' => match number(text) {
-                Some(None) => {
+                Some(Length::Null) => {
                     show(Step::Bulk { length: None });
                     self.element(show);
                 }
-                Some(Some(length)) if length <= BULK_MAX => {
+                Some(Length::Of(length)) if length <= BULK_MAX => {
                     show(Step::Bulk { length: Some(length) });
                     self.state = State::Bulk { left: length + 2 };
                 }
@@ -154,12 +154,13 @@ impl Walker {
     }
 
     fn aggregate(&mut self, kind: u8, text: &[u8], show: &mut impl FnMut(Step<'_>)) {
-        let Some(elements) = number(text).filter(|elements| elements.unwrap_or(0) <= ELEMENTS_MAX) else {
-            return self.lose();
-        };
-        let Some(elements) = elements else {
-            show(Step::Bulk { length: None });
-            return self.element(show);
+        let elements = match number(text) {
+            Some(Length::Of(elements)) if elements <= ELEMENTS_MAX => elements,
+            Some(Length::Null) => {
+                show(Step::Bulk { length: None });
+                return self.element(show);
+            }
+            _ => return self.lose(),
         };
         let parts = match kind {
             b'%' => elements * 2,
@@ -188,17 +189,24 @@ impl Walker {
     }
 }
 
-/// A length: `None` within for -1, null.
-fn number(text: &[u8]) -> Option<Option<u64>> {
+/// How much follows.
+#[derive(Clone, Copy, Debug)]
+enum Length {
+    /// -1: no value.
+    Null,
+    Of(u64),
+}
+
+fn number(text: &[u8]) -> Option<Length> {
     if text == b"-1" {
-        return Some(None);
+        return Some(Length::Null);
     }
     if text.is_empty() || text.len() > 18 {
         return None;
     }
     text.iter()
         .try_fold(0u64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')))
-        .map(Some)
+        .map(Length::Of)
 }
 
 /// Whether a command, or an answer, surely begins here.
@@ -215,8 +223,8 @@ pub(super) fn begins(bytes: &[u8], from: Side) -> Guess {
     let Some(line) = shown.get(1..end).and_then(|line| line.strip_suffix(b"\r")) else { return Guess::No };
     match (from, kind) {
         (Side::Originator, _) => match (number(line), bytes.get(end + 1)) {
-            (Some(Some(1..=0x10_0000)), Some(b'$')) => Guess::Yes,
-            (Some(Some(1..=0x10_0000)), None) => Guess::Perhaps,
+            (Some(Length::Of(1..=0x10_0000)), Some(b'$')) => Guess::Yes,
+            (Some(Length::Of(1..=0x10_0000)), None) => Guess::Perhaps,
             _ => Guess::No,
         },
         (Side::Responder, b'+' | b'-' | b',' | b'(') if line.iter().all(|byte| *byte >= b' ') => Guess::Yes,

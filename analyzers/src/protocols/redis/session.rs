@@ -8,7 +8,10 @@ use super::resp::Step;
 use crate::protocols::{Context, EventKind, Next, Protocol, Side};
 
 /// The most commands that wait for answers. Of a longer pipeline the rest is told without.
-const WAITING_MAX: usize = 128;
+const WAITING_MAX: usize = 1024;
+
+/// Room for so many is kept when none waits.
+const KEPT_CAPACITY: usize = 16;
 
 /// What is known of a connection.
 #[derive(Debug, Default)]
@@ -34,12 +37,12 @@ impl Session {
     /// What comes next from one side.
     pub(super) fn step(&mut self, from: Side, step: Step<'_>, cx: &mut Context<'_>) -> Next {
         match from {
-            Side::Originator => self.from_client(step, cx),
-            Side::Responder => self.from_server(step, cx),
+            Side::Originator => self.client_sent(step, cx),
+            Side::Responder => self.server_sent(step, cx),
         }
     }
 
-    fn from_client(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
+    fn client_sent(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
         self.command.take(step);
         if step != Step::Complete {
             return Next::More;
@@ -64,7 +67,7 @@ impl Session {
         Next::More
     }
 
-    fn from_server(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
+    fn server_sent(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
         self.reply.began_ns.get_or_insert(cx.time_ns);
         self.reply.take(step);
         if step != Step::Complete {
@@ -77,7 +80,7 @@ impl Session {
             self.subscribed = true;
             self.front_subscribes()
         } else {
-            !reply.is_push() && !(self.subscribed && reply.is_message())
+            !(reply.is_push() || self.subscribed && reply.is_message())
         };
         if !is_answer {
             self.push(&reply);
@@ -91,6 +94,9 @@ impl Session {
             }
             return Next::More;
         };
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
+            self.waiting = VecDeque::new();
+        }
         let replicates = command.is(&[b"PSYNC", b"SYNC"]) && !reply.is_error();
         self.tell(&command, Some(&reply), command.cut || reply.cut, cx);
         if replicates { Next::Done } else { Next::More }

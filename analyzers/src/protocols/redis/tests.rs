@@ -6,11 +6,9 @@ use super::super::{Guess, Next, Opening, Side, StreamProtocol};
 use super::Redis;
 
 fn command(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len());
-    for word in words {
-        bytes += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    bytes.into_bytes()
+    let head = format!("*{}\r\n", words.len());
+    let values = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    std::iter::once(head).chain(values).collect::<String>().into_bytes()
 }
 
 fn redis(events: &[Value]) -> Vec<&Value> {
@@ -137,17 +135,17 @@ fn a_gap_in_a_value_is_a_hole_and_one_elsewhere_ends_what_waits() {
 
 #[test]
 fn a_pipeline_beyond_the_bound_is_told_without_answers() {
-    let asked: Vec<u8> = (0..300).flat_map(|number| command(&["GET", &number.to_string()])).collect();
-    let answers = b"$1\r\nx\r\n".repeat(300);
+    let asked: Vec<u8> = (0..1500).flat_map(|number| command(&["GET", &number.to_string()])).collect();
+    let answers = b"$1\r\nx\r\n".repeat(1500);
     let (events, _) = stream::<Redis>(&[
         Step::Data(CLIENT, &asked),
         Step::Data(SERVER, &answers),
         Step::Data(CLIENT, &command(&["PING"])),
         Step::Data(SERVER, b"+PONG\r\n"),
     ]);
-    assert_eq!(events.len(), 301);
-    assert_eq!(redis(&events)[300]["response"]["status"], "PONG");
-    assert_eq!(events.iter().filter(|event| event["redis"]["truncated"] == true).count(), 300 - 128);
+    assert_eq!(events.len(), 1501);
+    assert_eq!(redis(&events)[1500]["response"]["status"], "PONG");
+    assert_eq!(events.iter().filter(|event| event["redis"]["truncated"] == true).count(), 1500 - 1024);
 }
 
 #[test]
