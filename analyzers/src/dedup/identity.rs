@@ -8,7 +8,10 @@
 //! | UDP | ports; the length is IP's | |
 //! | ICMP | type, code, rest of the header | |
 //! | SCTP | ports, verification tag | |
-//! | payload | the first 8 bytes, and the first 32, where they are known | one copy may be cut shorter |
+//! | payload | the first 8 bytes, and the first 24, where they are known | one copy may be cut shorter |
+//!
+//! Datagrams without an identification (IPv6, or DF and 0) have little else in their headers to tell them apart by. Theirs have to be
+//! found by their payload: a copy that is cut within its first 24 bytes meets only those that are cut there too.
 //!
 //! MAC addresses, VLAN tags, labels and a tunnel around the packet are not in it. Nor is what a mirror has cut off: lengths are those that
 //! the IP header tells. The innermost packet counts, as in the flow table.
@@ -18,9 +21,10 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use vxtap_wire::{FrameView, IpVersion, Missing, NetworkId, TcpFlags, Transport, protocol};
 
-/// Payload bytes that are looked at, where they are there: less, and more.
+/// Payload bytes that are looked at, where they are there. Sequence numbers, counters and what is encrypted of a QUIC packet begin
+/// before the end of the longer one, which a frame of 96 bytes has even behind a tag, IPv6 and UDP.
 const HEAD: usize = 8;
-const LONG: usize = 32;
+const LONG: usize = 24;
 const IPV6_HEADER: usize = 40;
 const TCP_HEADER: usize = 20;
 
@@ -61,19 +65,21 @@ impl Identifier {
     pub(super) fn identify(&self, network: NetworkId, view: &FrameView<'_>) -> Option<Identity> {
         let tuple = view.five_tuple.as_ref()?;
         let ip = view.bytes.get(view.network_offset()..)?;
-        let (own, header_len) = match tuple.version {
+        let (own, numbered, header_len) = match tuple.version {
             IpVersion::V4 => {
                 // Total length, identification, flags and offset.
                 let header: &[u8; 20] = ip.first_chunk()?;
                 let word = u64::from_be_bytes(*header.first_chunk()?);
-                (word & 0xffff_ffff_ffff, Some(usize::from(header[0] & 15) * 4))
+                let identification = [header[4], header[5]];
+                (word & 0xffff_ffff_ffff, identification != [0; 2], Some(usize::from(header[0] & 15) * 4))
             }
             IpVersion::V6 => {
                 // Flow label, payload length.
                 let header: &[u8; IPV6_HEADER] = ip.first_chunk()?;
                 let word = u64::from_be_bytes(*header.first_chunk()?) >> 16;
                 // Behind extension headers TCP is where only the walk knows: its options stay unknown.
-                (word & 0xf_ffff_ffff, (header[6] == protocol::TCP).then_some(IPV6_HEADER))
+                let header_len = (header[6] == protocol::TCP).then_some(IPV6_HEADER);
+                (word & 0xf_ffff_ffff, view.fragment.is_some(), header_len)
             }
         };
         let mut hasher = self.state.build_hasher();
@@ -90,13 +96,16 @@ impl Identifier {
             let place = u64::from(fragment.offset) << 1 | u64::from(fragment.more);
             hasher.write_u64(u64::from(fragment.identification) << 32 | place);
         }
+        let (payload, whole) = (view.payload(), view.payload_wire_len() as usize);
+        let long = self.beginning(payload, whole, LONG);
+        if !numbered && !matches!(view.transport, Transport::Tcp(_)) {
+            hasher.write_u64(long.into());
+        }
         let options = match view.transport {
             Transport::Tcp(tcp) if !tcp.flags.has(TcpFlags::SYN) => header_len.map_or(0, |at| self.options(ip, at)),
             _ => 0,
         };
-        let payload = view.payload();
-        let whole = view.payload_wire_len() as usize;
-        let extras = Extras([options, self.beginning(payload, whole, HEAD), self.beginning(payload, whole, LONG)]);
+        let extras = Extras([options, self.beginning(payload, whole, HEAD), long]);
         Some(Identity { hash: hasher.finish(), extras })
     }
 

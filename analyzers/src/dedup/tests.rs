@@ -143,15 +143,34 @@ fn judged(copies: &[(StreamId, Sent, Place)]) -> Vec<bool> {
 fn the_second_mirrors_copy_is_a_duplicate_whatever_the_way_did_to_it() {
     for version in [IpVersion::V4, IpVersion::V6] {
         for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Icmp] {
-            let sent = Sent { version, protocol, ..Sent::PLAIN };
-            let least = FrameView::parse(&sent.seen_by(&FAR)).headers_len();
-            for cut in [9000, least + 33, least + 9, least] {
-                let far = Place { cut, ..FAR };
-                assert_eq!(judged(&[(ONE, sent, NEAR), (TWO, sent, far)]), [false, true], "{sent:?} {far:?}");
-                assert_eq!(judged(&[(TWO, sent, far), (ONE, sent, NEAR)]), [false, true], "{sent:?} {far:?}");
+            for identification in [0, 5] {
+                let sent = Sent { version, protocol, identification, ..Sent::PLAIN };
+                let headers = FrameView::parse(&sent.seen_by(&FAR)).headers_len();
+                let numbered = protocol == Protocol::Tcp || (version == IpVersion::V4 && identification != 0);
+                for (cut, duplicate) in [(9000, true), (24, true), (23, numbered), (8, numbered), (0, numbered)] {
+                    let far = Place { cut: headers + cut, ..FAR };
+                    assert_eq!(judged(&[(ONE, sent, NEAR), (TWO, sent, far)]), [false, duplicate], "{sent:?} {far:?}");
+                    assert_eq!(judged(&[(TWO, sent, far), (ONE, sent, NEAR)]), [false, duplicate], "{sent:?} {far:?}");
+                    assert_eq!(judged(&[(TWO, sent, far), (ONE, sent, far)]), [false, true], "{sent:?} {far:?}");
+                }
             }
         }
     }
+}
+
+#[test]
+fn datagrams_without_identification_are_told_apart_by_their_payload_however_many_there_are() {
+    let mut deduplicator = deduplicator(DedupSettings::default());
+    for version in [IpVersion::V4, IpVersion::V6] {
+        for (stream, place, duplicate) in [(ONE, NEAR, false), (TWO, FAR, true)] {
+            for payload in 0..200 {
+                let frame = Sent { version, protocol: Protocol::Udp, payload, ..Sent::PLAIN }.seen_by(&place);
+                let judged = deduplicator.is_duplicate(NETWORK, stream, &FrameView::parse(&frame), 5);
+                assert_eq!(judged, duplicate, "{payload}");
+            }
+        }
+    }
+    assert_eq!(deduplicator.forgotten(), 0);
 }
 
 #[test]
@@ -320,6 +339,16 @@ fn step() -> impl Strategy<Value = Step> {
     (packet, 0..30_u64, [0..8_u64, 0..8_u64]).prop_map(|(packet, after, delays)| Step { packet, after, delays })
 }
 
+/// The same, but such that headers alone tell one from the other.
+fn numbered(mut step: Step) -> Step {
+    if let Packet::New(sent) = &mut step.packet
+        && sent.protocol != Protocol::Tcp
+    {
+        (sent.version, sent.identification) = (IpVersion::V4, sent.identification + 1);
+    }
+    step
+}
+
 /// What was sent, each with the time.
 fn packets(steps: &[Step]) -> Vec<(Sent, u64)> {
     let (mut packets, mut now) = (Vec::<(Sent, u64)>::new(), 1_700_000_000_000_u64);
@@ -405,7 +434,7 @@ proptest! {
     /// alone is told apart no more, so one copy of each is kept in all, and none of what is alone with its headers is lost.
     #[test]
     fn of_packets_that_one_mirror_cuts_as_many_are_kept_as_were_sent(
-        steps in prop::collection::vec(step(), 1..80),
+        steps in prop::collection::vec(step().prop_map(numbered), 1..80),
         // Ethernet, tag, IPv6, and TCP with time stamps, or without them.
         cut in prop_oneof![Just(18 + 40 + 32), Just(18 + 40 + 20), Just(18 + 40 + 32 + 10), Just(18 + 40 + 32 + 40)],
         first in 0..2_usize,

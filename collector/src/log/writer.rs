@@ -138,7 +138,6 @@ impl Writer {
     }
 }
 
-
 /// Asks the log to open its file again, from any thread: it was renamed, and what comes now belongs into the next.
 #[derive(Clone, Debug)]
 pub struct LogReopen {
