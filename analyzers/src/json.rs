@@ -68,6 +68,17 @@ impl JsonObject<'_> {
         write(self.key(key));
     }
 
+    /// A member whose key is from the wire as well.
+    pub fn text_by(&mut self, key: &[u8], value: impl AsRef<[u8]>) {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        append_text(self.out, key);
+        self.out.push(b':');
+        append_text(self.out, value.as_ref());
+    }
+
     /// Members that are JSON already, without a comma at either end; none is none.
     pub fn members(&mut self, members: &[u8]) {
         if members.is_empty() {
@@ -103,6 +114,11 @@ impl JsonArray<'_> {
     /// An object.
     pub fn object(&mut self, write: impl FnOnce(&mut JsonObject<'_>)) {
         JsonObject::append_to(self.item(), write);
+    }
+
+    /// An item that `write` appends; it has to be JSON.
+    pub fn raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.item());
     }
 }
 

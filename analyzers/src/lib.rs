@@ -11,12 +11,15 @@ mod flow_filter;
 mod flow_list;
 mod flow_notes;
 mod flow_table;
+pub mod fragments;
 pub mod json;
 mod ledger;
 pub mod protocols;
 mod shard;
 pub mod snapshot;
+mod sparse;
 mod stream;
+pub mod tcp;
 mod wheel;
 
 pub use flow::{DirectionCounters, Flow, FlowEnd, FlowRecord, FlowState, TcpState};

@@ -7,9 +7,19 @@
 
 use crate::json::JsonObject;
 
+pub mod dns;
+mod framing;
+pub mod http1;
+pub mod http2;
+mod http_event;
 mod kind;
 mod message;
+pub mod mysql;
 mod pending;
+pub mod postgresql;
+pub mod redis;
+pub mod ssh;
+mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -95,6 +105,11 @@ pub trait StreamProtocol: Default {
     /// Nothing more comes from that side: it has closed (FIN), the connection was reset, or the flow is over. Called once
     /// for each side, also after [`Next::Done`].
     fn end(&mut self, from: Side, cx: &mut Context<'_>);
+
+    /// After [`StreamProtocol::data`] gave [`Next::Becomes`]: how many bytes at the end of what it was given are of the new protocol.
+    fn unused(&self) -> usize {
+        0
+    }
 }
 
 /// A protocol over UDP.

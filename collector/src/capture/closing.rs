@@ -76,10 +76,9 @@ impl Closing {
         }
     }
 
-    /// Whether the directory's file system has room that may be used.
-    #[inline]
-    pub(super) fn may_write(&self) -> bool {
-        self.keeper.may_write()
+    /// Whether so many bytes may be written to the directory's file system now; waits a little for room.
+    pub(super) fn may_write(&self, bytes: u64) -> bool {
+        self.keeper.may_write() && self.keeper.has_room_for(bytes)
     }
 
     /// A view of the keeper that outlives the run.

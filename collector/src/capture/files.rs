@@ -24,6 +24,8 @@ use crate::streams::StreamRegistry;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// So many taken names are passed over before the directory counts as unusable.
 const MAX_TAKEN_NAMES: u32 = 10_000;
+/// Room that is made sure of before each append: more than an append has.
+const ROOM_AT_ONCE: u64 = 5 << 20;
 /// A file whose interval is over is kept open for so long, for records that are still under way.
 const INTERVAL_GRACE: Duration = Duration::from_millis(300);
 
@@ -131,7 +133,7 @@ impl CaptureFiles {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return false;
         }
-        if !self.closing.may_write() {
+        if !self.closing.may_write(ROOM_AT_ONCE) {
             let directory = self.settings.directory.display();
             self.fail(format!("the file system of '{directory}' has less free space than is to be kept free"));
             return false;

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use thiserror::Error;
@@ -40,10 +40,18 @@ use vxtap_analyzers::snapshot::KeptSnapshot;
 
 use self::kept::{Kept, Machine, Surroundings};
 use self::lock::Refused;
+use self::space::free_bytes;
 use self::work::Message;
 
 /// Messages of the writer that the keeper has not taken yet.
 const QUEUE_MESSAGES: usize = 4096;
+/// How long the writer waits for the keeper to make room before it drops. What comes meanwhile waits in the blocks.
+const ROOM_WITHIN: Duration = Duration::from_millis(100);
+/// Between two looks at the room meanwhile.
+const ROOM_LOOK: Duration = Duration::from_millis(1);
+/// What a file system may take for its own books when something is written.
+const BOOKS: u64 = 256 << 10;
+
 /// How long [`Keeper::finish`] waits for compressions and hooks.
 const FINISH_WITHIN: Duration = Duration::from_mins(1);
 
@@ -217,6 +225,8 @@ pub(crate) struct Keeper {
     messages: Option<Sender<Message>>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// The directory, and what is to stay free of its file system.
+    floor: Option<(PathBuf, u64)>,
 }
 
 impl Keeper {
@@ -236,6 +246,7 @@ impl Keeper {
             .recursive(true)
             .create(directory)
             .map_err(|source| KeeperError::MakeDirectory { directory: directory.clone(), source })?;
+        let floor = settings.retention.free_bytes.map(|floor| (directory.clone(), floor));
         let kept = Kept::begin(settings, surroundings)?;
         let shared = Arc::new(Shared {
             hold: AtomicU8::new(0),
@@ -249,7 +260,7 @@ impl Keeper {
             .name("vxtap-keeper".to_owned())
             .spawn(move || work::work(kept, messages, &of_thread))
             .map_err(KeeperError::Thread)?;
-        Ok(Self { messages: Some(sender), shared, thread: Some(thread) })
+        Ok(Self { messages: Some(sender), shared, thread: Some(thread), floor })
     }
 
     /// The writer has given this file its name. Several may be open at a time; the last one to be opened is where
@@ -270,6 +281,31 @@ impl Keeper {
     #[inline]
     pub(crate) fn may_write(&self) -> bool {
         self.shared.hold.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether `bytes` can be written now without undercutting what is to stay free. The keeper deletes ahead of the writer, but a
+    /// machine without time may not let it: then the writer waits for it, for up to 100 ms. To be asked before each write; it is one
+    /// system call where there is a floor.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
+        let Some((directory, floor)) = &self.floor else { return true };
+        let wanted = floor.saturating_add(bytes).saturating_add(BOOKS);
+        // A file system that cannot be asked is the keeper's to complain of.
+        let is_there = || free_bytes(directory).is_ok_and(|free| free >= wanted);
+        if is_there() {
+            return true;
+        }
+        let deadline = Instant::now() + ROOM_WITHIN;
+        while Instant::now() < deadline {
+            if let Some(messages) = &self.messages {
+                // A queue that is full wakes the keeper as well.
+                let _ = messages.try_send(Message::Short);
+            }
+            std::thread::sleep(ROOM_LOOK);
+            if is_there() {
+                return true;
+            }
+        }
+        false
     }
 
     #[cfg(test)]

@@ -46,7 +46,9 @@ impl Segment {
     /// Becomes a copy of `runs`.
     fn refill(&mut self, runs: &[&[u8]]) {
         self.bytes.clear();
-        runs.iter().for_each(|run| self.bytes.extend_from_slice(run));
+        for run in runs {
+            self.bytes.extend_from_slice(run);
+        }
         self.counts = OnceLock::new();
     }
 

@@ -17,13 +17,13 @@ use vxtap_tests::programs;
 use vxtap_tests::readers;
 use vxtap_tests::summary::{self, SenderSummary};
 
-use super::{generator, shared_machine};
+use super::{generator, number_from, shared_machine};
 
 /// Holds the file system's place in the process that has it.
 const SMALL_DISK: &str = "VXTAP_SMALL_DISK";
-/// Taken before the run, so that it is soon full.
 /// Set where the process is root of its user namespace only.
 const MAPPED_ROOT: &str = "VXTAP_TEST_MAPPED_ROOT";
+/// Taken before the run, so that it is soon full.
 const BALLAST: usize = 48 << 20;
 /// Filling, and noticing that there is room again (a second between two tries).
 const LIMIT: Duration = Duration::from_mins(1);
@@ -40,7 +40,7 @@ fn on_a_small_disk(test: &str) {
         command.env(MAPPED_ROOT, "1");
     }
     command.env(SMALL_DISK, place.path()).env("VXTAP_PROGRAMS", programs::directory());
-    let finished = run_within(2 * LIMIT, &mut command);
+    let finished = run_within(4 * LIMIT, &mut command);
     if finished.status.code() == Some(77) || finished.stdout.is_empty() {
         skip(Need::Root, &format!("there can be no file system of one's own here: {}", finished.stderr.trim()));
         return;
@@ -131,4 +131,47 @@ fn captures_stop_on_a_full_disk_with_whole_files_and_go_on_by_themselves_when_th
     for format in ["pcapng", "pcap"] {
         fill_and_free(&disk, format);
     }
+}
+
+/// What is to stay free, and how long captures are written as fast as the sender can.
+const FLOOR: u64 = 24 << 20;
+const FLOOR_SECONDS: u64 = 10;
+
+#[test]
+fn the_floor_of_free_space_holds_while_captures_are_written_as_fast_as_they_come() {
+    let Some(disk) = std::env::var_os(SMALL_DISK).map(PathBuf::from) else {
+        let _machine = shared_machine();
+        on_a_small_disk("full_disk::the_floor_of_free_space_holds_while_captures_are_written_as_fast_as_they_come");
+        return;
+    };
+    let seconds = number_from("VXTAP_CAPTURE_SECONDS", FLOOR_SECONDS);
+    let settings = Settings::new(2).write_below(&disk).arg("--rotate-bytes").arg("2MiB").arg("--capture-layout");
+    let collector = settings.arg("per-shard").arg("--keep-free").arg(FLOOR.to_string()).start();
+    let arguments = format!("--vni 3 --top-speed --size 1000 --flows 100 --seconds {seconds}");
+    let mut load = Running::start(&mut generator(collector.address(), &arguments));
+    let free = || rustix::fs::statvfs(&disk).map(|found| found.f_bavail * found.f_frsize).unwrap();
+    let mut least = u64::MAX;
+    // What is looked for is the least, so it is looked for all the time.
+    while !load.has_ended() {
+        least = least.min(free());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let sent: SenderSummary = summary::parse(&load.finish_within(SOON).success().stdout);
+    let kept = status(&collector);
+    let stopped = collector.stop();
+    let ledger = &stopped.summary.ledger;
+    println!(
+        "{} sent, {} captured, {} not, {} files deleted, {} MiB free at the least of {} to be kept",
+        sent.sent,
+        ledger.captured,
+        ledger.capture_dropped,
+        kept.kept.deleted_files,
+        least >> 20,
+        FLOOR >> 20
+    );
+    assert!(least >= FLOOR, "{least} bytes were free, and {FLOOR} were to be");
+    assert!(kept.kept.deleted_bytes > 2 * (64 << 20), "the disk was filled several times over: {kept:?}");
+    // Room is made by deleting, not by not writing.
+    assert!(ledger.captured > ledger.capture_dropped, "{ledger:?}");
+    capture_file::files_in(&stopped.captures()).iter().for_each(|file| drop(records_in(file)));
 }

@@ -60,8 +60,7 @@ impl Surroundings for Machine {
     }
 
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-        let found = rustix::fs::statvfs(directory)?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+        super::space::free_bytes(directory)
     }
 }
 

@@ -1,6 +1,14 @@
 //! How often to look at the space that is left, and how much of it has to be kept in hand until the next look.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
+
+/// Bytes that this user can still write below `directory`.
+pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(directory)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
 
 /// The shortest time between two looks.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);

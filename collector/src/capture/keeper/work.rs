@@ -25,6 +25,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 pub(super) enum Message {
     Opened(String),
     Closed(ClosedCapture),
+    /// It waits for room.
+    Short,
 }
 
 /// What a job says at its end.
@@ -82,6 +84,8 @@ fn take(kept: &mut Kept, message: Message) {
     match message {
         Message::Opened(name) => kept.opened(&name),
         Message::Closed(closed) => kept.closed(&closed),
+        // The look that comes next is what it wants.
+        Message::Short => {}
     }
 }
 

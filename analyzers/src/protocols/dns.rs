@@ -1,0 +1,195 @@
+//! DNS over UDP and TCP, multicast DNS and LLMNR among it: one event for each message.
+
+use super::framing::{Framed, Framer, Measure, Message as Frame};
+use super::{Context, DatagramProtocol, EventKind, Guess, Next, Opening, Protocol, Side, StreamProtocol};
+use anomaly::{Anomalies, Anomaly};
+use message::{Message, Section, read_u16};
+use outstanding::Outstanding;
+use write::About;
+
+mod anomaly;
+mod data;
+mod message;
+mod name;
+mod names;
+mod outstanding;
+mod recognise;
+mod write;
+
+/// DNS over UDP.
+#[derive(Debug, Default)]
+pub struct DnsDatagrams {
+    conversation: Conversation,
+}
+
+impl DatagramProtocol for DnsDatagrams {
+    const PROTOCOL: Protocol = Protocol::Dns;
+
+    fn recognise(payload: &[u8], ports: (u16, u16)) -> bool {
+        recognise::message(payload, ports) == Guess::Yes
+    }
+
+    fn datagram(&mut self, from: Side, payload: &[u8], missing: u32, cx: &mut Context<'_>) -> Next {
+        self.conversation.message(from, payload, missing > 0, cx);
+        Next::More
+    }
+
+    fn end(&mut self, _: &mut Context<'_>) {}
+}
+
+/// DNS over TCP: each message behind its length (RFC 1035, section 4.2.2).
+#[derive(Debug, Default)]
+pub struct DnsStream {
+    sides: [Framer; 2],
+    conversation: Conversation,
+}
+
+impl StreamProtocol for DnsStream {
+    const PROTOCOL: Protocol = Protocol::Dns;
+
+    fn recognise(opening: &Opening<'_>) -> Guess {
+        let ports = (opening.originator_port, opening.responder_port);
+        let bytes = if opening.originator.is_empty() { opening.responder } else { opening.originator };
+        if bytes.is_empty() {
+            return Guess::Perhaps;
+        }
+        begins(bytes, ports)
+    }
+
+    fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
+        self.sides[from.index()].data(from, bytes, &mut self.conversation, cx)
+    }
+
+    fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
+        self.sides[from.index()].gap(from, bytes, &mut self.conversation, cx)
+    }
+
+    fn end(&mut self, from: Side, cx: &mut Context<'_>) {
+        self.sides[from.index()].end(from, &mut self.conversation, cx);
+    }
+}
+
+/// Whether a message with its length in front begins here.
+fn begins(bytes: &[u8], ports: (u16, u16)) -> Guess {
+    let Some(length) = read_u16(bytes, 0) else { return Guess::Perhaps };
+    if usize::from(length) < message::Header::LEN {
+        return Guess::No;
+    }
+    let there = bytes.get(2..).unwrap_or_default();
+    let there = there.get(..usize::from(length)).unwrap_or(there);
+    match recognise::message(there, ports) {
+        Guess::Perhaps if there.len() == usize::from(length) => Guess::No,
+        guess => guess,
+    }
+}
+
+impl Framed for Conversation {
+    const WANTED_MAX: usize = 2 + u16::MAX as usize;
+
+    fn measure(&self, _: Side, bytes: &[u8]) -> Measure {
+        match read_u16(bytes, 0) {
+            None => Measure::Unknown,
+            Some(length) if usize::from(length) < message::Header::LEN => Measure::Nonsense,
+            Some(length) => Measure::Message { length: u64::from(length) + 2, wanted: Self::WANTED_MAX },
+        }
+    }
+
+    fn message(&mut self, from: Side, frame: Frame<'_>, cx: &mut Context<'_>) -> Next {
+        self.message(from, frame.bytes.get(2..).unwrap_or_default(), frame.cut, cx);
+        Next::More
+    }
+
+    fn resumes(&self, _: Side, bytes: &[u8]) -> Guess {
+        // The flow is known to be DNS, whatever its port.
+        begins(bytes, (53, 53))
+    }
+
+    fn lost(&mut self, _: Side, _: &mut Context<'_>) -> Next {
+        Next::More
+    }
+}
+
+/// What is known of a flow between its messages.
+#[derive(Debug, Default)]
+struct Conversation {
+    messages: u64,
+    outstanding: Outstanding,
+    told: Anomalies,
+    client: Option<Side>,
+}
+
+impl Conversation {
+    fn message(&mut self, from: Side, bytes: &[u8], cut: bool, cx: &mut Context<'_>) {
+        let Some(message) = Message::read(bytes) else {
+            if !cut {
+                let mut found = Anomalies::default();
+                found.add(Anomaly::MalformedData);
+                self.tell(found, from, cx);
+            }
+            return;
+        };
+        let mut found = self.direction(from, &message, cx);
+        let header = message.header;
+        if header.flags & 0x0040 != 0 {
+            found.add(Anomaly::ZFlagSet);
+        }
+        if header.opcode() > 6 {
+            found.add(Anomaly::InvalidOpcode);
+        }
+        let response_ns = if header.is_response() {
+            self.outstanding.answer(header.id).map(|asked| cx.time_ns.saturating_sub(asked))
+        } else {
+            self.outstanding.ask(header.id, cx.time_ns);
+            None
+        };
+        if let Some(nanos) = response_ns {
+            cx.response_time(Protocol::Dns, nanos);
+        }
+        let about = About { tx_id: self.messages, response_ns, cut };
+        self.messages += 1;
+        let mut seen = Anomalies::default();
+        cx.event(EventKind::Dns, from, None, |json| {
+            json.object("dns", |json| seen = write::members(json, &message, about));
+        });
+        match message.broken {
+            Some(Section::Questions | Section::Answers) => seen.add(Anomaly::MalformedData),
+            Some(Section::Authorities) => seen.add(Anomaly::InvalidAuthorities),
+            Some(Section::Additionals) => seen.add(Anomaly::InvalidAdditionals),
+            None => {}
+        }
+        if cut {
+            // What is missing is the mirror's doing.
+            for anomaly in [Anomaly::MalformedData, Anomaly::InvalidAuthorities, Anomaly::InvalidAdditionals] {
+                seen.remove(anomaly);
+            }
+        }
+        self.tell(found, from, cx);
+        self.tell(seen, from, cx);
+    }
+
+    /// Who asked first is the client; between equals (the same port on both sides, as in multicast) there is none.
+    fn direction(&mut self, from: Side, message: &Message<'_>, cx: &Context<'_>) -> Anomalies {
+        let mut found = Anomalies::default();
+        let tuple = &cx.flow.tuple;
+        if tuple.source_port == tuple.destination_port {
+            return found;
+        }
+        let response = message.header.is_response();
+        let client = *self.client.get_or_insert(if response { from.other() } else { from });
+        if client == from && response {
+            found.add(Anomaly::NotRequest);
+        } else if client != from && !response {
+            found.add(Anomaly::NotResponse);
+        }
+        found
+    }
+
+    fn tell(&mut self, found: Anomalies, from: Side, cx: &mut Context<'_>) {
+        for anomaly in self.told.learn(found) {
+            cx.anomaly(from, Protocol::Dns, anomaly.as_str());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

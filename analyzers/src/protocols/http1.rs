@@ -1,0 +1,554 @@
+//! HTTP/1.0 and 1.1 (RFC 9112).
+//!
+//! A head that lies within one piece is read where it lies; bodies are counted and not looked at. Each side is read on its own, and
+//! responses answer requests in their order. Which side is the client is told by the first message, not by who opened the
+//! connection: a flow that was picked up in the middle may begin with a response.
+//!
+//! Where bytes are missing within a body whose length is known, or within a chunk, they are counted over. Elsewhere the message
+//! ends, marked as cut, and that side goes on with what looks like a message's first line, at the beginning of a piece or of a
+//! line. When a request comes while the server's side is lost so, the requests before it are given up: a client seldom asks again
+//! before it has its answer.
+
+mod chunked;
+mod exchange;
+mod framing;
+mod head;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use self::chunked::{Chunked, LineScan, Outcome};
+pub(in crate::protocols) use self::exchange::Upgraded;
+use self::exchange::{Exchanges, Method, Upgrade};
+use self::framing::Framing;
+use self::head::{Coding, Fields, Head, Length, end_of_head};
+use self::start::RequestLine;
+use super::http_event::Anomalies;
+use super::http2::Http2;
+use super::{Context, Guess, Next, Opening, Protocol, Side, StreamProtocol};
+
+/// So many bytes of a head are kept. Of a longer one these are told, and the rest is passed over.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// HTTP/1 over one connection.
+///
+/// Holds at most 64 KiB of the beginning of a head for each side, and 64 requests that wait for their response.
+#[derive(Debug)]
+pub struct Http1 {
+    /// By [`Side::index`].
+    readers: [Reader; 2],
+    /// `None` until the first message.
+    client: Option<Side>,
+    exchanges: Exchanges,
+    anomalies: Anomalies,
+    /// After a response to CONNECT.
+    tunnel: bool,
+    upgraded: Option<Upgraded>,
+    unused: usize,
+}
+
+/// Where one side is.
+#[derive(Debug, Default)]
+struct Reader {
+    state: State,
+    /// The beginning of a head.
+    kept: Vec<u8>,
+    /// When the head's first byte came.
+    started_ns: u64,
+    /// What is kept was found after bytes that were not understood: if it is no head, that is no surprise.
+    doubtful: bool,
+    /// No message was seen yet.
+    fresh: bool,
+    ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    /// At or in a head.
+    #[default]
+    Head,
+    /// In the rest of a head that is too long.
+    HeadRest(LineScan, Framing),
+    /// So many bytes of a body are to come, not 0.
+    Body(u64),
+    Chunked(Chunked),
+    UntilEnd,
+    /// Where the next message begins is not known.
+    Lost,
+}
+
+impl Reader {
+    /// Whether a head may begin with `bytes`: that of a `response`, or of either where that is not known.
+    fn begins(&self, bytes: &[u8], response: Option<bool>) -> bool {
+        let may = |response| {
+            if self.doubtful { start::resumes(bytes, response) } else { start::may_begin(bytes, response) }
+        };
+        match response {
+            Some(response) => may(response),
+            None => may(true) || may(false),
+        }
+    }
+}
+
+/// How much of a piece was used, and what is wanted then.
+type Step = (usize, Next);
+
+impl Default for Http1 {
+    fn default() -> Self {
+        let reader = || Reader { fresh: true, ..Reader::default() };
+        Self {
+            readers: [reader(), reader()],
+            client: None,
+            exchanges: Exchanges::default(),
+            anomalies: Anomalies::new(Protocol::Http1),
+            tunnel: false,
+            upgraded: None,
+            unused: 0,
+        }
+    }
+}
+
+impl StreamProtocol for Http1 {
+    const PROTOCOL: Protocol = Protocol::Http1;
+
+    fn recognise(opening: &Opening<'_>) -> Guess {
+        let mut guess = Guess::No;
+        for bytes in [opening.originator, opening.responder] {
+            if bytes.is_empty() {
+                continue;
+            }
+            for side in [start::guess_request(bytes), start::guess_response(bytes)] {
+                match side {
+                    Guess::Yes => return Guess::Yes,
+                    Guess::Perhaps => guess = Guess::Perhaps,
+                    Guess::No => {}
+                }
+            }
+        }
+        guess
+    }
+
+    fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.tunnel {
+                self.unused = rest.len();
+                // A handshake record of TLS (RFC 8446 5.1): nothing else that goes through proxies begins so.
+                return if rest.starts_with(&[0x16]) { Next::Becomes(Protocol::Tls) } else { Next::Done };
+            }
+            let (used, next) = self.step(from, rest, cx);
+            rest = rest.get(used..).unwrap_or_default();
+            if next != Next::More {
+                self.unused = rest.len();
+                return next;
+            }
+        }
+        Next::More
+    }
+
+    fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
+        if self.tunnel {
+            return Next::Done;
+        }
+        let next = match self.readers[from.index()].state {
+            State::Head => self.last_head(from, cx),
+            State::HeadRest(..) => {
+                self.finish(from, true, cx);
+                Next::More
+            }
+            State::Body(left) => {
+                self.mark_gap(from);
+                match left.checked_sub(bytes) {
+                    Some(0) => {
+                        self.finish(from, false, cx);
+                        return Next::More;
+                    }
+                    Some(left) => {
+                        self.readers[from.index()].state = State::Body(left);
+                        return Next::More;
+                    }
+                    None => self.finish(from, true, cx),
+                }
+                Next::More
+            }
+            State::Chunked(mut body) => {
+                self.mark_gap(from);
+                if body.gap(bytes) {
+                    self.readers[from.index()].state = State::Chunked(body);
+                    return Next::More;
+                }
+                self.finish(from, true, cx);
+                Next::More
+            }
+            State::UntilEnd => {
+                self.mark_gap(from);
+                return Next::More;
+            }
+            State::Lost => Next::More,
+        };
+        self.readers[from.index()].state = State::Lost;
+        next
+    }
+
+    fn end(&mut self, from: Side, cx: &mut Context<'_>) {
+        match self.readers[from.index()].state {
+            State::Head => {
+                self.last_head(from, cx);
+            }
+            State::HeadRest(..) | State::Body(_) | State::Chunked(_) => self.finish(from, true, cx),
+            State::UntilEnd => self.finish(from, false, cx),
+            State::Lost => {}
+        }
+        let reader = &mut self.readers[from.index()];
+        reader.state = State::Lost;
+        reader.ended = true;
+        if let Some(client) = self.client
+            && (from != client || self.readers[from.other().index()].ended)
+        {
+            self.exchanges.give_up(client, cx);
+        }
+    }
+
+    fn unused(&self) -> usize {
+        self.unused
+    }
+}
+
+impl Http1 {
+    /// HTTP/2 that goes on with the request that asked for it, after [`Next::Becomes`] said so: the request is stream 1
+    /// (RFC 7540 3.2).
+    pub fn into_http2(self) -> Http2 {
+        Http2::upgraded(self.client.unwrap_or(Side::Originator), self.upgraded.unwrap_or_default())
+    }
+
+    /// One step further in `bytes`, which are not empty.
+    fn step(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Step {
+        let reader = &mut self.readers[from.index()];
+        let used = match &mut reader.state {
+            State::Body(left) => {
+                let length = (*left).min(bytes.len() as u64);
+                *left -= length;
+                let complete = *left == 0;
+                self.count(from, length);
+                if complete {
+                    self.finish(from, false, cx);
+                }
+                length as usize
+            }
+            State::UntilEnd => {
+                self.count(from, bytes.len() as u64);
+                bytes.len()
+            }
+            State::Chunked(body) => {
+                let progress = body.read(bytes);
+                self.count(from, progress.body);
+                match progress.outcome {
+                    Outcome::More => {}
+                    Outcome::Complete => self.finish(from, false, cx),
+                    Outcome::Invalid => {
+                        let name = self.name(from, "invalid_request_chunk_len", "invalid_response_chunk_len");
+                        self.anomalies.tell(from, name, cx);
+                        self.finish(from, true, cx);
+                    }
+                }
+                progress.used
+            }
+            State::Head => return self.head(from, bytes, cx),
+            State::HeadRest(scan, framing) => match scan.find_empty(bytes) {
+                Some(end) => {
+                    let framing = *framing;
+                    self.begin_body(from, framing, cx);
+                    end
+                }
+                None => bytes.len(),
+            },
+            State::Lost => self.look_for_start(from, bytes),
+        };
+        (used, Next::More)
+    }
+
+    /// Reads a head, or keeps its beginning.
+    fn head(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Step {
+        let response = self.client.map(|client| client != from);
+        let reader = &mut self.readers[from.index()];
+        if reader.kept.is_empty() {
+            let text = start::skip_empty_lines(bytes);
+            if text.len() < bytes.len() {
+                return (bytes.len() - text.len(), Next::More);
+            }
+            if !reader.begins(bytes, response) {
+                self.not_a_head(from, response == Some(true), cx);
+                return (0, Next::More);
+            }
+            reader.started_ns = cx.time_ns;
+            let within = bytes.get(..HEAD_MAX).unwrap_or(bytes);
+            if let Some((head, used)) = Head::whole(within) {
+                return (used, self.message(from, &head, false, cx));
+            }
+        }
+        let before = reader.kept.len();
+        let taken = bytes.len().min(HEAD_MAX.saturating_sub(before));
+        reader.kept.extend_from_slice(&bytes[..taken]);
+        if !reader.begins(&reader.kept, response) {
+            reader.kept = Vec::new();
+            self.not_a_head(from, response == Some(true), cx);
+            return (taken, Next::More);
+        }
+        // The empty line may have begun in what was kept: CR LF CR are three bytes.
+        if let Some(end) = end_of_head(&reader.kept, before.saturating_sub(3)) {
+            let kept = std::mem::take(&mut reader.kept);
+            let next = Head::whole(&kept[..end]).map_or(Next::More, |(head, _)| self.message(from, &head, false, cx));
+            return (end - before, next);
+        }
+        if reader.kept.len() < HEAD_MAX {
+            return (taken, Next::More);
+        }
+        let response = reader.kept.starts_with(b"HTTP/");
+        let next = self.cut_head(from, cx);
+        self.anomalies.tell(from, if response { "response_field_too_long" } else { "request_field_too_long" }, cx);
+        (taken, next)
+    }
+
+    /// Tells what was kept of a head that is too long; its rest follows.
+    fn cut_head(&mut self, from: Side, cx: &mut Context<'_>) -> Next {
+        let kept = std::mem::take(&mut self.readers[from.index()].kept);
+        if start::guess_request(&kept) == Guess::Yes || start::guess_response(&kept) == Guess::Yes {
+            return self.message(from, &Head::cut(&kept), true, cx);
+        }
+        self.readers[from.index()].state = State::Lost;
+        Next::More
+    }
+
+    /// Tells what was kept of a head of which nothing more comes.
+    fn last_head(&mut self, from: Side, cx: &mut Context<'_>) -> Next {
+        let next = self.cut_head(from, cx);
+        if matches!(self.readers[from.index()].state, State::HeadRest(..)) {
+            self.finish(from, true, cx);
+        }
+        next
+    }
+
+    /// A head has come; `cut` when its end has not.
+    fn message(&mut self, from: Side, head: &Head<'_>, cut: bool, cx: &mut Context<'_>) -> Next {
+        let response = head.start.starts_with(b"HTTP/");
+        let client = *self.client.get_or_insert(if response { from.other() } else { from });
+        if response == (from == client) {
+            self.not_a_head(from, from != client, cx);
+            return Next::More;
+        }
+        if response { self.response(from, head, cut, cx) } else { self.request(from, head, cut, cx) }
+    }
+
+    fn request(&mut self, from: Side, head: &Head<'_>, cut: bool, cx: &mut Context<'_>) -> Next {
+        let line = RequestLine::read(head.start);
+        let reader = &mut self.readers[from.index()];
+        reader.doubtful = false;
+        reader.fresh = false;
+        if let Some(name) = what_is_wrong(&line, cut) {
+            self.anomalies.tell(from, name, cx);
+        }
+        self.check_fields(from, &head.fields, cx);
+        if !cut && line.protocol == Some(b"HTTP/1.1") && head.fields.host.is_none() {
+            self.anomalies.tell(from, "missing_host_header", cx);
+        }
+        let ambiguous = match (line.authority(), head.fields.host) {
+            (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host) && line.method != b"CONNECT",
+            _ => false,
+        };
+        if ambiguous || head.fields.hosts_differ {
+            self.anomalies.tell(from, "host_header_ambiguous", cx);
+        }
+        if matches!(self.readers[from.other().index()].state, State::Lost) {
+            self.exchanges.give_up(from, cx);
+        }
+        self.exchanges.request(from, (&line, &head.fields), cut, cx);
+        self.begin_body_or_rest(from, Framing::of_request(&head.fields), cut, cx);
+        Next::More
+    }
+
+    fn response(&mut self, from: Side, head: &Head<'_>, cut: bool, cx: &mut Context<'_>) -> Next {
+        let reader = &mut self.readers[from.index()];
+        let Some(status) = start::status(head.start) else {
+            if !cut && !reader.doubtful {
+                self.anomalies.tell(from, "response_invalid_status", cx);
+            }
+            self.readers[from.index()].state = State::Lost;
+            return Next::More;
+        };
+        let fresh = std::mem::take(&mut reader.fresh);
+        reader.doubtful = false;
+        let started_ns = reader.started_ns;
+        self.check_fields(from, &head.fields, cx);
+        if matches!(status, 100..200) && status != 101 {
+            self.exchanges.interim(status);
+            reader_state(&mut self.readers, from, if cut { State::Lost } else { State::Head });
+            return Next::More;
+        }
+        let asked = self.exchanges.asked();
+        let client_is_whole = !matches!(self.readers[from.other().index()].state, State::Lost);
+        if asked.is_none() && !fresh && client_is_whole {
+            self.anomalies.tell(from, "unable_to_match_response_to_request", cx);
+        }
+        let asked = asked.unwrap_or_default();
+        self.exchanges.response(status, &head.fields, started_ns, cx);
+        if cut {
+            self.exchanges.response_gap();
+        }
+        if status == 101 || (asked.method == Method::Connect && matches!(status, 200..300)) {
+            self.upgraded = self.exchanges.response_end(from.other(), cx);
+            self.exchanges.give_up(from.other(), cx);
+            if status != 101 {
+                self.tunnel = true;
+                return Next::More;
+            }
+            return match head.fields.upgrade.and_then(Upgrade::read).or(asked.upgrade) {
+                Some(_) if cut => Next::Done,
+                Some(Upgrade::WebSocket) => Next::Becomes(Protocol::WebSocket),
+                Some(Upgrade::Http2) => Next::Becomes(Protocol::Http2),
+                Some(Upgrade::Tls) => Next::Becomes(Protocol::Tls),
+                None => Next::Done,
+            };
+        }
+        let framing = Framing::of_response(&head.fields, status, asked.method == Method::Head);
+        self.begin_body_or_rest(from, framing, cut, cx);
+        Next::More
+    }
+
+    /// What a message's fields say that cannot be.
+    fn check_fields(&mut self, from: Side, fields: &Fields<'_>, cx: &mut Context<'_>) {
+        let mut tell = |wrong: bool, in_request, in_response| {
+            if wrong {
+                let name = self.name(from, in_request, in_response);
+                self.anomalies.tell(from, name, cx);
+            }
+        };
+        tell(fields.colon_missing, "request_field_missing_colon", "response_field_missing_colon");
+        tell(
+            fields.content_length == Length::Invalid,
+            "invalid_content_length_field_in_request",
+            "invalid_content_length_field_in_response",
+        );
+        tell(
+            fields.content_length == Length::Differ,
+            "duplicate_content_length_field_in_request",
+            "duplicate_content_length_field_in_response",
+        );
+        tell(
+            fields.coding == Coding::Other,
+            "invalid_transfer_encoding_value_in_request",
+            "invalid_transfer_encoding_value_in_response",
+        );
+        // Suricata has no name for this, by which requests are smuggled (RFC 9112 6.3).
+        tell(
+            fields.coding == Coding::Chunked && fields.content_length != Length::Absent,
+            "content_length_and_transfer_encoding_in_request",
+            "content_length_and_transfer_encoding_in_response",
+        );
+    }
+
+    fn begin_body_or_rest(&mut self, from: Side, framing: Framing, cut: bool, cx: &mut Context<'_>) {
+        if !cut {
+            return self.begin_body(from, framing, cx);
+        }
+        self.mark_gap(from);
+        // Without the end of the fields, no word of a length does not mean that there is no body.
+        let framing = match framing {
+            Framing::UntilEnd => Framing::Unknown,
+            framing => framing,
+        };
+        reader_state(&mut self.readers, from, State::HeadRest(LineScan::within_line(), framing));
+    }
+
+    fn begin_body(&mut self, from: Side, framing: Framing, cx: &mut Context<'_>) {
+        let state = match framing {
+            Framing::Empty => return self.finish(from, false, cx),
+            Framing::Unknown => return self.finish(from, true, cx),
+            Framing::Bytes(bytes) => State::Body(bytes),
+            Framing::Chunked => State::Chunked(Chunked::default()),
+            Framing::UntilEnd => State::UntilEnd,
+        };
+        reader_state(&mut self.readers, from, state);
+    }
+
+    /// So many bytes of a body.
+    #[inline]
+    fn count(&mut self, from: Side, bytes: u64) {
+        if self.client == Some(from) {
+            self.exchanges.request_bytes(bytes);
+        } else {
+            self.exchanges.response_bytes(bytes);
+        }
+    }
+
+    fn mark_gap(&mut self, from: Side) {
+        if self.client == Some(from) {
+            self.exchanges.request_gap();
+        } else {
+            self.exchanges.response_gap();
+        }
+    }
+
+    /// Nothing more comes of the message. `lost` when its end was not seen: what comes next is not known then.
+    fn finish(&mut self, from: Side, lost: bool, cx: &mut Context<'_>) {
+        if lost {
+            self.mark_gap(from);
+        }
+        if self.client == Some(from) {
+            self.exchanges.request_end(cx.time_ns);
+        } else {
+            self.exchanges.response_end(from.other(), cx);
+        }
+        reader_state(&mut self.readers, from, if lost { State::Lost } else { State::Head });
+    }
+
+    /// What stands where a head should be is none.
+    fn not_a_head(&mut self, from: Side, response: bool, cx: &mut Context<'_>) {
+        let reader = &mut self.readers[from.index()];
+        reader.state = State::Lost;
+        // A flow that was picked up in the middle may begin within a body.
+        if !std::mem::take(&mut reader.doubtful) && !reader.fresh {
+            let name = if response { "response_invalid_protocol" } else { "request_line_invalid" };
+            self.anomalies.tell(from, name, cx);
+        }
+    }
+
+    /// Looks for the beginning of a message, at the beginning of `bytes` and of each line; gives how many bytes are none.
+    fn look_for_start(&mut self, from: Side, bytes: &[u8]) -> usize {
+        let response = self.client.map(|client| client != from);
+        let reader = &mut self.readers[from.index()];
+        reader.doubtful = true;
+        let mut at = 0;
+        while let Some(line) = bytes.get(at..).filter(|line| !line.is_empty()) {
+            if reader.begins(line, response) {
+                reader.state = State::Head;
+                return at;
+            }
+            match memchr::memchr(b'\n', line) {
+                Some(end) => at += end + 1,
+                None => break,
+            }
+        }
+        bytes.len()
+    }
+
+    fn name(&self, from: Side, in_request: &'static str, in_response: &'static str) -> &'static str {
+        if self.client == Some(from) { in_request } else { in_response }
+    }
+}
+
+fn reader_state(readers: &mut [Reader; 2], from: Side, state: State) {
+    readers[from.index()].state = state;
+}
+
+/// What is wrong with a request's first line, of which the end may be `cut`.
+fn what_is_wrong(line: &RequestLine<'_>, cut: bool) -> Option<&'static str> {
+    let known = start::is_known_method(line.method);
+    match line.protocol {
+        Some(protocol) if !protocol.starts_with(b"HTTP/") => Some("request_line_invalid"),
+        Some(_) if !known => Some("request_line_unknown_method"),
+        None if cut => None,
+        None if !known => Some("request_line_unknown_method_no_protocol"),
+        None => Some("request_line_missing_protocol"),
+        Some(_) => None,
+    }
+}

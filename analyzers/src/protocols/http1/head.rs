@@ -1,0 +1,227 @@
+//! The head of a message: its start line and its fields.
+//!
+//! More tolerant than RFC 9112 asks: lines may end in a bare LF, names may have blanks before the colon, lines without a colon are
+//! passed over. What a message means to its receiver is told, not whether it is well formed.
+
+use memchr::memchr;
+
+use crate::protocols::http_event::number;
+
+/// A head, or the beginning of one.
+#[derive(Debug, Default)]
+pub(super) struct Head<'a> {
+    /// Its first line, without the line's end.
+    pub(super) start: &'a [u8],
+    pub(super) fields: Fields<'a>,
+}
+
+/// The fields that matter here; of those that come more than once, the first.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) user_agent: Option<&'a [u8]>,
+    pub(super) referer: Option<&'a [u8]>,
+    pub(super) forwarded_for: Option<&'a [u8]>,
+    pub(super) content_type: Option<&'a [u8]>,
+    pub(super) content_range: Option<&'a [u8]>,
+    pub(super) location: Option<&'a [u8]>,
+    pub(super) upgrade: Option<&'a [u8]>,
+    pub(super) content_length: Length,
+    pub(super) coding: Coding,
+    /// `Host` came again with another value.
+    pub(super) hosts_differ: bool,
+    /// A line had no colon.
+    pub(super) colon_missing: bool,
+}
+
+/// What the fields `Content-Length` say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Length {
+    #[default]
+    Absent,
+    Bytes(u64),
+    /// No number.
+    Invalid,
+    /// Two numbers that are not the same.
+    Differ,
+}
+
+/// What the fields `Transfer-Encoding` say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Coding {
+    #[default]
+    Absent,
+    /// The last one is `chunked`.
+    Chunked,
+    /// `identity` alone: as if absent.
+    Identity,
+    /// Another one.
+    Other,
+}
+
+impl<'a> Head<'a> {
+    /// The head that `bytes` begin with, and its length with the empty line; `None` where its end is not there.
+    pub(super) fn whole(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let (head, used, whole) = Self::walk(bytes);
+        whole.then_some((head, used))
+    }
+
+    /// The head that `bytes` are the beginning of. Its last line may be there in part.
+    pub(super) fn cut(bytes: &'a [u8]) -> Self {
+        let (mut head, used, _) = Self::walk(bytes);
+        let line = bytes.get(used..).unwrap_or_default();
+        if used == 0 {
+            head.start = line;
+        } else if line.contains(&b':') {
+            // A part of a number is another number.
+            let (content_length, coding) = (head.fields.content_length, head.fields.coding);
+            let hosts_differ = head.fields.hosts_differ;
+            head.fields.read(line);
+            head.fields = Fields { content_length, coding, hosts_differ, ..head.fields };
+        }
+        head
+    }
+
+    fn walk(bytes: &'a [u8]) -> (Self, usize, bool) {
+        let mut head = Self::default();
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..) {
+            let Some(length) = memchr(b'\n', rest) else { break };
+            let line = &rest[..length];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if used == 0 {
+                head.start = line;
+            } else if line.is_empty() {
+                return (head, used + length + 1, true);
+            } else {
+                head.fields.read(line);
+            }
+            used += length + 1;
+        }
+        (head, used, false)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn read(&mut self, line: &'a [u8]) {
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            // The rest of the line before (RFC 9112 5.2): what stands in the first line is enough.
+            return;
+        }
+        let Some(colon) = memchr(b':', line) else {
+            self.colon_missing = true;
+            return;
+        };
+        let name = line[..colon].trim_ascii_end();
+        let value = &line[colon + 1..];
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        let place = match name.len() {
+            4 if is("host") => {
+                let value = value.trim_ascii();
+                self.hosts_differ |= self.host.is_some_and(|host| !host.eq_ignore_ascii_case(value));
+                &mut self.host
+            }
+            7 if is("referer") => &mut self.referer,
+            7 if is("upgrade") => &mut self.upgrade,
+            8 if is("location") => &mut self.location,
+            10 if is("user-agent") => &mut self.user_agent,
+            12 if is("content-type") => &mut self.content_type,
+            13 if is("content-range") => &mut self.content_range,
+            14 if is("content-length") => return self.content_length.read(value.trim_ascii()),
+            15 if is("x-forwarded-for") => &mut self.forwarded_for,
+            17 if is("transfer-encoding") => return self.coding.read(value.trim_ascii()),
+            _ => return,
+        };
+        place.get_or_insert(value.trim_ascii());
+    }
+}
+
+impl Length {
+    /// A list of the same number again and again is that number (RFC 9112 6.3).
+    fn read(&mut self, value: &[u8]) {
+        for item in value.split(|byte| *byte == b',') {
+            let new = number(item.trim_ascii()).map_or(Self::Invalid, Self::Bytes);
+            *self = match (*self, new) {
+                (Self::Absent, new) => new,
+                (old, new) if old == new => old,
+                (Self::Invalid, _) | (_, Self::Invalid) => Self::Invalid,
+                _ => Self::Differ,
+            };
+        }
+    }
+}
+
+impl Coding {
+    fn read(&mut self, value: &[u8]) {
+        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+        *self = if last.eq_ignore_ascii_case(b"chunked") {
+            Self::Chunked
+        } else if value.eq_ignore_ascii_case(b"identity") {
+            Self::Identity
+        } else {
+            Self::Other
+        };
+    }
+}
+
+/// Where the head in `bytes` ends, behind its empty line, if it ends behind `from`.
+pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += memchr(b'\n', bytes.get(at..)?)? + 1;
+        match bytes.get(at..)? {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Coding, Head, Length, end_of_head};
+
+    #[test]
+    fn lines_may_end_in_a_bare_line_feed_and_names_may_be_in_any_case() {
+        let bytes = b"GET / HTTP/1.1\nHOST : a.example \nuser-AGENT:x\r\n folded\nno colon\n\nbody";
+        let (head, used) = Head::whole(bytes).unwrap();
+        assert_eq!(head.start, b"GET / HTTP/1.1");
+        assert_eq!(head.fields.host, Some(&b"a.example"[..]));
+        assert_eq!(head.fields.user_agent, Some(&b"x"[..]));
+        assert!(head.fields.colon_missing);
+        assert_eq!(&bytes[used..], b"body");
+        assert_eq!(end_of_head(bytes, 0), Some(used));
+    }
+
+    #[test]
+    fn a_cut_head_gives_what_is_there() {
+        assert!(Head::whole(b"GET / HTTP/1.1\r\nHost: a\r\n").is_none());
+        let head = Head::cut(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: cur");
+        assert_eq!((head.fields.host, head.fields.user_agent), (Some(&b"a"[..]), Some(&b"cur"[..])));
+        assert_eq!(Head::cut(b"GET /ind").start, b"GET /ind");
+        assert_eq!(Head::cut(b"\nContent-Length: 10").fields.content_length, Length::Absent, "of 100, perhaps");
+    }
+
+    #[test]
+    fn lengths_that_agree_are_one_and_others_are_told() {
+        let length = |fields: &str| {
+            let bytes = format!("\n{fields}\n\n");
+            Head::whole(bytes.as_bytes()).unwrap().0.fields.content_length
+        };
+        assert_eq!(length("Content-Length: 5\nContent-Length: 5, 5"), Length::Bytes(5));
+        assert_eq!(length("Content-Length: 5\nContent-Length: 6"), Length::Differ);
+        assert_eq!(length("Content-Length: +5"), Length::Invalid);
+        assert_eq!(length("Content-Length: 99999999999999999999"), Length::Invalid);
+    }
+
+    #[test]
+    fn chunked_counts_as_the_last_coding_only() {
+        let coding = |value: &str| {
+            let bytes = format!("\nTransfer-Encoding: {value}\n\n");
+            Head::whole(bytes.as_bytes()).unwrap().0.fields.coding
+        };
+        assert_eq!(coding("gzip, Chunked"), Coding::Chunked);
+        assert_eq!(coding("chunked, gzip"), Coding::Other);
+        assert_eq!(coding("identity"), Coding::Identity);
+    }
+}

@@ -1,0 +1,229 @@
+//! One connection: who logs in, which commands wait, and what they are answered.
+
+use std::collections::VecDeque;
+
+use super::command::{Command, code};
+use super::greeting::{self, Login};
+use super::packet::{Fields, Packet};
+use super::reply::{Progress, Reply, kind};
+use crate::protocols::statement::STATEMENT_MAX;
+use crate::protocols::{Context, EventKind, Guess, Next, Protocol, Side};
+
+/// The most commands that wait for answers; clients that do not wait for each are rare, and send few.
+const WAITING_MAX: usize = 32;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Before the server's greeting.
+    #[default]
+    Greeting,
+    /// The client has to log in.
+    Login,
+    /// The client has, and the server has not agreed.
+    Authentication,
+    Commands,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    phase: Phase,
+    version: Option<Box<[u8]>>,
+    capabilities: Option<u32>,
+    waiting: VecDeque<Command>,
+    reply: Reply,
+    /// The payload of a side goes on in its next packet.
+    continues: [bool; 2],
+    told: u64,
+}
+
+impl Session {
+    /// How many bytes of a payload that begins with `first` are wanted.
+    pub(super) const fn wanted(&self, from: Side, first: u8) -> usize {
+        match (from, self.phase) {
+            (Side::Originator, _) => 1 + STATEMENT_MAX,
+            (Side::Responder, Phase::Greeting | Phase::Authentication) => 256,
+            (Side::Responder, _) => Reply::wanted(first),
+        }
+    }
+
+    pub(super) fn packet(&mut self, from: Side, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+        let went_on = std::mem::replace(&mut self.continues[from.index()], packet.continues());
+        if went_on {
+            if from == Side::Responder {
+                self.reply.goes_on(packet.length);
+            }
+            return Next::More;
+        }
+        match from {
+            Side::Originator => self.from_client(packet, cx),
+            Side::Responder => self.from_server(packet, cx),
+        }
+    }
+
+    fn from_client(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+        match (self.phase, packet.sequence) {
+            (Phase::Greeting | Phase::Login, 1) => {
+                if Login::asks_for_tls(packet.payload, packet.length) {
+                    self.tell_tls(cx);
+                    return Next::Becomes(Protocol::Tls);
+                }
+                if let Some(login) = Login::read(packet.payload) {
+                    self.capabilities = Some(login.capabilities);
+                    self.wait(Command::login(login, cx.time_ns), cx);
+                    self.phase = Phase::Authentication;
+                }
+            }
+            (Phase::Greeting | Phase::Commands, 0) => {
+                self.phase = Phase::Commands;
+                if let Some(command) = Command::read(packet, self.capabilities, cx.time_ns) {
+                    self.command(command, packet.cut, cx);
+                }
+            }
+            _ => {}
+        }
+        Next::More
+    }
+
+    fn command(&mut self, command: Command, cut: bool, cx: &mut Context<'_>) {
+        if command.is_silent() {
+            self.tell(&command, None, cut, cx);
+            return;
+        }
+        if command.code == code::CHANGE_USER {
+            self.phase = Phase::Authentication;
+        }
+        self.wait(command, cx);
+    }
+
+    fn wait(&mut self, command: Command, cx: &mut Context<'_>) {
+        if self.waiting.len() >= WAITING_MAX
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.tell(&oldest, None, true, cx);
+        }
+        self.waiting.push_back(command);
+    }
+
+    fn from_server(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+        match self.phase {
+            Phase::Greeting => {
+                if packet.sequence == 0
+                    && let Some(version) = greeting::version(packet.payload)
+                {
+                    self.version = Some(version);
+                    self.phase = Phase::Login;
+                } else if packet.sequence == 0 && packet.kind() == Some(kind::ERROR) {
+                    // Too many connections, or a host that may not connect.
+                    self.waiting.push_back(Command::login(Login::default(), cx.time_ns));
+                    return self.answer(packet, cx);
+                } else {
+                    self.phase = Phase::Commands;
+                }
+            }
+            Phase::Login => {}
+            Phase::Authentication => match packet.kind() {
+                Some(kind::OK | kind::ERROR) => {
+                    self.phase = Phase::Commands;
+                    return self.answer(packet, cx);
+                }
+                Some(kind::EOF) if packet.length > 1 => {
+                    let plugin = Fields(packet.payload.get(1..).unwrap_or_default()).text();
+                    if let Some(command) = self.waiting.back_mut() {
+                        command.switch_plugin(plugin);
+                    }
+                }
+                _ => {}
+            },
+            Phase::Commands if !self.waiting.is_empty() && self.reply.takes(packet.sequence) => {
+                return self.answer(packet, cx);
+            }
+            Phase::Commands => {}
+        }
+        Next::More
+    }
+
+    fn answer(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+        let Some(command) = self.waiting.front() else { return Next::More };
+        self.reply.began_ns.get_or_insert(cx.time_ns);
+        let progress = self.reply.packet(command.code, packet);
+        if progress == Progress::More {
+            return Next::More;
+        }
+        let reply = std::mem::take(&mut self.reply);
+        let Some(command) = self.waiting.pop_front() else { return Next::More };
+        self.tell(&command, Some(&reply), packet.cut, cx);
+        let compressed = command.as_login().is_some_and(Login::compresses);
+        if progress == Progress::Endless || compressed { Next::Done } else { Next::More }
+    }
+
+    /// Tells the commands that wait, with what there is of an answer to the first. `cut` where it is not their end that they have no
+    /// more, but that bytes are missing.
+    pub(super) fn flush(&mut self, cut: bool, cx: &mut Context<'_>) {
+        let mut reply = Some(std::mem::take(&mut self.reply)).filter(|reply| reply.began_ns.is_some());
+        while let Some(command) = self.waiting.pop_front() {
+            let reply = reply.take();
+            self.tell(&command, reply.as_ref(), cut || reply.is_some(), cx);
+        }
+    }
+
+    /// Where packets of `from` begin is not known any more.
+    pub(super) fn lose(&mut self, from: Side, cx: &mut Context<'_>) {
+        self.flush(true, cx);
+        self.continues[from.index()] = false;
+        if self.phase != Phase::Login {
+            self.phase = Phase::Commands;
+        }
+    }
+
+    /// After bytes were missing: whether an answer begins here.
+    pub(super) fn reply_begins(&self, bytes: &[u8]) -> Guess {
+        match bytes.get(3) {
+            None => Guess::Perhaps,
+            Some(1) if !self.waiting.is_empty() => Guess::Yes,
+            Some(_) => Guess::No,
+        }
+    }
+
+    fn tell_tls(&mut self, cx: &mut Context<'_>) {
+        let (tx, version) = (self.told, &self.version);
+        self.told += 1;
+        cx.event(EventKind::MySql, Side::Originator, None, |json| {
+            json.object("mysql", |json| {
+                json.number("tx_id", tx);
+                if let Some(version) = version {
+                    json.text("version", version);
+                }
+                json.object("request", |json| json.text("command", "ssl_request"));
+            });
+        });
+    }
+
+    fn tell(&mut self, command: &Command, reply: Option<&Reply>, cut: bool, cx: &mut Context<'_>) {
+        let (tx, version) = (self.told, &self.version);
+        self.told += 1;
+        let began_ns = reply.and_then(|reply| reply.began_ns);
+        let time_ns = began_ns.map(|began| began.saturating_sub(command.asked_ns));
+        if let Some(nanos) = time_ns {
+            cx.response_time(Protocol::MySql, nanos);
+        }
+        cx.event(EventKind::MySql, Side::Originator, None, |json| {
+            json.object("mysql", |json| {
+                json.number("tx_id", tx);
+                if let Some(version) = version.as_ref().filter(|_| command.as_login().is_some()) {
+                    json.text("version", version);
+                }
+                json.object("request", |json| command.members(json));
+                if let Some(reply) = reply {
+                    json.object("response", |json| reply.members(json));
+                }
+                if let Some(nanos) = time_ns {
+                    json.number("response_time_us", nanos / 1000);
+                }
+                if cut {
+                    json.flag("truncated", true);
+                }
+            });
+        });
+    }
+}

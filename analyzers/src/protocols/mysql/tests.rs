@@ -1,0 +1,209 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::testing::{CLIENT, SERVER, Step, stream, stream_however_cut};
+use super::super::{Guess, Next, Opening, Protocol, StreamProtocol};
+use super::MySql;
+
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_le_bytes();
+    [&length[..3], &[sequence], payload].concat()
+}
+
+fn greeting() -> Vec<u8> {
+    let mut payload = b"\x0a8.0.36-test\0".to_vec();
+    payload.extend([7, 0, 0, 0]);
+    payload.extend(b"saltsalt\0\xff\xff\x21\x02\x00\xff\xdf\x15");
+    payload.extend([0; 10]);
+    payload.extend(b"saltsaltsalt\0caching_sha2_password\0");
+    packet(0, &payload)
+}
+
+const CAPABILITIES: u32 = 1 << 3 | 1 << 9 | 1 << 15 | 1 << 19;
+
+fn login(capabilities: u32) -> Vec<u8> {
+    let mut payload = capabilities.to_le_bytes().to_vec();
+    payload.extend([0; 28]);
+    payload.extend(b"alice\0\x06SECRETshop\0mysql_native_password\0");
+    packet(1, &payload)
+}
+
+fn ok(sequence: u8, affected: u8, status: u8) -> Vec<u8> {
+    packet(sequence, &[0, affected, 0, status, 0, 0, 0])
+}
+
+fn query(text: &str) -> Vec<u8> {
+    packet(0, &[b"\x03", text.as_bytes()].concat())
+}
+
+fn mysql(events: &[Value]) -> Vec<&Value> {
+    events.iter().map(|event| &event["mysql"]).collect()
+}
+
+/// Columns, EOF, rows, EOF, numbered from 1; without the first EOF where `one_end` is set.
+fn rows(one_end: bool) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = vec![b"\x02", b"\x03def1", b"\x03def2"];
+    if !one_end {
+        parts.push(b"\xfe\0\0\x02\0");
+    }
+    parts.extend([&b"\x01a\x02bc"[..], b"\x01d\xfb"]);
+    parts.push(if one_end { b"\xfe\0\0\x02\0\0\0" } else { b"\xfe\0\0\x02\0" });
+    (1..).zip(parts).flat_map(|(sequence, part)| packet(sequence, part)).collect()
+}
+
+#[test]
+fn login_statements_and_results_are_told_without_the_password() {
+    for one_end in [false, true] {
+        let events = stream_however_cut::<MySql>(&[
+            Step::Data(SERVER, &greeting()),
+            Step::Data(CLIENT, &login(CAPABILITIES)),
+            Step::Data(SERVER, &ok(2, 0, 2)),
+            Step::Data(CLIENT, &query("SELECT a, b FROM t")),
+            Step::Data(SERVER, &rows(one_end)),
+            Step::Data(CLIENT, &query("SET PASSWORD = 'SECRET'")),
+            Step::Data(SERVER, &packet(1, b"\xff\x28\x04#42000no")),
+            Step::Data(CLIENT, &packet(0, b"\x01")),
+        ]);
+        assert!(!events.iter().any(|event| event.to_string().contains("SECRET")));
+        let told = mysql(&events);
+        assert_eq!(told[0]["version"], "8.0.36-test");
+        assert_eq!(
+            told[0]["request"],
+            json!({"command": "login", "user": "alice", "database": "shop", "auth_plugin": "mysql_native_password"})
+        );
+        assert_eq!(told[1]["request"], json!({"command": "query", "query": "SELECT a, b FROM t", "bytes": 19}));
+        assert_eq!(told[1]["response"], json!({"status": "ok", "columns": 2, "rows": 2, "bytes": 8}));
+        assert_eq!(told[2]["response"], json!({"status": "error", "code": 1064, "sqlstate": "42000", "message": "no"}));
+        assert_eq!(told[3]["request"], json!({"command": "quit"}));
+        assert_eq!(told.len(), 4);
+    }
+}
+
+#[test]
+fn several_results_of_one_command_are_one_answer() {
+    let select = rows(true);
+    let more = [&ok(1, 3, 8)[..], &select].concat();
+    let events = stream_however_cut::<MySql>(&[
+        Step::Data(CLIENT, &query("UPDATE t SET a = 1; SELECT a, b FROM t")),
+        Step::Data(SERVER, &more),
+        Step::Data(CLIENT, &packet(0, b"\x0e")),
+        Step::Data(SERVER, &ok(1, 0, 2)),
+    ]);
+    let told = mysql(&events);
+    assert_eq!(
+        told[0]["response"],
+        json!({"status": "ok", "affected_rows": 3, "columns": 2, "rows": 2, "bytes": 8, "result_sets": 2})
+    );
+    assert_eq!(told[1]["request"]["command"], "ping");
+}
+
+#[test]
+fn prepared_statements_have_numbers() {
+    let prepared = [
+        packet(1, &[0, 5, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0]),
+        packet(2, b"\x03def?"),
+        packet(3, b"\xfe\0\0\x02\0"),
+        packet(4, b"\x03def1"),
+        packet(5, b"\x03def2"),
+        packet(6, b"\xfe\0\0\x02\0"),
+    ]
+    .concat();
+    let events = stream_however_cut::<MySql>(&[
+        Step::Data(CLIENT, &packet(0, b"\x16SELECT ?")),
+        Step::Data(SERVER, &prepared),
+        Step::Data(CLIENT, &packet(0, &[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0])),
+        Step::Data(SERVER, &rows(false)),
+        Step::Data(CLIENT, &packet(0, &[0x19, 5, 0, 0, 0])),
+    ]);
+    let told = mysql(&events);
+    assert_eq!(told[0]["response"], json!({"status": "ok", "statement_id": 5, "columns": 2}));
+    assert_eq!(told[1]["request"], json!({"command": "stmt_execute", "statement_id": 5, "bytes": 10}));
+    assert_eq!(told[1]["response"]["rows"], 2);
+    assert_eq!(told[2]["request"]["command"], "stmt_close");
+}
+
+#[test]
+fn tls_and_compression_end_what_can_be_read() {
+    let mut ask = (CAPABILITIES | 1 << 11).to_le_bytes().to_vec();
+    ask.extend([0; 28]);
+    let (events, next) = stream::<MySql>(&[Step::Data(SERVER, &greeting()), Step::Data(CLIENT, &packet(1, &ask))]);
+    assert_eq!(next, Next::Becomes(Protocol::Tls));
+    assert_eq!(mysql(&events)[0]["request"], json!({"command": "ssl_request"}));
+    let (events, next) = stream::<MySql>(&[
+        Step::Data(SERVER, &greeting()),
+        Step::Data(CLIENT, &login(CAPABILITIES | 1 << 5)),
+        Step::Data(SERVER, &ok(2, 0, 2)),
+    ]);
+    assert_eq!((events.len(), next), (1, Next::Done));
+}
+
+#[test]
+fn a_row_of_more_than_one_packet_is_one_and_is_not_kept() {
+    let mut answer = [packet(1, b"\x01"), packet(2, b"\x03def"), packet(3, b"\xfe\0\0\x02\0")].concat();
+    answer.extend([0xff, 0xff, 0xff, 4, 0xfd]);
+    answer.extend(vec![b'x'; 0x00ff_fffe]);
+    answer.extend(packet(5, b"rest"));
+    answer.extend(packet(6, b"\xfe\0\0\x02\0"));
+    let (events, _) = stream::<MySql>(&[Step::Data(CLIENT, &query("SELECT 1")), Step::Data(SERVER, &answer)]);
+    assert_eq!(mysql(&events)[0]["response"]["rows"], 1);
+    assert_eq!(mysql(&events)[0]["response"]["bytes"], 0x00ff_ffff + 4);
+}
+
+#[test]
+fn after_a_gap_the_command_is_told_as_cut_and_the_next_one_is_read() {
+    let answer = rows(false);
+    let (events, _) = stream::<MySql>(&[
+        Step::Data(CLIENT, &query("SELECT a FROM t")),
+        Step::Data(SERVER, &answer[..20]),
+        Step::Gap(SERVER, 900),
+        Step::Data(SERVER, &answer[20..]),
+        Step::Data(CLIENT, &query("SELECT b FROM t")),
+        Step::Data(SERVER, &answer),
+    ]);
+    let told = mysql(&events);
+    assert_eq!((told.len(), &told[0]["truncated"]), (2, &json!(true)));
+    assert_eq!(told[1]["response"]["rows"], 2);
+    assert_eq!(told[1]["truncated"], Value::Null);
+}
+
+#[test]
+fn mysql_is_recognised_by_its_greeting_and_in_the_middle_by_a_statement() {
+    fn open(originator: &[u8], responder: &[u8], port: u16) -> Guess {
+        MySql::recognise(&Opening { originator, responder, originator_port: 40_000, responder_port: port })
+    }
+    assert_eq!(open(b"", &greeting(), 9), Guess::Yes);
+    assert_eq!(open(b"", &greeting()[..6], 9), Guess::Perhaps);
+    assert_eq!(open(&query("SELECT 1"), b"", 9), Guess::Yes);
+    assert_eq!([open(&packet(0, b"\x0e"), b"", 3306), open(&packet(0, b"\x0e"), b"", 9)], [Guess::Yes, Guess::No]);
+    assert_eq!(open(b"GET / HTTP/1.1", b"", 9), Guess::No);
+    assert_eq!(open(b"", b"SSH-2.0-x", 9), Guess::No);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_bytes_in_any_pieces_never_panic(noise in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..8), cut in 1usize..80, gap in 0u64..100) {
+        let mut sides = [
+            (CLIENT, [login(CAPABILITIES), query("SELECT 1"), packet(0, b"\x16SELECT ?"), query("SELECT 2")].concat()),
+            (SERVER, [greeting(), ok(2, 0, 2), rows(false), ok(1, 0, 2), rows(true)].concat()),
+        ];
+        for (at, byte) in noise {
+            let bytes = &mut sides[usize::from(at & 1)].1;
+            let at = usize::from(at >> 1) % bytes.len();
+            bytes[at] = byte;
+        }
+        let mut steps = Vec::new();
+        for (side, bytes) in &sides {
+            for piece in bytes.chunks(cut) {
+                steps.push(Step::Data(*side, piece));
+                if gap % 3 == 1 {
+                    steps.push(Step::Gap(*side, gap));
+                }
+            }
+        }
+        stream::<MySql>(&steps);
+        steps.reverse();
+        stream::<MySql>(&steps);
+    }
+}

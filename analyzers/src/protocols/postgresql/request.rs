@@ -1,0 +1,109 @@
+//! What a client wants and waits for.
+
+use super::startup::Startup;
+use crate::json::JsonObject;
+use crate::protocols::statement::{STATEMENT_MAX, without_passwords};
+
+/// The most bytes of the name of a prepared statement that are kept.
+const NAME_MAX: usize = 64;
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) asked_ns: u64,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Startup(Startup),
+    /// Authentication data, which is never told; the mechanism where it is named.
+    Authentication {
+        mechanism: Option<Box<[u8]>>,
+    },
+    Query(Box<[u8]>),
+    Extended(Extended),
+    /// The end of a series of extended statements.
+    Sync,
+    Function,
+    Terminate,
+}
+
+/// Parse, Bind and Execute of one statement.
+#[derive(Debug, Default)]
+pub(super) struct Extended {
+    pub(super) statement: Box<[u8]>,
+    pub(super) text: Option<Box<[u8]>>,
+    /// Execute has come: what is parsed or bound next is another one.
+    pub(super) executed: bool,
+}
+
+/// Text up to the next zero byte, and what is behind it.
+fn split_text(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (text, rest) = bytes.split_at(end);
+    (text, rest.get(1..).unwrap_or_default())
+}
+
+fn kept(text: &[u8], most: usize) -> Box<[u8]> {
+    text.get(..most).unwrap_or(text).into()
+}
+
+impl Kind {
+    pub(super) fn query(body: &[u8]) -> Self {
+        Self::Query(kept(split_text(body).0, STATEMENT_MAX))
+    }
+
+    /// What answers a request for authentication. Only SASL's first answer begins with the name of a mechanism.
+    pub(super) fn authentication(body: &[u8], sasl: bool) -> Self {
+        let name = split_text(body).0;
+        let is_name = sasl && name.starts_with(b"SCRAM-") || name == b"OAUTHBEARER";
+        Self::Authentication { mechanism: is_name.then(|| kept(name, NAME_MAX)) }
+    }
+}
+
+impl Extended {
+    pub(super) fn parse(&mut self, body: &[u8]) {
+        let (name, rest) = split_text(body);
+        self.statement = kept(name, NAME_MAX);
+        self.text = Some(kept(split_text(rest).0, STATEMENT_MAX));
+    }
+
+    /// Portal, then statement.
+    pub(super) fn bind(&mut self, body: &[u8]) {
+        let (name, _) = split_text(split_text(body).1);
+        self.statement = kept(name, NAME_MAX);
+    }
+}
+
+impl Request {
+    /// The members of `request`.
+    pub(super) fn members(&self, json: &mut JsonObject<'_>) {
+        match &self.kind {
+            Kind::Startup(startup) => startup.members(json),
+            Kind::Authentication { mechanism: Some(name) } => {
+                // Suricata's spelling of the mechanisms that it knows.
+                let name = match &**name {
+                    b"SCRAM-SHA-256" => b"scram_SHA256",
+                    b"SCRAM-SHA-256-PLUS" => &b"scram_SHA256_plus"[..],
+                    other => other,
+                };
+                json.text("sasl_authentication_mechanism", name);
+            }
+            Kind::Authentication { mechanism: None } => json.text("message", "authentication"),
+            Kind::Query(text) => json.text("simple_query", without_passwords(text)),
+            Kind::Extended(extended) => {
+                match &extended.text {
+                    Some(text) => json.text("extended_query", without_passwords(text)),
+                    None => json.text("message", "execute"),
+                }
+                if !extended.statement.is_empty() {
+                    json.text("statement", &extended.statement);
+                }
+            }
+            Kind::Sync => json.text("message", "sync"),
+            Kind::Function => json.text("message", "function_call"),
+            Kind::Terminate => json.text("message", "termination_message"),
+        }
+    }
+}

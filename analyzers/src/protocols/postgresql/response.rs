@@ -1,0 +1,202 @@
+//! What a server says to one request.
+
+use crate::json::JsonObject;
+
+/// The most bytes of a text (command tag, field of an error, value of a parameter) that are kept.
+const TEXT_MAX: usize = 256;
+
+/// The most fields of an error, and the most parameters, that are kept.
+const FIELDS_MAX: usize = 18;
+const PARAMETERS_MAX: usize = 24;
+
+/// A response as far as it has come.
+#[derive(Debug, Default)]
+pub(super) struct Response {
+    /// When it began, nanoseconds since 1970.
+    pub(super) began_ns: Option<u64>,
+    message: Option<&'static str>,
+    encrypted: Option<bool>,
+    error: Vec<(&'static str, Box<[u8]>)>,
+    is_error: bool,
+    parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+    process_id: Option<u32>,
+    field_count: Option<u16>,
+    rows: Option<u64>,
+    row_bytes: u64,
+    copied: u64,
+    copied_bytes: u64,
+    completed: Option<Box<[u8]>>,
+}
+
+fn kept(text: &[u8]) -> Box<[u8]> {
+    text.get(..TEXT_MAX).unwrap_or(text).into()
+}
+
+fn text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Suricata's name for a field of an error or notice.
+const fn field_name(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        b'S' => "severity_localizable",
+        b'V' => "severity_non_localizable",
+        b'C' => "code",
+        b'M' => "message",
+        b'D' => "detail",
+        b'H' => "hint",
+        b'P' => "position",
+        b'W' => "where",
+        b's' => "schema_name",
+        b't' => "table_name",
+        b'c' => "column_name",
+        b'd' => "data_type",
+        b'n' => "constraint_name",
+        b'F' => "file",
+        b'L' => "line",
+        b'R' => "routine",
+        _ => return None,
+    })
+}
+
+/// What an authentication message asks for, as Suricata calls it; and whether the client answers with SASL.
+pub(super) fn authentication(body: &[u8]) -> (&'static str, bool) {
+    match u32_at(body, 0) {
+        Some(0) => ("authentication_ok", false),
+        Some(2) => ("authentication_kerberos", false),
+        Some(3) => ("authentication_cleartext_password", false),
+        Some(5) => ("authentication_md5_password", false),
+        Some(7) => ("authentication_gss", false),
+        Some(8) => ("authentication_gss_continue", false),
+        Some(9) => ("authentication_sspi", false),
+        Some(10) => ("authentication_sasl", true),
+        Some(11) => ("authentication_sasl_continue", false),
+        Some(12) => ("authentication_sasl_final", false),
+        _ => ("authentication_unknown", false),
+    }
+}
+
+impl Response {
+    /// What kind of authentication is asked for, or that it is done.
+    pub(super) fn says(&mut self, message: &'static str) {
+        self.message = Some(message);
+    }
+
+    pub(super) fn encryption(&mut self, granted: bool) {
+        self.encrypted = Some(granted);
+    }
+
+    pub(super) fn error(&mut self, body: &[u8]) {
+        self.is_error = true;
+        self.error.clear();
+        let mut rest = body;
+        while let Some((kind, after)) = rest.split_first().filter(|(kind, _)| **kind != 0) {
+            let value = text(after);
+            if let Some(name) = field_name(*kind).filter(|_| self.error.len() < FIELDS_MAX) {
+                self.error.push((name, kept(value)));
+            }
+            rest = after.get(value.len() + 1..).unwrap_or_default();
+        }
+    }
+
+    pub(super) const fn is_error(&self) -> bool {
+        self.is_error
+    }
+
+    pub(super) fn parameter(&mut self, body: &[u8]) {
+        if self.parameters.len() < PARAMETERS_MAX {
+            let name = text(body);
+            let value = text(body.get(name.len() + 1..).unwrap_or_default());
+            self.parameters.push((name.into(), kept(value)));
+        }
+    }
+
+    pub(super) fn process(&mut self, body: &[u8]) {
+        self.process_id = u32_at(body, 0);
+    }
+
+    pub(super) fn columns(&mut self, body: &[u8]) {
+        self.field_count = u16_at(body, 0);
+    }
+
+    /// A row of `length` bytes without its type; what counts are the values.
+    pub(super) fn row(&mut self, body: &[u8], length: u64) {
+        let columns = u64::from(u16_at(body, 0).unwrap_or_default());
+        self.rows = Some(self.rows.unwrap_or_default() + 1);
+        self.row_bytes += length.saturating_sub(4 + 2 + 4 * columns);
+    }
+
+    /// A message of a copy, in either direction, with so many bytes in it.
+    pub(super) fn copy(&mut self, bytes: u64) {
+        self.copied += 1;
+        self.copied_bytes += bytes;
+    }
+
+    /// Gives whether this is the first command that completes.
+    pub(super) fn complete(&mut self, body: &[u8]) {
+        self.completed = Some(kept(text(body)));
+    }
+
+    /// Whether anything of it is known.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.began_ns.is_some()
+    }
+
+    /// The members of `response`.
+    pub(super) fn members(&self, json: &mut JsonObject<'_>) {
+        if let Some(granted) = self.encrypted {
+            json.flag("ssl_accepted", granted);
+        }
+        // An error has a message of its own.
+        if let Some(message) = self.message.filter(|_| !self.is_error) {
+            json.text("message", message);
+        }
+        for (name, value) in &self.error {
+            json.text(name, value);
+        }
+        if !self.parameters.is_empty() {
+            json.array("parameter_status", |items| {
+                for (name, value) in &self.parameters {
+                    items.object(|json| json.text_by(&snake_case(name), value));
+                }
+            });
+        }
+        if let Some(process_id) = self.process_id {
+            json.number("process_id", process_id);
+        }
+        if let Some(count) = self.field_count {
+            json.number("field_count", count);
+        }
+        if let Some(rows) = self.rows {
+            json.number("data_rows", rows);
+            json.number("data_size", self.row_bytes);
+        }
+        if self.copied > 0 {
+            json.number("copy_messages", self.copied);
+            json.number("copy_size", self.copied_bytes);
+        }
+        if let Some(tag) = &self.completed {
+            json.text("command_completed", tag);
+        }
+    }
+}
+
+/// Servers write the names of some parameters in capitals: `TimeZone`, `DateStyle`.
+fn snake_case(name: &[u8]) -> Vec<u8> {
+    let mut snake = Vec::with_capacity(name.len() + 2);
+    for (index, byte) in name.iter().enumerate() {
+        if byte.is_ascii_uppercase() && index > 0 {
+            snake.push(b'_');
+        }
+        snake.push(byte.to_ascii_lowercase());
+    }
+    snake
+}

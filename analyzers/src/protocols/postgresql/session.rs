@@ -1,0 +1,290 @@
+//! One connection: which requests wait, and what they are answered.
+
+use std::collections::VecDeque;
+
+use super::HEADER_LEN;
+use super::request::{Extended, Kind, Request};
+use super::response::{Response, authentication};
+use super::startup::Startup;
+use crate::protocols::framing::Message;
+use crate::protocols::statement::STATEMENT_MAX;
+use crate::protocols::{Context, EventKind, Guess, Next, Protocol, Side};
+
+/// The most requests that wait for answers. Pipelines may be longer: the oldest are told without an answer then.
+const WAITING_MAX: usize = 64;
+
+/// Whether a message of this type comes from that side.
+pub(super) fn is_known(from: Side, kind: u8) -> bool {
+    match from {
+        Side::Originator => b"BCDEFHPQSXcdfp".contains(&kind),
+        Side::Responder => b"123ACDEGHIKNRSTVWZcdnstv".contains(&kind),
+    }
+}
+
+/// How many bytes behind type and length are wanted.
+pub(super) const fn wanted(from: Side, kind: u8) -> usize {
+    match (from, kind) {
+        (Side::Originator, b'Q') => STATEMENT_MAX,
+        (Side::Originator, b'P') => STATEMENT_MAX + 128,
+        (Side::Originator, b'B') => 192,
+        // The mechanism's name; what is behind it is nobody's business.
+        (Side::Originator, b'p') => 24,
+        (Side::Responder, b'E') => 1024,
+        (Side::Responder, b'C' | b'S') => 320,
+        (Side::Responder, b'R' | b'K') => 4,
+        (Side::Responder, b'T' | b'D' | b'Z') => 2,
+        _ => 0,
+    }
+}
+
+/// Whether a message surely begins here: where bytes are missing in front, or the flow was picked up in the middle.
+pub(super) fn begins(from: Side, bytes: &[u8]) -> Guess {
+    let Some((kind, rest)) = bytes.split_first() else { return Guess::Perhaps };
+    // What a client begins with, and what a server answers with; the middle of an answer is no place to begin.
+    let starts: &[u8] = if from == Side::Originator { b"QPBX" } else { b"TCEZ1" };
+    if !starts.contains(kind) {
+        return Guess::No;
+    }
+    let Some((length, body)) = rest.split_first_chunk::<4>() else { return Guess::Perhaps };
+    let length = u32::from_be_bytes(*length) as usize;
+    let Some(length) = length.checked_sub(4).filter(|length| *length < 1 << 24) else { return Guess::No };
+    let body = body.get(..length).unwrap_or(body);
+    let text = || body.iter().take(24).all(|byte| *byte >= b' ' || b"\n\r\t\0".contains(byte));
+    let fits = match (from, kind) {
+        (Side::Originator, b'X') | (Side::Responder, b'1') => length == 0,
+        (Side::Originator, b'Q') => length > 1 && text() && body.first() != Some(&0),
+        (Side::Originator, b'P') => length > 4 && text(),
+        (Side::Responder, b'Z') => length == 1 && body.first().is_none_or(|state| b"ITE".contains(state)),
+        (Side::Responder, b'C') => length < 64 && text() && body.first().is_none_or(u8::is_ascii_uppercase),
+        (Side::Responder, b'E') => length > 8 && body.first().is_none_or(|field| *field == b'S'),
+        (Side::Responder, b'T') => body.len() < 2 || body.first().is_some_and(|high| *high < 8),
+        _ => length >= 6,
+    };
+    if fits { Guess::Yes } else { Guess::No }
+}
+
+/// What is known of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    waiting: VecDeque<Request>,
+    response: Response,
+    /// The server has asked for SASL: the client's next answer names the mechanism.
+    sasl: bool,
+    told: u64,
+}
+
+impl Session {
+    /// The next byte of the server is the answer to a request for encryption.
+    pub(super) fn waits_for_encryption(&self) -> bool {
+        self.waiting.front().is_some_and(|request| matches!(request.kind, Kind::Startup(Startup::Tls | Startup::Gss)))
+    }
+
+    pub(super) fn from_client(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
+        let Some(first) = message.bytes.first() else { return Next::More };
+        let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
+        match first {
+            0 => {
+                if let Some(startup) = Startup::read(message.bytes) {
+                    let answered = !matches!(startup, Startup::Cancel { .. });
+                    self.ask(Kind::Startup(startup), answered, cx);
+                }
+            }
+            b'Q' => self.ask(Kind::query(body), true, cx),
+            b'P' => self.extended(cx, |extended| extended.parse(body)),
+            b'B' => self.extended(cx, |extended| extended.bind(body)),
+            b'D' => self.extended(cx, |_| {}),
+            b'E' => self.extended(cx, |extended| extended.executed = true),
+            b'S' => self.ask(Kind::Sync, true, cx),
+            b'F' => self.ask(Kind::Function, true, cx),
+            b'p' => {
+                let sasl = std::mem::take(&mut self.sasl);
+                self.ask(Kind::authentication(body, sasl), true, cx);
+            }
+            b'd' => self.response.copy(message.length.saturating_sub(HEADER_LEN as u64)),
+            b'X' => self.ask(Kind::Terminate, false, cx),
+            _ => {}
+        }
+        Next::More
+    }
+
+    /// Changes the extended statement that the client is at.
+    fn extended(&mut self, cx: &mut Context<'_>, change: impl FnOnce(&mut Extended)) {
+        if let Some(Request { kind: Kind::Extended(extended), .. }) = self.waiting.back_mut()
+            && !extended.executed
+        {
+            change(extended);
+            return;
+        }
+        let mut extended = Extended::default();
+        change(&mut extended);
+        self.ask(Kind::Extended(extended), true, cx);
+    }
+
+    fn ask(&mut self, kind: Kind, answered: bool, cx: &mut Context<'_>) {
+        let request = Request { asked_ns: cx.time_ns, kind };
+        if !answered {
+            self.tell(&request, None, false, cx);
+            return;
+        }
+        if self.waiting.len() >= WAITING_MAX
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            let response = std::mem::take(&mut self.response);
+            self.tell(&oldest, Some(&response).filter(|response| response.has_begun()), true, cx);
+        }
+        self.waiting.push_back(request);
+    }
+
+    pub(super) fn from_server(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
+        let Some(kind) = message.bytes.first().copied() else { return Next::More };
+        if self.waiting.is_empty() {
+            return Next::More;
+        }
+        if message.length == 1 {
+            return self.encryption(kind, cx);
+        }
+        // Notices and notifications come at any time and belong to no request.
+        if !matches!(kind, b'N' | b'A') {
+            self.response.began_ns.get_or_insert(cx.time_ns);
+        }
+        let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
+        match kind {
+            b'R' => self.authentication(body, cx),
+            b'S' => self.response.parameter(body),
+            b'K' => self.response.process(body),
+            b'T' => self.response.columns(body),
+            b'D' => self.response.row(body, message.length - 1),
+            b'd' => self.response.copy(message.length - HEADER_LEN as u64),
+            b'E' => {
+                self.response.error(body);
+                // Before a session there is no end of an answer but this.
+                if self.is_opening() {
+                    self.answered(message.cut, cx);
+                }
+            }
+            b'C' => self.completed(body, message.cut, cx),
+            // An empty statement, and one that has more rows.
+            b'I' | b's' if self.front_is_extended() => self.answered(message.cut, cx),
+            // Both sides copy without an end: replication.
+            b'W' => {
+                self.answered(message.cut, cx);
+                return Next::Done;
+            }
+            b'Z' => self.ready(message.cut, cx),
+            _ => {}
+        }
+        Next::More
+    }
+
+    fn is_opening(&self) -> bool {
+        matches!(self.waiting.front(), Some(Request { kind: Kind::Startup(_) | Kind::Authentication { .. }, .. }))
+    }
+
+    fn front_is_extended(&self) -> bool {
+        matches!(self.waiting.front(), Some(Request { kind: Kind::Extended(_), .. }))
+    }
+
+    fn encryption(&mut self, answer: u8, cx: &mut Context<'_>) -> Next {
+        let tls = matches!(self.waiting.front(), Some(Request { kind: Kind::Startup(Startup::Tls), .. }));
+        self.response.began_ns = Some(cx.time_ns);
+        self.response.encryption(answer != b'N');
+        self.answered(false, cx);
+        match answer {
+            b'N' => Next::More,
+            _ if tls => Next::Becomes(Protocol::Tls),
+            _ => Next::Done,
+        }
+    }
+
+    fn authentication(&mut self, body: &[u8], cx: &mut Context<'_>) {
+        let (name, sasl) = authentication(body);
+        self.sasl = sasl;
+        self.response.says(name);
+        // What says that it is over comes before parameters and ReadyForQuery.
+        if !matches!(name, "authentication_ok" | "authentication_sasl_final") && self.is_opening() {
+            self.answered(false, cx);
+        }
+    }
+
+    fn completed(&mut self, body: &[u8], cut: bool, cx: &mut Context<'_>) {
+        self.response.complete(body);
+        if self.front_is_extended() {
+            self.answered(cut, cx);
+        }
+    }
+
+    /// The server is ready: a simple query is answered, or all extended statements up to Sync.
+    fn ready(&mut self, cut: bool, cx: &mut Context<'_>) {
+        while let Some(request) = self.waiting.front() {
+            match request.kind {
+                Kind::Sync => {
+                    self.waiting.pop_front();
+                    self.response = Response::default();
+                    return;
+                }
+                Kind::Extended(_) => self.answered(cut, cx),
+                _ => {
+                    self.answered(cut, cx);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, cut: bool, cx: &mut Context<'_>) {
+        let response = std::mem::take(&mut self.response);
+        if let Some(request) = self.waiting.pop_front() {
+            // What the server skips after an error has no answer of its own.
+            self.tell(&request, Some(&response).filter(|response| response.has_begun()), cut, cx);
+        }
+        // After an error all is skipped up to Sync.
+        if response.is_error() {
+            while matches!(self.waiting.front(), Some(Request { kind: Kind::Extended(_), .. }))
+                && self.waiting.iter().any(|request| matches!(request.kind, Kind::Sync))
+            {
+                if let Some(skipped) = self.waiting.pop_front() {
+                    self.tell(&skipped, None, false, cx);
+                }
+            }
+        }
+    }
+
+    /// Tells the requests that wait, with what there is of an answer to the first. `cut` where it is not their end that they have no
+    /// more, but that bytes are missing.
+    pub(super) fn flush(&mut self, cut: bool, cx: &mut Context<'_>) {
+        let mut response = Some(std::mem::take(&mut self.response)).filter(Response::has_begun);
+        while let Some(request) = self.waiting.pop_front() {
+            if !matches!(request.kind, Kind::Sync) {
+                let response = response.take();
+                let whole = response.as_ref().is_none_or(Response::is_error);
+                self.tell(&request, response.as_ref(), cut || !whole, cx);
+            }
+        }
+    }
+
+    fn tell(&mut self, request: &Request, response: Option<&Response>, cut: bool, cx: &mut Context<'_>) {
+        // Suricata counts from 1.
+        self.told += 1;
+        let tx = self.told;
+        let began_ns = response.and_then(|response| response.began_ns);
+        let time_ns = began_ns.map(|began| began.saturating_sub(request.asked_ns));
+        if let Some(nanos) = time_ns {
+            cx.response_time(Protocol::PostgreSql, nanos);
+        }
+        cx.event(EventKind::PostgreSql, Side::Originator, None, |json| {
+            json.object("pgsql", |json| {
+                json.number("tx_id", tx);
+                json.object("request", |json| request.members(json));
+                if let Some(response) = response {
+                    json.object("response", |json| response.members(json));
+                }
+                if let Some(nanos) = time_ns {
+                    json.number("response_time_us", nanos / 1000);
+                }
+                if cut {
+                    json.flag("truncated", true);
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,208 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::testing::{CLIENT, SERVER, Step, stream, stream_however_cut};
+use super::super::{Guess, Next, Opening, Protocol, StreamProtocol};
+use super::PostgreSql;
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat()
+}
+
+fn startup() -> Vec<u8> {
+    let body = b"\x00\x03\x00\x00user\0alice\0database\0shop\0application_name\0psql\0\0";
+    [&(body.len() as u32 + 4).to_be_bytes()[..], body].concat()
+}
+
+fn pgsql(events: &[Value]) -> Vec<&Value> {
+    events.iter().map(|event| &event["pgsql"]).collect()
+}
+
+fn ready() -> Vec<u8> {
+    message(b'Z', b"I")
+}
+
+fn select() -> Vec<u8> {
+    let row = b"\x00\x02\x00\x00\x00\x01a\xff\xff\xff\xff";
+    [message(b'T', b"\x00\x02columns"), message(b'D', row), message(b'D', row), message(b'C', b"SELECT 2\0")].concat()
+}
+
+#[test]
+fn login_and_simple_queries_are_told_without_the_password() {
+    let md5 = message(b'R', b"\x00\x00\x00\x05salt");
+    let welcome = [
+        message(b'R', b"\x00\x00\x00\x00"),
+        message(b'S', b"TimeZone\0UTC\0"),
+        message(b'K', b"\x00\x00\x00\x07keys"),
+        ready(),
+    ]
+    .concat();
+    let error = [message(b'E', b"SERROR\0VERROR\0C42P01\0Mno such table\0\0"), ready()].concat();
+    let events = stream_however_cut::<PostgreSql>(&[
+        Step::Data(CLIENT, &startup()),
+        Step::Data(SERVER, &md5),
+        Step::Data(CLIENT, &message(b'p', b"md5SECRET\0")),
+        Step::Data(SERVER, &welcome),
+        Step::Data(CLIENT, &message(b'Q', b"SELECT a, b FROM t\0")),
+        Step::Data(SERVER, &[select(), ready()].concat()),
+        Step::Data(CLIENT, &message(b'Q', b"ALTER ROLE a PASSWORD 'SECRET'\0")),
+        Step::Data(SERVER, &error),
+        Step::Data(CLIENT, &message(b'X', b"")),
+    ]);
+    assert!(!events.iter().any(|event| event.to_string().contains("SECRET")));
+    let told = pgsql(&events);
+    assert_eq!(
+        told[0]["request"],
+        json!({"protocol_version": "3.0", "startup_parameters": {
+            "user": "alice", "optional_parameters": [{"database": "shop"}, {"application_name": "psql"}]}})
+    );
+    assert_eq!(told[0]["response"], json!({"message": "authentication_md5_password"}));
+    assert_eq!(
+        told[1]["response"],
+        json!({"message": "authentication_ok", "parameter_status": [{"time_zone": "UTC"}], "process_id": 7})
+    );
+    assert_eq!(told[2]["request"], json!({"simple_query": "SELECT a, b FROM t"}));
+    assert_eq!(
+        told[2]["response"],
+        json!({"field_count": 2, "data_rows": 2, "data_size": 2, "command_completed": "SELECT 2"})
+    );
+    assert_eq!(
+        (&told[3]["response"]["code"], &told[3]["response"]["message"]),
+        (&json!("42P01"), &json!("no such table"))
+    );
+    assert_eq!(told[4]["request"], json!({"message": "termination_message"}));
+    assert_eq!(told.len(), 5);
+}
+
+#[test]
+fn extended_statements_are_told_one_by_one_also_when_they_are_pipelined() {
+    let statement = |name: &[u8], text: &[u8]| {
+        [
+            message(b'P', &[name, b"\0", text, b"\0\0\0"].concat()),
+            message(b'B', &[b"\0", name, b"\0\0\0\0\0\0\0"].concat()),
+            message(b'D', b"P\0"),
+            message(b'E', b"\0\0\0\0\0"),
+        ]
+        .concat()
+    };
+    let asked = [statement(b"one", b"SELECT $1"), statement(b"", b"UPDATE t"), message(b'S', b"")].concat();
+    let answered = [
+        message(b'1', b""),
+        message(b'2', b""),
+        select(),
+        message(b'1', b""),
+        message(b'2', b""),
+        message(b'n', b""),
+        message(b'C', b"UPDATE 3\0"),
+        ready(),
+    ]
+    .concat();
+    let again = [message(b'B', b"\0one\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat();
+    let failed = [message(b'E', b"SERROR\0C22012\0Mdivision by zero\0\0"), ready()].concat();
+    let events = stream_however_cut::<PostgreSql>(&[
+        Step::Data(CLIENT, &startup()),
+        Step::Data(SERVER, &[message(b'R', b"\0\0\0\0"), ready()].concat()),
+        Step::Data(CLIENT, &asked),
+        Step::Data(SERVER, &answered),
+        Step::Data(CLIENT, &again),
+        Step::Data(SERVER, &failed),
+    ]);
+    let told = pgsql(&events);
+    assert_eq!(told[1]["request"], json!({"extended_query": "SELECT $1", "statement": "one"}));
+    assert_eq!(told[1]["response"]["data_rows"], 2);
+    assert_eq!(told[2]["request"], json!({"extended_query": "UPDATE t"}));
+    assert_eq!(told[2]["response"], json!({"command_completed": "UPDATE 3"}));
+    assert_eq!(told[3]["request"], json!({"message": "execute", "statement": "one"}));
+    assert_eq!(told[3]["response"]["code"], "22012");
+    assert_eq!(told.len(), 4);
+}
+
+#[test]
+fn encryption_is_followed_where_it_is_granted() {
+    let ask = [0, 0, 0, 8, 4, 210, 22, 47];
+    let (events, next) = stream::<PostgreSql>(&[Step::Data(CLIENT, &ask), Step::Data(SERVER, b"S")]);
+    assert_eq!(next, Next::Becomes(Protocol::Tls));
+    assert_eq!(pgsql(&events)[0]["request"], json!({"message": "SSL Request"}));
+    assert_eq!(pgsql(&events)[0]["response"], json!({"ssl_accepted": true}));
+    let (events, next) = stream::<PostgreSql>(&[
+        Step::Data(CLIENT, &ask),
+        Step::Data(SERVER, b"N"),
+        Step::Data(CLIENT, &startup()),
+        Step::Data(SERVER, &message(b'E', b"SFATAL\0C28000\0Mno\0\0")),
+    ]);
+    assert_eq!(next, Next::More);
+    assert_eq!(pgsql(&events)[0]["response"], json!({"ssl_accepted": false}));
+    assert_eq!(pgsql(&events)[1]["response"]["code"], "28000");
+}
+
+#[test]
+fn copied_data_is_counted() {
+    let (events, _) = stream::<PostgreSql>(&[
+        Step::Data(CLIENT, &message(b'Q', b"COPY t FROM STDIN\0")),
+        Step::Data(SERVER, &message(b'G', b"\0\0\0")),
+        Step::Data(CLIENT, &[message(b'd', b"1\ta\n"), message(b'd', b"2\tb\n"), message(b'c', b"")].concat()),
+        Step::Data(SERVER, &[message(b'C', b"COPY 2\0"), ready()].concat()),
+    ]);
+    assert_eq!(
+        pgsql(&events)[0]["response"],
+        json!({"copy_messages": 2, "copy_size": 8, "command_completed": "COPY 2"})
+    );
+}
+
+#[test]
+fn after_a_gap_the_statement_is_told_as_cut_and_the_next_one_is_read() {
+    let answer = [select(), ready()].concat();
+    let (events, _) = stream::<PostgreSql>(&[
+        Step::Data(CLIENT, &message(b'Q', b"SELECT a FROM t\0")),
+        Step::Data(SERVER, &answer[..20]),
+        Step::Gap(SERVER, 900),
+        Step::Data(SERVER, b"in the middle of something"),
+        Step::Data(CLIENT, &message(b'Q', b"SELECT b FROM t\0")),
+        Step::Data(SERVER, &answer),
+    ]);
+    let told = pgsql(&events);
+    assert_eq!((told.len(), &told[0]["truncated"]), (2, &json!(true)));
+    assert_eq!((&told[1]["response"]["data_rows"], &told[1]["truncated"]), (&json!(2), &Value::Null));
+}
+
+#[test]
+fn postgresql_is_recognised_by_its_startup_and_in_the_middle_by_a_query() {
+    fn open(originator: &[u8], responder: &[u8], port: u16) -> Guess {
+        PostgreSql::recognise(&Opening { originator, responder, originator_port: 40_000, responder_port: port })
+    }
+    assert_eq!(open(&startup(), b"", 9), Guess::Yes);
+    assert_eq!(open(&startup()[..6], b"", 9), Guess::Perhaps);
+    assert_eq!(open(&message(b'Q', b"SELECT 1\0"), b"", 9), Guess::Yes);
+    assert_eq!([open(b"", &select(), 5432), open(b"", &select(), 9)], [Guess::Yes, Guess::No]);
+    assert_eq!(open(b"GET / HTTP/1.1", b"", 80), Guess::No);
+    assert_eq!(open(b"\x16\x03\x01\x02\x00\x01", b"", 443), Guess::No);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_bytes_in_any_pieces_never_panic(noise in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..8), cut in 1usize..60, gap in 0u64..90) {
+        let mut sides = [
+            (CLIENT, [startup(), message(b'p', b"md5x\0"), message(b'Q', b"SELECT 1\0"), message(b'P', b"s\0SELECT 2\0\0\0"), message(b'B', b"\0s\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat()),
+            (SERVER, [message(b'R', b"\0\0\0\x05salt"), message(b'R', b"\0\0\0\0"), message(b'S', b"a\0b\0"), ready(), select(), ready(), message(b'E', b"SERROR\0C1\0\0"), ready()].concat()),
+        ];
+        for (at, byte) in noise {
+            let bytes = &mut sides[usize::from(at & 1)].1;
+            let at = usize::from(at >> 1) % bytes.len();
+            bytes[at] = byte;
+        }
+        let mut steps = Vec::new();
+        for (side, bytes) in &sides {
+            for piece in bytes.chunks(cut) {
+                steps.push(Step::Data(*side, piece));
+                if gap % 3 == 1 {
+                    steps.push(Step::Gap(*side, gap));
+                }
+            }
+        }
+        stream::<PostgreSql>(&steps);
+        steps.reverse();
+        stream::<PostgreSql>(&steps);
+    }
+}

@@ -1,0 +1,181 @@
+//! One connection: which commands wait, and what they are answered.
+
+use std::collections::VecDeque;
+
+use super::command::Command;
+use super::reply::Reply;
+use super::resp::Step;
+use crate::protocols::{Context, EventKind, Next, Protocol, Side};
+
+/// The most commands that wait for answers. Of a longer pipeline the rest is told without.
+const WAITING_MAX: usize = 128;
+
+/// What is known of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// The command that is on its way.
+    command: Command,
+    waiting: VecDeque<Command>,
+    /// Commands behind those that wait, told already.
+    beyond: u64,
+    reply: Reply,
+    subscribed: bool,
+    /// What no command asked for: messages of channels, monitoring, invalidations.
+    pushes: u64,
+    push_bytes: u64,
+    told: u64,
+}
+
+impl Session {
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// What comes next from one side.
+    pub(super) fn step(&mut self, from: Side, step: Step<'_>, cx: &mut Context<'_>) -> Next {
+        match from {
+            Side::Originator => self.from_client(step, cx),
+            Side::Responder => self.from_server(step, cx),
+        }
+    }
+
+    fn from_client(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
+        self.command.take(step);
+        if step != Step::Complete {
+            return Next::More;
+        }
+        let mut command = std::mem::take(&mut self.command);
+        if !command.has_begun() {
+            return Next::More;
+        }
+        command.asked_ns = cx.time_ns;
+        if command.changes_replies() {
+            // From here on answers cannot be assigned.
+            self.flush(false, cx);
+            self.tell(&command, None, command.cut, cx);
+            return Next::Done;
+        }
+        if self.waiting.len() >= WAITING_MAX || self.beyond > 0 {
+            self.beyond += 1;
+            self.tell(&command, None, true, cx);
+        } else {
+            self.waiting.push_back(command);
+        }
+        Next::More
+    }
+
+    fn from_server(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
+        self.reply.began_ns.get_or_insert(cx.time_ns);
+        self.reply.take(step);
+        if step != Step::Complete {
+            return Next::More;
+        }
+        let reply = std::mem::take(&mut self.reply);
+        let confirms = reply.confirms() && (self.subscribed || reply.is_push() || self.front_subscribes());
+        let is_answer = if confirms {
+            // One comes for each channel; the first is the answer.
+            self.subscribed = true;
+            self.front_subscribes()
+        } else {
+            !reply.is_push() && !(self.subscribed && reply.is_message())
+        };
+        if !is_answer {
+            self.push(&reply);
+            return Next::More;
+        }
+        let Some(command) = self.waiting.pop_front() else {
+            if self.beyond > 0 {
+                self.beyond -= 1;
+            } else {
+                self.push(&reply);
+            }
+            return Next::More;
+        };
+        let replicates = command.is(&[b"PSYNC", b"SYNC"]) && !reply.is_error();
+        self.tell(&command, Some(&reply), command.cut || reply.cut, cx);
+        if replicates { Next::Done } else { Next::More }
+    }
+
+    fn front_subscribes(&self) -> bool {
+        self.waiting.front().is_some_and(Command::subscribes)
+    }
+
+    fn push(&mut self, reply: &Reply) {
+        self.pushes += 1;
+        self.push_bytes += reply.bytes;
+    }
+
+    /// Bytes of a value are missing; where it ends is known.
+    pub(super) fn hole(&mut self, from: Side) {
+        match from {
+            Side::Originator => self.command.cut = true,
+            Side::Responder => self.reply.cut = true,
+        }
+    }
+
+    /// Where `from` is in what it sends is not known any more.
+    pub(super) fn lose(&mut self, from: Side, cx: &mut Context<'_>) {
+        self.flush(true, cx);
+        if from == Side::Originator {
+            let command = std::mem::take(&mut self.command);
+            if command.has_begun() {
+                self.tell(&command, None, true, cx);
+            }
+        }
+        self.beyond = 0;
+    }
+
+    /// Tells the commands that wait, with what there is of an answer to the first. `cut` where it is not their end that they have no
+    /// more, but that bytes are missing.
+    fn flush(&mut self, cut: bool, cx: &mut Context<'_>) {
+        let mut reply = Some(std::mem::take(&mut self.reply)).filter(|reply| reply.began_ns.is_some());
+        while let Some(command) = self.waiting.pop_front() {
+            let reply = reply.take();
+            self.tell(&command, reply.as_ref(), cut || command.cut || reply.is_some(), cx);
+        }
+    }
+
+    /// Nothing more is answered.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
+        self.flush(false, cx);
+        let (tx, pushes, bytes) = (self.told, std::mem::take(&mut self.pushes), self.push_bytes);
+        if pushes > 0 {
+            self.told += 1;
+            cx.event(EventKind::Redis, Side::Originator, None, |json| {
+                json.object("redis", |json| {
+                    json.number("tx_id", tx);
+                    json.object("response", |json| {
+                        json.text("type", "push");
+                        json.number("messages", pushes);
+                        json.number("bytes", bytes);
+                    });
+                });
+            });
+        }
+    }
+
+    fn tell(&mut self, command: &Command, reply: Option<&Reply>, cut: bool, cx: &mut Context<'_>) {
+        let tx = self.told;
+        self.told += 1;
+        let began_ns = reply.and_then(|reply| reply.began_ns);
+        let time_ns = began_ns.map(|began| began.saturating_sub(command.asked_ns));
+        if let Some(nanos) = time_ns {
+            cx.response_time(Protocol::Redis, nanos);
+        }
+        cx.event(EventKind::Redis, Side::Originator, None, |json| {
+            json.object("redis", |json| {
+                json.number("tx_id", tx);
+                json.object("request", |json| command.members(json));
+                if let Some(reply) = reply {
+                    json.object("response", |json| reply.members(json));
+                }
+                if let Some(nanos) = time_ns {
+                    json.number("response_time_us", nanos / 1000);
+                }
+                if cut {
+                    json.flag("truncated", true);
+                }
+            });
+        });
+    }
+}

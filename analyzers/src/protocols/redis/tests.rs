@@ -1,0 +1,192 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::testing::{CLIENT, SERVER, Step, stream, stream_however_cut};
+use super::super::{Guess, Next, Opening, Side, StreamProtocol};
+use super::Redis;
+
+fn command(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len());
+    for word in words {
+        bytes += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    bytes.into_bytes()
+}
+
+fn redis(events: &[Value]) -> Vec<&Value> {
+    events.iter().map(|event| &event["redis"]).collect()
+}
+
+/// The one event of a command with this answer.
+fn answer(reply: &[u8]) -> Value {
+    let events = stream_however_cut::<Redis>(&[Step::Data(CLIENT, &command(&["get", "k"])), Step::Data(SERVER, reply)]);
+    assert_eq!(events.len(), 1);
+    events[0]["redis"]["response"].clone()
+}
+
+#[test]
+fn pipelined_commands_find_their_answers() {
+    let asked = [command(&["SET", "user:1", "value"]), command(&["incr", "n"]), command(&["GET", "user:1"])].concat();
+    let events =
+        stream_however_cut::<Redis>(&[Step::Data(CLIENT, &asked), Step::Data(SERVER, b"+OK\r\n:7\r\n$5\r\nvalue\r\n")]);
+    let told = redis(&events);
+    assert_eq!(told[0]["request"], json!({"command": "SET", "key": "user:1", "arguments": 2, "bytes": 14}));
+    assert_eq!(told[0]["response"], json!({"type": "status", "status": "OK", "bytes": 2}));
+    assert_eq!((&told[1]["request"]["command"], &told[1]["response"]["type"]), (&json!("INCR"), &json!("integer")));
+    assert_eq!(told[2]["response"], json!({"type": "bulk", "bytes": 5}));
+    assert_eq!((told.len(), &told[2]["tx_id"]), (3, &json!(2)));
+}
+
+#[test]
+fn answers_of_all_types_are_told() {
+    assert_eq!(answer(b"$-1\r\n"), json!({"type": "null", "bytes": 0}));
+    assert_eq!(
+        answer(b"-ERR unknown command 'x', with args beginning with: 's'\r\n")["error"],
+        "ERR unknown command 'x'"
+    );
+    assert_eq!(
+        answer(b"*3\r\n$1\r\na\r\n*2\r\n:1\r\n*0\r\n$2\r\nbc\r\n"),
+        json!({"type": "array", "elements": 3, "bytes": 4})
+    );
+    assert_eq!(answer(b"%1\r\n+k\r\n~2\r\n#t\r\n,1.5\r\n"), json!({"type": "map", "elements": 1, "bytes": 5}));
+    assert_eq!(answer(b"|1\r\n+ttl\r\n:3\r\n$1\r\nx\r\n")["type"], "attribute");
+    assert_eq!(answer(b"=7\r\ntxt:abc\r\n")["type"], "bulk");
+    assert_eq!(answer(b"*0\r\n"), json!({"type": "array", "elements": 0, "bytes": 0}));
+}
+
+#[test]
+fn passwords_are_not_told() {
+    let asked = [
+        command(&["AUTH", "SECRET"]),
+        command(&["HELLO", "3", "AUTH", "me", "SECRET"]),
+        command(&["CONFIG", "SET", "requirepass", "SECRET"]),
+        b"auth SECRET\r\n".to_vec(),
+    ]
+    .concat();
+    let events =
+        stream_however_cut::<Redis>(&[Step::Data(CLIENT, &asked), Step::Data(SERVER, b"+OK\r\n%0\r\n+OK\r\n+OK\r\n")]);
+    assert_eq!(
+        redis(&events).iter().map(|told| told["request"]["command"].clone()).collect::<Vec<_>>(),
+        ["AUTH", "HELLO", "CONFIG", "AUTH"]
+    );
+    assert!(!events.iter().any(|event| event.to_string().contains("SECRET")));
+}
+
+#[test]
+fn messages_of_channels_are_counted_and_are_no_answers() {
+    for kind in ["*", ">"] {
+        let array = |words: &[&str]| [kind.as_bytes(), &command(words)[1..]].concat();
+        let pushed = [
+            array(&["subscribe", "a"]),
+            array(&["subscribe", "b"]),
+            array(&["message", "a", "hello"]),
+            array(&["message", "b", "hello"]),
+        ]
+        .concat();
+        let events = stream_however_cut::<Redis>(&[
+            Step::Data(CLIENT, &command(&["SUBSCRIBE", "a", "b"])),
+            Step::Data(SERVER, &pushed),
+            Step::Data(CLIENT, &command(&["PING"])),
+            Step::Data(SERVER, &array(&["message", "b", "hello"])),
+            Step::Data(SERVER, b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+        ]);
+        let told = redis(&events);
+        assert_eq!(told[0]["request"]["command"], "SUBSCRIBE");
+        assert_eq!((&told[1]["request"]["command"], &told[1]["response"]["type"]), (&json!("PING"), &json!("array")));
+        assert_eq!(told[2]["response"]["messages"], 4);
+    }
+}
+
+#[test]
+fn monitoring_and_replication_do_not_flood() {
+    let mut lines = b"+OK\r\n".to_vec();
+    for _ in 0..500 {
+        lines.extend(b"+1.2 [0 127.0.0.1:1] \"set\" \"a\"\r\n");
+    }
+    let (events, _) = stream::<Redis>(&[Step::Data(CLIENT, b"MONITOR\r\n"), Step::Data(SERVER, &lines)]);
+    assert_eq!((events.len(), &redis(&events)[1]["response"]["messages"]), (2, &json!(500)));
+    let (_, next) = stream::<Redis>(&[
+        Step::Data(CLIENT, &command(&["PSYNC", "?", "-1"])),
+        Step::Data(SERVER, b"+FULLRESYNC 8de1 1\r\n"),
+    ]);
+    assert_eq!(next, Next::Done);
+}
+
+#[test]
+fn a_gap_in_a_value_is_a_hole_and_one_elsewhere_ends_what_waits() {
+    let (events, _) = stream::<Redis>(&[
+        Step::Data(CLIENT, &command(&["GET", "k"])),
+        Step::Data(SERVER, b"$1000\r\nabc"),
+        Step::Gap(SERVER, 999),
+        Step::Data(CLIENT, &command(&["GET", "l"])),
+        Step::Data(SERVER, b":1\r\n"),
+        Step::Data(CLIENT, &command(&["LRANGE", "l"])),
+        Step::Data(SERVER, b"*9\r\n$1\r\na\r\n"),
+        Step::Gap(SERVER, 100),
+        Step::Data(SERVER, b"cut off\r\n"),
+        Step::Data(CLIENT, &command(&["GET", "m"])),
+        Step::Data(SERVER, b"$1\r\nx\r\n"),
+    ]);
+    let told = redis(&events);
+    assert_eq!((&told[0]["response"]["bytes"], &told[0]["truncated"]), (&json!(1000), &json!(true)));
+    assert_eq!((&told[1]["response"]["type"], &told[1]["truncated"]), (&json!("integer"), &Value::Null));
+    assert_eq!(told[2]["truncated"], true);
+    assert_eq!((&told[3]["request"]["key"], &told[3]["response"]["type"]), (&json!("m"), &json!("bulk")));
+    assert_eq!(told.len(), 4);
+}
+
+#[test]
+fn a_pipeline_beyond_the_bound_is_told_without_answers() {
+    let asked: Vec<u8> = (0..300).flat_map(|number| command(&["GET", &number.to_string()])).collect();
+    let answers = b"$1\r\nx\r\n".repeat(300);
+    let (events, _) = stream::<Redis>(&[
+        Step::Data(CLIENT, &asked),
+        Step::Data(SERVER, &answers),
+        Step::Data(CLIENT, &command(&["PING"])),
+        Step::Data(SERVER, b"+PONG\r\n"),
+    ]);
+    assert_eq!(events.len(), 301);
+    assert_eq!(redis(&events)[300]["response"]["status"], "PONG");
+    assert_eq!(events.iter().filter(|event| event["redis"]["truncated"] == true).count(), 300 - 128);
+}
+
+#[test]
+fn redis_is_recognised_by_commands() {
+    fn open(originator: &[u8], responder: &[u8], port: u16) -> Guess {
+        Redis::recognise(&Opening { originator, responder, originator_port: 40_000, responder_port: port })
+    }
+    assert_eq!(open(&command(&["PING"]), b"", 9), Guess::Yes);
+    assert_eq!(open(b"*1\r\n", b"", 9), Guess::Perhaps);
+    assert_eq!([open(b"PING\r\n", b"", 6379), open(b"PING\r\n", b"", 9)], [Guess::Yes, Guess::No]);
+    assert_eq!(open(b"GET / HTTP/1.1\r\n", b"", 80), Guess::No);
+    assert_eq!([open(b"", b"+OK\r\n", 6379), open(b"", b"+OK POP3\r\n", 110)], [Guess::Yes, Guess::No]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_bytes_in_any_pieces_never_panic(noise in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..8), cut in 1usize..40, gap in 0u64..30) {
+        let mut sides = [
+            (Side::Originator, [command(&["SET", "k", "v"]), command(&["SUBSCRIBE", "a"]), b"PING x\r\n".to_vec()].concat()),
+            (Side::Responder, b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n%1\r\n+a\r\n*2\r\n$-1\r\n$3\r\nabc\r\n".to_vec()),
+        ];
+        for (at, byte) in noise {
+            let bytes = &mut sides[usize::from(at & 1)].1;
+            let at = usize::from(at >> 1) % bytes.len();
+            bytes[at] = byte;
+        }
+        let mut steps = Vec::new();
+        for (side, bytes) in &sides {
+            for piece in bytes.chunks(cut) {
+                steps.push(Step::Data(*side, piece));
+                if gap % 3 == 1 {
+                    steps.push(Step::Gap(*side, gap));
+                }
+            }
+        }
+        stream::<Redis>(&steps);
+        steps.reverse();
+        stream::<Redis>(&steps);
+    }
+}
