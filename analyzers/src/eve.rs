@@ -6,52 +6,51 @@
 use std::net::IpAddr;
 
 use time::OffsetDateTime;
-use vxtap_wire::community_id::community_id;
-use vxtap_wire::{FiveTuple, IpVersion, protocol};
+use vxtap_wire::{FiveTuple, FlowKey, IpVersion, protocol};
 
+use crate::app::FlowApp;
 use crate::flow::{Flow, FlowRecord, TcpState};
 use crate::json::{JsonObject, append_number};
+use crate::protocols::Side;
 use crate::stream::StreamKey;
+use crate::tcp::{DirectionMetrics, Metrics};
 
-/// Appends the `flow` event of `record`, with its newline. `stream` is the mirror stream the flow came by.
-pub fn write_flow(line: &mut Vec<u8>, record: &FlowRecord<'_>, stream: &StreamKey) {
+/// Writes the members that a `flow` event has behind its envelope.
+pub(crate) fn write_flow(json: &mut JsonObject<'_>, record: &FlowRecord<'_>, tuple: &FiveTuple) {
     let flow = record.flow;
-    let tuple = flow.five_tuple();
-    JsonObject::append_to(line, |json| {
-        json.raw("timestamp", |line| append_time(line, flow.last_ns));
-        json.number("flow_id", flow_id(flow));
-        json.text("event_type", "flow");
-        write_tuple(json, &tuple);
-        if tuple.is_icmp() {
-            json.number("icmp_type", flow.icmp.kind);
-            json.number("icmp_code", flow.icmp.code);
-        }
-        json.object("flow", |json| {
-            json.number("pkts_toserver", flow.to_responder.frames);
-            json.number("pkts_toclient", flow.to_originator.frames);
-            json.number("bytes_toserver", flow.to_responder.bytes);
-            json.number("bytes_toclient", flow.to_originator.bytes);
-            json.raw("start", |line| append_time(line, flow.first_ns));
-            json.raw("end", |line| append_time(line, flow.last_ns));
-            // Whole seconds between the two, as Suricata counts them.
-            json.number("age", (flow.last_ns / NANOS).saturating_sub(flow.first_ns / NANOS));
-            json.text("state", flow.state().as_str());
-            json.text("reason", record.end.as_str());
-            json.flag("alerted", false);
-        });
-        json.text("community_id", community_id(0, &tuple));
-        write_tcp(json, flow);
-        write_tunnel(json, stream);
+    if tuple.is_icmp() {
+        json.number("icmp_type", flow.icmp.kind);
+        json.number("icmp_code", flow.icmp.code);
+    }
+    let app = flow.app.as_deref();
+    if let Some(protocol) = app.and_then(FlowApp::protocol) {
+        json.text("app_proto", protocol.as_str());
+    }
+    json.object("flow", |json| {
+        json.number("pkts_toserver", flow.to_responder.frames);
+        json.number("pkts_toclient", flow.to_originator.frames);
+        json.number("bytes_toserver", flow.to_responder.bytes);
+        json.number("bytes_toclient", flow.to_originator.bytes);
+        json.raw("start", |line| append_time(line, flow.first_ns));
+        json.raw("end", |line| append_time(line, flow.last_ns));
+        // Whole seconds between the two, as Suricata counts them.
+        json.number("age", (flow.last_ns / NANOS).saturating_sub(flow.first_ns / NANOS));
+        json.text("state", flow.state().as_str());
+        json.text("reason", record.end.as_str());
+        json.flag("alerted", false);
     });
-    line.push(b'\n');
+    write_tcp(json, flow);
+    if let Some(metrics) = app.and_then(FlowApp::metrics).filter(|metrics| **metrics != Metrics::default()) {
+        write_metrics(json, metrics);
+    }
 }
 
 const NANOS: u64 = 1_000_000_000;
 
 /// A number for a flow that its events share: not 0, and exact in a double as JSON readers use it.
-pub(crate) fn flow_id(flow: &Flow) -> u64 {
+pub(crate) fn flow_id(key: &FlowKey, begun_ns: u64) -> u64 {
     use std::hash::BuildHasher as _;
-    let hash = foldhash::fast::FixedState::with_seed(0).hash_one((flow.key, flow.first_ns));
+    let hash = foldhash::fast::FixedState::with_seed(0).hash_one((key, begun_ns));
     (hash & ((1 << 53) - 1)).max(1)
 }
 
@@ -95,15 +94,58 @@ fn write_tcp(json: &mut JsonObject<'_>, flow: &Flow) {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-fn write_tunnel(json: &mut JsonObject<'_>, stream: &StreamKey) {
-    let Some(vni) = stream.vni else { return };
-    json.object("tunnel", |json| {
+/// What operators ask of a TCP connection: ours, Suricata has nothing of it. Figures that are 0 are left out.
+fn write_metrics(json: &mut JsonObject<'_>, metrics: &Metrics) {
+    json.object("tcp_metrics", |json| {
+        for (name, time) in [
+            ("rtt_server_us", metrics.responder_rtt_ns),
+            ("rtt_client_us", metrics.originator_rtt_ns),
+            ("first_byte_us", metrics.first_byte_ns),
+        ] {
+            if let Some(time) = time {
+                json.number(name, time.get() / 1000);
+            }
+        }
+        for (name, side) in [("toserver", Side::Originator), ("toclient", Side::Responder)] {
+            let sent = metrics.sent_by(side);
+            if *sent == DirectionMetrics::default() {
+                continue;
+            }
+            json.object(name, |json| {
+                for (name, count) in [
+                    ("lost_bytes", sent.lost_bytes),
+                    ("cut_bytes", sent.cut_bytes),
+                    ("missing_bytes", sent.missing_bytes),
+                    ("retransmitted_bytes", sent.retransmitted_bytes),
+                    ("retransmissions", u64::from(sent.retransmissions)),
+                    ("out_of_order", u64::from(sent.out_of_order)),
+                    ("duplicate_acks", u64::from(sent.duplicate_acks)),
+                    ("zero_windows", u64::from(sent.zero_windows)),
+                    ("overlaps", u64::from(sent.overlaps)),
+                    ("outside", u64::from(sent.outside)),
+                ] {
+                    if count > 0 {
+                        json.number(name, count);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// The `tunnel` member of the events of flows that came by `stream`; nothing for one without encapsulation.
+pub(crate) fn tunnel(stream: &StreamKey) -> Vec<u8> {
+    let mut member = Vec::new();
+    let Some(vni) = stream.vni else { return member };
+    member.extend_from_slice(b"\"tunnel\":");
+    JsonObject::append_to(&mut member, |json| {
         json.text("proto", stream.encapsulation.as_str());
         json.number("vni", vni.get());
         if let Some(source) = stream.source {
             json.raw("src_ip", |line| append_address(line, source));
         }
     });
+    member
 }
 
 /// Whether EVE has ports for this protocol.

@@ -2,6 +2,7 @@
 
 use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, IcmpHeader, TcpFlags, TcpHeader, Transport};
 
+use crate::app::FlowApp;
 use crate::stream::StreamId;
 
 /// What was seen in one direction of a flow.
@@ -102,7 +103,7 @@ impl FlowEnd {
 }
 
 /// A flow being followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Flow {
     /// Its identity.
     pub key: FlowKey,
@@ -128,6 +129,8 @@ pub struct Flow {
     pub(crate) noted_in: u32,
     /// Bytes that were wanted of it so far.
     pub(crate) noted_bytes: u64,
+    /// Its application layer, where that is analysed.
+    pub(crate) app: Option<Box<FlowApp>>,
 }
 
 /// What a packet means for the flow that it matched.
@@ -160,6 +163,7 @@ impl Flow {
             first_ns: 0,
             noted_in: 0,
             noted_bytes: 0,
+            app: None,
             last_ns: 0,
             initial_sequence,
         }

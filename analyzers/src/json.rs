@@ -134,7 +134,8 @@ pub fn append_number(out: &mut Vec<u8>, number: u64) {
 /// characters `\x..`, as Suricata does.
 pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    if text.iter().all(|byte| is_plain(*byte)) {
+    // In runs without an end in between, which the compiler makes vectors of.
+    if text.chunks(32).all(|run| run.iter().fold(true, |plain, byte| plain & is_plain(*byte))) {
         out.extend_from_slice(text);
     } else if let Ok(text) = std::str::from_utf8(text) {
         for c in text.chars() {

@@ -1,11 +1,13 @@
 //! What a shard knows and what it tells.
 //!
 //! This crate owns per-shard flow state ([`Shard`]), the [`Ledger`] that accounts for every packet, the records
-//! that analysis makes ([`FlowRecord`]) with their form in EVE JSON ([`eve`]), and the [`snapshot`] types that the API
+//! that analysis makes ([`FlowRecord`]) the events that they become in EVE JSON ([`protocols`]), and the [`snapshot`] types that the API
 //! and the terminal UI show. It opens no socket and no file, starts no thread and reads no clock: time is an argument.
 
+mod analysis;
+mod app;
 pub mod dedup;
-pub mod eve;
+mod eve;
 mod flow;
 mod flow_filter;
 mod flow_list;
@@ -22,6 +24,7 @@ mod stream;
 pub mod tcp;
 mod wheel;
 
+pub use analysis::Analysis;
 pub use flow::{DirectionCounters, Flow, FlowEnd, FlowRecord, FlowState, TcpState};
 pub use flow_filter::{FlowFilter, FlowFilterError};
 pub use flow_list::FlowList;

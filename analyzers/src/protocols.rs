@@ -17,11 +17,13 @@ mod message;
 pub mod mysql;
 mod pending;
 pub mod postgresql;
+pub mod quic;
 pub mod redis;
 pub mod ssh;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tls;
 
 pub use kind::{EventKind, EventKinds, Protocol};
 pub use message::{EventHead, Events, FlowFacts};

@@ -1,14 +1,19 @@
 //! One shard: the state that one worker owns, and what a batch of frames does to it.
 
-use vxtap_wire::{Direction, FlowKey, FrameView, Network, NetworkId};
+use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, Network, NetworkId};
 
+use crate::analysis::Analysis;
 use crate::flow::{Fit, Flow, FlowEnd, FlowRecord};
 use crate::flow_notes::FlowNotes;
 use crate::flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
+use crate::protocols::Side;
 use crate::stream::StreamId;
 
 /// The most frames that one call of [`Shard::observe`] takes.
 pub const BATCH_MAX: usize = 64;
+
+/// Flows that [`Shard::finish_some`] ends.
+const ENDED_AT_ONCE: usize = 256;
 
 /// What is known of a frame besides its bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +58,12 @@ pub struct Shard {
     table: FlowTable,
     counters: ShardCounters,
     keys: Vec<Keyed>,
+    /// Packets of this batch whose last fragment has come.
+    wholes: Vec<Vec<u8>>,
+    /// Slots before this one are empty, once the run is ended.
+    finished: usize,
+    /// Where flows' bytes are analysed.
+    analysis: Option<Box<Analysis>>,
 }
 
 /// A frame's place in the flow table, between the two halves of the lookup.
@@ -62,8 +73,12 @@ struct Keyed {
     direction: Direction,
     probe: Probe,
     /// Index of the frame in its batch.
-    frame: usize,
+    frame: u32,
+    /// Index of the whole packet that the frame is the last fragment of; [`NO_WHOLE`] for none.
+    whole: u32,
 }
+
+const NO_WHOLE: u32 = u32::MAX;
 
 impl Shard {
     /// A shard that has seen nothing.
@@ -72,21 +87,38 @@ impl Shard {
             table: FlowTable::new(settings.limits, settings.seed),
             counters: ShardCounters::default(),
             keys: Vec::with_capacity(BATCH_MAX),
+            wholes: Vec::new(),
+            finished: 0,
+            analysis: None,
         }
+    }
+
+    /// The same, which looks into its flows as well.
+    #[must_use]
+    pub fn with_analysis(self, analysis: Analysis) -> Self {
+        Self { analysis: Some(Box::new(analysis)), ..self }
+    }
+
+    /// The analysis, where there is one.
+    #[inline]
+    pub fn analysis(&mut self) -> Option<&mut Analysis> {
+        self.analysis.as_deref_mut()
     }
 
     /// Counts a batch of frames, at most [`BATCH_MAX`] at a time, and gives `ended` the record of each flow that this ends.
     pub fn observe(&mut self, batch: &[(PacketMeta, FrameView<'_>)], mut ended: impl FnMut(FlowRecord<'_>)) {
         let mut notes = FlowNotes::default();
         for part in batch.chunks(BATCH_MAX) {
-            self.observe_noting(part, &mut notes, &mut ended);
+            self.observe_noting(part, 0, &mut notes, &mut ended);
         }
     }
 
-    /// The same for a batch of at most [`BATCH_MAX`] frames, with notes of their flows.
+    /// The same for a batch of at most [`BATCH_MAX`] frames, with notes of their flows. Frame N is passed over where bit N of `copies` is
+    /// set: it is a copy of one that was counted.
     pub fn observe_noting(
         &mut self,
         batch: &[(PacketMeta, FrameView<'_>)],
+        copies: u64,
         notes: &mut FlowNotes,
         mut ended: impl FnMut(FlowRecord<'_>),
     ) {
@@ -94,15 +126,21 @@ impl Shard {
         let ended = &mut ended;
         notes.beyond = 0;
         self.keys.clear();
+        self.wholes.clear();
         for (frame, (meta, view)) in batch.iter().enumerate() {
+            if copies & 1 << frame != 0 {
+                continue;
+            }
             self.counters.frames += 1;
             self.counters.truncated += u64::from(view.bytes_missing() > 0);
             self.counters.malformed += u64::from(view.malformed.is_some());
             match &view.five_tuple {
                 Some(tuple) if view.network != Network::Arp => {
+                    let whole = if view.fragment.is_some() { self.put_together(meta, view) } else { None };
+                    let (tuple, whole) = whole.as_ref().map_or((tuple, NO_WHOLE), |(tuple, whole)| (tuple, *whole));
                     let (key, direction) = FlowKey::new(meta.network, tuple);
                     let probe = self.table.probe(&key);
-                    self.keys.push(Keyed { key, direction, probe, frame });
+                    self.keys.push(Keyed { key, direction, probe, frame: frame as u32, whole });
                 }
                 _ => self.counters.not_ip += 1,
             }
@@ -112,14 +150,32 @@ impl Shard {
         let known = self.keys.iter().filter(|keyed| self.table.touch(&keyed.probe, &keyed.key)).count();
         debug_assert!(known <= batch.len());
         std::hint::black_box(known);
+        let wholes = std::mem::take(&mut self.wholes);
         for at in 0..self.keys.len() {
             let keyed = self.keys[at];
-            let (meta, view) = &batch[keyed.frame];
-            self.observe_one(&keyed, *meta, view, notes, ended);
+            let (meta, view) = &batch[keyed.frame as usize];
+            if let Some(whole) = wholes.get(keyed.whole as usize) {
+                // Counted as the frame that it came in, looked into as the packet that it is of.
+                let mut whole = FrameView::parse_ip(whole);
+                whole.wire_len = view.wire_len;
+                self.observe_one(&keyed, *meta, &whole, notes, ended);
+            } else {
+                self.observe_one(&keyed, *meta, view, notes, ended);
+            }
         }
+        self.wholes = wholes;
         if let Some((meta, _)) = batch.last() {
             self.advance(meta.time_ns, ended);
         }
+    }
+
+    /// Gives a fragment to its packet; when that is whole, its five-tuple, and where in the list of whole packets it is.
+    #[cold]
+    fn put_together(&mut self, meta: &PacketMeta, view: &FrameView<'_>) -> Option<(FiveTuple, u32)> {
+        let packet = self.analysis.as_mut()?.fragments.add(meta.network, view, meta.time_ns)?;
+        let tuple = FrameView::parse_ip(packet).five_tuple?;
+        self.wholes.push(packet.to_vec());
+        Some((tuple, self.wholes.len() as u32 - 1))
     }
 
     #[inline]
@@ -143,8 +199,13 @@ impl Shard {
             None => (self.begin(keyed, meta, view, ended), true),
         };
         let changed = self.table.get_mut(slot).is_some_and(|flow| {
-            notes.note(flow, keyed.frame, view.bytes.len());
-            flow.count(keyed.direction, meta.time_ns, view)
+            notes.note(flow, keyed.frame as usize, view.bytes.len());
+            let changed = flow.count(keyed.direction, meta.time_ns, view);
+            if let (Some(app), Some(analysis)) = (&mut flow.app, &mut self.analysis) {
+                let from = if keyed.direction == flow.originator { Side::Originator } else { Side::Responder };
+                app.packet(from, view, meta.time_ns, analysis);
+            }
+            changed
         });
         if changed || new {
             self.table.arm(slot);
@@ -175,18 +236,36 @@ impl Shard {
         while self.table.is_full() {
             let Some(flow) = self.table.evict() else { break };
             self.counters.flows_evicted += 1;
-            ended(FlowRecord { flow: &flow, end: FlowEnd::Evicted });
+            self.tell_end(flow, FlowEnd::Evicted, ended);
         }
         self.counters.flows += 1;
-        self.table.insert(&keyed.probe, Flow::begin(keyed.key, keyed.direction, meta.stream, view))
+        let mut flow = Flow::begin(keyed.key, keyed.direction, meta.stream, view);
+        if let Some(analysis) = &mut self.analysis {
+            flow.app = Some(analysis.begin(&flow, meta.time_ns));
+        }
+        self.table.insert(&keyed.probe, flow)
     }
 
     fn end(&mut self, slot: Slot, end: FlowEnd, ended: &mut impl FnMut(FlowRecord<'_>)) {
-        if let Some(flow) = self.table.remove(slot)
-            && flow.frames() > 0
-        {
-            ended(FlowRecord { flow: &flow, end });
+        if let Some(flow) = self.table.remove(slot) {
+            self.tell_end(flow, end, ended);
         }
+    }
+
+    /// Tells what there still is to tell of a flow, and then of the flow.
+    fn tell_end(&mut self, mut flow: Flow, end: FlowEnd, ended: &mut impl FnMut(FlowRecord<'_>)) {
+        if let (Some(app), Some(analysis)) = (&mut flow.app, &mut self.analysis) {
+            app.end(analysis);
+        }
+        // Nothing came since its last record.
+        if flow.frames() == 0 {
+            return;
+        }
+        let record = FlowRecord { flow: &flow, end };
+        if let Some(analysis) = &mut self.analysis {
+            analysis.record(&record);
+        }
+        ended(record);
     }
 
     /// Moves packet time on to `now_ns` and ends the flows that were silent too long by then.
@@ -204,7 +283,11 @@ impl Shard {
             let active_over =
                 limits.active_ns > 0 && flow.frames() > 0 && now_ns >= flow.first_ns.saturating_add(limits.active_ns);
             if active_over {
-                ended(FlowRecord { flow, end: FlowEnd::Active });
+                let record = FlowRecord { flow, end: FlowEnd::Active };
+                if let Some(analysis) = &mut self.analysis {
+                    analysis.record(&record);
+                }
+                ended(record);
                 flow.restart();
             }
             self.table.arm(slot);
@@ -213,11 +296,17 @@ impl Shard {
 
     /// Ends every flow, in no order.
     pub fn finish(&mut self, mut ended: impl FnMut(FlowRecord<'_>)) {
-        let mut from = 0;
-        while let Some(slot) = self.table.any(from) {
-            from = slot.position();
-            self.end(slot, FlowEnd::Shutdown, &mut ended);
+        while self.finish_some(&mut ended) {}
+    }
+
+    /// Ends some of the flows; gives whether there are more.
+    pub fn finish_some(&mut self, ended: &mut impl FnMut(FlowRecord<'_>)) -> bool {
+        for _ in 0..ENDED_AT_ONCE {
+            let Some(slot) = self.table.any(self.finished) else { return false };
+            self.finished = slot.position();
+            self.end(slot, FlowEnd::Shutdown, ended);
         }
+        true
     }
 
     /// What was counted.

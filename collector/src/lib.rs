@@ -15,6 +15,7 @@ pub mod follow;
 mod hand_over;
 pub mod log;
 mod monitor;
+pub mod networks;
 mod outputs;
 mod pipeline;
 pub mod read;

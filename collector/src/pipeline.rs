@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use vxtap_analyzers::protocols::EventKind;
+use vxtap_analyzers::dedup::{DedupSettings, Deduplicator};
 use vxtap_analyzers::{
-    BATCH_MAX, FlowNotes, FlowRecord, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
-    ShardSettings, StreamId, StreamKey, eve,
+    Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
+    ShardSettings, StreamId, StreamKey,
 };
 use vxtap_filter::Tunnel;
 use vxtap_index::IndexBuilder;
-use vxtap_wire::FrameView;
+use vxtap_wire::{FlowKey, FrameView};
 
 use crate::capture::{CaptureLane, Fate, Selection};
 use crate::log::EventLane;
 use crate::outputs::Lanes;
-use crate::settings::{FlowSettings, PipelineSettings};
+use crate::settings::{Dedup, FlowSettings, PipelineSettings};
 use crate::streams::StreamRegistry;
 
 mod stream_cache;
@@ -36,6 +36,7 @@ pub(crate) struct Pipeline {
     registry: Arc<StreamRegistry>,
     notes: FlowNotes,
     selection: Selection,
+    dedup: Deduplicator,
     /// What filters may ask of a stream, by its number.
     tunnels: Vec<Option<Tunnel<'static>>>,
 }
@@ -53,10 +54,20 @@ impl Pipeline {
         let Lanes { capture, log } = lanes;
         let limits = limits(&settings.flows, settings.workers);
         let selection = settings.capture.as_ref().map(|capture| capture.selection.clone()).unwrap_or_default();
+        let mut shard = Shard::new(&ShardSettings { limits, seed: random_seed() });
+        if let Some(log) = &log {
+            let streams = Arc::clone(&registry);
+            let key = move |stream| streams.key(stream).unwrap_or(StreamKey::PLAIN);
+            shard = shard.with_analysis(Analysis::new(log.wanted(), key));
+        }
+        let Dedup { mode, window } = settings.dedup;
+        let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        let dedup =
+            Deduplicator::new(DedupSettings { mode, window_ns, seed: random_seed(), ..DedupSettings::default() });
         Self {
             ledger: Ledger::default(),
             streams: StreamCache::new(Arc::clone(&registry)),
-            shard: Shard::new(&ShardSettings { limits, seed: random_seed() }),
+            shard,
             capture,
             log,
             registry,
@@ -66,6 +77,7 @@ impl Pipeline {
                 ..FlowNotes::default()
             },
             selection,
+            dedup,
             tunnels: Vec::new(),
         }
     }
@@ -92,10 +104,12 @@ impl Pipeline {
             }
             block = lane.begin(bytes);
         }
+        let duplicates = self.dedup.duplicates(batch);
+        self.ledger.duplicates += u64::from(duplicates.count_ones());
         // The flows are for an index, which a follower does not have.
         self.notes.stamp = block.filter(|_| fate == Fate::Captured).unwrap_or(0);
-        let (log, registry) = (&mut self.log, &self.registry);
-        self.shard.observe_noting(batch, &mut self.notes, |record| log_flow(log.as_mut(), registry, &record));
+        self.shard.observe_noting(batch, duplicates, &mut self.notes, |_| ());
+        self.log_events();
         let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) else {
             self.ledger.not_captured += frames;
             return;
@@ -109,12 +123,18 @@ impl Pipeline {
         }
         let mut other_frames = false;
         for (number, (meta, view)) in batch.iter().enumerate() {
-            let beyond = self.notes.beyond & 1 << number != 0;
-            if beyond || !self.selection.takes(view, || tunnel(&mut self.tunnels, registry, meta.stream)) {
+            let unwanted = if self.selection.one_copy { self.notes.beyond | duplicates } else { self.notes.beyond };
+            if unwanted & 1 << number != 0
+                || !self.selection.takes(view, || tunnel(&mut self.tunnels, &self.registry, meta.stream))
+            {
                 self.ledger.not_captured += u64::from(fate == Fate::Captured);
                 continue;
             }
             other_frames |= !IndexBuilder::is_plain(view);
+            if duplicates & 1 << number != 0 {
+                // Its twin may be in another block.
+                self.notes.keys.extend(view.five_tuple.map(|tuple| FlowKey::new(meta.network, &tuple).0));
+            }
             lane.record(meta.time_ns, meta.stream, &view.bytes[..self.selection.length(view)], view.wire_len);
         }
         lane.note_flows(&self.notes.keys, other_frames);
@@ -144,8 +164,16 @@ impl Pipeline {
 
     /// Lets packet time pass though nothing came.
     pub(crate) fn advance(&mut self, now_ns: u64) {
-        let (log, registry) = (&mut self.log, &self.registry);
-        self.shard.advance(now_ns, &mut |record: FlowRecord<'_>| log_flow(log.as_mut(), registry, &record));
+        self.shard.advance(now_ns, &mut |_| ());
+        self.log_events();
+    }
+
+    /// Hands the events made so far to the log.
+    #[inline]
+    fn log_events(&mut self) {
+        if let (Some(log), Some(analysis)) = (&mut self.log, self.shard.analysis()) {
+            analysis.events().take(|lines, count| log.lines(lines, count));
+        }
     }
 
     /// Hands over to the writers what has waited long enough at `now_ns` of the wall clock.
@@ -177,8 +205,11 @@ impl Pipeline {
 
     /// Ends every flow, and closes the lanes to the writers.
     pub(crate) fn finish(mut self) -> PipelineTotals {
-        let (log, registry) = (&mut self.log, &self.registry);
-        self.shard.finish(|record| log_flow(log.as_mut(), registry, &record));
+        // In parts, so that the events of a large table are not in memory all at once.
+        while self.shard.finish_some(&mut |_| ()) {
+            self.log_events();
+        }
+        self.log_events();
         self.ledger.flows = self.shard.counters().flows;
         PipelineTotals { ledger: self.ledger, shard: *self.shard.counters() }
     }
@@ -197,13 +228,6 @@ fn tunnel(known: &mut Vec<Option<Tunnel<'static>>>, registry: &StreamRegistry, s
         known[number] = Some(tunnel);
     }
     tunnel
-}
-
-fn log_flow(log: Option<&mut EventLane>, registry: &StreamRegistry, record: &FlowRecord<'_>) {
-    if let Some(lane) = log.filter(|lane| lane.wants(EventKind::Flow)) {
-        let stream = registry.key(record.flow.stream).unwrap_or(StreamKey::PLAIN);
-        lane.event(|line| eve::write_flow(line, record, &stream));
-    }
 }
 
 /// Table limits of one of `workers` workers. Each gets its share of the bound and a quarter more, since flows do not

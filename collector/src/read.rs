@@ -12,6 +12,7 @@ use vxtap_wire::SteerHash;
 
 use crate::capture::Input;
 use crate::follow::Hub;
+use crate::networks::Networks;
 use crate::outputs::{Lanes, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::settings::{PipelineSettings, ReadSettings};
@@ -57,7 +58,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
             return Err(ReadFailure::LinkType { file: file.name().to_owned(), link_type });
         }
     }
-    let streams = Arc::new(StreamRegistry::new());
+    let streams = Arc::new(StreamRegistry::new().with_networks(Networks::new(&settings.pipeline.networks)));
     let (mut outputs, lanes) =
         Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
     let reader = Arc::new(FileReader::new(files));

@@ -18,6 +18,7 @@ use crate::follow::{Hub, PcapOverIp};
 use crate::hand_over::connect;
 use crate::log::{LogReopen, StatsTicker};
 use crate::monitor::{InProcess, LiveMonitor};
+use crate::networks::Networks;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::receive::{Waiter, open_group};
@@ -161,7 +162,7 @@ impl Collector {
                 worker.push(socket);
             }
         }
-        let streams = Arc::new(StreamRegistry::new());
+        let streams = Arc::new(StreamRegistry::new().with_networks(Networks::new(&settings.pipeline.networks)));
         let hub = Hub::new(Arc::clone(&streams));
         let (mut outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, Input::Live)?;
         if let Some(log) = outputs.log_reopen() {

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vxtap_analyzers::dedup::{DedupMode, DedupSettings};
 use vxtap_analyzers::protocols::EventKinds;
 
 use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
 use crate::log::LogRotation;
+use crate::networks::NamedNetwork;
 
 /// Settings of `vxtap-collector run`.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +43,10 @@ pub struct PipelineSettings {
     pub steer_seed: Option<u32>,
     /// Flow following.
     pub flows: FlowSettings,
+    /// Networks that are mirrored under several VNIs.
+    pub networks: Vec<NamedNetwork>,
+    /// When a packet counts as a copy of another.
+    pub dedup: Dedup,
     /// Captures; `None` writes none.
     pub capture: Option<CaptureSettings>,
     /// Logs; `None` writes none.
@@ -228,6 +234,22 @@ pub struct Keeping {
     pub hook: Option<Hook>,
     /// How they are compressed; `None` leaves them as they are.
     pub compress: Option<CompressionLevel>,
+}
+
+/// When a packet counts as a copy of one that another mirror has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dedup {
+    /// What counts.
+    pub mode: DedupMode,
+    /// Copies that are further apart are two packets.
+    pub window: Duration,
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        let DedupSettings { mode, window_ns, .. } = DedupSettings::default();
+        Self { mode, window: Duration::from_nanos(window_ns) }
+    }
 }
 
 /// Where logs are written, and what is in them.

@@ -8,6 +8,8 @@ use vxtap_analyzers::{StreamId, StreamKey};
 use vxtap_filter::Tunnel;
 use vxtap_wire::vxlan::Vni;
 
+use crate::networks::Networks;
+
 /// Numbers mirror streams in order of appearance. Shared by all workers, each of which remembers the numbers that it was
 /// given: this is for the first datagram of a stream, not for every one.
 ///
@@ -18,6 +20,7 @@ pub struct StreamRegistry {
     ids: DashMap<StreamKey, StreamId>,
     keys: RwLock<Vec<StreamKey>>,
     limit: u32,
+    networks: Networks,
 }
 
 impl StreamRegistry {
@@ -34,7 +37,18 @@ impl StreamRegistry {
 
     /// A registry that tells `limit` streams apart.
     pub fn with_limit(limit: u32) -> Self {
-        Self { ids: DashMap::default(), keys: RwLock::default(), limit }
+        Self { ids: DashMap::default(), keys: RwLock::default(), limit, networks: Networks::default() }
+    }
+
+    /// The same, where several VNIs may be one network.
+    #[must_use]
+    pub fn with_networks(self, networks: Networks) -> Self {
+        Self { networks, ..self }
+    }
+
+    /// Which network a stream is of.
+    pub const fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     /// The number of `key`, a new one where it has none yet; numbers are `0..=limit`.

@@ -3,7 +3,9 @@ use vxtap_wire::vxlan::Vni;
 use vxtap_wire::{Direction, FlowKey, FrameView, IpAddress, NetworkId, TcpFlags};
 
 use super::*;
+use crate::Analysis;
 use crate::flow::FlowEnd;
+use crate::protocols::EventKinds;
 use crate::stream::StreamId;
 
 fn event(tuple: FiveTuple, change: impl FnOnce(&mut Flow), stream: &StreamKey) -> Value {
@@ -11,8 +13,12 @@ fn event(tuple: FiveTuple, change: impl FnOnce(&mut Flow), stream: &StreamKey) -
     let mut flow = Flow::begin(key, direction, StreamId(0), &FrameView::parse(&[]));
     flow.originator = direction;
     change(&mut flow);
+    let stream = *stream;
+    let mut analysis = Analysis::new(EventKinds::ALL, move |_| stream);
+    flow.app = Some(analysis.begin(&flow, 7));
+    analysis.record(&FlowRecord { flow: &flow, end: FlowEnd::Idle });
     let mut line = Vec::new();
-    write_flow(&mut line, &FlowRecord { flow: &flow, end: FlowEnd::Idle }, stream);
+    analysis.events().take(|lines, _| line.extend_from_slice(lines));
     assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1), "one event is one line");
     serde_json::from_slice(&line).unwrap()
 }

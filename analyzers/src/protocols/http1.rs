@@ -9,6 +9,7 @@
 //! line. When a request comes while the server's side is lost so, the requests before it are given up: a client seldom asks again
 //! before it has its answer.
 
+mod check;
 mod chunked;
 mod exchange;
 mod framing;
@@ -21,7 +22,7 @@ use self::chunked::{Chunked, LineScan, Outcome};
 pub(in crate::protocols) use self::exchange::Upgraded;
 use self::exchange::{Exchanges, Method, Upgrade};
 use self::framing::Framing;
-use self::head::{Coding, Fields, Head, Length, end_of_head};
+use self::head::{Fields, Head, end_of_head};
 use self::start::RequestLine;
 use super::http_event::Anomalies;
 use super::http2::Http2;
@@ -191,6 +192,10 @@ impl StreamProtocol for Http1 {
     }
 
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
+        let server_is_lost = self.client.is_some_and(|client| {
+            matches!(self.readers[client.other().index()].state, State::Lost)
+                && !self.readers[client.other().index()].ended
+        });
         match self.readers[from.index()].state {
             State::Head => {
                 self.last_head(from, cx);
@@ -205,7 +210,7 @@ impl StreamProtocol for Http1 {
         if let Some(client) = self.client
             && (from != client || self.readers[from.other().index()].ended)
         {
-            self.exchanges.give_up(client, cx);
+            self.exchanges.give_up(client, server_is_lost, cx);
         }
     }
 
@@ -344,22 +349,12 @@ impl Http1 {
         let reader = &mut self.readers[from.index()];
         reader.doubtful = false;
         reader.fresh = false;
-        if let Some(name) = what_is_wrong(&line, cut) {
+        for name in check::request(&line, &head.fields, cut) {
             self.anomalies.tell(from, name, cx);
         }
         self.check_fields(from, &head.fields, cx);
-        if !cut && line.protocol == Some(b"HTTP/1.1") && head.fields.host.is_none() {
-            self.anomalies.tell(from, "missing_host_header", cx);
-        }
-        let ambiguous = match (line.authority(), head.fields.host) {
-            (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host) && line.method != b"CONNECT",
-            _ => false,
-        };
-        if ambiguous || head.fields.hosts_differ {
-            self.anomalies.tell(from, "host_header_ambiguous", cx);
-        }
         if matches!(self.readers[from.other().index()].state, State::Lost) {
-            self.exchanges.give_up(from, cx);
+            self.exchanges.give_up(from, true, cx);
         }
         self.exchanges.request(from, (&line, &head.fields), cut, cx);
         self.begin_body_or_rest(from, Framing::of_request(&head.fields), cut, cx);
@@ -396,7 +391,7 @@ impl Http1 {
         }
         if status == 101 || (asked.method == Method::Connect && matches!(status, 200..300)) {
             self.upgraded = self.exchanges.response_end(from.other(), cx);
-            self.exchanges.give_up(from.other(), cx);
+            self.exchanges.give_up(from.other(), false, cx);
             if status != 101 {
                 self.tunnel = true;
                 return Next::More;
@@ -414,36 +409,11 @@ impl Http1 {
         Next::More
     }
 
-    /// What a message's fields say that cannot be.
+    /// Tells what a message's fields say that cannot be.
     fn check_fields(&mut self, from: Side, fields: &Fields<'_>, cx: &mut Context<'_>) {
-        let mut tell = |wrong: bool, in_request, in_response| {
-            if wrong {
-                let name = self.name(from, in_request, in_response);
-                self.anomalies.tell(from, name, cx);
-            }
-        };
-        tell(fields.colon_missing, "request_field_missing_colon", "response_field_missing_colon");
-        tell(
-            fields.content_length == Length::Invalid,
-            "invalid_content_length_field_in_request",
-            "invalid_content_length_field_in_response",
-        );
-        tell(
-            fields.content_length == Length::Differ,
-            "duplicate_content_length_field_in_request",
-            "duplicate_content_length_field_in_response",
-        );
-        tell(
-            fields.coding == Coding::Other,
-            "invalid_transfer_encoding_value_in_request",
-            "invalid_transfer_encoding_value_in_response",
-        );
-        // Suricata has no name for this, by which requests are smuggled (RFC 9112 6.3).
-        tell(
-            fields.coding == Coding::Chunked && fields.content_length != Length::Absent,
-            "content_length_and_transfer_encoding_in_request",
-            "content_length_and_transfer_encoding_in_response",
-        );
+        for name in check::fields(fields, self.client == Some(from)) {
+            self.anomalies.tell(from, name, cx);
+        }
     }
 
     fn begin_body_or_rest(&mut self, from: Side, framing: Framing, cut: bool, cx: &mut Context<'_>) {
@@ -538,17 +508,4 @@ impl Http1 {
 
 fn reader_state(readers: &mut [Reader; 2], from: Side, state: State) {
     readers[from.index()].state = state;
-}
-
-/// What is wrong with a request's first line, of which the end may be `cut`.
-fn what_is_wrong(line: &RequestLine<'_>, cut: bool) -> Option<&'static str> {
-    let known = start::is_known_method(line.method);
-    match line.protocol {
-        Some(protocol) if !protocol.starts_with(b"HTTP/") => Some("request_line_invalid"),
-        Some(_) if !known => Some("request_line_unknown_method"),
-        None if cut => None,
-        None if !known => Some("request_line_unknown_method_no_protocol"),
-        None => Some("request_line_missing_protocol"),
-        Some(_) => None,
-    }
 }

@@ -3,8 +3,8 @@
 //! Each side is a row of frames. Header blocks are decoded, the bytes of DATA frames are counted, other frames are passed over. A
 //! stream becomes an event when both sides have ended it.
 //!
-//! Where bytes are missing within a frame, they are counted over. If they were of a header block, or if frames are missing, fields that
-//! later blocks take from the part of the table that is not known are left out, and the stream is marked as cut; what is spelt out is
+//! Where bytes are missing within a frame, they are counted over. Of a header block the beginning is told then. After that, or if frames
+//! are missing, fields that later blocks take from the part of the table that is not known are left out, and the stream is marked as cut; what is spelt out is
 //! right, and so is what was put into the table after that. A connection that was joined in the middle begins so. When a frame's end
 //! was missed, that side goes on with a piece that begins with a frame.
 
@@ -24,7 +24,7 @@ use super::http_event::Anomalies;
 use super::http1::Upgraded;
 use super::{Context, Guess, Next, Opening, Protocol, Side, StreamProtocol};
 
-/// A header block has at most so many bytes as it is sent, with its continuations. Of a longer one nothing is told.
+/// Of a header block as it is sent, with its continuations, so many bytes are kept; a frame that goes beyond is passed over.
 const BLOCK_MAX: usize = 64 * 1024;
 
 /// HTTP/2 over one connection.
@@ -90,7 +90,7 @@ struct Block {
     header: FrameHeader,
     promised: Option<u32>,
     bytes: Vec<u8>,
-    /// Bytes are missing, or it is too long: it is not decoded.
+    /// Bytes are missing, or it is too long: there is only its beginning.
     broken: bool,
 }
 
@@ -147,8 +147,8 @@ impl StreamProtocol for Http2 {
         let mut state = std::mem::replace(&mut reader.state, State::Lost);
         if let State::Kept(header) = state {
             let left = header.length - reader.kept.len() as u32;
-            reader.kept = Vec::new();
-            reader.break_block(header);
+            let kept = std::mem::take(&mut reader.kept);
+            reader.break_block(header, &kept);
             state = State::Passed(header, left);
         }
         match state {
@@ -318,7 +318,7 @@ impl Http2 {
             FrameType::Headers | FrameType::PushPromise if length <= BLOCK_MAX => State::Kept(header),
             FrameType::Continuation if continues && reader.block_len() + length <= BLOCK_MAX => State::Kept(header),
             FrameType::Headers | FrameType::PushPromise | FrameType::Continuation => {
-                reader.break_block(header);
+                reader.break_block(header, &[]);
                 State::Passed(header, header.length)
             }
             FrameType::Reset => State::Kept(header),
@@ -397,7 +397,9 @@ impl Http2 {
             }
             FrameType::Continuation => {
                 let Some(mut block) = self.readers[from.index()].block.take() else { return };
-                block.bytes.extend_from_slice(payload);
+                if !block.broken {
+                    block.bytes.extend_from_slice(payload);
+                }
                 if header.ends_headers() {
                     let bytes = std::mem::take(&mut block.bytes);
                     self.block(from, &block, &bytes, cx);
@@ -432,7 +434,7 @@ impl Http2 {
             && header.ends_headers()
             && let Some(block) = reader.block.take()
         {
-            self.block(from, &block, &[], cx);
+            self.block(from, &block, &block.bytes, cx);
         }
     }
 
@@ -440,12 +442,12 @@ impl Http2 {
     fn block(&mut self, from: Side, block: &Block, bytes: &[u8], cx: &mut Context<'_>) {
         self.fields.clear();
         let decoder = &mut self.readers[from.index()].decoder;
-        let decoded = if block.broken {
+        let mut decoded = decoder.decode(bytes, |name, value| self.fields.add(name, value));
+        if block.broken {
+            // Its beginning is right, and where it is cut is no fault of the sender.
             decoder.miss();
-            Decoded::Partly
-        } else {
-            decoder.decode(bytes, |name, value| self.fields.add(name, value))
-        };
+            decoded = Decoded::Partly;
+        }
         if decoded == Decoded::Invalid {
             self.anomalies.tell(from, "failed_decompression", cx);
         }
@@ -503,20 +505,24 @@ impl Reader {
         self.block.as_ref().map_or(0, |block| block.bytes.len())
     }
 
-    /// What comes of the header block that `header` is a part of cannot be had.
-    fn break_block(&mut self, header: FrameHeader) {
+    /// Of the frame of a header block only the beginning can be had.
+    fn break_block(&mut self, header: FrameHeader, payload: &[u8]) {
         match header.kind() {
-            FrameType::Headers => {
-                self.block = Some(Block { header, promised: None, bytes: Vec::new(), broken: true });
+            FrameType::Headers | FrameType::PushPromise => {
+                self.block = frame::cut_fragment(header, payload).map(|(promised, fragment)| Block {
+                    header,
+                    promised,
+                    bytes: fragment.to_vec(),
+                    broken: true,
+                });
             }
             FrameType::Continuation => {
-                if let Some(block) = &mut self.block {
-                    block.broken = true;
-                    block.bytes = Vec::new();
+                if let Some(block) = &mut self.block
+                    && !std::mem::replace(&mut block.broken, true)
+                {
+                    block.bytes.extend_from_slice(payload);
                 }
             }
-            // The stream that is promised is not known.
-            FrameType::PushPromise => self.block = None,
             FrameType::Data | FrameType::Reset | FrameType::Other => return,
         }
         self.decoder.miss();

@@ -188,8 +188,9 @@ impl Anomalies {
 
 /// Host and port of `host:port` (RFC 3986 3.2), without what stands before an `@`. An IPv6 address keeps its brackets.
 pub(super) fn split_authority(authority: &[u8]) -> (&[u8], Option<u16>) {
-    let authority = authority.rsplit(|byte| *byte == b'@').next().unwrap_or(authority);
-    let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else { return (authority, None) };
+    let at = memchr::memrchr(b'@', authority).map_or(0, |at| at + 1);
+    let authority = authority.get(at..).unwrap_or_default();
+    let Some(colon) = memchr::memrchr(b':', authority) else { return (authority, None) };
     let (host, port) = authority.split_at(colon);
     if host.contains(&b':') && !host.ends_with(b"]") {
         // An IPv6 address without brackets and port.

@@ -5,6 +5,7 @@ use vxtap_wire::FiveTuple;
 
 use super::{EventKind, EventKinds, Protocol, Side};
 use crate::eve;
+use crate::flow::FlowRecord;
 use crate::json::JsonObject;
 
 /// What the events of a flow say of it.
@@ -55,6 +56,13 @@ impl Events {
     #[inline]
     pub const fn wants(&self, kind: EventKind) -> bool {
         self.wanted.has(kind)
+    }
+
+    /// Writes the `flow` event of a flow whose bytes were analysed.
+    pub(crate) fn write_flow(&mut self, record: &FlowRecord<'_>) {
+        let Some(app) = &record.flow.app else { return };
+        let head = EventHead { kind: EventKind::Flow, time_ns: record.flow.last_ns, from: Side::Originator, tx: None };
+        self.write(head, app.facts(), |json| eve::write_flow(json, record, &app.facts().tuple));
     }
 
     /// Writes one event of a flow; `write` gives the members behind the envelope.

@@ -38,9 +38,9 @@ impl Bench {
         self.shard.advance(now_ns, &mut |record: FlowRecord<'_>| ended.push(value(&record)));
     }
 
-    fn only_flow(&self) -> Flow {
+    fn only_flow(&self) -> &Flow {
         let (mut flows, _) = self.shard.table().part(0, 1 << 20);
-        let flow = flows.next().expect("one flow").clone();
+        let flow = flows.next().expect("one flow");
         assert!(flows.next().is_none(), "more than one flow");
         flow
     }

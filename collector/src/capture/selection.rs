@@ -28,6 +28,8 @@ pub struct Selection {
     pub headers: bool,
     /// No more than the first bytes of each flow.
     pub flow_bytes: Option<u64>,
+    /// Only the first copy of a packet that came twice.
+    pub one_copy: bool,
 }
 
 impl Selection {

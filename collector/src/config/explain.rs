@@ -149,12 +149,13 @@ fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Re
     if capture.split {
         line(to, "", "files of its own for each VNI")?;
     }
-    let Selection { filter, snaplen, headers, flow_bytes } = &capture.selection;
+    let Selection { filter, snaplen, headers, flow_bytes, one_copy } = &capture.selection;
     let parts = [
         filter.as_ref().map(|CaptureFilter(filter)| format!("only '{}'", filter.text().escape_debug())),
         snaplen.map(|bytes| format!("{bytes} bytes of each frame")),
         headers.then(|| "headers only".into()),
         flow_bytes.map(|bytes| format!("the first {} of each flow", Size(bytes))),
+        one_copy.then(|| "one copy of each packet".into()),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     if !parts.is_empty() {

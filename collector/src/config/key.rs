@@ -192,6 +192,11 @@ pub(super) const KEYS: &[Key] = &[
     key("receive", "pin", "pin", |o, r| r.truth(&mut o.receive.pin, Sense::Same)),
     key("pipeline", "workers", "workers", |o, r| r.scalar(&mut o.pipeline.workers, value::workers)),
     key("pipeline", "steer_seed", "steer-seed", |o, r| r.scalar(&mut o.pipeline.steer_seed, value::steer_seed)),
+    key("pipeline", "networks", "network", |o, r| r.list(&mut o.pipeline.network, value::network)),
+    key("pipeline", "dedup", "dedup", |o, r| r.text(&mut o.pipeline.dedup, value::dedup)),
+    key("pipeline", "dedup_window", "dedup-window", |o, r| {
+        r.scalar(&mut o.pipeline.dedup_window, value::dedup_window);
+    }),
     key("pipeline", "summary", "summary", |o, r| r.text(&mut o.pipeline.summary, value::summary)),
     key("flows", "max", "flow-max", |o, r| r.scalar(&mut o.flows.flow_max, value::flow_max)),
     key("flows", "idle_tcp_new", "idle-tcp-new", |o, r| r.scalar(&mut o.flows.idle_tcp_new, value::idle_timeout)),
@@ -222,6 +227,7 @@ pub(super) const KEYS: &[Key] = &[
     key("capture", "flow_bytes", "capture-flow-bytes", |o, r| {
         r.scalar(&mut o.capture.capture_flow_bytes, value::flow_bytes);
     }),
+    key("capture", "one_copy", "capture-one-copy", |o, r| r.truth(&mut o.capture.capture_one_copy, Sense::Same)),
     key("capture", "format", "capture-format", |o, r| r.text(&mut o.capture.capture_format, value::capture_format)),
     key("capture", "layout", "capture-layout", |o, r| r.text(&mut o.capture.capture_layout, value::capture_layout)),
     key("capture", "split", "capture-split", |o, r| r.truth(&mut o.capture.capture_split, Sense::Same)),

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::EventKinds;
 
 use super::value::{self, Command, Maybe};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
+use crate::networks::NamedNetwork;
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// Every setting that a file may hold. A command fills the groups that it has flags for.
@@ -72,6 +74,20 @@ pub(crate) struct PipelineOptions {
     /// Seed of the hash that gives a flow its worker, for runs that repeat [default: random]
     #[arg(long, value_name = "N", value_parser = value::steer_seed)]
     pub(crate) steer_seed: Option<Maybe<u32>>,
+
+    /// Several VNIs that are one network: flows under any of them come together, and packets that two of them
+    /// mirror are told apart from their copies; NAME=VNI,VNI..., repeatable
+    #[arg(long, value_name = "NAME=VNIS", value_parser = value::network)]
+    pub(crate) network: Vec<NamedNetwork>,
+
+    /// Which copies of a packet are left out of flows and events: 'on' for those that came by another mirror
+    /// stream of the network, 'window' also for those of the same stream within 0.1 ms, 'off' for none [default: on]
+    #[arg(long, value_name = "WHICH", value_parser = value::dedup)]
+    pub(crate) dedup: Option<DedupMode>,
+
+    /// Copies further apart than this are two packets [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = value::dedup_window)]
+    pub(crate) dedup_window: Option<Duration>,
 
     /// At the end, write where every packet went to FILE as JSON; - is standard output
     #[arg(long, value_name = "FILE", value_parser = value::summary, allow_hyphen_values = true)]
@@ -146,6 +162,10 @@ pub(crate) struct CaptureOptions {
     /// Capture no more than the first bytes of each flow, or 'none' for all [default: none]
     #[arg(long, value_name = "SIZE", value_parser = value::flow_bytes)]
     pub(crate) capture_flow_bytes: Option<Maybe<u64>>,
+
+    /// Capture only the first copy of a packet that two mirrors have seen (see --dedup)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) capture_one_copy: Option<bool>,
 
     /// Format of capture files: 'pcapng', 'pcap' (microseconds) or 'pcap-ns' (nanoseconds) [default: pcapng]
     #[arg(long, value_name = "FORMAT", value_parser = value::capture_format)]

@@ -15,7 +15,7 @@ use super::{
 use crate::capture::{Hook, Retention, Rotation, Selection};
 use crate::log::LogRotation;
 use crate::settings::{
-    ApiSettings, CaptureSettings, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
+    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
     LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
 };
 
@@ -159,6 +159,7 @@ pub(crate) fn capture_into(directory: PathBuf, options: &CaptureOptions) -> Capt
             snaplen: options.snaplen.and_then(|Maybe(bytes)| bytes),
             headers: options.capture_headers.unwrap_or(false),
             flow_bytes: options.capture_flow_bytes.and_then(|Maybe(bytes)| bytes),
+            one_copy: options.capture_one_copy.unwrap_or(false),
         },
         flush: options.flush.unwrap_or(default.flush),
         blocks: options.capture_blocks.unwrap_or(default.blocks),
@@ -197,11 +198,14 @@ fn receive(options: &ReceiveOptions) -> ReceiveSettings {
 
 fn pipeline(gathered: &Gathered, default_workers: u32, machine: Machine) -> PipelineSettings {
     let options = &gathered.options;
-    let PipelineOptions { workers, steer_seed, summary: _ } = &options.pipeline;
+    let PipelineOptions { workers, steer_seed, network, dedup, dedup_window, summary: _ } = &options.pipeline;
+    let default = Dedup::default();
     PipelineSettings {
         workers: workers.map_or(default_workers, |Maybe(workers)| workers.unwrap_or(machine.workers())),
         steer_seed: steer_seed.and_then(|Maybe(seed)| seed),
         flows: flows(&options.flows),
+        networks: network.clone(),
+        dedup: Dedup { mode: dedup.unwrap_or(default.mode), window: dedup_window.unwrap_or(default.window) },
         capture: options.capture.write.clone().map(|directory| capture_into(directory, &options.capture)),
         log: options.log.log.clone().map(|directory| log_into(directory, &options.log)),
     }

@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_filter::Filter;
+use vxtap_wire::vxlan::Vni;
 
 use super::units::{Size, Time};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
+use crate::networks::NamedNetwork;
 use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// A value, or the word that stands for having none (`auto`, `random`, `none`).
@@ -149,6 +152,35 @@ pub(crate) fn command(text: &str) -> Result<Command, String> {
         Some(program) if !program.is_empty() => Ok(Command(words)),
         _ => Err("expected a program and its arguments, such as 'gzip {file}'".into()),
     }
+}
+
+/// `blue=100,200`: a name, and the VNIs of the network.
+pub(crate) fn network(text: &str) -> Result<NamedNetwork, String> {
+    let expected = || "expected a name and VNIs, such as 'blue=100,200'".to_owned();
+    let (name, vnis) = text.split_once('=').ok_or_else(expected)?;
+    let name = name.trim();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+        return Err(format!("{}, the name of up to 64 letters, digits, '-', '_' and '.'", expected()));
+    }
+    let vni = |text: &str| {
+        let number = number_between(text.trim(), 0, Vni::MAX)?;
+        Vni::new(number).ok_or_else(expected)
+    };
+    Ok(NamedNetwork { name: name.to_owned(), vnis: vnis.split(',').map(vni).collect::<Result<_, String>>()? })
+}
+
+pub(crate) fn dedup(text: &str) -> Result<DedupMode, String> {
+    match text {
+        "on" => Ok(DedupMode::On),
+        "off" => Ok(DedupMode::Off),
+        "window" => Ok(DedupMode::Window),
+        _ => Err("expected 'on', 'off' or 'window'".into()),
+    }
+}
+
+pub(crate) fn dedup_window(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_millis(1), Duration::from_secs(10), "100ms")
 }
 
 /// One name, which may stand for several kinds of events or for none.

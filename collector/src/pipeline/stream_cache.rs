@@ -47,7 +47,7 @@ impl StreamCache {
     fn look_up(&mut self, key: StreamKey) -> StreamEntry {
         let entry = self.entries.get(&key).copied().unwrap_or_else(|| {
             let id = self.registry.intern(&key);
-            let entry = StreamEntry { id, network: key.network() };
+            let entry = StreamEntry { id, network: self.registry.networks().network(&key) };
             // Streams over the registry's bound share one number, and are not remembered one by one.
             if id != self.registry.other() {
                 self.entries.insert(key, entry);

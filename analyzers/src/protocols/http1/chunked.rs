@@ -1,4 +1,4 @@
-//! Bodies in chunks (RFC 9112 7.1): counted, not copied.
+//! Bodies in chunks (RFC 9112 7.1): counted as they are sent, with the sizes of the chunks, as Suricata does; not copied.
 
 use memchr::memchr;
 
@@ -34,7 +34,7 @@ impl Default for State {
 pub(super) struct Progress {
     /// Bytes of the piece that belong to the body, with its sizes and trailer.
     pub(super) used: usize,
-    /// Bytes in chunks among them.
+    /// The chunks and their sizes among them: all but the trailer.
     pub(super) body: u64,
     pub(super) outcome: Outcome,
 }
@@ -52,11 +52,11 @@ impl Chunked {
     pub(super) fn read(&mut self, bytes: &[u8]) -> Progress {
         let mut progress = Progress { used: 0, body: 0, outcome: Outcome::More };
         while let Some(rest) = bytes.get(progress.used..).filter(|rest| !rest.is_empty()) {
+            let in_trailer = matches!(self.state, State::Trailer(_));
             let used;
             (used, progress.outcome) = match &mut self.state {
                 State::Data(left) => {
                     let length = (*left).min(rest.len() as u64);
-                    progress.body += length;
                     *left -= length;
                     if *left == 0 {
                         self.state = State::DataEnd;
@@ -78,6 +78,7 @@ impl Chunked {
                 },
             };
             progress.used += used;
+            progress.body += if in_trailer { 0 } else { used as u64 };
             if progress.outcome != Outcome::More {
                 break;
             }
@@ -182,7 +183,8 @@ mod tests {
     #[test]
     fn chunks_extensions_and_trailers_are_followed_however_they_are_cut() {
         for at in 0..BODY.len() {
-            let whole = Progress { used: BODY.len(), body: 15, outcome: Outcome::Complete };
+            let body = BODY.len() as u64 - 14;
+            let whole = Progress { used: BODY.len(), body, outcome: Outcome::Complete };
             assert_eq!(read(&[&BODY[..at], &BODY[at..]]), whole, "cut at {at}");
         }
         let with_rest = [BODY, b"HTTP/1.1 200"].concat();

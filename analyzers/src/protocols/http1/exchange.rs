@@ -211,17 +211,18 @@ impl Exchanges {
         let Some(request) = self.waiting.pop_front() else {
             self.told = self.told.saturating_sub(1);
             let request = Request { tx: self.number(), ..Request::default() };
-            write(client, &request, Some(response), interim, cx);
+            write(client, &request, Some(&response), interim, cx);
             return None;
         };
         self.text = self.text.saturating_sub(request.members.size());
-        write(client, &request, Some(response), interim, cx);
+        write(client, &request, Some(&response), interim, cx);
         Some(Upgraded { members: request.members, length: request.length, sent_ns: request.sent_ns })
     }
 
-    /// The requests that wait will not be answered: their events are written.
-    pub(super) fn give_up(&mut self, client: Side, cx: &mut Context<'_>) {
-        for request in std::mem::take(&mut self.waiting) {
+    /// The requests that wait will not be answered, or their responses were not seen (`lost`): their events are written.
+    pub(super) fn give_up(&mut self, client: Side, lost: bool, cx: &mut Context<'_>) {
+        for mut request in std::mem::take(&mut self.waiting) {
+            request.truncated |= lost;
             write(client, &request, None, std::mem::take(&mut self.interim), cx);
         }
         self.text = 0;
@@ -236,23 +237,23 @@ impl Exchanges {
     }
 }
 
-fn write(client: Side, request: &Request, response: Option<Response>, interim: Interim, cx: &mut Context<'_>) {
+fn write(client: Side, request: &Request, response: Option<&Response>, interim: Interim, cx: &mut Context<'_>) {
     cx.event(EventKind::Http, client, Some(request.tx), |json| {
         json.object("http", |json| {
             json.members(request.members.first());
-            if let Some(response) = &response {
+            if let Some(response) = response {
                 json.members(response.members.first());
             }
             json.members(request.members.second());
-            if let Some(response) = &response {
+            if let Some(response) = response {
                 json.members(response.members.second());
             }
             let measures = Measures {
                 request_length: request.length,
-                length: response.as_ref().map_or(0, |response| response.length),
-                response_time_ns: response.as_ref().and_then(|response| response.response_time_ns),
+                length: response.map_or(0, |response| response.length),
+                response_time_ns: response.and_then(|response| response.response_time_ns),
                 interim,
-                truncated: request.truncated || response.as_ref().is_some_and(|response| response.truncated),
+                truncated: request.truncated || response.is_some_and(|response| response.truncated),
             };
             measures.write(json);
         });

@@ -104,11 +104,18 @@ impl<'a> Head<'a> {
 
 impl<'a> Fields<'a> {
     fn read(&mut self, line: &'a [u8]) {
-        if matches!(line.first(), Some(b' ' | b'\t')) {
+        // Most lines are of no interest here: their first letter tells.
+        match line.first().map(u8::to_ascii_lowercase) {
             // The rest of the line before (RFC 9112 5.2): what stands in the first line is enough.
-            return;
+            Some(b' ' | b'\t') => return,
+            Some(b'h' | b'u' | b'r' | b'c' | b'l' | b'x' | b't') => {}
+            _ => {
+                self.colon_missing |= !line.contains(&b':');
+                return;
+            }
         }
-        let Some(colon) = memchr(b':', line) else {
+        // Names are short: a plain loop is quicker than a search by vectors.
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             self.colon_missing = true;
             return;
         };

@@ -103,8 +103,7 @@ pub(super) fn guess_request(bytes: &[u8]) -> Guess {
     // No version: HTTP/0.9, or the mirror has cut it off. `PRI * HTTP/2.0` is not ours.
     match METHODS.iter().find(|method| line.starts_with(method.as_bytes())) {
         Some(method) => match line.get(method.len()..).unwrap_or_default() {
-            [] if !whole => Guess::Perhaps,
-            [b' '] if !whole => Guess::Perhaps,
+            [] | [b' '] if !whole => Guess::Perhaps,
             [b' ', b'/', ..] => Guess::Yes,
             [b' ', rest @ ..] if rest.starts_with(b"http://") => Guess::Yes,
             _ if whole => Guess::No,

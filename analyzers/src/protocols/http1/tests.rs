@@ -72,8 +72,8 @@ fn chunks_trailers_and_interim_responses_are_followed() {
     let server = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n4;x=y\r\nbody\r\n0\r\nEnd: 1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let events = whole(client, server);
     let http = http(&events);
-    assert_eq!((&http[0]["interim"], &http[0]["length"]), (&json!([100, 103]), &json!(4)));
-    assert_eq!(http[0]["request_length"], 3);
+    assert_eq!((&http[0]["interim"], &http[0]["length"]), (&json!([100, 103]), &json!(16)));
+    assert_eq!(http[0]["request_length"], 11);
     assert_eq!((&http[1]["status"], http[1].get("url")), (&json!(200), None), "a response without a request");
     assert_eq!(anomalies(&events), ["unable_to_match_response_to_request"]);
 }
@@ -179,9 +179,9 @@ fn each_contradiction_is_told_once() {
     assert_eq!(
         anomalies(&events),
         [
+            "missing_host_header",
             "request_field_missing_colon",
             "content_length_and_transfer_encoding_in_request",
-            "missing_host_header",
             "duplicate_content_length_field_in_response",
         ]
     );
@@ -219,7 +219,7 @@ fn a_gap_within_a_body_is_counted_over() {
     let told: Vec<_> =
         http(&events).iter().map(|http| (http["length"].clone(), http.get("truncated").cloned())).collect();
     let cut = Some(json!(true));
-    assert_eq!(told, [(json!(20), cut.clone()), (json!(2), cut), (json!(5), None)]);
+    assert_eq!(told, [(json!(20), cut.clone()), (json!(11), cut), (json!(5), None)]);
     assert!(anomalies(&events).is_empty());
 }
 
@@ -290,7 +290,8 @@ fn a_head_that_is_too_long_is_told_as_far_as_it_was_kept() {
 
 #[test]
 fn requests_beyond_those_that_may_wait_are_told_at_once() {
-    let requests: String = (0..70).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    let requests: Vec<_> = (0..70).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    let requests = requests.concat();
     let responses = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".repeat(70);
     let after = "GET /after HTTP/1.1\r\nHost: a\r\n\r\n";
     let events = stream_however_cut::<Http1>(&[

@@ -22,6 +22,8 @@ pub(super) enum Name {
     GrpcMessage,
 }
 
+/// Most blocks have no more than so many bytes of these fields.
+const USUAL: usize = 1024;
 const COUNT: usize = Name::GrpcMessage as usize + 1;
 
 /// What a block says; of fields that come more than once, the first.
@@ -34,6 +36,8 @@ pub(super) struct HeaderFields {
 impl HeaderFields {
     pub(super) fn clear(&mut self) {
         self.text.clear();
+        // What an unusual block took is given back.
+        self.text.shrink_to(USUAL);
         self.places = Default::default();
     }
 

@@ -131,6 +131,17 @@ pub(super) fn fragment(header: FrameHeader, payload: &[u8]) -> Option<(Option<u3
     Some((Some(u32::from_be_bytes(*promised) & 0x7fff_ffff), rest))
 }
 
+/// The same of a frame of which only the beginning is there; `None` where the stream that it promises is not.
+pub(super) fn cut_fragment(header: FrameHeader, payload: &[u8]) -> Option<(Option<u32>, &[u8])> {
+    let before = usize::from(header.is_padded()) + if header.has_priority() { 5 } else { 0 };
+    let rest = payload.get(before..).unwrap_or_default();
+    if header.kind() != FrameType::PushPromise {
+        return Some((None, rest));
+    }
+    let (promised, rest) = rest.split_first_chunk()?;
+    Some((Some(u32::from_be_bytes(*promised) & 0x7fff_ffff), rest))
+}
+
 /// Whether `bytes` are frames from the first one on. `Yes` takes two headers, a frame that ends with the bytes, or one of the
 /// connection.
 pub(super) fn guess_frames(bytes: &[u8]) -> Guess {

@@ -21,6 +21,8 @@ const TABLE_DEFAULT: usize = 4096;
 /// Fields of one block are told up to so many bytes of names and values, counted in the same way: a block of a few bytes may name a
 /// long entry again and again.
 const LIST_MAX: usize = 64 * 1024;
+/// Most names and values have no more than so many bytes.
+const USUAL: usize = 1024;
 /// What an entry counts besides its name and value (RFC 7541 4.1).
 const ENTRY_OVERHEAD: usize = 32;
 
@@ -44,6 +46,9 @@ struct Entry {
     /// Length of the name; `None` where that is not known.
     name: Option<usize>,
 }
+
+/// An index points at nothing.
+struct NoEntry;
 
 /// What a block came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,13 +118,11 @@ impl Decoder {
             } else {
                 self.literal(&mut rest, first & 0x40 != 0, &mut tell_some)
             };
-            match told {
-                Some(told) => whole &= told,
-                None => {
-                    self.miss();
-                    return Decoded::Invalid;
-                }
-            }
+            let Some(told) = told else {
+                self.miss();
+                return Decoded::Invalid;
+            };
+            whole &= told;
         }
         if whole { Decoded::Whole } else { Decoded::Partly }
     }
@@ -130,7 +133,7 @@ impl Decoder {
         if let Some((name, value)) = index.checked_sub(1).and_then(|index| STATIC.get(index)) {
             return Some(tell(name.as_bytes(), value.as_bytes()));
         }
-        match self.entry(index)? {
+        match self.entry(index).ok()? {
             Some(Entry { text, name: Some(name) }) => {
                 let (name, value) = text.split_at_checked(*name)?;
                 Some(tell(name, value))
@@ -156,6 +159,11 @@ impl Decoder {
             }
             known && tell(&name_buffer, value)
         });
+        // What an unusual field took is given back.
+        name_buffer.clear();
+        name_buffer.shrink_to(USUAL);
+        value_buffer.clear();
+        value_buffer.shrink_to(USUAL);
         self.name = name_buffer;
         self.value = value_buffer;
         told
@@ -175,17 +183,16 @@ impl Decoder {
             buffer.extend_from_slice(name.as_bytes());
             return Some(true);
         }
-        let Some(Entry { text, name: Some(name) }) = self.entry(index)? else { return Some(false) };
+        let Some(Entry { text, name: Some(name) }) = self.entry(index).ok()? else { return Some(false) };
         buffer.extend_from_slice(text.get(..*name)?);
         Some(true)
     }
 
-    /// The entry of the dynamic table; `Some(None)` where it was missed, `None` where there is none.
-    fn entry(&self, index: usize) -> Option<Option<&Entry>> {
-        match self.entries.get(index.checked_sub(STATIC.len() + 1)?) {
-            Some(entry) => Some(Some(entry)),
-            None => self.missed.then_some(None),
-        }
+    /// The entry of the dynamic table; `None` where it was missed.
+    fn entry(&self, index: usize) -> Result<Option<&Entry>, NoEntry> {
+        let index = index.checked_sub(STATIC.len() + 1).ok_or(NoEntry)?;
+        let entry = self.entries.get(index);
+        if entry.is_some() || self.missed { Ok(entry) } else { Err(NoEntry) }
     }
 
     fn insert(&mut self, name: Option<&[u8]>, value: &[u8]) {

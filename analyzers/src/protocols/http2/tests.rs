@@ -201,6 +201,24 @@ fn a_gap_within_data_is_counted_over() {
 }
 
 #[test]
+fn a_block_that_the_mirror_has_cut_is_told_as_far_as_it_goes() {
+    let client = [preface(), frame(HEADERS, END_STREAM | END_HEADERS, 1, &get("/a"))].concat();
+    let server = [frame(SETTINGS, 0, 0, &[]), frame(HEADERS, END_STREAM | END_HEADERS, 1, &ok("text/plain"))].concat();
+    // Within the last field, the user agent; within the content type.
+    let steps = [
+        Step::Data(CLIENT, &client[..client.len() - 3]),
+        Step::Gap(CLIENT, 3),
+        Step::Data(SERVER, &server[..server.len() - 3]),
+        Step::Gap(SERVER, 3),
+    ];
+    let events = stream_however_cut::<Http2>(&steps);
+    let http = http(&events);
+    assert_eq!((&http[0]["url"], &http[0]["hostname"]), (&json!("/a"), &json!("a.example")));
+    assert_eq!((&http[0]["status"], &http[0]["truncated"]), (&json!(200), &json!(true)));
+    assert!(http[0].get("http_user_agent").is_none() && anomalies(&events).is_empty());
+}
+
+#[test]
 fn a_gap_anywhere_does_not_keep_later_streams_from_being_told() {
     let client = [preface(), frame(HEADERS, END_STREAM | END_HEADERS, 1, &get("/a"))].concat();
     let server = [

@@ -1,0 +1,91 @@
+//! What a shard has besides flows where their bytes are analysed: events on their way out, and what the flows share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use vxtap_wire::community_id::community_id;
+
+use crate::app::FlowApp;
+use crate::eve;
+use crate::flow::{Flow, FlowRecord};
+use crate::fragments::{Bounds, Reassembler};
+use crate::protocols::{EventKinds, Events, FlowFacts};
+use crate::stream::{StreamId, StreamKey};
+use crate::tcp::Budget;
+
+/// Tells which mirror stream has a number.
+type Streams = Box<dyn Fn(StreamId) -> StreamKey + Send>;
+
+/// Numbers of streams whose `tunnel` object is kept; others are written anew for each flow.
+const TUNNELS_MAX: usize = 1 << 16;
+
+/// The analysis of one shard's flows.
+///
+/// Bounded: by [`Budget`] for bytes out of order, by [`Bounds`] for fragments, by 32 MiB for the beginnings of streams whose protocol
+/// is not known yet, and by what each protocol says of itself for each flow.
+pub struct Analysis {
+    pub(crate) events: Events,
+    pub(crate) budget: Budget,
+    /// Bytes of streams whose protocol is not known yet.
+    pub(crate) kept_bytes: usize,
+    pub(crate) fragments: Reassembler,
+    streams: Streams,
+    tunnels: Vec<Option<Arc<[u8]>>>,
+}
+
+impl Analysis {
+    /// Analysis that makes events of the `wanted` kinds; `streams` tells of the mirror streams that flows come by.
+    pub fn new(wanted: EventKinds, streams: impl Fn(StreamId) -> StreamKey + Send + 'static) -> Self {
+        Self {
+            events: Events::new(wanted),
+            budget: Budget::default(),
+            kept_bytes: 0,
+            fragments: Reassembler::new(Bounds::default()),
+            streams: Box::new(streams),
+            tunnels: Vec::new(),
+        }
+    }
+
+    /// The events made so far; the caller takes them after each batch.
+    pub const fn events(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// The application layer of `flow`, which begins at `time_ns`.
+    pub(crate) fn begin(&mut self, flow: &Flow, time_ns: u64) -> Box<FlowApp> {
+        let tuple = flow.five_tuple();
+        Box::new(FlowApp::new(FlowFacts {
+            tuple,
+            flow_id: eve::flow_id(&flow.key, time_ns),
+            community_id: community_id(0, &tuple),
+            tunnel: self.tunnel(flow.stream),
+        }))
+    }
+
+    /// Writes the `flow` event of a flow that is over, or of a part of it.
+    pub(crate) fn record(&mut self, record: &FlowRecord<'_>) {
+        self.events.write_flow(record);
+    }
+
+    fn tunnel(&mut self, stream: StreamId) -> Arc<[u8]> {
+        let number = stream.0 as usize;
+        if let Some(Some(known)) = self.tunnels.get(number) {
+            return Arc::clone(known);
+        }
+        let tunnel: Arc<[u8]> = eve::tunnel(&(self.streams)(stream)).into();
+        if number < TUNNELS_MAX {
+            self.tunnels.resize(self.tunnels.len().max(number + 1), None);
+            self.tunnels[number] = Some(Arc::clone(&tunnel));
+        }
+        tunnel
+    }
+}
+
+impl fmt::Debug for Analysis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Analysis")
+            .field("budget", &self.budget)
+            .field("kept_bytes", &self.kept_bytes)
+            .finish_non_exhaustive()
+    }
+}

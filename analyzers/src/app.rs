@@ -1,0 +1,216 @@
+//! The application layer of one flow: its bytes put in order, its protocol found, and what the protocol wants done.
+
+use vxtap_wire::{FrameView, Transport, protocol};
+
+use crate::analysis::Analysis;
+use crate::protocols::{Context, FlowFacts, Next, Protocol, Side};
+use crate::tcp::{Connection, Delivery, Metrics, Segment};
+
+mod datagrams;
+mod detection;
+mod streams;
+
+use datagrams::Datagrams;
+use detection::{Detection, Found};
+use streams::StreamAnalyser;
+
+/// What is known of a flow's application layer. Kept in a box by the flow, and only where something is analysed.
+#[derive(Debug)]
+pub(crate) struct FlowApp {
+    facts: FlowFacts,
+    /// Time of the newest packet: what protocols are told does not go backwards.
+    now_ns: u64,
+    layer: Layer,
+}
+
+#[derive(Debug)]
+enum Layer {
+    Tcp(Box<TcpLayer>),
+    Udp(Datagrams),
+    /// Nothing that anybody looks into.
+    Other,
+}
+
+#[derive(Debug)]
+struct TcpLayer {
+    connection: Connection,
+    stream: Stream,
+}
+
+impl FlowApp {
+    /// The application layer of a new flow.
+    pub(crate) fn new(facts: FlowFacts) -> Self {
+        let layer = match facts.tuple.protocol {
+            protocol::TCP => Layer::Tcp(Box::new(TcpLayer {
+                connection: Connection::default(),
+                stream: Stream::Unknown(Detection::default()),
+            })),
+            protocol::UDP => Layer::Udp(Datagrams::default()),
+            _ => Layer::Other,
+        };
+        Self { facts, now_ns: 0, layer }
+    }
+
+    /// What the flow's events say of it.
+    pub(crate) const fn facts(&self) -> &FlowFacts {
+        &self.facts
+    }
+
+    /// The protocol, where it was found.
+    pub(crate) const fn protocol(&self) -> Option<Protocol> {
+        match &self.layer {
+            Layer::Tcp(layer) => match &layer.stream {
+                Stream::Known { protocol, .. } => Some(*protocol),
+                Stream::Unknown(_) | Stream::Foreign => None,
+            },
+            Layer::Udp(datagrams) => datagrams.protocol(),
+            Layer::Other => None,
+        }
+    }
+
+    /// What operators ask of a TCP connection.
+    pub(crate) const fn metrics(&self) -> Option<&Metrics> {
+        match &self.layer {
+            Layer::Tcp(layer) => Some(layer.connection.metrics()),
+            Layer::Udp(_) | Layer::Other => None,
+        }
+    }
+
+    /// Takes the packet in `view`, which `from` sent.
+    #[inline]
+    pub(crate) fn packet(&mut self, from: Side, view: &FrameView<'_>, time_ns: u64, analysis: &mut Analysis) {
+        self.now_ns = self.now_ns.max(time_ns);
+        match &mut self.layer {
+            Layer::Tcp(layer) => {
+                let TcpLayer { connection, stream } = &mut **layer;
+                let Some(segment) = Segment::of(view, self.now_ns) else { return };
+                let Analysis { events, budget, kept_bytes, .. } = analysis;
+                let mut cx = Context { time_ns: self.now_ns, flow: &self.facts, events };
+                let wanted = stream.wants_bytes();
+                connection.segment(from, &segment, budget, &mut |delivery| stream.take(delivery, kept_bytes, &mut cx));
+                if wanted && !stream.wants_bytes() {
+                    connection.stop_buffering(budget);
+                }
+            }
+            Layer::Udp(datagrams) if matches!(view.transport, Transport::Udp) => {
+                let payload = view.payload();
+                let missing = view.payload_wire_len().saturating_sub(payload.len() as u32);
+                let mut cx = Context { time_ns: self.now_ns, flow: &self.facts, events: &mut analysis.events };
+                datagrams.take(from, payload, missing, &mut cx);
+            }
+            Layer::Udp(_) | Layer::Other => {}
+        }
+    }
+
+    /// The flow is over: what waits is told, and what was kept for it is given back.
+    pub(crate) fn end(&mut self, analysis: &mut Analysis) {
+        let Analysis { events, budget, kept_bytes, .. } = analysis;
+        let mut cx = Context { time_ns: self.now_ns, flow: &self.facts, events };
+        match &mut self.layer {
+            Layer::Tcp(layer) => {
+                let TcpLayer { connection, stream } = &mut **layer;
+                connection.finish(budget, &mut |delivery| stream.take(delivery, kept_bytes, &mut cx));
+                stream.forget(kept_bytes);
+            }
+            Layer::Udp(datagrams) => datagrams.end(&mut cx),
+            Layer::Other => {}
+        }
+    }
+}
+
+/// The application layer of a TCP connection.
+#[derive(Debug)]
+enum Stream {
+    /// Not found yet.
+    Unknown(Detection),
+    Known {
+        protocol: Protocol,
+        /// `None` for a protocol that only its name is known of.
+        analyser: Option<StreamAnalyser>,
+        /// It wants no more bytes.
+        done: bool,
+    },
+    /// Of none that is known.
+    Foreign,
+}
+
+impl Stream {
+    const fn wants_bytes(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::Known { done: false, .. })
+    }
+
+    fn take(&mut self, delivery: Delivery<'_>, kept_bytes: &mut usize, cx: &mut Context<'_>) {
+        match self {
+            Self::Unknown(detection) => match detection.take(delivery, kept_bytes, cx.flow) {
+                Found::Nothing => {}
+                Found::Foreign => {
+                    detection.forget(kept_bytes);
+                    *self = Self::Foreign;
+                }
+                Found::Protocol(analyser) => {
+                    let earlier = std::mem::take(detection);
+                    *self = Self::Known { protocol: analyser.protocol(), analyser: Some(analyser), done: false };
+                    earlier.replay(|delivery| self.analyse(delivery, cx));
+                    earlier.forget(kept_bytes);
+                    self.analyse(delivery, cx);
+                }
+            },
+            Self::Known { .. } => self.analyse(delivery, cx),
+            Self::Foreign => {}
+        }
+    }
+
+    /// Gives the analyser what was delivered, and what replaces it what is left of that.
+    fn analyse(&mut self, delivery: Delivery<'_>, cx: &mut Context<'_>) {
+        let Self::Known { analyser: Some(analyser), done, .. } = self else { return };
+        let next = match delivery {
+            Delivery::End(from) => {
+                analyser.end(from, cx);
+                return;
+            }
+            _ if *done => return,
+            Delivery::Data(from, bytes) => analyser.data(from, bytes, cx),
+            Delivery::Gap(from, bytes) => analyser.gap(from, bytes, cx),
+        };
+        match next {
+            Next::More => {}
+            Next::Done => *done = true,
+            Next::Becomes(protocol) => {
+                let unused = analyser.unused();
+                let analyser = self.replace(protocol, cx);
+                *self = Self::Known { protocol, done: analyser.is_none(), analyser };
+                if let Delivery::Data(from, bytes) = delivery
+                    && let Some(rest) = bytes.len().checked_sub(unused).and_then(|at| bytes.get(at..))
+                    && !rest.is_empty()
+                {
+                    // No protocol becomes itself, so this ends.
+                    self.analyse(Delivery::Data(from, rest), cx);
+                }
+            }
+        }
+    }
+
+    /// The analyser of the protocol that the stream goes on with.
+    fn replace(&mut self, protocol: Protocol, cx: &mut Context<'_>) -> Option<StreamAnalyser> {
+        let Self::Known { analyser, .. } = self else { return None };
+        let mut old = match (analyser.take()?, protocol) {
+            (StreamAnalyser::Http1(http1), Protocol::Http2) => {
+                return Some(StreamAnalyser::Http2(Box::new(http1.into_http2())));
+            }
+            (old, _) => old,
+        };
+        for side in [Side::Originator, Side::Responder] {
+            old.end(side, cx);
+        }
+        StreamAnalyser::of(protocol)
+    }
+
+    fn forget(&mut self, kept_bytes: &mut usize) {
+        if let Self::Unknown(detection) = self {
+            std::mem::take(detection).forget(kept_bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! QUIC: what two sides say of themselves in the hellos of the TLS handshake inside.
+//!
+//! The first packets of versions 1 and 2 are encrypted with keys that follow from the packets themselves. They are
+//! opened, the pieces of the hellos put together, and one event is written for each flow; of other versions it has the
+//! version only. Then nothing more is read.
+
+mod assembly;
+mod event;
+mod frames;
+mod keys;
+mod packet;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use self::assembly::{Assembly, HANDSHAKE_MAX};
+use self::event::Hellos;
+use self::frames::{Frame, frames};
+use self::keys::{Direction, Keys};
+use self::packet::{CONNECTION_ID_MAX, Initial, Packet, Version, is_long, is_version_of_others};
+use super::tls::{CLIENT_HELLO, HandshakeMessage, SERVER_HELLO};
+use super::{Context, DatagramProtocol, Next, Protocol, Side};
+
+/// A handshake that has not told both hellos in so many datagrams is given up.
+pub(super) const DATAGRAMS_MAX: u32 = 64;
+/// Packets looked at in one datagram.
+const PACKETS_MAX: usize = 8;
+/// So many packets that no key opens, and the flow is given up.
+pub(super) const FAILURES_MAX: u32 = 16;
+/// How often keys are derived for one flow: for its first packet, and anew after a retry.
+pub(super) const BEGINNINGS_MAX: u32 = 4;
+
+/// A QUIC connection, as far as its hellos.
+#[derive(Debug, Default)]
+pub struct Quic {
+    /// The version of the packets, 0 while none is known.
+    version: u32,
+    beginning: Option<Beginning>,
+    beginnings: u32,
+    /// A packet was opened: the keys are right.
+    opened: bool,
+    datagrams: u32,
+    failures: u32,
+    crypto: [Assembly; 2],
+    scratch: Vec<u8>,
+    hellos: Hellos,
+    /// A datagram was cut.
+    cut: bool,
+    over: bool,
+}
+
+/// What the client began with.
+#[derive(Debug)]
+struct Beginning {
+    client_side: Side,
+    destination: [u8; CONNECTION_ID_MAX],
+    destination_len: usize,
+    /// For version 1 and 2: a server may answer in the other one (RFC 9369 section 4).
+    keys: [Option<Box<Keys>>; 2],
+}
+
+impl Beginning {
+    fn new(client_side: Side, destination: &[u8]) -> Self {
+        let mut kept = [0; CONNECTION_ID_MAX];
+        let destination_len = destination.len().min(CONNECTION_ID_MAX);
+        kept[..destination_len].copy_from_slice(&destination[..destination_len]);
+        Self { client_side, destination: kept, destination_len, keys: [None, None] }
+    }
+
+    /// The keys of what `from` sends.
+    fn direction(&mut self, version: Version, from: Side) -> Option<&Direction> {
+        let place = &mut self.keys[version as usize];
+        if place.is_none() {
+            *place = Keys::derive(version, &self.destination[..self.destination_len]).map(Box::new);
+        }
+        let keys = place.as_deref()?;
+        Some(if from == self.client_side { &keys.client } else { &keys.server })
+    }
+}
+
+impl DatagramProtocol for Quic {
+    const PROTOCOL: Protocol = Protocol::Quic;
+
+    fn recognise(payload: &[u8], ports: (u16, u16)) -> bool {
+        let is_usual_port = ports.0 == 443 || ports.1 == 443;
+        // The bit after the first is 1 but where both sides agreed otherwise, which they cannot have in a first packet.
+        if payload.first().is_none_or(|first| first & 0x40 == 0 && !is_usual_port) {
+            return false;
+        }
+        match Packet::read(payload) {
+            Some((Packet::Initial(_), _)) => true,
+            Some((Packet::Unknown(version), _)) => is_usual_port && is_version_of_others(version),
+            Some(_) => is_usual_port,
+            None => false,
+        }
+    }
+
+    fn datagram(&mut self, from: Side, payload: &[u8], missing: u32, cx: &mut Context<'_>) -> Next {
+        if self.over {
+            return Next::Done;
+        }
+        self.datagrams += 1;
+        self.cut |= missing > 0;
+        let mut rest = payload;
+        for _ in 0..PACKETS_MAX {
+            let Some((packet, behind)) = Packet::read(rest) else {
+                break;
+            };
+            rest = behind;
+            if self.packet(from, packet, cx) == Next::Done {
+                return self.finish(cx);
+            }
+        }
+        // A client that has gone on to short headers has what it needs. Behind a packet there may be anything, so the
+        // first byte of the datagram counts.
+        let is_short = payload.first().is_some_and(|first| !is_long(*first));
+        let goes_on = is_short && self.opened && from == self.client_side();
+        if self.hellos.are_complete() || goes_on || self.datagrams >= DATAGRAMS_MAX || self.failures >= FAILURES_MAX {
+            return self.finish(cx);
+        }
+        Next::More
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>) {
+        self.finish(cx);
+    }
+}
+
+impl Quic {
+    /// Which side is the client; the originator until a packet could be opened.
+    fn client_side(&self) -> Side {
+        self.beginning.as_ref().map_or(Side::Originator, |beginning| beginning.client_side)
+    }
+
+    /// [`Next::Done`] where no hello will come any more.
+    fn packet(&mut self, from: Side, packet: Packet<'_>, cx: &mut Context<'_>) -> Next {
+        match packet {
+            Packet::Initial(initial) => return self.initial(from, &initial, cx),
+            // The client begins anew.
+            Packet::Negotiation | Packet::Retry if !self.hellos.has(false) && from != self.client_side() => {
+                self.beginning = None;
+                self.opened = false;
+            }
+            Packet::Unknown(version) if self.version == 0 => {
+                self.version = version;
+                return Next::Done;
+            }
+            Packet::Handshake if self.opened && from == self.client_side() => return Next::Done,
+            _ => {}
+        }
+        Next::More
+    }
+
+    fn initial(&mut self, from: Side, initial: &Initial<'_>, cx: &mut Context<'_>) -> Next {
+        if self.beginning.is_none() {
+            self.begin(from, initial);
+        }
+        let is_client = from == self.client_side();
+        // Acknowledgements and repetitions need not be opened.
+        if self.opened && self.hellos.has(is_client) {
+            return Next::More;
+        }
+        let mut found = self.open(from, initial);
+        // Where nothing could be opened so far, this may be the client's first packet, and what came before not.
+        if found.is_none() && !self.opened && self.beginnings < BEGINNINGS_MAX {
+            self.begin(from, initial);
+            found = self.open(from, initial);
+        }
+        let Some(range) = found else {
+            self.failures += 1;
+            return Next::More;
+        };
+        self.opened = true;
+        self.version = match initial.version {
+            Version::One => 1,
+            Version::Two => 0x6b33_43cf,
+        };
+        let mut closed = false;
+        for frame in frames(&self.scratch[range]) {
+            match frame {
+                Frame::Crypto { offset, bytes } => self.crypto[from.index()].insert(offset, bytes),
+                Frame::Close => closed = true,
+            }
+        }
+        let next = self.messages(from, cx);
+        if closed { Next::Done } else { next }
+    }
+
+    /// Takes a packet for the client's first one.
+    fn begin(&mut self, from: Side, initial: &Initial<'_>) {
+        self.beginnings += 1;
+        self.beginning = Some(Beginning::new(from, initial.destination));
+        self.crypto.iter_mut().for_each(Assembly::clear);
+    }
+
+    /// Opens a packet; gives where in the scratch its frames are.
+    fn open(&mut self, from: Side, initial: &Initial<'_>) -> Option<Range<usize>> {
+        let beginning = self.beginning.as_mut()?;
+        let range = beginning.direction(initial.version, from)?.open(initial, &mut self.scratch)?;
+        let message = if from == beginning.client_side { CLIENT_HELLO } else { SERVER_HELLO };
+        // A cut packet has no tag to tell whether the keys fit: its frames have to.
+        let fits = initial.whole
+            || match frames(&self.scratch[range.clone()]).next() {
+                Some(Frame::Crypto { offset: 0, bytes }) => bytes.first() == Some(&message),
+                Some(Frame::Crypto { offset, .. }) => offset < HANDSHAKE_MAX as u64,
+                _ => false,
+            };
+        fits.then_some(range)
+    }
+
+    /// Reads what is there of the handshake of one side. [`Next::Done`] where it is no handshake.
+    fn messages(&mut self, from: Side, cx: &mut Context<'_>) -> Next {
+        let is_client = from == self.client_side();
+        let mut rest = self.crypto[from.index()].beginning();
+        while let Some((message, length)) = HandshakeMessage::read(rest) {
+            let is_read =
+                if message.whole { self.hellos.message(is_client, message, cx) } else { length <= HANDSHAKE_MAX };
+            if !is_read {
+                cx.anomaly(from, Protocol::Quic, "error_on_data");
+                return Next::Done;
+            }
+            if !message.whole {
+                break;
+            }
+            rest = &rest[length..];
+        }
+        Next::More
+    }
+
+    /// Writes what is known, and forgets it.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Next {
+        if !self.over {
+            self.salvage(cx);
+            if self.cut && !self.hellos.are_complete() {
+                self.hellos.lack();
+            }
+            self.hellos.write(self.version, self.client_side(), cx);
+        }
+        *self = Self { over: true, ..Self::default() };
+        Next::Done
+    }
+
+    /// Has a look at hellos whose end has not come.
+    fn salvage(&mut self, cx: &mut Context<'_>) {
+        for side in [Side::Originator, Side::Responder] {
+            let is_client = side == self.client_side();
+            if !self.hellos.has(is_client)
+                && let Some((message, _)) = HandshakeMessage::read(self.crypto[side.index()].beginning())
+            {
+                self.hellos.message(is_client, message, cx);
+            }
+        }
+    }
+}
