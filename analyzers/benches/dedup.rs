@@ -1,8 +1,8 @@
 //! What telling duplicates costs for one packet: `cargo bench -p vxtap-analyzers --bench dedup`.
 //!
 //! Nanoseconds of one thread, the best and the median of [`ROUNDS`] rounds over [`PACKETS`] different packets of 100 payload bytes,
-//! in batches: more packets than caches hold, as the views of frames that have just been parsed. The time of the copies is such that
-//! no packet of a round before is in the window.
+//! in batches. Parsing is in every line, as in the collector, where frames are parsed right before: what a line costs more than the first
+//! is what telling duplicates costs. No packet of a round before is in the window.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -17,18 +17,17 @@ const PACKETS: usize = 40_000;
 fn main() {
     println!("{:<52} {:>13}", "ns per packet: best, median", "");
     let frames: Vec<Vec<u8>> = (0..PACKETS).map(|number| frame(number as u32)).collect();
-    let views: Vec<FrameView<'_>> = frames.iter().map(|frame| FrameView::parse(frame)).collect();
     let measure = |name: &str, mode, streams: u32| {
         let mut deduplicator = Deduplicator::new(DedupSettings { mode, ..DedupSettings::default() });
         let mut rounds: Vec<f64> = (0..ROUNDS as u64)
             .map(|round| {
                 // Each batch by one stream, then by the other.
                 let start = Instant::now();
-                for (number, part) in views.chunks(BATCH_MAX).enumerate() {
+                for (number, part) in frames.chunks(BATCH_MAX).enumerate() {
                     for stream in 0..streams {
                         let time_ns = round * 10_000_000_000 + number as u64 * 100_000 + u64::from(stream);
                         let meta = PacketMeta { time_ns, stream: StreamId(stream), network: NetworkId(7) };
-                        let batch: Vec<_> = part.iter().map(|view| (meta, *view)).collect();
+                        let batch: Vec<_> = part.iter().map(|frame| (meta, FrameView::parse(frame))).collect();
                         black_box(deduplicator.duplicates(black_box(&batch)));
                     }
                 }
@@ -39,7 +38,7 @@ fn main() {
         println!("{name:<52} {:>6.1} {:>6.1}", rounds[0], rounds[ROUNDS / 2]);
         deduplicator.total()
     };
-    measure("off (making the batch)", DedupMode::Off, 2);
+    measure("off: parsing alone", DedupMode::Off, 2);
     measure("on, one stream", DedupMode::On, 1);
     let total = measure("on, two streams, every packet twice", DedupMode::On, 2);
     assert!(total >= (PACKETS * ROUNDS - BATCH_MAX) as u64, "{total} duplicates are too few");

@@ -101,10 +101,11 @@ impl Table {
             entry.add(stream, now);
             return None;
         }
-        // One that is over, or the oldest. An empty one is over.
-        let age = |entry: &Entry| if entry.is_live(now, window) { apart(now, entry.time) } else { u32::MAX };
-        let oldest = bucket.iter_mut().max_by_key(|entry| age(entry))?;
-        self.forgotten += u64::from(oldest.is_live(now, window));
+        // An empty one, or the oldest.
+        let age = |entry: &Entry| if entry.copies[0] == 0 { u32::MAX } else { apart(now, entry.time) };
+        let (way, age) = bucket.iter().map(age).enumerate().max_by_key(|(_, age)| *age)?;
+        self.forgotten += u64::from(age <= window);
+        let oldest = bucket.get_mut(way)?;
         *oldest = Entry { hash: identity.hash, extras: identity.extras, ..Entry::default() };
         oldest.add(stream, now);
         None

@@ -24,7 +24,8 @@ impl Logging {
         let terminal = io::stderr().is_terminal();
         let hold = dashboard && terminal;
         let filter = parse_filter(filter)?;
-        let subscriber = tracing_subscriber::fmt().compact().with_target(false).with_env_filter(filter);
+        let subscriber =
+            tracing_subscriber::fmt().compact().with_target(false).log_internal_errors(false).with_env_filter(filter);
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         if hold {
             let held = Held::default();

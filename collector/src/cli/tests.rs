@@ -397,7 +397,7 @@ fn an_extract_is_told_what_to_look_for_and_where_it_goes() {
     assert_eq!(settings.captures, [Path::new("captures"), Path::new("b.pcap")]);
     let criteria = &settings.criteria;
     assert_eq!(criteria.filter.as_ref().unwrap().0.text(), "tcp port 443");
-    assert_eq!(criteria.flow.unwrap().as_str(), id);
+    assert_eq!(criteria.flow, Some(id.parse().unwrap()));
     assert_eq!(criteria.since, Some(Moment::Ago(std::time::Duration::from_mins(5))));
     assert_eq!(criteria.until, Some(Moment::At(1_795_255_200_500_000_000)));
     assert_eq!((settings.output, settings.force), (ExtractOutput::Stdout, true));

@@ -130,6 +130,14 @@ impl LogFile {
         if !self.is_over(now.unix_ns) {
             return Ok(());
         }
+        let rotated = self.rotate_now(now);
+        if rotated.is_err() {
+            self.rotate_at = Some(now.instant + LOOK_EVERY);
+        }
+        rotated
+    }
+
+    fn rotate_now(&mut self, now: Now) -> io::Result<()> {
         if self.opened()?.metadata()?.len() == 0 {
             self.interval = None;
             return Ok(());
@@ -184,7 +192,7 @@ impl LogFile {
         }
         match self.closed.rename(&self.path, now.unix_ns) {
             Ok(()) => {
-                (self.file, self.rotate_at) = (None, None);
+                (self.file, self.interval, self.rotate_at) = (None, None, None);
                 self.prune();
             }
             Err(error) => {

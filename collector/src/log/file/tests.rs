@@ -139,3 +139,21 @@ fn a_file_of_somebody_else_under_the_name_is_not_closed_for_ours() {
     assert_eq!(all.lines().filter(|line| *line == "long").count(), 1);
     assert_eq!(all.lines().filter(|line| *line == "b").count(), 1);
 }
+
+#[test]
+fn an_interval_that_ends_while_the_disk_refuses_is_looked_at_once_a_second() {
+    let bench = Bench::new();
+    let closed = ClosedFiles::new(bench.directory.path().to_owned(), None);
+    let mut opened = 0;
+    let refuse = move |path: &Path| {
+        opened += 1;
+        if opened == 2 { Err(io::Error::other("refused")) } else { open(path) }
+    };
+    let mut file = LogFile::new(bench.path(), every_minute(), closed, Box::new(refuse)).unwrap();
+    append(&mut file, "a\n", bench.at(1));
+    // Renamed, but no new one: what the writer asks next must not be answered with "now" for ever.
+    assert!(file.rotate_if_over(bench.at(60)).is_err());
+    assert_ne!(file.over_in(bench.at(60)), Some(Duration::ZERO));
+    append(&mut file, "b\n", bench.at(60));
+    assert_eq!(bench.texts(), ["a\n", "b\n"]);
+}
