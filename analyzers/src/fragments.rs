@@ -12,11 +12,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use vxtap_wire::{FrameView, NetworkId};
+use vxtap_wire::{FrameView, IpVersion, NetworkId};
 
 mod header;
 mod packet;
 
+use crate::anomaly::Anomaly;
 use packet::{Added, Key, Packet};
 
 /// Bounds of a [`Reassembler`].
@@ -59,6 +60,8 @@ pub struct FragmentCounters {
     pub timed_out: u64,
     /// IPv6 packets given up because fragments overlapped.
     pub overlapping: u64,
+    /// IPv4 fragments that overlap with others and have the same bytes.
+    pub alike: u64,
     /// IPv4 fragments with other bytes than the ones that came first.
     pub different: u64,
     /// Packets given up for a bound.
@@ -82,6 +85,7 @@ pub struct Reassembler {
     collecting: usize,
     counters: FragmentCounters,
     whole: Vec<u8>,
+    found: Option<Anomaly>,
 }
 
 impl Reassembler {
@@ -97,12 +101,18 @@ impl Reassembler {
             collecting: 0,
             counters: FragmentCounters::default(),
             whole: Vec::new(),
+            found: None,
         }
     }
 
     /// What was counted.
     pub const fn counters(&self) -> &FragmentCounters {
         &self.counters
+    }
+
+    /// What is wrong with the fragment that was added last.
+    pub(crate) const fn found(&self) -> Option<Anomaly> {
+        self.found
     }
 
     /// Bytes that wait, 64 for each fragment included.
@@ -115,6 +125,7 @@ impl Reassembler {
     pub fn add(&mut self, network: NetworkId, view: &FrameView<'_>, time_ns: u64) -> Option<&[u8]> {
         let (fragment, tuple) = (view.fragment?, view.five_tuple.as_ref()?);
         self.counters.fragments += 1;
+        self.found = None;
         self.expire(time_ns);
         let key = Key::new(network, tuple, fragment.identification);
         let packet = match self.packets.get_mut(&key) {
@@ -130,8 +141,10 @@ impl Reassembler {
         let before = packet.cost();
         let added = packet.add(view, fragment, self.bounds.fragments, time_ns);
         self.bytes = self.bytes + packet.cost() - before;
+        self.found = anomaly(added, tuple.version);
         match added {
             Added::Waits => {}
+            Added::Alike => self.counters.alike += 1,
             Added::Different => self.counters.different += 1,
             Added::Malformed => self.counters.malformed += 1,
             Added::Overlaps => {
@@ -214,6 +227,17 @@ impl Reassembler {
         self.counters.reassembled += 1;
         self.counters.cut += u64::from(is_cut);
         Some(&self.whole)
+    }
+}
+
+/// What is wrong with a fragment that did so.
+const fn anomaly(added: Added, version: IpVersion) -> Option<Anomaly> {
+    match (added, version) {
+        (Added::Waits | Added::TooMany, _) => None,
+        (Added::Alike | Added::Different | Added::Overlaps, IpVersion::V4) => Some(Anomaly::Ipv4FragmentOverlap),
+        (Added::Alike | Added::Different | Added::Overlaps, IpVersion::V6) => Some(Anomaly::Ipv6FragmentOverlap),
+        (Added::Malformed, IpVersion::V4) => Some(Anomaly::Ipv4FragmentLength),
+        (Added::Malformed, IpVersion::V6) => Some(Anomaly::Ipv6FragmentLength),
     }
 }
 
