@@ -12,6 +12,7 @@ use crate::flow::{Flow, FlowRecord};
 use crate::fragments::{Bounds, Reassembler};
 use crate::protocols::{EventKinds, Events, FlowFacts};
 use crate::shard::PacketMeta;
+use crate::snapshot::AnalysisSnapshot;
 use crate::stream::{StreamId, StreamKey};
 use crate::tcp::Budget;
 
@@ -57,6 +58,11 @@ impl Analysis {
     pub(crate) fn begin(&mut self, flow: &Flow, time_ns: u64) -> Box<FlowApp> {
         let (flow_id, tunnel) = (eve::flow_id(&flow.key, time_ns), self.tunnel(flow.stream));
         Box::new(FlowApp::new(FlowFacts::new(flow.five_tuple(), flow_id, tunnel)))
+    }
+
+    /// What was counted.
+    pub fn snapshot(&self) -> AnalysisSnapshot {
+        AnalysisSnapshot::of(self)
     }
 
     /// Looks at a frame that is in no flow.

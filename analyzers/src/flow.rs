@@ -3,6 +3,7 @@
 use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, IcmpHeader, TcpFlags, TcpHeader, Transport};
 
 use crate::app::FlowApp;
+use crate::protocols::Protocol;
 use crate::stream::StreamId;
 
 mod opening;
@@ -252,6 +253,11 @@ impl Flow {
     pub(crate) const fn turn(&mut self) {
         self.originator = self.originator.reversed();
         std::mem::swap(&mut self.to_responder, &mut self.to_originator);
+    }
+
+    /// The protocol in it, where it was looked for and found.
+    pub fn app_protocol(&self) -> Option<Protocol> {
+        self.app.as_deref().and_then(FlowApp::protocol)
     }
 
     /// The five-tuple of the originator's packets.

@@ -12,6 +12,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use vxtap_wire::{FrameView, IpVersion, NetworkId};
 
 mod header;
@@ -48,7 +49,8 @@ const OVER_NS: u64 = 100_000_000;
 const OVER_MAX: usize = 256;
 
 /// What became of fragments; only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FragmentCounters {
     /// Fragments seen.
     pub fragments: u64,
@@ -69,6 +71,36 @@ pub struct FragmentCounters {
     /// Fragments that cannot be: behind the end of the packet, of a length that is no multiple of 8 before the end, or beyond
     /// what a packet can be long. They are left out.
     pub malformed: u64,
+}
+
+impl FragmentCounters {
+    /// What is counted, each with its name.
+    pub const fn iter(&self) -> [(&'static str, u64); 9] {
+        [
+            ("fragments", self.fragments),
+            ("reassembled", self.reassembled),
+            ("cut", self.cut),
+            ("timed_out", self.timed_out),
+            ("overlapping", self.overlapping),
+            ("alike", self.alike),
+            ("different", self.different),
+            ("too_many", self.too_many),
+            ("malformed", self.malformed),
+        ]
+    }
+
+    /// Adds what another shard has counted.
+    pub const fn merge(&mut self, other: &Self) {
+        self.fragments += other.fragments;
+        self.reassembled += other.reassembled;
+        self.cut += other.cut;
+        self.timed_out += other.timed_out;
+        self.overlapping += other.overlapping;
+        self.alike += other.alike;
+        self.different += other.different;
+        self.too_many += other.too_many;
+        self.malformed += other.malformed;
+    }
 }
 
 /// Puts the fragments of one shard together.

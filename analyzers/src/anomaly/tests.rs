@@ -44,7 +44,7 @@ fn frame(tags: usize, kind: u16) -> Vec<u8> {
         frame.extend([0x81, 0, 0, 5]);
     }
     frame.extend(kind.to_be_bytes());
-    frame.resize(64, 0);
+    frame.resize(128, 0);
     frame
 }
 
