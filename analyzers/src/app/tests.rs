@@ -48,9 +48,12 @@ impl Bench {
         let mut events = Vec::new();
         let analysis = self.shard.analysis().unwrap();
         analysis.events().take(|lines, _| {
-            events.extend(lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| {
-                serde_json::from_slice::<Value>(line).unwrap()
-            }));
+            events.extend(
+                lines
+                    .split(|byte| *byte == b'\n')
+                    .filter(|line| !line.is_empty())
+                    .map(|line| serde_json::from_slice::<Value>(line).unwrap()),
+            );
         });
         events
     }

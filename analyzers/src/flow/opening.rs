@@ -68,8 +68,7 @@ impl Flow {
             opened => {
                 let before = if direction == self.originator { self.to_responder } else { self.to_originator };
                 let before_ns = self.last_ns;
-                *opened =
-                    Some(Box::new(Opened { direction, sequence, time_ns, frames: 1, bytes, before, before_ns }));
+                *opened = Some(Box::new(Opened { direction, sequence, time_ns, frames: 1, bytes, before, before_ns }));
             }
         }
     }

@@ -32,7 +32,14 @@ pub struct FlowFacts {
 impl FlowFacts {
     /// Facts of a flow of `tuple`, the five-tuple of the originator's packets.
     pub fn new(tuple: FiveTuple, flow_id: u64, tunnel: std::sync::Arc<[u8]>) -> Self {
-        Self { tuple, flow_id, community_id: community_id(0, &tuple), tunnel, envelope: OnceCell::new(), told: Cell::new(false) }
+        Self {
+            tuple,
+            flow_id,
+            community_id: community_id(0, &tuple),
+            tunnel,
+            envelope: OnceCell::new(),
+            told: Cell::new(false),
+        }
     }
 
     /// Whether an event of the flow was written: who opened it is then settled.
