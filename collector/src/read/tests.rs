@@ -5,7 +5,7 @@ use serde_json::Value;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
-use crate::settings::{FlowSettings, LogSettings, ReadEncapsulation};
+use crate::settings::{Dedup, FlowSettings, LogSettings, ReadEncapsulation};
 
 /// A classic pcap file of one UDP packet.
 fn capture() -> Vec<u8> {
@@ -34,6 +34,8 @@ fn read_with(events: EventKinds) -> (Vec<Value>, Value) {
         workers: 2,
         steer_seed: None,
         flows: FlowSettings::default(),
+        networks: Vec::new(),
+        dedup: Dedup::default(),
         capture: None,
         log: Some(log),
     };

@@ -6,7 +6,7 @@ use serde_json::Value;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
-use crate::settings::{FlowSettings, LogSettings, PipelineSettings, ReceiveSettings};
+use crate::settings::{Dedup, FlowSettings, LogSettings, PipelineSettings, ReceiveSettings};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -27,6 +27,8 @@ fn settings(log: LogSettings) -> RunSettings {
             workers: 2,
             steer_seed: Some(7),
             flows: FlowSettings::default(),
+            networks: Vec::new(),
+            dedup: Dedup::default(),
             capture: None,
             log: Some(log),
         },
