@@ -277,3 +277,13 @@ fn files_of_single_workers_hold_whole_flows_and_together_everything() {
         }
     }
 }
+
+#[test]
+fn a_filter_takes_a_network_by_its_name_and_the_file_tells_it() {
+    let _machine = shared_machine();
+    let some = run(&["--network", "blue=12,13", "--capture-filter", "network blue"]);
+    assert_eq!(some.summary.ledger.captured, PACKETS as u64);
+    let whole = fs::read(only_file(&some)).unwrap();
+    let told = b"vni=12 source=127.0.0.1 network=blue";
+    assert!(whole.windows(told.len()).any(|window| window == told), "the interface's description tells the network");
+}
