@@ -180,6 +180,12 @@ impl Connection {
         self.over = true;
     }
 
+    /// The sides are the other way round: what was the originator's is the responder's.
+    pub fn turn(&mut self) {
+        self.halves.swap(0, 1);
+        self.metrics.turn();
+    }
+
     /// Nobody wants bytes any more: gives back what waits. From now on only ends are delivered, and figures go on.
     pub fn stop_buffering(&mut self, budget: &mut Budget) {
         self.wanted = false;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use vxtap_analyzers::dedup::{DedupSettings, Deduplicator};
+use vxtap_analyzers::snapshot::AnalysisSnapshot;
 use vxtap_analyzers::{
     Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
     ShardSettings, StreamId, StreamKey,
@@ -213,6 +214,13 @@ impl Pipeline {
     /// What the shard counted.
     pub(crate) fn shard_counters(&self) -> &ShardCounters {
         self.shard.counters()
+    }
+
+    /// What analysis and the search for copies have counted.
+    pub(crate) fn analysis_snapshot(&mut self) -> AnalysisSnapshot {
+        let duplicates_forgotten = self.dedup.forgotten();
+        let analysis = self.shard.analysis().map(|analysis| analysis.snapshot()).unwrap_or_default();
+        AnalysisSnapshot { duplicates_forgotten, ..analysis }
     }
 
     /// The flows being followed.

@@ -129,6 +129,19 @@ impl StreamProtocol for Http1 {
         guess
     }
 
+    fn client(opening: &Opening<'_>) -> Option<Side> {
+        let is = |bytes: &[u8], guess: fn(&[u8]) -> Guess| !bytes.is_empty() && guess(bytes) == Guess::Yes;
+        [(Side::Originator, opening.originator), (Side::Responder, opening.responder)].into_iter().find_map(
+            |(from, bytes)| {
+                if is(bytes, start::guess_response) {
+                    Some(from.other())
+                } else {
+                    is(bytes, start::guess_request).then_some(from)
+                }
+            },
+        )
+    }
+
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
         let mut rest = bytes;
         while !rest.is_empty() {
