@@ -181,6 +181,8 @@ enum Stream {
         analyser: Option<StreamAnalyser>,
         /// It wants no more bytes.
         done: bool,
+        /// How many of the sides have told it that they end. After both it is dropped: nothing can come.
+        ended: u8,
     },
     /// Of none that is known.
     Foreign,
@@ -205,7 +207,12 @@ impl Stream {
                     Found::Protocol(analyser) => {
                         let delivery = if was_turned { delivery } else { work.sided(delivery) };
                         let earlier = std::mem::take(detection);
-                        *self = Self::Known { protocol: analyser.protocol(), analyser: Some(analyser), done: false };
+                        *self = Self::Known {
+                            protocol: analyser.protocol(),
+                            analyser: Some(analyser),
+                            done: false,
+                            ended: 0,
+                        };
                         earlier.replay(|delivery| self.analyse(delivery, &mut work.context()));
                         earlier.forget(work.kept_bytes);
                         self.analyse(delivery, &mut work.context());
@@ -219,10 +226,16 @@ impl Stream {
 
     /// Gives the analyser what was delivered, and what replaces it what is left of that.
     fn analyse(&mut self, delivery: Delivery<'_>, cx: &mut Context<'_>) {
-        let Self::Known { analyser: Some(analyser), done, .. } = self else { return };
+        let Self::Known { analyser: place, done, ended, .. } = self else { return };
+        let Some(analyser) = place else { return };
         let next = match delivery {
             Delivery::End(from) => {
                 analyser.end(from, cx);
+                *ended += 1;
+                // The flow may stay in the table for long.
+                if *ended == 2 {
+                    *place = None;
+                }
                 return;
             }
             _ if *done => return,
@@ -235,7 +248,7 @@ impl Stream {
             Next::Becomes(protocol) => {
                 let unused = analyser.unused();
                 let analyser = self.replace(protocol, cx);
-                *self = Self::Known { protocol, done: analyser.is_none(), analyser };
+                *self = Self::Known { protocol, done: analyser.is_none(), analyser, ended: 0 };
                 if let Delivery::Data(from, bytes) = delivery
                     && let Some(rest) = bytes.len().checked_sub(unused).and_then(|at| bytes.get(at..))
                     && !rest.is_empty()

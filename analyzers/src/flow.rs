@@ -137,6 +137,8 @@ pub struct Flow {
     pub(crate) noted_in: u32,
     /// Bytes that were wanted of it so far.
     pub(crate) noted_bytes: u64,
+    /// Somebody asked for one of its frames.
+    pub(crate) wanted: bool,
     /// Its application layer, where that is analysed.
     pub(crate) app: Option<Box<FlowApp>>,
 }
@@ -171,6 +173,7 @@ impl Flow {
             first_ns: 0,
             noted_in: 0,
             noted_bytes: 0,
+            wanted: false,
             app: None,
             last_ns: 0,
             initial_sequence,

@@ -129,6 +129,7 @@ impl Shard {
         debug_assert!(batch.len() <= BATCH_MAX);
         let ended = &mut ended;
         notes.beyond = 0;
+        notes.wanted = notes.asked_for;
         self.keys.clear();
         self.wholes.clear();
         for (frame, (meta, view)) in batch.iter().enumerate() {

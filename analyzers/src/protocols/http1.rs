@@ -330,6 +330,10 @@ impl Http1 {
     /// Tells what was kept of a head that is too long; its rest follows.
     fn cut_head(&mut self, from: Side, cx: &mut Context<'_>) -> Next {
         let kept = std::mem::take(&mut self.readers[from.index()].kept);
+        if kept.is_empty() {
+            self.readers[from.index()].state = State::Lost;
+            return Next::More;
+        }
         if start::guess_request(&kept) == Guess::Yes || start::guess_response(&kept) == Guess::Yes {
             return self.message(from, &Head::cut(&kept), true, cx);
         }

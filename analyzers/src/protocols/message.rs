@@ -56,17 +56,14 @@ impl FlowFacts {
     /// The members that every event has behind its time, type and transaction.
     fn write(&self, json: &mut JsonObject<'_>, from: Side) {
         self.told.set(true);
-        if from == Side::Originator {
-            json.members(self.envelope.get_or_init(|| {
-                let mut object = Vec::with_capacity(256);
-                JsonObject::append_to(&mut object, |json| self.write_members(json, &self.tuple));
-                // Without its braces.
-                object.pop();
-                object.drain(..1);
-                object.into_boxed_slice()
-            }));
-        } else {
-            self.write_members(json, &self.tuple.reversed());
+        match (from, self.envelope.get()) {
+            (Side::Originator, Some(envelope)) => json.members(envelope),
+            (Side::Originator, None) => {
+                let members = json.written(|json| self.write_members(json, &self.tuple));
+                // It is empty: that was just seen.
+                let _ = self.envelope.set(members.into());
+            }
+            (Side::Responder, _) => self.write_members(json, &self.tuple.reversed()),
         }
     }
 
@@ -100,6 +97,8 @@ pub struct Events {
     kinds: [u64; EventKind::ALL.len()],
     anomalies: AnomalyCounters,
     times: Times,
+    /// Times when flows began: other seconds than those when they ended.
+    starts: Times,
     responses: [Option<Box<Histogram<u64>>>; Protocol::ALL.len()],
 }
 
@@ -116,6 +115,7 @@ impl Events {
             kinds: [0; EventKind::ALL.len()],
             anomalies: AnomalyCounters::default(),
             times: Times::default(),
+            starts: Times::default(),
             responses: std::array::from_fn(|_| None),
         }
     }
@@ -130,23 +130,33 @@ impl Events {
     pub(crate) fn write_flow(&mut self, record: &FlowRecord<'_>) {
         let Some(app) = &record.flow.app else { return };
         let head = EventHead { kind: EventKind::Flow, time_ns: record.flow.last_ns, from: Side::Originator, tx: None };
-        self.write(head, app.facts(), |json| eve::write_flow(json, record, &app.facts().tuple));
+        let mut starts = std::mem::take(&mut self.starts);
+        self.write_timed(head, app.facts(), |json, times| {
+            eve::write_flow(json, record, &app.facts().tuple, (&mut starts, times));
+        });
+        self.starts = starts;
     }
 
     /// Writes one event of a flow; `write` gives the members behind the envelope.
+    #[inline]
     pub fn write(&mut self, head: EventHead, flow: &FlowFacts, write: impl FnOnce(&mut JsonObject<'_>)) {
+        self.write_timed(head, flow, |json, _| write(json));
+    }
+
+    /// The same; `write` is given what writes times as well.
+    fn write_timed(&mut self, head: EventHead, flow: &FlowFacts, write: impl FnOnce(&mut JsonObject<'_>, &mut Times)) {
         if !self.wants(head.kind) {
             return;
         }
         let Self { lines: line, times, .. } = self;
         JsonObject::append_to(line, |json| {
             json.raw("timestamp", |line| times.append(line, head.time_ns));
-            json.text("event_type", head.kind.as_str());
+            json.word("event_type", head.kind.as_str());
             flow.write(json, head.from);
             if let Some(tx) = head.tx {
                 json.number("tx_id", tx);
             }
-            write(json);
+            write(json, times);
         });
         self.finish(head.kind);
     }

@@ -118,6 +118,12 @@ impl Metrics {
         }
     }
 
+    /// Whether [`Metrics::handshake`] has nothing to learn any more.
+    #[inline]
+    pub(super) fn handshake_is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
     /// A segment of the handshake, or what may end it; `first` is the sequence number of the other side's first byte, where known.
     pub(super) fn handshake(&mut self, from: Side, header: TcpHeader, first: Option<u32>, time_ns: u64) {
         let (syn, ack) = (header.flags.has(TcpFlags::SYN), header.flags.has(TcpFlags::ACK));
