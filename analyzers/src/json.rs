@@ -79,6 +79,11 @@ impl JsonObject<'_> {
         append_text(self.out, value.as_ref());
     }
 
+    /// Bytes in the buffer so far, those before this object included.
+    pub const fn written(&self) -> usize {
+        self.out.len()
+    }
+
     /// Members that are JSON already, without a comma at either end; none is none.
     pub fn members(&mut self, members: &[u8]) {
         if members.is_empty() {
@@ -93,6 +98,11 @@ impl JsonObject<'_> {
 }
 
 impl JsonArray<'_> {
+    /// Bytes in the buffer so far, those before this array included.
+    pub const fn written(&self) -> usize {
+        self.out.len()
+    }
+
     fn item(&mut self) -> &mut Vec<u8> {
         if !self.empty {
             self.out.push(b',');
