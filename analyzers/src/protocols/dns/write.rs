@@ -34,7 +34,7 @@ pub(super) fn members(json: &mut JsonObject<'_>, message: &Message<'_>, about: A
         owner_at: None,
         text: Text::new(),
         found: Anomalies::default(),
-        end: json.written() + LISTED_MAX,
+        end: json.position() + LISTED_MAX,
         full: false,
     };
     json.number("version", 3u8);
@@ -132,7 +132,7 @@ impl Writer<'_> {
         }
         json.array("queries", |items| {
             for question in questions {
-                if !self.has_room(items.written()) {
+                if !self.has_room(items.position()) {
                     break;
                 }
                 self.owner(question.name_at);
@@ -153,14 +153,14 @@ impl Writer<'_> {
         }
         json.array(key, |items| {
             for record in self.message.entries(section).filter(told) {
-                if !self.has_room(items.written()) {
+                if !self.has_room(items.position()) {
                     break;
                 }
                 kinds |= GROUPED.iter().position(|kind| *kind == record.kind).map_or(0, |index| 1 << index);
                 // Each string of a TXT record is an answer of its own.
                 let mut strings = Strings::of(self.message, &record);
                 let mut string = strings.next();
-                while self.has_room(items.written()) {
+                while self.has_room(items.position()) {
                     self.owner(record.name_at);
                     items.object(|json| {
                         json.text("rrname", &self.owner);
@@ -239,7 +239,7 @@ impl Writer<'_> {
         const CLIENT_SUBNET: u16 = 8;
         json.array("opt", |items| {
             while let (Some(code), Some(length)) = (read_u16(options, 0), read_u16(options, 2)) {
-                if !self.has_room(items.written()) {
+                if !self.has_room(items.position()) {
                     break;
                 }
                 let end = (4 + usize::from(length)).min(options.len());
@@ -263,7 +263,7 @@ impl Writer<'_> {
             let Some(key) = record_type(GROUPED[index]) else { continue };
             json.array(key, |items| {
                 for record in self.message.entries(Section::Answers).filter(|record| record.kind == number) {
-                    if !self.has_room(items.written()) {
+                    if !self.has_room(items.position()) {
                         break;
                     }
                     let bytes = self.message.data(&record);
@@ -275,7 +275,7 @@ impl Writer<'_> {
                         }
                         kind::TXT => {
                             for string in Strings::of(self.message, &record) {
-                                if self.has_room(items.written()) {
+                                if self.has_room(items.position()) {
                                     items.text(string);
                                 }
                             }
