@@ -54,6 +54,11 @@ impl Analysis {
         &mut self.events
     }
 
+    /// Bytes kept of streams: out of order, and of those whose protocol is not known yet. 0 once every flow has ended.
+    pub const fn bytes_kept(&self) -> usize {
+        self.budget.used() + self.kept_bytes
+    }
+
     /// The application layer of `flow`, which begins at `time_ns`.
     pub(crate) fn begin(&mut self, flow: &Flow, time_ns: u64) -> Box<FlowApp> {
         let (flow_id, tunnel) = (eve::flow_id(&flow.key, time_ns), self.tunnel(flow.stream));

@@ -94,6 +94,11 @@ impl JsonObject<'_> {
         append_text(self.out, value.as_ref());
     }
 
+    /// Bytes in the buffer so far, those before this object included.
+    pub const fn position(&self) -> usize {
+        self.out.len()
+    }
+
     /// Has `write` give members, and gives their text, without a comma at either end.
     pub fn written(&mut self, write: impl FnOnce(&mut JsonObject<'_>)) -> &[u8] {
         if !self.empty {
@@ -119,6 +124,11 @@ impl JsonObject<'_> {
 }
 
 impl JsonArray<'_> {
+    /// Bytes in the buffer so far, those before this array included.
+    pub const fn position(&self) -> usize {
+        self.out.len()
+    }
+
     fn item(&mut self) -> &mut Vec<u8> {
         if !self.empty {
             self.out.push(b',');

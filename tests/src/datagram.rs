@@ -52,6 +52,14 @@ pub fn tcp_frame(from: Peer, to: Peer, sequence: u32, payload: &[u8]) -> Vec<u8>
     frame
 }
 
+/// An Ethernet frame with a SYN.
+pub fn syn_frame(from: Peer, to: Peer, sequence: u32) -> Vec<u8> {
+    let builder = ip_step(from.address, to.address).tcp(from.port, to.port, sequence, 64_000).syn();
+    let mut frame = Vec::with_capacity(builder.size(0));
+    builder.write(&mut frame, &[]).expect("a vector takes it");
+    frame
+}
+
 /// An Ethernet frame with a UDP datagram with right checksums.
 pub fn udp_frame(from: Peer, to: Peer, payload: &[u8]) -> Vec<u8> {
     let builder = ip_step(from.address, to.address).udp(from.port, to.port);

@@ -12,9 +12,12 @@
 //! What crosses `mir0` is copied by `tc` into a VXLAN device whose outer packets leave by `und0`, so the mirror never
 //! mirrors itself. Offloads are off: with them, the mirror would see super-frames and unfinished checksums that were on
 //! no wire. Names carry the process number; namespaces of tests that died are swept at the next start.
+//!
+//! nginx and dnsmasq are always there; [`Service`] starts other servers for the tests that want them.
 
 mod namespace;
 mod servers;
+mod services;
 mod watch;
 
 use std::time::Duration;
@@ -22,6 +25,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub use namespace::Namespace;
+pub use services::{PASSWORD, Service, USER};
 pub use watch::{Watch, between_marks, has_ended};
 
 use crate::needs::{have_root, have_tools};
@@ -129,7 +133,19 @@ impl Lab {
     ///
     /// When it returns, the last mark has crossed `mir0`.
     pub fn traffic(&self) {
+        self.between_marks(|| self.all_kinds());
+    }
+
+    /// Makes the traffic that `act` makes, between two marks.
+    ///
+    /// When it returns, the last mark has crossed `mir0`.
+    pub fn between_marks(&self, act: impl FnOnce()) {
         self.mark(watch::BEGIN);
+        act();
+        self.mark(watch::END);
+    }
+
+    fn all_kinds(&self) {
         for address in ["10.77.0.1", "[fd77::1]"] {
             // Two transfers on one connection, one that a full window takes long for, one that fails.
             self.client.run(&format!(
@@ -150,7 +166,6 @@ impl Lab {
         for peer in ["10.77.0.2", "fd77::2"] {
             self.host.run(&format!("ping -q -c 3 -i 0.05 {peer}"));
         }
-        self.mark(watch::END);
     }
 
     /// Sends one ping whose payload is `mark`, and sees it answered.

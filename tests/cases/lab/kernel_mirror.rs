@@ -6,12 +6,10 @@ use std::path::Path;
 use vxtap_tests::capture_file::{self, Record};
 use vxtap_tests::compare::{bytes, same_frames};
 use vxtap_tests::conversations::Tally;
-use vxtap_tests::deadline::{SOON, wait_until};
-use vxtap_tests::lab::{Lab, Outer, VNI, Watch, between_marks, has_ended};
-use vxtap_tests::process::{Running, Signal};
-use vxtap_tests::programs::Program;
-use vxtap_tests::summary::{self, CollectorSummary};
+use vxtap_tests::lab::{Lab, Outer, VNI, Watch, between_marks};
 use vxtap_tests::tshark;
+
+use super::{eve, start_collector, stop_collector};
 
 /// Fewer frames than this are not the traffic that the lab makes.
 const FRAMES: usize = 2000;
@@ -43,23 +41,6 @@ fn the_lab_mirrors_every_frame_over_ipv4() {
 #[test]
 fn the_lab_mirrors_every_frame_over_ipv6() {
     the_lab_mirrors_every_frame(Outer::V6);
-}
-
-/// A collector in the lab's target namespace, with two workers.
-fn start_collector(lab: &Lab) -> Running {
-    let address = match lab.outer {
-        Outer::V4 => format!("vxlan://{}:4789", lab.outer.target()),
-        Outer::V6 => format!("vxlan://[{}]:4789", lab.outer.target()),
-    };
-    let mut command = lab.target.command(Program::Collector.path());
-    // The times of arrival, because by them the frames of both workers are put into one order.
-    command
-        .args(["run", "--workers", "2", "--timestamps", "kernel", "--listen", &address, "--write"])
-        .arg(lab.directory().join("captures"));
-    command.arg("--log").arg(lab.directory().join("log")).arg("--summary").arg(lab.directory().join("summary.json"));
-    let mut collector = Running::start(&mut command);
-    collector.wait_for_line(SOON, "where its API is", |line| line.contains("api on").then_some(()));
-    collector
 }
 
 /// What tshark makes of the frames between the marks of `records`, one line each, in no order.
@@ -109,18 +90,9 @@ fn the_collector_has_what_was_on_the_host(outer: Outer) {
     let witness = Watch::start(&lab.host, "mir0", "", &lab.directory().join("host.pcap"));
     lab.traffic();
     let there = witness.finish();
-    let captures = lab.directory().join("captures");
-    wait_until(SOON, "the last mark in the capture", || {
-        capture_file::files_in(&captures).iter().any(|file| has_ended(file))
-    });
-    collector.signal(Signal::TERM);
-    let finished = collector.finish_within(SOON).success();
-    assert!(!finished.panicked(), "{}", finished.stderr);
-    let summary: CollectorSummary =
-        summary::parse(&std::fs::read_to_string(lab.directory().join("summary.json")).unwrap());
-    summary.check().unwrap();
+    let summary = stop_collector(&lab, collector);
 
-    let mut captured = capture_file::read_all(&captures);
+    let mut captured = capture_file::read_all(&lab.directory().join("captures"));
     captured.sort_by_key(|record| record.time_ns);
     assert_eq!((captured.len() as u64, summary.ledger.dropped_total()), (summary.ledger.received, 0));
     let interface = format!("vni {VNI} from {}", outer.source());
@@ -133,10 +105,9 @@ fn the_collector_has_what_was_on_the_host(outer: Outer) {
     // tshark takes a segment for HTTP or not by what came before it, so it is shown both in one order.
     let here = in_the_order_of(there, here);
     assert!(dissected(&lab, "there.pcap", there) == dissected(&lab, "here.pcap", &here), "tshark's two views differ");
-    let eve = std::fs::read_to_string(lab.directory().join("log/eve.json")).unwrap();
     let expected = conversations(&lab.directory().join("host.pcap"));
     assert!(expected.len() > 20, "{} TCP and UDP flows are too few", expected.len());
-    assert_eq!(Tally::of_eve(&eve).differences(&expected), Vec::<String>::new());
+    assert_eq!(Tally::of_eve(&eve(&lab)).differences(&expected), Vec::<String>::new());
 }
 
 #[test]

@@ -1,3 +1,48 @@
 //! The kernel mirrors a host's real traffic; see `vxtap_tests::lab`.
 
 mod kernel_mirror;
+mod servers;
+
+use vxtap_tests::capture_file;
+use vxtap_tests::deadline::{SOON, wait_until};
+use vxtap_tests::lab::{Lab, Outer, has_ended};
+use vxtap_tests::process::{Running, Signal};
+use vxtap_tests::programs::Program;
+use vxtap_tests::summary::{self, CollectorSummary};
+
+/// A collector in the lab's target namespace, with two workers, that captures and logs.
+fn start_collector(lab: &Lab) -> Running {
+    let address = match lab.outer {
+        Outer::V4 => format!("vxlan://{}:4789", lab.outer.target()),
+        Outer::V6 => format!("vxlan://[{}]:4789", lab.outer.target()),
+    };
+    let mut command = lab.target.command(Program::Collector.path());
+    // The times of arrival, because by them the frames of both workers are put into one order.
+    command
+        .args(["run", "--workers", "2", "--timestamps", "kernel", "--listen", &address, "--write"])
+        .arg(lab.directory().join("captures"));
+    command.arg("--log").arg(lab.directory().join("log")).arg("--summary").arg(lab.directory().join("summary.json"));
+    let mut collector = Running::start(&mut command);
+    collector.wait_for_line(SOON, "where its API is", |line| line.contains("api on").then_some(()));
+    collector
+}
+
+/// Waits until the last mark is captured and ends `collector`: its summary, which balances.
+fn stop_collector(lab: &Lab, collector: Running) -> CollectorSummary {
+    let captures = lab.directory().join("captures");
+    wait_until(SOON, "the last mark in the capture", || {
+        capture_file::files_in(&captures).iter().any(|file| has_ended(file))
+    });
+    collector.signal(Signal::TERM);
+    let finished = collector.finish_within(SOON).success();
+    assert!(!finished.panicked(), "{}", finished.stderr);
+    let summary: CollectorSummary =
+        summary::parse(&std::fs::read_to_string(lab.directory().join("summary.json")).unwrap());
+    summary.check().unwrap();
+    summary
+}
+
+/// What the collector logged.
+fn eve(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.directory().join("log/eve.json")).unwrap()
+}

@@ -1,5 +1,6 @@
 //! `vxtap-collector read` on captures that others made.
 
+mod flood;
 mod malformed;
 mod plain;
 mod vxlan;
@@ -38,10 +39,16 @@ impl Read {
 fn read(file: &Path, arguments: &[&str]) -> Read {
     let directory = TempDir::new().unwrap();
     let finished = start(file, directory.path(), arguments).success();
-    let summary: CollectorSummary = summary::parse(&finished.stdout);
-    summary.check().unwrap();
+    let summary = summary_of(&finished);
     let records = capture_file::read_all(&directory.path().join("captures"));
     Read { summary, records, directory }
+}
+
+/// The summary, which balances.
+fn summary_of(finished: &Finished) -> CollectorSummary {
+    let summary: CollectorSummary = summary::parse(&finished.stdout);
+    summary.check().unwrap();
+    summary
 }
 
 fn start(file: &Path, directory: &Path, arguments: &[&str]) -> Finished {

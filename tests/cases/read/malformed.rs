@@ -42,6 +42,12 @@ fn every_malformed_file_is_read_to_its_end_or_refused_in_one_line() {
             let file = capture.path.file_name().unwrap().to_str().unwrap();
             assert!(finished.stderr.contains(file), "{}: which file? {}", capture.name, finished.stderr);
         }
+        if let Ok(eve) = fs::read_to_string(directory.path().join("log/eve.json")) {
+            for line in eve.lines() {
+                let is_event = serde_json::from_str::<serde_json::Value>(line).is_ok_and(|event| event.is_object());
+                assert!(is_event && !line.contains(char::is_control), "{}: {line:?}", capture.name);
+            }
+        }
         if let Some(summary) = summary.filter(|_| capture.link_type == "ether") {
             let frames = capture.records().len() as u64;
             let ledger = &summary.ledger;

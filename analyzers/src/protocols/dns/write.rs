@@ -8,6 +8,12 @@ use super::names::{kind, record_type, response_code};
 use crate::eve;
 use crate::json::{JsonObject, append_number};
 
+/// Bytes of JSON after which no more records are listed. A name of 255 bytes can be pointed to by thousands of records of one message, 12
+/// bytes each (RFC 1035, section 4.1.4).
+const LISTED_MAX: usize = 128 << 10;
+/// Bytes that are shown of what is told in hexadecimal: a fingerprint, an EDNS option.
+const HEX_MAX: usize = 2048;
+
 /// What is told of a message besides its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About {
@@ -22,8 +28,15 @@ pub(super) struct About {
 /// Writes the members of `message`; gives what was found wrong on the way.
 pub(super) fn members(json: &mut JsonObject<'_>, message: &Message<'_>, about: About) -> Anomalies {
     let header = message.header;
-    let mut writer =
-        Writer { message, owner: Text::new(), owner_at: None, text: Text::new(), found: Anomalies::default() };
+    let mut writer = Writer {
+        message,
+        owner: Text::new(),
+        owner_at: None,
+        text: Text::new(),
+        found: Anomalies::default(),
+        end: json.position() + LISTED_MAX,
+        full: false,
+    };
     json.number("version", 3u8);
     json.text("type", if header.is_response() { "response" } else { "request" });
     json.number("tx_id", about.tx_id);
@@ -46,7 +59,7 @@ pub(super) fn members(json: &mut JsonObject<'_>, message: &Message<'_>, about: A
     if let Some(nanos) = about.response_ns {
         json.number("response_time_us", nanos / 1000);
     }
-    if about.cut || message.broken.is_some() {
+    if about.cut || message.broken.is_some() || writer.full {
         json.flag("truncated", true);
     }
     writer.found
@@ -74,9 +87,19 @@ struct Writer<'a> {
     owner_at: Option<usize>,
     text: Text,
     found: Anomalies,
+    /// Where [`LISTED_MAX`] is in the buffer.
+    end: usize,
+    /// Something was not told for that.
+    full: bool,
 }
 
 impl Writer<'_> {
+    /// Whether there is room for one more entry behind `written` bytes.
+    const fn has_room(&mut self, written: usize) -> bool {
+        self.full |= written >= self.end;
+        !self.full
+    }
+
     /// The name at `at`, in `text`.
     fn name(&mut self, at: usize) {
         self.text.clear();
@@ -109,6 +132,9 @@ impl Writer<'_> {
         }
         json.array("queries", |items| {
             for question in questions {
+                if !self.has_room(items.position()) {
+                    break;
+                }
                 self.owner(question.name_at);
                 items.object(|json| {
                     json.text("rrname", &self.owner);
@@ -127,11 +153,14 @@ impl Writer<'_> {
         }
         json.array(key, |items| {
             for record in self.message.entries(section).filter(told) {
+                if !self.has_room(items.position()) {
+                    break;
+                }
                 kinds |= GROUPED.iter().position(|kind| *kind == record.kind).map_or(0, |index| 1 << index);
                 // Each string of a TXT record is an answer of its own.
                 let mut strings = Strings::of(self.message, &record);
                 let mut string = strings.next();
-                loop {
+                while self.has_room(items.position()) {
                     self.owner(record.name_at);
                     items.object(|json| {
                         json.text("rrname", &self.owner);
@@ -210,6 +239,9 @@ impl Writer<'_> {
         const CLIENT_SUBNET: u16 = 8;
         json.array("opt", |items| {
             while let (Some(code), Some(length)) = (read_u16(options, 0), read_u16(options, 2)) {
+                if !self.has_room(items.position()) {
+                    break;
+                }
                 let end = (4 + usize::from(length)).min(options.len());
                 let (option, rest) = options.split_at(end);
                 let value = option.get(4..).unwrap_or_default();
@@ -231,6 +263,9 @@ impl Writer<'_> {
             let Some(key) = record_type(GROUPED[index]) else { continue };
             json.array(key, |items| {
                 for record in self.message.entries(Section::Answers).filter(|record| record.kind == number) {
+                    if !self.has_room(items.position()) {
+                        break;
+                    }
                     let bytes = self.message.data(&record);
                     match number {
                         kind::A | kind::AAAA => {
@@ -238,7 +273,13 @@ impl Writer<'_> {
                                 items.raw(|line| eve::append_address(line, address));
                             }
                         }
-                        kind::TXT => Strings::of(self.message, &record).for_each(|string| items.text(string)),
+                        kind::TXT => {
+                            for string in Strings::of(self.message, &record) {
+                                if self.has_room(items.position()) {
+                                    items.text(string);
+                                }
+                            }
+                        }
                         kind::SOA => items.object(|json| self.authority(json, &record)),
                         kind::SRV => items.object(|json| self.service(json, &record)),
                         kind::SSHFP => items.object(|json| fingerprint(json, bytes)),
@@ -296,10 +337,10 @@ impl<'a> Iterator for Strings<'a> {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// A JSON string: bytes in hexadecimal, with `between` between each two.
+/// A JSON string: the first [`HEX_MAX`] bytes in hexadecimal, with `between` between each two.
 fn append_hex(line: &mut Vec<u8>, bytes: &[u8], between: &[u8]) {
     line.push(b'"');
-    for (index, byte) in bytes.iter().enumerate() {
+    for (index, byte) in bytes.iter().take(HEX_MAX).enumerate() {
         if index > 0 {
             line.extend_from_slice(between);
         }
