@@ -345,7 +345,7 @@ impl Http1 {
     }
 
     fn request(&mut self, from: Side, head: &Head<'_>, cut: bool, cx: &mut Context<'_>) -> Next {
-        let line = RequestLine::read(head.start);
+        let line = if cut { RequestLine::read_cut(head.start) } else { RequestLine::read(head.start) };
         let reader = &mut self.readers[from.index()];
         reader.doubtful = false;
         reader.fresh = false;

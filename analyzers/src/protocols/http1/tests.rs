@@ -254,6 +254,17 @@ fn a_gap_anywhere_does_not_keep_the_next_exchange_from_being_told() {
 }
 
 #[test]
+fn a_version_that_is_cut_is_not_taken_for_a_part_of_the_target() {
+    let line = b"GET /a?b=c HTTP/1.1";
+    for end in b"GET /a?b=c".len()..=line.len() {
+        let (events, _) = stream::<Http1>(&[Step::Data(CLIENT, &line[..end]), Step::Gap(CLIENT, 400)]);
+        let http = http(&events);
+        assert_eq!(http.len(), 1, "{end}");
+        assert_eq!((&http[0]["url"], &http[0]["truncated"]), (&json!("/a?b=c"), &json!(true)), "{end}");
+    }
+}
+
+#[test]
 fn a_lost_head_does_not_shift_the_responses_behind_it() {
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
     let requests = ["/1", "/2", "/3"].map(get);
@@ -272,11 +283,8 @@ fn a_lost_head_does_not_shift_the_responses_behind_it() {
         Step::Data(CLIENT, &requests[2]),
         Step::Data(SERVER, OK),
     ];
-    let expected = [
-        (json!("/1"), None, true),
-        (json!("/2"), Some(json!(201)), false),
-        (json!("/3"), Some(json!(200)), false),
-    ];
+    let expected =
+        [(json!("/1"), None, true), (json!("/2"), Some(json!(201)), false), (json!("/3"), Some(json!(200)), false)];
     assert_eq!(told(&waits), expected);
     // A client that was seen not to wait: which head was lost is not known, so the order decides.
     let both = [requests[0].clone(), requests[1].clone()].concat();
