@@ -3,11 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use vxtap_wire::FrameView;
+
+use crate::anomaly::Anomaly;
 use crate::app::FlowApp;
 use crate::eve;
 use crate::flow::{Flow, FlowRecord};
 use crate::fragments::{Bounds, Reassembler};
 use crate::protocols::{EventKinds, Events, FlowFacts};
+use crate::shard::PacketMeta;
+use crate::snapshot::AnalysisSnapshot;
 use crate::stream::{StreamId, StreamKey};
 use crate::tcp::Budget;
 
@@ -53,6 +58,19 @@ impl Analysis {
     pub(crate) fn begin(&mut self, flow: &Flow, time_ns: u64) -> Box<FlowApp> {
         let (flow_id, tunnel) = (eve::flow_id(&flow.key, time_ns), self.tunnel(flow.stream));
         Box::new(FlowApp::new(FlowFacts::new(flow.five_tuple(), flow_id, tunnel)))
+    }
+
+    /// What was counted.
+    pub fn snapshot(&self) -> AnalysisSnapshot {
+        AnalysisSnapshot::of(self)
+    }
+
+    /// Looks at a frame that is in no flow.
+    pub(crate) fn frame(&mut self, meta: &PacketMeta, view: &FrameView<'_>) {
+        if let Some(anomaly) = Anomaly::of_frame(view) {
+            let tunnel = self.tunnel(meta.stream);
+            self.events.frame_anomaly(anomaly, meta.time_ns, &tunnel);
+        }
     }
 
     /// Writes the `flow` event of a flow that is over, or of a part of it.

@@ -3,16 +3,19 @@
 use vxtap_wire::{FrameView, Transport, protocol};
 
 use crate::analysis::Analysis;
+use crate::anomaly::{Anomaly, AnomalySet};
 use crate::protocols::{Context, FlowFacts, Next, Protocol, Side};
 use crate::tcp::{Connection, Delivery, Metrics, Segment};
 
 mod datagrams;
 mod detection;
 mod streams;
+mod work;
 
 use datagrams::Datagrams;
 use detection::{Detection, Found};
 use streams::StreamAnalyser;
+use work::Work;
 
 /// What is known of a flow's application layer. Kept in a box by the flow, and only where something is analysed.
 #[derive(Debug)]
@@ -21,6 +24,20 @@ pub(crate) struct FlowApp {
     /// Time of the newest packet: what protocols are told does not go backwards.
     now_ns: u64,
     layer: Layer,
+    /// Anomalies that were told.
+    anomalies: AnomalySet,
+}
+
+/// A packet of a flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'v, 'a> {
+    pub(crate) from: Side,
+    pub(crate) view: &'v FrameView<'a>,
+    pub(crate) time_ns: u64,
+    /// Who opened the flow was seen; otherwise it is a guess.
+    pub(crate) certain: bool,
+    /// What its fragments have shown.
+    pub(crate) fragments: Option<Anomaly>,
 }
 
 #[derive(Debug)]
@@ -48,7 +65,7 @@ impl FlowApp {
             protocol::UDP => Layer::Udp(Datagrams::default()),
             _ => Layer::Other,
         };
-        Self { facts, now_ns: 0, layer }
+        Self { facts, now_ns: 0, layer, anomalies: AnomalySet::default() }
     }
 
     /// What the flow's events say of it.
@@ -76,18 +93,52 @@ impl FlowApp {
         }
     }
 
-    /// Takes the packet in `view`, which `from` sent.
+    /// Takes a packet. Gives whether the sides of the flow are the other way round than was thought.
     #[inline]
-    pub(crate) fn packet(&mut self, from: Side, view: &FrameView<'_>, time_ns: u64, analysis: &mut Analysis) {
-        self.now_ns = self.now_ns.max(time_ns);
+    pub(crate) fn packet(&mut self, arrival: &Arrival<'_, '_>, analysis: &mut Analysis) -> bool {
+        self.now_ns = self.now_ns.max(arrival.time_ns);
+        let mut found = Anomaly::of_packet(arrival.view);
+        if let Some(anomaly) = arrival.fragments {
+            found.insert(anomaly);
+        }
+        let turned = self.payload(arrival, analysis, &mut found);
+        if !found.is_empty() {
+            let from = if turned { arrival.from.other() } else { arrival.from };
+            self.tell(found, from, analysis);
+        }
+        turned
+    }
+
+    #[cold]
+    fn tell(&mut self, found: AnomalySet, from: Side, analysis: &mut Analysis) {
+        for anomaly in found.iter() {
+            if self.anomalies.insert(anomaly) {
+                analysis.events.flow_anomaly(anomaly, from, self.now_ns, &self.facts);
+            }
+        }
+    }
+
+    /// Takes what the packet carries. Gives whether that turned the sides round.
+    #[inline]
+    fn payload(&mut self, arrival: &Arrival<'_, '_>, analysis: &mut Analysis, found: &mut AnomalySet) -> bool {
+        let Arrival { from, view, certain, .. } = *arrival;
+        let Analysis { events, budget, kept_bytes, .. } = analysis;
+        let may_turn = !certain && !self.facts.is_told();
+        let mut work =
+            Work { time_ns: self.now_ns, facts: &mut self.facts, events, kept_bytes, may_turn, turned: false };
         match &mut self.layer {
             Layer::Tcp(layer) => {
                 let TcpLayer { connection, stream } = &mut **layer;
-                let Some(segment) = Segment::of(view, self.now_ns) else { return };
-                let Analysis { events, budget, kept_bytes, .. } = analysis;
-                let mut cx = Context { time_ns: self.now_ns, flow: &self.facts, events };
+                let Some(segment) = Segment::of(view, self.now_ns) else { return false };
                 let wanted = stream.wants_bytes();
-                connection.segment(from, &segment, budget, &mut |delivery| stream.take(delivery, kept_bytes, &mut cx));
+                let overlaps = connection.metrics().sent_by(from).overlaps;
+                connection.segment(from, &segment, budget, &mut |delivery| stream.take(delivery, &mut work));
+                if connection.metrics().sent_by(from).overlaps != overlaps {
+                    found.insert(Anomaly::StreamOverlap);
+                }
+                if work.turned {
+                    connection.turn();
+                }
                 if wanted && !stream.wants_bytes() {
                     connection.stop_buffering(budget);
                 }
@@ -95,24 +146,25 @@ impl FlowApp {
             Layer::Udp(datagrams) if matches!(view.transport, Transport::Udp) => {
                 let payload = view.payload();
                 let missing = view.payload_wire_len().saturating_sub(payload.len() as u32);
-                let mut cx = Context { time_ns: self.now_ns, flow: &self.facts, events: &mut analysis.events };
-                datagrams.take(from, payload, missing, &mut cx);
+                datagrams.take(from, payload, missing, &mut work);
             }
             Layer::Udp(_) | Layer::Other => {}
         }
+        work.turned
     }
 
     /// The flow is over: what waits is told, and what was kept for it is given back.
     pub(crate) fn end(&mut self, analysis: &mut Analysis) {
         let Analysis { events, budget, kept_bytes, .. } = analysis;
-        let mut cx = Context { time_ns: self.now_ns, flow: &self.facts, events };
+        let facts = &mut self.facts;
+        let mut work = Work { time_ns: self.now_ns, facts, events, kept_bytes, may_turn: false, turned: false };
         match &mut self.layer {
             Layer::Tcp(layer) => {
                 let TcpLayer { connection, stream } = &mut **layer;
-                connection.finish(budget, &mut |delivery| stream.take(delivery, kept_bytes, &mut cx));
-                stream.forget(kept_bytes);
+                connection.finish(budget, &mut |delivery| stream.take(delivery, &mut work));
+                stream.forget(work.kept_bytes);
             }
-            Layer::Udp(datagrams) => datagrams.end(&mut cx),
+            Layer::Udp(datagrams) => datagrams.end(&mut work.context()),
             Layer::Other => {}
         }
     }
@@ -129,6 +181,8 @@ enum Stream {
         analyser: Option<StreamAnalyser>,
         /// It wants no more bytes.
         done: bool,
+        /// How many of the sides have told it that they end. After both it is dropped: nothing can come.
+        ended: u8,
     },
     /// Of none that is known.
     Foreign,
@@ -139,33 +193,49 @@ impl Stream {
         matches!(self, Self::Unknown(_) | Self::Known { done: false, .. })
     }
 
-    fn take(&mut self, delivery: Delivery<'_>, kept_bytes: &mut usize, cx: &mut Context<'_>) {
+    fn take(&mut self, delivery: Delivery<'_>, work: &mut Work<'_>) {
+        let delivery = work.sided(delivery);
         match self {
-            Self::Unknown(detection) => match detection.take(delivery, kept_bytes, cx.flow) {
-                Found::Nothing => {}
-                Found::Foreign => {
-                    detection.forget(kept_bytes);
-                    *self = Self::Foreign;
+            Self::Unknown(detection) => {
+                let was_turned = work.turned;
+                match detection.take(delivery, work) {
+                    Found::Nothing => {}
+                    Found::Foreign => {
+                        detection.forget(work.kept_bytes);
+                        *self = Self::Foreign;
+                    }
+                    Found::Protocol(analyser) => {
+                        let delivery = if was_turned { delivery } else { work.sided(delivery) };
+                        let earlier = std::mem::take(detection);
+                        *self = Self::Known {
+                            protocol: analyser.protocol(),
+                            analyser: Some(analyser),
+                            done: false,
+                            ended: 0,
+                        };
+                        earlier.replay(|delivery| self.analyse(delivery, &mut work.context()));
+                        earlier.forget(work.kept_bytes);
+                        self.analyse(delivery, &mut work.context());
+                    }
                 }
-                Found::Protocol(analyser) => {
-                    let earlier = std::mem::take(detection);
-                    *self = Self::Known { protocol: analyser.protocol(), analyser: Some(analyser), done: false };
-                    earlier.replay(|delivery| self.analyse(delivery, cx));
-                    earlier.forget(kept_bytes);
-                    self.analyse(delivery, cx);
-                }
-            },
-            Self::Known { .. } => self.analyse(delivery, cx),
+            }
+            Self::Known { .. } => self.analyse(delivery, &mut work.context()),
             Self::Foreign => {}
         }
     }
 
     /// Gives the analyser what was delivered, and what replaces it what is left of that.
     fn analyse(&mut self, delivery: Delivery<'_>, cx: &mut Context<'_>) {
-        let Self::Known { analyser: Some(analyser), done, .. } = self else { return };
+        let Self::Known { analyser: place, done, ended, .. } = self else { return };
+        let Some(analyser) = place else { return };
         let next = match delivery {
             Delivery::End(from) => {
                 analyser.end(from, cx);
+                *ended += 1;
+                // The flow may stay in the table for long.
+                if *ended == 2 {
+                    *place = None;
+                }
                 return;
             }
             _ if *done => return,
@@ -178,7 +248,7 @@ impl Stream {
             Next::Becomes(protocol) => {
                 let unused = analyser.unused();
                 let analyser = self.replace(protocol, cx);
-                *self = Self::Known { protocol, done: analyser.is_none(), analyser };
+                *self = Self::Known { protocol, done: analyser.is_none(), analyser, ended: 0 };
                 if let Delivery::Data(from, bytes) = delivery
                     && let Some(rest) = bytes.len().checked_sub(unused).and_then(|at| bytes.get(at..))
                     && !rest.is_empty()

@@ -10,13 +10,18 @@ use vxtap_wire::{FiveTuple, FlowKey, IpVersion, protocol};
 
 use crate::app::FlowApp;
 use crate::flow::{Flow, FlowRecord, TcpState};
-use crate::json::{JsonObject, append_number};
+use crate::json::JsonObject;
 use crate::protocols::Side;
 use crate::stream::StreamKey;
 use crate::tcp::{DirectionMetrics, Metrics};
 
 /// Writes the members that a `flow` event has behind its envelope.
-pub(crate) fn write_flow(json: &mut JsonObject<'_>, record: &FlowRecord<'_>, tuple: &FiveTuple) {
+pub(crate) fn write_flow(
+    json: &mut JsonObject<'_>,
+    record: &FlowRecord<'_>,
+    tuple: &FiveTuple,
+    (starts, ends): (&mut Times, &mut Times),
+) {
     let flow = record.flow;
     if tuple.is_icmp() {
         json.number("icmp_type", flow.icmp.kind);
@@ -24,19 +29,19 @@ pub(crate) fn write_flow(json: &mut JsonObject<'_>, record: &FlowRecord<'_>, tup
     }
     let app = flow.app.as_deref();
     if let Some(protocol) = app.and_then(FlowApp::protocol) {
-        json.text("app_proto", protocol.as_str());
+        json.word("app_proto", protocol.as_str());
     }
     json.object("flow", |json| {
         json.number("pkts_toserver", flow.to_responder.frames);
         json.number("pkts_toclient", flow.to_originator.frames);
         json.number("bytes_toserver", flow.to_responder.bytes);
         json.number("bytes_toclient", flow.to_originator.bytes);
-        json.raw("start", |line| append_time(line, flow.first_ns));
-        json.raw("end", |line| append_time(line, flow.last_ns));
+        json.raw("start", |line| starts.append(line, flow.first_ns));
+        json.raw("end", |line| ends.append(line, flow.last_ns));
         // Whole seconds between the two, as Suricata counts them.
         json.number("age", (flow.last_ns / NANOS).saturating_sub(flow.first_ns / NANOS));
-        json.text("state", flow.state().as_str());
-        json.text("reason", record.end.as_str());
+        json.word("state", flow.state().as_str());
+        json.word("reason", record.end.as_str());
         json.flag("alerted", false);
     });
     write_tcp(json, flow);
@@ -67,7 +72,7 @@ pub(crate) fn write_tuple(json: &mut JsonObject<'_>, tuple: &FiveTuple) {
     }
     json.number("ip_v", if tuple.version == IpVersion::V4 { 4u8 } else { 6 });
     match protocol_name(tuple.protocol) {
-        Some(name) => json.text("proto", name),
+        Some(name) => json.word("proto", name),
         None => json.text("proto", format!("{:03}", tuple.protocol)),
     }
 }
@@ -80,7 +85,8 @@ fn write_tcp(json: &mut JsonObject<'_>, flow: &Flow) {
     let all = to_responder | to_originator;
     json.object("tcp", |json| {
         for (name, flags) in [("tcp_flags", all), ("tcp_flags_ts", to_responder), ("tcp_flags_tc", to_originator)] {
-            json.text(name, [HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)]]);
+            let digits = [b'"', HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)], b'"'];
+            json.raw(name, |line| line.extend_from_slice(&digits));
         }
         for (bit, name) in ["fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"].into_iter().enumerate() {
             if all & (1 << bit) != 0 {
@@ -88,7 +94,7 @@ fn write_tcp(json: &mut JsonObject<'_>, flow: &Flow) {
             }
         }
         let state = if flow.tcp == TcpState::None { TcpState::Established } else { flow.tcp };
-        json.text("state", state.as_str());
+        json.word("state", state.as_str());
     });
 }
 
@@ -139,7 +145,7 @@ pub(crate) fn tunnel(stream: &StreamKey) -> Vec<u8> {
     let Some(vni) = stream.vni else { return member };
     member.extend_from_slice(b"\"tunnel\":");
     JsonObject::append_to(&mut member, |json| {
-        json.text("proto", stream.encapsulation.as_str());
+        json.word("proto", stream.encapsulation.as_str());
         json.number("vni", vni.get());
         if let Some(source) = stream.source {
             json.raw("src_ip", |line| append_address(line, source));
@@ -177,12 +183,16 @@ pub(crate) fn append_address(line: &mut Vec<u8>, address: IpAddr) {
     line.push(b'"');
     match address {
         IpAddr::V4(v4) => {
-            for (at, octet) in v4.octets().into_iter().enumerate() {
-                if at > 0 {
-                    line.push(b'.');
-                }
-                append_number(line, u64::from(octet));
+            // Together, for room is asked for once then.
+            let (mut text, mut len) = ([0; 16], 0);
+            for octet in v4.octets() {
+                let (digits, count) = OCTETS[usize::from(octet)];
+                // The dot, and digits where there are fewer than three, are overwritten by what follows.
+                text[len..len + 4].copy_from_slice(&digits);
+                len += count;
             }
+            // Without the last dot.
+            line.extend_from_slice(&text[..len - 1]);
         }
         IpAddr::V6(v6) => {
             for (at, group) in v6.segments().into_iter().enumerate() {
@@ -195,6 +205,27 @@ pub(crate) fn append_address(line: &mut Vec<u8>, address: IpAddr) {
     }
     line.push(b'"');
 }
+
+/// Each octet in decimal with a dot behind it, and how long that is.
+static OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (digits, len) = &mut octets[octet];
+        let mut power = 100;
+        while power > 0 {
+            if octet >= power || power == 1 {
+                digits[*len] = b'0' + (octet / power % 10) as u8;
+                *len += 1;
+            }
+            power /= 10;
+        }
+        digits[*len] = b'.';
+        *len += 1;
+        octet += 1;
+    }
+    octets
+};
 
 /// Times as events have them. Most are of the same second as the one before.
 #[derive(Debug, Default)]
@@ -216,11 +247,14 @@ impl Times {
             self.text.truncate(21);
         }
         line.extend_from_slice(&self.text);
-        let mut micros = (time_ns % NANOS / 1000) as u32;
+        let micros = (time_ns % NANOS / 1000) as u32;
         let mut digits = *b"000000+0000\"";
-        for digit in digits[..6].iter_mut().rev() {
-            *digit = b'0' + (micros % 10) as u8;
-            micros /= 10;
+        // In two halves, which do not wait for each other.
+        for (half, mut three) in [(0, micros / 1000), (3, micros % 1000)] {
+            for digit in digits[half..half + 3].iter_mut().rev() {
+                *digit = b'0' + (three % 10) as u8;
+                three /= 10;
+            }
         }
         line.extend_from_slice(&digits);
     }

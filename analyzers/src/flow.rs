@@ -3,7 +3,13 @@
 use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, IcmpHeader, TcpFlags, TcpHeader, Transport};
 
 use crate::app::FlowApp;
+use crate::protocols::Protocol;
 use crate::stream::StreamId;
+
+mod opening;
+
+pub(crate) use opening::Opened;
+use opening::{originator_sequence, source_is_originator};
 
 /// What was seen in one direction of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,12 +129,16 @@ pub struct Flow {
     pub first_ns: u64,
     /// Time of the last frame, nanoseconds since 1970.
     pub last_ns: u64,
-    /// Sequence number of the SYN that opened the connection.
+    /// Sequence number of the SYN that opened the connection, or where its originator was when it was picked up.
     initial_sequence: u32,
+    /// A SYN that may open the next connection, until it is answered.
+    opened: Option<Box<Opened>>,
     /// The block that the flow was last noted in; see [`crate::FlowNotes`].
     pub(crate) noted_in: u32,
     /// Bytes that were wanted of it so far.
     pub(crate) noted_bytes: u64,
+    /// Somebody asked for one of its frames.
+    pub(crate) wanted: bool,
     /// Its application layer, where that is analysed.
     pub(crate) app: Option<Box<FlowApp>>,
 }
@@ -149,7 +159,7 @@ impl Flow {
         let from_originator = source_is_originator(&tuple, frame);
         let (icmp, initial_sequence) = match frame.transport {
             Transport::Icmp(icmp) => (icmp, 0),
-            Transport::Tcp(tcp) => (IcmpHeader { kind: 0, code: 0 }, tcp.sequence),
+            Transport::Tcp(tcp) => (IcmpHeader { kind: 0, code: 0 }, originator_sequence(from_originator, tcp)),
             _ => (IcmpHeader { kind: 0, code: 0 }, 0),
         };
         Self {
@@ -163,24 +173,11 @@ impl Flow {
             first_ns: 0,
             noted_in: 0,
             noted_bytes: 0,
+            wanted: false,
             app: None,
             last_ns: 0,
             initial_sequence,
-        }
-    }
-
-    /// Whether `frame`, going in `direction`, belongs to this flow or opens the next one.
-    pub(crate) fn fit(&self, direction: Direction, frame: &FrameView<'_>) -> Fit {
-        match frame.transport {
-            Transport::Tcp(tcp)
-                if tcp.flags.0 & (TcpFlags::SYN | TcpFlags::ACK | TcpFlags::RST) == TcpFlags::SYN
-                    && self.tcp == TcpState::Closed
-                    // The very same SYN again is a retransmission or a second copy, however late.
-                    && (direction != self.originator || tcp.sequence != self.initial_sequence) =>
-            {
-                Fit::Reopens
-            }
-            _ => Fit::Same,
+            opened: None,
         }
     }
 
@@ -188,6 +185,7 @@ impl Flow {
     #[inline]
     pub(crate) fn count(&mut self, direction: Direction, time_ns: u64, frame: &FrameView<'_>) -> bool {
         let before = self.state();
+        self.note_opening(direction, time_ns, frame);
         let from_originator = direction == self.originator;
         let counters = if from_originator { &mut self.to_responder } else { &mut self.to_originator };
         if counters.frames == 0 {
@@ -248,6 +246,23 @@ impl Flow {
         }
     }
 
+    /// Whether a SYN, of either side, has said who opened the flow.
+    pub(crate) const fn is_certain(&self) -> bool {
+        self.to_responder.tcp_flags.has(TcpFlags::SYN) || self.to_originator.tcp_flags.has(TcpFlags::SYN)
+    }
+
+    /// The responder has opened the flow.
+    #[cold]
+    pub(crate) const fn turn(&mut self) {
+        self.originator = self.originator.reversed();
+        std::mem::swap(&mut self.to_responder, &mut self.to_originator);
+    }
+
+    /// The protocol in it, where it was looked for and found.
+    pub fn app_protocol(&self) -> Option<Protocol> {
+        self.app.as_deref().and_then(FlowApp::protocol)
+    }
+
     /// The five-tuple of the originator's packets.
     pub const fn five_tuple(&self) -> FiveTuple {
         self.key.five_tuple(self.originator)
@@ -275,25 +290,6 @@ pub struct FlowRecord<'a> {
     pub flow: &'a Flow,
     /// Why now.
     pub end: FlowEnd,
-}
-
-/// Whether the first packet seen of a flow came from the side that opened it.
-///
-/// A SYN or an ICMP request says so, a SYN with ACK or a reply says the contrary. A connection picked up in the middle,
-/// or a UDP flow that begins with an answer, is told by a well-known port on the source's side only.
-fn source_is_originator(tuple: &FiveTuple, frame: &FrameView<'_>) -> bool {
-    match frame.transport {
-        Transport::Tcp(tcp) if tcp.flags.has(TcpFlags::SYN) => !tcp.flags.has(TcpFlags::ACK),
-        Transport::Icmp(icmp) => {
-            // Replies: echo, timestamp, information and address mask; ICMPv6 echo.
-            !(tuple.is_icmp()
-                && match tuple.version {
-                    vxtap_wire::IpVersion::V4 => matches!(icmp.kind, 0 | 14 | 16 | 18),
-                    vxtap_wire::IpVersion::V6 => icmp.kind == 129,
-                })
-        }
-        _ => !(tuple.source_port < 1024 && tuple.source_port != 0 && tuple.destination_port >= 1024),
-    }
 }
 
 #[cfg(test)]

@@ -152,6 +152,7 @@ fn snapshot(worker: u32, flow: &Flow, tuple: &FiveTuple, stream: impl FnOnce() -
         responder: tuple.destination_ip(),
         responder_port: ports.then_some(tuple.destination_port),
         state: flow.state().as_str().to_owned(),
+        app: flow.app_protocol().map(|protocol| protocol.as_str().to_owned()),
         frames_to_responder: flow.to_responder.frames,
         frames_to_originator: flow.to_originator.frames,
         bytes_to_responder: flow.to_responder.bytes,

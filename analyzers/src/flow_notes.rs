@@ -18,11 +18,17 @@ pub struct FlowNotes {
     pub flow_bytes_max: Option<u64>,
     /// Frames of the last batch that are beyond that, as bits, the first frame lowest.
     pub beyond: u64,
+    /// Frames of the next batch that somebody has asked for, as bits: their flows are wanted from then on.
+    pub asked_for: u64,
+    /// Frames of the last batch that are of a flow that is wanted, or were asked for themselves.
+    pub wanted: u64,
 }
 
 impl FlowNotes {
     #[inline]
     pub(crate) fn note(&mut self, flow: &mut Flow, frame: usize, bytes: usize) {
+        flow.wanted |= self.asked_for & 1 << frame != 0;
+        self.wanted |= u64::from(flow.wanted) << frame;
         if let Some(most) = self.flow_bytes_max {
             if flow.noted_bytes >= most {
                 self.beyond |= 1 << frame;

@@ -12,11 +12,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use vxtap_wire::{FrameView, NetworkId};
+use serde::{Deserialize, Serialize};
+use vxtap_wire::{FrameView, IpVersion, NetworkId};
 
 mod header;
 mod packet;
 
+use crate::anomaly::Anomaly;
 use packet::{Added, Key, Packet};
 
 /// Bounds of a [`Reassembler`].
@@ -47,7 +49,8 @@ const OVER_NS: u64 = 100_000_000;
 const OVER_MAX: usize = 256;
 
 /// What became of fragments; only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FragmentCounters {
     /// Fragments seen.
     pub fragments: u64,
@@ -59,6 +62,8 @@ pub struct FragmentCounters {
     pub timed_out: u64,
     /// IPv6 packets given up because fragments overlapped.
     pub overlapping: u64,
+    /// IPv4 fragments that overlap with others and have the same bytes.
+    pub alike: u64,
     /// IPv4 fragments with other bytes than the ones that came first.
     pub different: u64,
     /// Packets given up for a bound.
@@ -66,6 +71,36 @@ pub struct FragmentCounters {
     /// Fragments that cannot be: behind the end of the packet, of a length that is no multiple of 8 before the end, or beyond
     /// what a packet can be long. They are left out.
     pub malformed: u64,
+}
+
+impl FragmentCounters {
+    /// What is counted, each with its name.
+    pub const fn iter(&self) -> [(&'static str, u64); 9] {
+        [
+            ("fragments", self.fragments),
+            ("reassembled", self.reassembled),
+            ("cut", self.cut),
+            ("timed_out", self.timed_out),
+            ("overlapping", self.overlapping),
+            ("alike", self.alike),
+            ("different", self.different),
+            ("too_many", self.too_many),
+            ("malformed", self.malformed),
+        ]
+    }
+
+    /// Adds what another shard has counted.
+    pub const fn merge(&mut self, other: &Self) {
+        self.fragments += other.fragments;
+        self.reassembled += other.reassembled;
+        self.cut += other.cut;
+        self.timed_out += other.timed_out;
+        self.overlapping += other.overlapping;
+        self.alike += other.alike;
+        self.different += other.different;
+        self.too_many += other.too_many;
+        self.malformed += other.malformed;
+    }
 }
 
 /// Puts the fragments of one shard together.
@@ -82,6 +117,7 @@ pub struct Reassembler {
     collecting: usize,
     counters: FragmentCounters,
     whole: Vec<u8>,
+    found: Option<Anomaly>,
 }
 
 impl Reassembler {
@@ -97,12 +133,18 @@ impl Reassembler {
             collecting: 0,
             counters: FragmentCounters::default(),
             whole: Vec::new(),
+            found: None,
         }
     }
 
     /// What was counted.
     pub const fn counters(&self) -> &FragmentCounters {
         &self.counters
+    }
+
+    /// What is wrong with the fragment that was added last.
+    pub(crate) const fn found(&self) -> Option<Anomaly> {
+        self.found
     }
 
     /// Bytes that wait, 64 for each fragment included.
@@ -115,6 +157,7 @@ impl Reassembler {
     pub fn add(&mut self, network: NetworkId, view: &FrameView<'_>, time_ns: u64) -> Option<&[u8]> {
         let (fragment, tuple) = (view.fragment?, view.five_tuple.as_ref()?);
         self.counters.fragments += 1;
+        self.found = None;
         self.expire(time_ns);
         let key = Key::new(network, tuple, fragment.identification);
         let packet = match self.packets.get_mut(&key) {
@@ -130,8 +173,10 @@ impl Reassembler {
         let before = packet.cost();
         let added = packet.add(view, fragment, self.bounds.fragments, time_ns);
         self.bytes = self.bytes + packet.cost() - before;
+        self.found = anomaly(added, tuple.version);
         match added {
             Added::Waits => {}
+            Added::Alike => self.counters.alike += 1,
             Added::Different => self.counters.different += 1,
             Added::Malformed => self.counters.malformed += 1,
             Added::Overlaps => {
@@ -214,6 +259,17 @@ impl Reassembler {
         self.counters.reassembled += 1;
         self.counters.cut += u64::from(is_cut);
         Some(&self.whole)
+    }
+}
+
+/// What is wrong with a fragment that did so.
+const fn anomaly(added: Added, version: IpVersion) -> Option<Anomaly> {
+    match (added, version) {
+        (Added::Waits | Added::TooMany, _) => None,
+        (Added::Alike | Added::Different | Added::Overlaps, IpVersion::V4) => Some(Anomaly::Ipv4FragmentOverlap),
+        (Added::Alike | Added::Different | Added::Overlaps, IpVersion::V6) => Some(Anomaly::Ipv6FragmentOverlap),
+        (Added::Malformed, IpVersion::V4) => Some(Anomaly::Ipv4FragmentLength),
+        (Added::Malformed, IpVersion::V6) => Some(Anomaly::Ipv6FragmentLength),
     }
 }
 

@@ -18,39 +18,53 @@ pub struct JsonArray<'a> {
 
 impl JsonObject<'_> {
     /// Appends an object whose members `write` gives to `out`.
+    #[inline]
     pub fn append_to(out: &mut Vec<u8>, write: impl FnOnce(&mut JsonObject<'_>)) {
         out.push(b'{');
         write(&mut JsonObject { out, empty: true });
         out.push(b'}');
     }
 
+    /// Inlined, so that the length of each key is known where it is copied.
+    #[inline]
     fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
-        if !self.empty {
-            self.out.push(b',');
-        }
+        self.out.extend_from_slice(if self.empty { b"\"" } else { b",\"" });
         self.empty = false;
-        self.out.push(b'"');
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.out
     }
 
     /// A member with text from the wire; see [`append_text`] for what is no UTF-8.
+    #[inline]
     pub fn text(&mut self, key: &'static str, value: impl AsRef<[u8]>) {
         append_text(self.key(key), value.as_ref());
     }
 
+    /// A member with a word of the program's own, which needs no escapes.
+    #[inline]
+    pub fn word(&mut self, key: &'static str, word: &str) {
+        debug_assert!(is_all_plain(word.as_bytes()));
+        let out = self.key(key);
+        out.push(b'"');
+        out.extend_from_slice(word.as_bytes());
+        out.push(b'"');
+    }
+
     /// A member with a number.
+    #[inline]
     pub fn number(&mut self, key: &'static str, value: impl Into<u64>) {
         append_number(self.key(key), value.into());
     }
 
     /// A member that is true or false.
+    #[inline]
     pub fn flag(&mut self, key: &'static str, value: bool) {
         self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// A member that is an object.
+    #[inline]
     pub fn object(&mut self, key: &'static str, write: impl FnOnce(&mut JsonObject<'_>)) {
         JsonObject::append_to(self.key(key), write);
     }
@@ -64,6 +78,7 @@ impl JsonObject<'_> {
     }
 
     /// A member whose value `write` appends; it has to be JSON.
+    #[inline]
     pub fn raw(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         write(self.key(key));
     }
@@ -77,6 +92,17 @@ impl JsonObject<'_> {
         append_text(self.out, key);
         self.out.push(b':');
         append_text(self.out, value.as_ref());
+    }
+
+    /// Has `write` give members, and gives their text, without a comma at either end.
+    pub fn written(&mut self, write: impl FnOnce(&mut JsonObject<'_>)) -> &[u8] {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        let begin = self.out.len();
+        write(&mut JsonObject { out: self.out, empty: true });
+        self.empty = false;
+        self.out.get(begin..).unwrap_or_default()
     }
 
     /// Members that are JSON already, without a comma at either end; none is none.
@@ -124,7 +150,12 @@ impl JsonArray<'_> {
 
 /// Appends `number` in decimal.
 pub fn append_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    // Most are small.
+    match number {
+        0..10 => out.push(b'0' + number as u8),
+        10..100 => out.extend_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
 }
 
 /// Appends `text` as a JSON string.
@@ -134,8 +165,7 @@ pub fn append_number(out: &mut Vec<u8>, number: u64) {
 /// characters `\x..`, as Suricata does.
 pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    // In runs without an end in between, which the compiler makes vectors of.
-    if text.chunks(32).all(|run| run.iter().fold(true, |plain, byte| plain & is_plain(*byte))) {
+    if is_all_plain(text) {
         out.extend_from_slice(text);
     } else if let Ok(text) = std::str::from_utf8(text) {
         for c in text.chars() {
@@ -152,8 +182,28 @@ pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
+/// Whether all of `text` can stand in a string as it is. In runs of fixed length, which the compiler makes vectors of; the last run
+/// overlaps the one before.
+fn is_all_plain(text: &[u8]) -> bool {
+    let (runs, _) = text.as_chunks::<16>();
+    if let Some(last) = text.last_chunk::<16>() {
+        return runs.iter().fold(true, |plain, run| plain & is_plain_run(run)) & is_plain_run(last);
+    }
+    match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(first), Some(last)) => is_plain_run(first) & is_plain_run(last),
+        _ => text.iter().fold(true, |plain, byte| plain & is_plain(*byte)),
+    }
+}
+
+#[inline]
+fn is_plain_run<const N: usize>(run: &[u8; N]) -> bool {
+    run.iter().fold(true, |plain, byte| plain & is_plain(*byte))
+}
+
+#[inline]
 const fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+    // Without branches.
+    (byte.wrapping_sub(0x20) < 0x5f) & (byte != b'"') & (byte != b'\\')
 }
 
 fn append_char(out: &mut Vec<u8>, c: char) {

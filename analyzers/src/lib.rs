@@ -5,6 +5,7 @@
 //! and the terminal UI show. It opens no socket and no file, starts no thread and reads no clock: time is an argument.
 
 mod analysis;
+pub mod anomaly;
 mod app;
 pub mod dedup;
 pub mod eve;

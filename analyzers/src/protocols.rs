@@ -78,6 +78,19 @@ pub struct Opening<'a> {
     pub responder_port: u16,
 }
 
+impl Opening<'_> {
+    /// The same with the sides the other way round.
+    #[must_use]
+    pub const fn turned(&self) -> Self {
+        Self {
+            originator: self.responder,
+            responder: self.originator,
+            originator_port: self.responder_port,
+            responder_port: self.originator_port,
+        }
+    }
+}
+
 /// What a protocol wants after it was given something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -97,6 +110,12 @@ pub trait StreamProtocol: Default {
     /// Whether a stream that begins so is of this protocol. Bytes first, port second. The opening of a flow that was picked up in the
     /// middle begins with whatever came first.
     fn recognise(opening: &Opening<'_>) -> Guess;
+
+    /// Who of the two is the client, where the bytes of an opening that was recognised say so. Asked of flows that were picked up in the
+    /// middle: there the originator is a guess.
+    fn client(_opening: &Opening<'_>) -> Option<Side> {
+        None
+    }
 
     /// The next bytes from one side; never empty.
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next;
@@ -121,6 +140,11 @@ pub trait DatagramProtocol: Default {
 
     /// Whether a datagram with these bytes between these ports, the originator's first, is of this protocol.
     fn recognise(payload: &[u8], ports: (u16, u16)) -> bool;
+
+    /// Who of the two is the client, where a first datagram that was recognised says so; asked where the originator is a guess.
+    fn client(_from: Side, _payload: &[u8], _ports: (u16, u16)) -> Option<Side> {
+        None
+    }
 
     /// One datagram, of whose payload the mirror has cut `missing` bytes off the end.
     fn datagram(&mut self, from: Side, payload: &[u8], missing: u32, cx: &mut Context<'_>) -> Next;
@@ -149,8 +173,11 @@ impl Context<'_> {
     }
 
     /// Tells what is wrong with the flow's bytes; counted by its name, which is Suricata's where that has one, in lower case with
-    /// underscores. Once for each flow and name is enough: the caller sees to that.
+    /// underscores. Once for each flow and name is enough: the caller sees to that. What is too much in a second is counted and not told.
     pub fn anomaly(&mut self, from: Side, protocol: Protocol, name: &'static str) {
+        if !self.events.admits(name, self.time_ns) {
+            return;
+        }
         self.event(EventKind::Anomaly, from, None, |json| {
             json.object("anomaly", |json| {
                 json.text("app_proto", protocol.as_str());

@@ -3,6 +3,8 @@
 use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, Network, NetworkId};
 
 use crate::analysis::Analysis;
+use crate::anomaly::Anomaly;
+use crate::app::Arrival;
 use crate::flow::{Fit, Flow, FlowEnd, FlowRecord};
 use crate::flow_notes::FlowNotes;
 use crate::flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
@@ -76,6 +78,8 @@ struct Keyed {
     frame: u32,
     /// Index of the whole packet that the frame is the last fragment of; [`NO_WHOLE`] for none.
     whole: u32,
+    /// What is wrong with the fragment that the frame is.
+    found: Option<Anomaly>,
 }
 
 const NO_WHOLE: u32 = u32::MAX;
@@ -125,6 +129,7 @@ impl Shard {
         debug_assert!(batch.len() <= BATCH_MAX);
         let ended = &mut ended;
         notes.beyond = 0;
+        notes.wanted = notes.asked_for;
         self.keys.clear();
         self.wholes.clear();
         for (frame, (meta, view)) in batch.iter().enumerate() {
@@ -136,13 +141,20 @@ impl Shard {
             self.counters.malformed += u64::from(view.malformed.is_some());
             match &view.five_tuple {
                 Some(tuple) if view.network != Network::Arp => {
-                    let whole = if view.fragment.is_some() { self.put_together(meta, view) } else { None };
+                    let is_fragment = view.fragment.is_some();
+                    let whole = if is_fragment { self.put_together(meta, view) } else { None };
+                    let found = if is_fragment { self.fragment_anomaly() } else { None };
                     let (tuple, whole) = whole.as_ref().map_or((tuple, NO_WHOLE), |(tuple, whole)| (tuple, *whole));
                     let (key, direction) = FlowKey::new(meta.network, tuple);
                     let probe = self.table.probe(&key);
-                    self.keys.push(Keyed { key, direction, probe, frame: frame as u32, whole });
+                    self.keys.push(Keyed { key, direction, probe, frame: frame as u32, whole, found });
                 }
-                _ => self.counters.not_ip += 1,
+                _ => {
+                    self.counters.not_ip += 1;
+                    if let Some(analysis) = &mut self.analysis {
+                        analysis.frame(meta, view);
+                    }
+                }
             }
         }
         // With a table larger than the cache each lookup waits for memory. Reading all of them before using any lets
@@ -178,6 +190,10 @@ impl Shard {
         Some((tuple, self.wholes.len() as u32 - 1))
     }
 
+    fn fragment_anomaly(&self) -> Option<Anomaly> {
+        self.analysis.as_ref()?.fragments.found()
+    }
+
     #[inline]
     fn observe_one(
         &mut self,
@@ -188,9 +204,13 @@ impl Shard {
         ended: &mut impl FnMut(FlowRecord<'_>),
     ) {
         let mut slot = self.table.find(&keyed.probe, &keyed.key);
+        let mut opened = None;
         if let Some(old) = slot
             && let Some(end) = self.ends_before(old, keyed.direction, meta, view)
         {
+            if end == FlowEnd::Reused {
+                opened = self.table.get_mut(old).and_then(Flow::give_opening);
+            }
             self.end(old, end, ended);
             slot = None;
         }
@@ -199,11 +219,18 @@ impl Shard {
             None => (self.begin(keyed, meta, view, ended), true),
         };
         let changed = self.table.get_mut(slot).is_some_and(|flow| {
+            if let Some(opened) = &opened {
+                flow.take_opening(opened);
+            }
             notes.note(flow, keyed.frame as usize, view.bytes.len());
             let changed = flow.count(keyed.direction, meta.time_ns, view);
+            let certain = flow.is_certain();
             if let (Some(app), Some(analysis)) = (&mut flow.app, &mut self.analysis) {
                 let from = if keyed.direction == flow.originator { Side::Originator } else { Side::Responder };
-                app.packet(from, view, meta.time_ns, analysis);
+                let arrival = Arrival { from, view, time_ns: meta.time_ns, certain, fragments: keyed.found };
+                if app.packet(&arrival, analysis) {
+                    flow.turn();
+                }
             }
             changed
         });
@@ -220,7 +247,7 @@ impl Shard {
         if meta.time_ns > flow.last_ns.saturating_add(self.table.limits().idle_ns(flow)) {
             return Some(FlowEnd::Idle);
         }
-        (flow.fit(direction, view) == Fit::Reopens).then_some(FlowEnd::Reused)
+        (flow.fit(direction, meta.time_ns, view) == Fit::Reopens).then_some(FlowEnd::Reused)
     }
 
     #[cold]
@@ -270,6 +297,9 @@ impl Shard {
 
     /// Moves packet time on to `now_ns` and ends the flows that were silent too long by then.
     pub fn advance(&mut self, now_ns: u64, ended: &mut impl FnMut(FlowRecord<'_>)) {
+        if let Some(analysis) = &mut self.analysis {
+            analysis.fragments.expire(now_ns);
+        }
         if !self.table.is_due(now_ns) {
             return;
         }

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::Ledger;
 use crate::stream::{Encapsulation, StreamCounters};
 
+mod analysis;
+
+pub use analysis::{AnalysisSnapshot, ResponseTimes};
+
 /// A running collector at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -38,6 +42,9 @@ pub struct Snapshot {
     /// Who follows the live capture.
     #[serde(default)]
     pub followers: FollowersSnapshot,
+    /// What analysis has counted, all workers together.
+    #[serde(default)]
+    pub analysis: AnalysisSnapshot,
 }
 
 impl Snapshot {
@@ -99,6 +106,9 @@ pub struct WorkerSnapshot {
     pub batch_size: Distribution,
     /// Time from the return of a receive call to the end of its batch's processing, in nanoseconds.
     pub batch_time_ns: Distribution,
+    /// What its analysis has counted.
+    #[serde(default)]
+    pub analysis: AnalysisSnapshot,
 }
 
 /// Quantiles of a histogram.
@@ -282,6 +292,9 @@ pub struct FlowSnapshot {
     pub responder_port: Option<u16>,
     /// `new`, `established` or `closed`.
     pub state: String,
+    /// Application protocol as EVE names it; `None` where none was found or looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
     /// Frames from originator to responder.
     pub frames_to_responder: u64,
     /// Frames from responder to originator.

@@ -143,6 +143,9 @@ impl Connection {
         self.segments = self.segments.wrapping_add(1);
         let header = segment.header;
         let flags = header.flags;
+        if self.is_next(from, segment) {
+            return self.next(from, segment, deliver);
+        }
         if flags.has(TcpFlags::RST) {
             return self.reset(from, segment, budget, deliver);
         }
@@ -177,11 +180,51 @@ impl Connection {
         self.over = true;
     }
 
+    /// The sides are the other way round: what was the originator's is the responder's.
+    pub fn turn(&mut self) {
+        self.halves.swap(0, 1);
+        self.metrics.turn();
+    }
+
     /// Nobody wants bytes any more: gives back what waits. From now on only ends are delivered, and figures go on.
     pub fn stop_buffering(&mut self, budget: &mut Budget) {
         self.wanted = false;
         for half in &mut self.halves {
             half.stop_buffering(budget);
+        }
+    }
+
+    /// Whether a segment goes on where its sender was, in a connection where nothing waits, with an acknowledgement and whole.
+    /// Nearly all do, and for them there is a shorter way.
+    #[inline]
+    fn is_next(&self, from: Side, segment: &Segment<'_>) -> bool {
+        let TcpHeader { flags, window, sequence, .. } = segment.header;
+        let unusual = flags.has(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST) || !flags.has(TcpFlags::ACK);
+        !unusual
+            && window != 0
+            && segment.missing == 0
+            && self.metrics.handshake_is_over()
+            && self.halves[from.index()].is_next(sequence)
+            && !self.halves[from.other().index()].waits()
+    }
+
+    /// Takes such a segment: what [`Connection::acknowledgement`] and [`Connection::payload`] would do.
+    #[inline]
+    fn next(&mut self, from: Side, segment: &Segment<'_>, deliver: &mut impl FnMut(Delivery<'_>)) {
+        let TcpHeader { window, acknowledgement: number, .. } = segment.header;
+        let bare = segment.payload.is_empty();
+        if self.halves[from.other().index()].acknowledge(Acknowledgement { number, window, bare }) {
+            count(&mut self.metrics.sent_by_mut(from).duplicate_acks);
+        }
+        if bare {
+            return;
+        }
+        if self.wanted {
+            deliver(Delivery::Data(from, segment.payload));
+        }
+        self.halves[from.index()].take_next(segment.payload, self.wanted);
+        if self.halves[Side::Originator.index()].is_from_start() {
+            self.metrics.payload(from, segment.time_ns);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Capture files to measure with, made here: the same bytes on every machine and in every run.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -70,6 +71,13 @@ impl Corpus {
                 flows
             }
         }
+    }
+
+    /// Events that `flows` conversations of the benchmark file make, by their type: a flow each, and an HTTP exchange or both messages
+    /// of a DNS query.
+    pub(crate) fn benchmark_events(flows: u64) -> BTreeMap<String, u64> {
+        let dns = flows / 5;
+        BTreeMap::from([("dns", 2 * dns), ("flow", flows), ("http", flows - dns)].map(|(kind, n)| (kind.to_owned(), n)))
     }
 
     /// Writes it to `path` as a pcap file.

@@ -31,8 +31,16 @@ impl CpuTime {
     }
 }
 
+/// What a process used until it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) cpu: CpuTime,
+    /// The most memory that was resident at a time, bytes.
+    pub(crate) peak_memory: u64,
+}
+
 /// How the child `pid` ended and what it used, if it has ended; the child is reaped then.
-pub(crate) fn try_wait(pid: u32) -> io::Result<Option<(ExitStatus, CpuTime)>> {
+pub(crate) fn try_wait(pid: u32) -> io::Result<Option<(ExitStatus, Used)>> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: a rusage is a plain C structure of numbers, for which all bytes zero is a valid value.
@@ -44,7 +52,9 @@ pub(crate) fn try_wait(pid: u32) -> io::Result<Option<(ExitStatus, CpuTime)>> {
         result if result < 0 => Err(io::Error::last_os_error()),
         _ => {
             let cpu = CpuTime { user: duration(usage.ru_utime), system: duration(usage.ru_stime) };
-            Ok(Some((ExitStatus::from_raw(status), cpu)))
+            // The kernel tells KiB.
+            let peak_memory = usage.ru_maxrss.unsigned_abs() << 10;
+            Ok(Some((ExitStatus::from_raw(status), Used { cpu, peak_memory })))
         }
     }
 }
@@ -232,11 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_ended_is_waited_for_with_the_time_that_it_used() {
+    fn a_child_that_ended_is_waited_for_with_the_time_and_the_memory_that_it_used() {
         let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 3";
         let mut child = std::process::Command::new("sh").args(["-c", work]).spawn().unwrap();
         let begin = std::time::Instant::now();
-        let (status, cpu) = loop {
+        let (status, used) = loop {
             if let Some(ended) = try_wait(child.id()).unwrap() {
                 break ended;
             }
@@ -244,7 +254,9 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         };
         assert_eq!(status.code(), Some(3));
-        assert!(cpu.total() > Duration::ZERO);
+        assert!(used.cpu.total() > Duration::ZERO);
+        // A shell has pages, and no gigabyte of them.
+        assert!((1 << 12..1 << 30).contains(&used.peak_memory), "{}", used.peak_memory);
         assert!(child.wait().is_err(), "it was waited for before");
     }
 }

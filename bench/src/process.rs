@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kernel::{self, CpuTime};
+use crate::kernel::{self, CpuTime, Used};
 
 /// For things that take milliseconds when all is well.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub(crate) struct Running {
     stdout: PathBuf,
     stderr: PathBuf,
     begun: Instant,
-    ended: Option<(ExitStatus, CpuTime, Duration)>,
+    ended: Option<(ExitStatus, Used, Duration)>,
 }
 
 /// How a program ended.
@@ -50,6 +50,8 @@ pub(crate) struct Finished {
     pub(crate) label: String,
     pub(crate) status: ExitStatus,
     pub(crate) cpu: CpuTime,
+    /// The most memory that was resident at a time, bytes; files that were mapped among it.
+    pub(crate) peak_memory: u64,
     pub(crate) wall: Duration,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -149,7 +151,7 @@ impl Running {
     pub(crate) fn has_ended(&mut self) -> anyhow::Result<bool> {
         if self.ended.is_none() {
             let ended = kernel::try_wait(self.child.id()).with_context(|| format!("wait for {}", self.label))?;
-            self.ended = ended.map(|(status, cpu)| (status, cpu, self.begun.elapsed()));
+            self.ended = ended.map(|(status, used)| (status, used, self.begun.elapsed()));
         }
         Ok(self.ended.is_some())
     }
@@ -158,9 +160,9 @@ impl Running {
     pub(crate) fn finish(mut self, limit: Duration) -> anyhow::Result<Finished> {
         let what = format!("the end of {}", self.label);
         wait_for(limit, &what, || Ok(self.has_ended()?.then_some(())))?;
-        let (status, cpu, wall) = self.ended.context("it has ended")?;
+        let (status, Used { cpu, peak_memory }, wall) = self.ended.context("it has ended")?;
         let (stdout, stderr) = (read_lossy(&self.stdout), read_lossy(&self.stderr));
-        Ok(Finished { label: self.label.clone(), status, cpu, wall, stdout, stderr })
+        Ok(Finished { label: self.label.clone(), status, cpu, peak_memory, wall, stdout, stderr })
     }
 
     /// Asks it to end, and waits for that.

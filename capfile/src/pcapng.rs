@@ -193,7 +193,7 @@ impl PacketHeader {
     }
 }
 
-/// One enhanced packet block in a buffer of such blocks.
+/// One enhanced packet block in a buffer of such blocks, to be changed; [`PacketView`] is for looking at it.
 #[derive(Debug)]
 pub struct PacketBlock<'a>(&'a mut [u8]);
 
@@ -201,43 +201,8 @@ impl<'a> PacketBlock<'a> {
     /// The block that `bytes` begin with, as [`PacketHeader::append_to`] wrote it; `None` where they do not.
     #[inline]
     pub fn first(bytes: &'a mut [u8]) -> Option<Self> {
-        let header = bytes.first_chunk::<PACKET_HEADER_LEN>()?;
-        if header[0..4] != ENHANCED_PACKET.to_le_bytes() {
-            return None;
-        }
-        let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
-        if length < PACKET_HEADER_LEN + PACKET_TRAILER_LEN {
-            return None;
-        }
+        let length = PacketView::first(bytes)?.block().len();
         bytes.get_mut(..length).map(Self)
-    }
-
-    /// Length of the whole block, in bytes; at least 32.
-    #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "a block is never empty")]
-    pub const fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The interface's number.
-    #[inline]
-    pub fn interface(&self) -> u32 {
-        u32::from_le_bytes([self.0[8], self.0[9], self.0[10], self.0[11]])
-    }
-
-    /// Its time, nanoseconds since 1970.
-    #[inline]
-    pub fn time_ns(&self) -> u64 {
-        let word = |at: usize| u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]]);
-        u64::from(word(12)) << 32 | u64::from(word(16))
-    }
-
-    /// Its frame, and the length that this had on the wire.
-    #[inline]
-    pub fn frame(&self) -> (&[u8], u32) {
-        let word = |at: usize| u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]]);
-        let captured = (word(20) as usize).min(self.0.len() - PACKET_HEADER_LEN - PACKET_TRAILER_LEN);
-        (&self.0[PACKET_HEADER_LEN..PACKET_HEADER_LEN + captured], word(24))
     }
 
     /// Gives it another interface.
@@ -245,25 +210,6 @@ impl<'a> PacketBlock<'a> {
     pub fn set_interface(&mut self, interface: u32) {
         self.0[PACKET_INTERFACE].copy_from_slice(&interface.to_le_bytes());
     }
-}
-
-/// Length in bytes and time, nanoseconds since 1970, of the enhanced packet block that `bytes` begin with, as
-/// [`PacketHeader::append_to`] wrote it; `None` where they do not.
-#[inline]
-pub fn peek_packet(bytes: &[u8]) -> Option<(usize, u64)> {
-    let header = bytes.first_chunk::<PACKET_HEADER_LEN>()?;
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let length = word(4) as usize;
-    if word(0) != ENHANCED_PACKET || length < PACKET_HEADER_LEN + PACKET_TRAILER_LEN || length > bytes.len() {
-        return None;
-    }
-    Some((length, u64::from(word(12)) << 32 | u64::from(word(16))))
-}
-
-/// The interface of the enhanced packet block that `bytes` begin with; 0 where they are too short.
-#[inline]
-pub fn peek_interface(bytes: &[u8]) -> u32 {
-    bytes.get(PACKET_INTERFACE).and_then(|field| <[u8; 4]>::try_from(field).ok()).map_or(0, u32::from_le_bytes)
 }
 
 /// Times are two words, the high one first, each in the byte order of the section.

@@ -116,6 +116,7 @@ impl Monitor for LiveMonitor {
         for mut report in reports {
             self.add_captured(&mut report.worker);
             snapshot.ledger.merge(&report.worker.ledger);
+            snapshot.analysis.merge(&report.worker.analysis);
             snapshot.flows_active += report.worker.flows_active;
             snapshot.workers.push(report.worker);
         }

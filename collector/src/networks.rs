@@ -18,14 +18,16 @@ pub struct NamedNetwork {
 /// Which network a mirror stream is of.
 #[derive(Clone, Debug, Default)]
 pub struct Networks {
-    names: Vec<String>,
+    /// Kept for the life of the program, as configuration is: filters look at them for each packet.
+    names: Vec<&'static str>,
     of_vni: HashMap<u32, u32>,
 }
 
 impl Networks {
     /// The networks of `named`; every other VNI is a network of its own.
     pub fn new(named: &[NamedNetwork]) -> Self {
-        let mut networks = Self { names: named.iter().map(|one| one.name.clone()).collect(), of_vni: HashMap::new() };
+        let name = |one: &NamedNetwork| -> &'static str { one.name.clone().leak() };
+        let mut networks = Self { names: named.iter().map(name).collect(), of_vni: HashMap::new() };
         for (number, one) in (0..).zip(named) {
             for vni in &one.vnis {
                 networks.of_vni.entry(vni.get()).or_insert(number);
@@ -41,9 +43,9 @@ impl Networks {
     }
 
     /// The name of the network of what comes by `stream`; `None` where it has none.
-    pub fn name(&self, stream: &StreamKey) -> Option<&str> {
+    pub fn name(&self, stream: &StreamKey) -> Option<&'static str> {
         let number = *self.of_vni.get(&stream.vni?.get())?;
-        self.names.get(number as usize).map(String::as_str)
+        self.names.get(number as usize).copied()
     }
 }
 
@@ -66,7 +68,7 @@ mod tests {
         assert_ne!(networks.network(&stream(1)), networks.network(&stream(3)));
         assert_eq!(networks.network(&stream(4)), NetworkId(4));
         assert_eq!(networks.network(&StreamKey::PLAIN), NetworkId::NONE);
-        let names = [1, 2, 3, 4].map(|vni| networks.name(&stream(vni)).map(str::to_owned));
-        assert_eq!(names, [Some("blue"), Some("blue"), Some("red"), None].map(|name| name.map(str::to_owned)));
+        let names = [1, 2, 3, 4].map(|vni| networks.name(&stream(vni)));
+        assert_eq!(names, [Some("blue"), Some("blue"), Some("red"), None]);
     }
 }

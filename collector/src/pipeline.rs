@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use vxtap_analyzers::dedup::{DedupSettings, Deduplicator};
+use vxtap_analyzers::snapshot::AnalysisSnapshot;
 use vxtap_analyzers::{
     Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
     ShardSettings, StreamId, StreamKey,
@@ -108,6 +109,10 @@ impl Pipeline {
         self.ledger.duplicates += u64::from(duplicates.count_ones());
         // The flows are for an index, which a follower does not have.
         self.notes.stamp = block.filter(|_| fate == Fate::Captured).unwrap_or(0);
+        let asks = fate != Fate::Unwanted && self.selection.asks_for_flows();
+        if asks {
+            self.notes.asked_for = self.matching(batch);
+        }
         self.shard.observe_noting(batch, duplicates, &mut self.notes, |_| ());
         self.log_events();
         let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) else {
@@ -123,10 +128,15 @@ impl Pipeline {
         }
         let mut other_frames = false;
         for (number, (meta, view)) in batch.iter().enumerate() {
-            let unwanted = if self.selection.one_copy { self.notes.beyond | duplicates } else { self.notes.beyond };
-            if unwanted & 1 << number != 0
-                || !self.selection.takes(view, || tunnel(&mut self.tunnels, &self.registry, meta.stream))
-            {
+            let mut unwanted = self.notes.beyond;
+            if self.selection.one_copy {
+                unwanted |= duplicates;
+            }
+            if asks {
+                unwanted |= !self.notes.wanted;
+            }
+            let mut takes = || self.selection.takes(view, || tunnel(&mut self.tunnels, &self.registry, meta.stream));
+            if unwanted & 1 << number != 0 || !(asks || takes()) {
                 self.ledger.not_captured += u64::from(fate == Fate::Captured);
                 continue;
             }
@@ -139,6 +149,14 @@ impl Pipeline {
         }
         lane.note_flows(&self.notes.keys, other_frames);
         self.notes.keys.clear();
+    }
+
+    /// The frames that the capture's filter matches, as bits.
+    fn matching(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) -> u64 {
+        let Self { selection, tunnels, registry, .. } = self;
+        batch.iter().enumerate().fold(0, |bits, (number, (meta, view))| {
+            bits | u64::from(selection.takes(view, || tunnel(tunnels, registry, meta.stream))) << number
+        })
     }
 
     /// Ends a turn of several workers over one input.
@@ -196,6 +214,13 @@ impl Pipeline {
     /// What the shard counted.
     pub(crate) fn shard_counters(&self) -> &ShardCounters {
         self.shard.counters()
+    }
+
+    /// What analysis and the search for copies have counted.
+    pub(crate) fn analysis_snapshot(&mut self) -> AnalysisSnapshot {
+        let duplicates_forgotten = self.dedup.forgotten();
+        let analysis = self.shard.analysis().map(|analysis| analysis.snapshot()).unwrap_or_default();
+        AnalysisSnapshot { duplicates_forgotten, ..analysis }
     }
 
     /// The flows being followed.

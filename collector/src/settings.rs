@@ -53,6 +53,21 @@ pub struct PipelineSettings {
     pub log: Option<LogSettings>,
 }
 
+/// One worker that follows flows, and writes nothing.
+impl Default for PipelineSettings {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            steer_seed: None,
+            flows: FlowSettings::default(),
+            networks: Vec::new(),
+            dedup: Dedup::default(),
+            capture: None,
+            log: None,
+        }
+    }
+}
+
 impl PipelineSettings {
     /// The most workers that a run may have.
     pub const MAX_WORKERS: u32 = 256;

@@ -89,7 +89,7 @@ impl StreamRegistry {
         let key = self.key(id);
         Tunnel {
             vni: key.and_then(|key| key.vni).map(Vni::get),
-            network: None,
+            network: key.as_ref().and_then(|key| self.networks.name(key)),
             outer_source: key.and_then(|key| key.source),
         }
     }

@@ -277,6 +277,7 @@ impl Worker {
             batches: self.batches,
             batch_size: Distribution::of(&self.batch_size),
             batch_time_ns: Distribution::of(&self.batch_time_ns),
+            analysis: pipeline.analysis_snapshot(),
         };
         let mut report = self.parts.shared.report(self.parts.number);
         let WorkerReport { worker, streams } = &mut *report;

@@ -35,9 +35,8 @@ impl CommunityId {
     }
 
     /// The first eight bytes of its SHA-1 as a big-endian number.
-    pub(crate) const fn prefix(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    pub(crate) fn prefix(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
     }
 }
 

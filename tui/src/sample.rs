@@ -230,6 +230,7 @@ pub(crate) fn flows(count: u16, seconds: u64) -> FlowPage {
             responder: Ipv4Addr::new(10, 20, 30, 40).into(),
             responder_port: port,
             state: state.into(),
+            app: None,
             frames_to_responder: size / 1500,
             frames_to_originator: size / 900,
             bytes_to_responder: size / 10,

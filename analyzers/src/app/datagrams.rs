@@ -1,5 +1,6 @@
 //! The protocols over UDP.
 
+use super::work::Work;
 use crate::protocols::dns::DnsDatagrams;
 use crate::protocols::quic::Quic;
 use crate::protocols::{Context, DatagramProtocol, Next, Protocol, Side};
@@ -36,13 +37,22 @@ impl Datagrams {
         }
     }
 
+    /// Who is the client, where the first datagram of a protocol says so.
+    fn client(&self, from: Side, payload: &[u8], ports: (u16, u16)) -> Option<Side> {
+        match self {
+            Self::Dns(_) => DnsDatagrams::client(from, payload, ports),
+            Self::Quic(_) => Quic::client(from, payload, ports),
+            Self::Unknown(_) | Self::Done(_) | Self::Foreign => None,
+        }
+    }
+
     /// Takes a datagram of whose payload `missing` bytes were cut off.
-    pub(super) fn take(&mut self, from: Side, payload: &[u8], missing: u32, cx: &mut Context<'_>) {
+    pub(super) fn take(&mut self, from: Side, payload: &[u8], missing: u32, work: &mut Work<'_>) {
         if let Self::Unknown(seen) = self {
             if payload.is_empty() {
                 return;
             }
-            let ports = (cx.flow.tuple.source_port, cx.flow.tuple.destination_port);
+            let ports = (work.facts.tuple.source_port, work.facts.tuple.destination_port);
             *self = if DnsDatagrams::recognise(payload, ports) {
                 Self::Dns(Box::default())
             } else if Quic::recognise(payload, ports) {
@@ -52,7 +62,12 @@ impl Datagrams {
             } else {
                 Self::Unknown(*seen + 1)
             };
+            if work.may_turn && self.client(from, payload, ports) == Some(Side::Responder) {
+                work.turn();
+            }
         }
+        let from = if work.turned { from.other() } else { from };
+        let cx = &mut work.context();
         let next = match self {
             Self::Dns(dns) => dns.datagram(from, payload, missing, cx),
             Self::Quic(quic) => quic.datagram(from, payload, missing, cx),

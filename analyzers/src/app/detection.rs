@@ -1,7 +1,8 @@
 //! Finding out which protocol a stream is of, by its first bytes.
 
 use super::streams::StreamAnalyser;
-use crate::protocols::{FlowFacts, Guess, Opening, Side};
+use super::work::Work;
+use crate::protocols::{Guess, Opening, Side};
 use crate::tcp::Delivery;
 
 /// So many bytes of both sides are kept while no protocol is sure. What takes more is of none.
@@ -26,13 +27,14 @@ pub(super) enum Found {
     Nothing,
     /// It is no protocol that is known.
     Foreign,
-    /// What was given is the analyser's, after what was kept before.
+    /// What was given is the analyser's, after what was kept before. The sides may have been turned round.
     Protocol(StreamAnalyser),
 }
 
 impl Detection {
     /// Looks at the next piece of the stream.
-    pub(super) fn take(&mut self, delivery: Delivery<'_>, kept_bytes: &mut usize, flow: &FlowFacts) -> Found {
+    pub(super) fn take(&mut self, delivery: Delivery<'_>, work: &mut Work<'_>) -> Found {
+        let kept_bytes = &mut *work.kept_bytes;
         let (from, bytes) = match delivery {
             Delivery::Data(from, bytes) => (from, bytes),
             // What comes behind a hole, in the middle of something, may tell all the same; what came before it was too short to.
@@ -57,8 +59,8 @@ impl Detection {
         let mut opening = Opening {
             originator,
             responder,
-            originator_port: flow.tuple.source_port,
-            responder_port: flow.tuple.destination_port,
+            originator_port: work.facts.tuple.source_port,
+            responder_port: work.facts.tuple.destination_port,
         };
         if !joined {
             match from {
@@ -66,13 +68,19 @@ impl Detection {
                 Side::Responder => opening.responder = bytes,
             }
         }
-        let found = StreamAnalyser::recognise(&opening);
+        let (found, turn) = recognise(&opening, work.may_turn);
         let own = &mut self.kept[from.index()];
         let before = if joined { own.len().saturating_sub(bytes.len().min(KEPT_MAX)) } else { 0 };
         own.truncate(before);
         let together = self.kept.iter().map(Vec::len).sum::<usize>() + bytes.len();
         match found {
-            Ok(analyser) => Found::Protocol(analyser),
+            Ok(analyser) => {
+                if turn {
+                    work.turn();
+                    self.turn();
+                }
+                Found::Protocol(analyser)
+            }
             // A side that says nothing known may be answered by one that does.
             Err(Guess::No) if self.kept.iter().all(Vec::is_empty) && together > KEPT_MAX => Found::Foreign,
             Err(_) if together <= KEPT_MAX && *kept_bytes + bytes.len() <= SHARD_KEPT_MAX => {
@@ -82,6 +90,13 @@ impl Detection {
                 Found::Nothing
             }
             Err(_) => Found::Foreign,
+        }
+    }
+
+    fn turn(&mut self) {
+        self.kept.swap(0, 1);
+        for (from, _) in &mut self.pieces {
+            *from = from.other();
         }
     }
 
@@ -102,5 +117,24 @@ impl Detection {
     pub(super) fn forget(&self, kept_bytes: &mut usize) {
         let kept: usize = self.kept.iter().map(Vec::len).sum();
         *kept_bytes = kept_bytes.saturating_sub(kept);
+    }
+}
+
+/// The analyser of a stream that begins so, and whether its sides are the other way round, where they may be.
+fn recognise(opening: &Opening<'_>, may_turn: bool) -> (Result<StreamAnalyser, Guess>, bool) {
+    let found = StreamAnalyser::recognise(opening);
+    if !may_turn {
+        return (found, false);
+    }
+    match found {
+        Ok(analyser) => {
+            let turn = analyser.client(opening) == Some(Side::Responder);
+            (Ok(analyser), turn)
+        }
+        // Some protocols are known by what only one side says.
+        Err(guess) => match StreamAnalyser::recognise(&opening.turned()) {
+            Ok(analyser) => (Ok(analyser), true),
+            Err(_) => (Err(guess), false),
+        },
     }
 }

@@ -39,6 +39,13 @@ macro_rules! stream_analysers {
                 Err(guess)
             }
 
+            /// Who of the two is the client, where `opening` says so.
+            pub(super) fn client(&self, opening: &Opening<'_>) -> Option<Side> {
+                match self {
+                    $(Self::$arm(_) => <$analyser>::client(opening)),+
+                }
+            }
+
             pub(super) fn protocol(&self) -> Protocol {
                 match self {
                     $(Self::$arm(_) => <$analyser>::PROTOCOL),+

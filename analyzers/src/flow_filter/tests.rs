@@ -12,6 +12,7 @@ fn flow() -> FlowSnapshot {
         responder: "192.0.2.7".parse().unwrap(),
         responder_port: Some(443),
         state: "established".to_owned(),
+        app: None,
         frames_to_responder: 0,
         frames_to_originator: 0,
         bytes_to_responder: 0,

@@ -33,6 +33,8 @@ impl Key {
 pub(super) enum Added {
     /// It is kept, or was there already.
     Waits,
+    /// Bytes of it were there, the same ones, and it is no copy.
+    Alike,
     /// Bytes of it were there, other ones; they stay.
     Different,
     /// It contradicts what a packet can be, and is left out.
@@ -125,7 +127,11 @@ impl Packet {
         if !fragment.more {
             self.payload_len = Some(end);
         }
-        if there.differs { Added::Different } else { Added::Waits }
+        match (there.differs, seen > 0 && !again) {
+            (true, _) => Added::Different,
+            (false, true) => Added::Alike,
+            (false, false) => Added::Waits,
+        }
     }
 
     /// Whether a fragment began at `start` and one ended at `end`.

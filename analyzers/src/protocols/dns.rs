@@ -29,6 +29,10 @@ impl DatagramProtocol for DnsDatagrams {
         recognise::message(payload, ports) == Guess::Yes
     }
 
+    fn client(from: Side, payload: &[u8], ports: (u16, u16)) -> Option<Side> {
+        recognise::client(from, payload, ports)
+    }
+
     fn datagram(&mut self, from: Side, payload: &[u8], missing: u32, cx: &mut Context<'_>) -> Next {
         self.conversation.message(from, payload, missing > 0, cx);
         Next::More
@@ -54,6 +58,12 @@ impl StreamProtocol for DnsStream {
             return Guess::Perhaps;
         }
         begins(bytes, ports)
+    }
+
+    fn client(opening: &Opening<'_>) -> Option<Side> {
+        let from = if opening.originator.is_empty() { Side::Responder } else { Side::Originator };
+        let bytes = if from == Side::Originator { opening.originator } else { opening.responder };
+        recognise::client(from, bytes.get(2..)?, (opening.originator_port, opening.responder_port))
     }
 
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {

@@ -129,6 +129,19 @@ impl StreamProtocol for Http1 {
         guess
     }
 
+    fn client(opening: &Opening<'_>) -> Option<Side> {
+        let is = |bytes: &[u8], guess: fn(&[u8]) -> Guess| !bytes.is_empty() && guess(bytes) == Guess::Yes;
+        [(Side::Originator, opening.originator), (Side::Responder, opening.responder)].into_iter().find_map(
+            |(from, bytes)| {
+                if is(bytes, start::guess_response) {
+                    Some(from.other())
+                } else {
+                    is(bytes, start::guess_request).then_some(from)
+                }
+            },
+        )
+    }
+
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -317,6 +330,10 @@ impl Http1 {
     /// Tells what was kept of a head that is too long; its rest follows.
     fn cut_head(&mut self, from: Side, cx: &mut Context<'_>) -> Next {
         let kept = std::mem::take(&mut self.readers[from.index()].kept);
+        if kept.is_empty() {
+            self.readers[from.index()].state = State::Lost;
+            return Next::More;
+        }
         if start::guess_request(&kept) == Guess::Yes || start::guess_response(&kept) == Guess::Yes {
             return self.message(from, &Head::cut(&kept), true, cx);
         }

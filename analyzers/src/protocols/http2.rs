@@ -127,6 +127,16 @@ impl StreamProtocol for Http2 {
         guess
     }
 
+    fn client(opening: &Opening<'_>) -> Option<Side> {
+        // Only clients send the preface (RFC 9113 section 3.4).
+        let begins = |bytes: &[u8]| !bytes.is_empty() && guess_preface(bytes) == Guess::Yes;
+        if begins(opening.originator) {
+            Some(Side::Originator)
+        } else {
+            begins(opening.responder).then_some(Side::Responder)
+        }
+    }
+
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
         if matches!(self.readers[from.index()].state, State::Lost) {
             if guess_frames(bytes) == Guess::No {

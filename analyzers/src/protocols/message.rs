@@ -1,12 +1,13 @@
 //! Events on their way out: the envelope that all have, and the buffer that lines are made in.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use hdrhistogram::Histogram;
 use vxtap_wire::FiveTuple;
 use vxtap_wire::community_id::community_id;
 
 use super::{EventKind, EventKinds, Protocol, Side};
+use crate::anomaly::{Anomaly, AnomalyCounters, Subject};
 use crate::eve::{self, Times};
 use crate::flow::FlowRecord;
 use crate::json::JsonObject;
@@ -24,27 +25,45 @@ pub struct FlowFacts {
     pub tunnel: std::sync::Arc<[u8]>,
     /// What all events of the flow say in which the originator's address stands first, made with the first of them.
     envelope: OnceCell<Box<[u8]>>,
+    /// An event of the flow was written.
+    told: Cell<bool>,
 }
 
 impl FlowFacts {
     /// Facts of a flow of `tuple`, the five-tuple of the originator's packets.
     pub fn new(tuple: FiveTuple, flow_id: u64, tunnel: std::sync::Arc<[u8]>) -> Self {
-        Self { tuple, flow_id, community_id: community_id(0, &tuple), tunnel, envelope: OnceCell::new() }
+        Self {
+            tuple,
+            flow_id,
+            community_id: community_id(0, &tuple),
+            tunnel,
+            envelope: OnceCell::new(),
+            told: Cell::new(false),
+        }
+    }
+
+    /// Whether an event of the flow was written: who opened it is then settled.
+    pub(crate) const fn is_told(&self) -> bool {
+        self.told.get()
+    }
+
+    /// The sides are the other way round.
+    pub(crate) fn turn(&mut self) {
+        self.tuple = self.tuple.reversed();
+        self.envelope = OnceCell::new();
     }
 
     /// The members that every event has behind its time, type and transaction.
     fn write(&self, json: &mut JsonObject<'_>, from: Side) {
-        if from == Side::Originator {
-            json.members(self.envelope.get_or_init(|| {
-                let mut object = Vec::with_capacity(256);
-                JsonObject::append_to(&mut object, |json| self.write_members(json, &self.tuple));
-                // Without its braces.
-                object.pop();
-                object.drain(..1);
-                object.into_boxed_slice()
-            }));
-        } else {
-            self.write_members(json, &self.tuple.reversed());
+        self.told.set(true);
+        match (from, self.envelope.get()) {
+            (Side::Originator, Some(envelope)) => json.members(envelope),
+            (Side::Originator, None) => {
+                let members = json.written(|json| self.write_members(json, &self.tuple));
+                // It is empty: that was just seen.
+                let _ = self.envelope.set(members.into());
+            }
+            (Side::Responder, _) => self.write_members(json, &self.tuple.reversed()),
         }
     }
 
@@ -75,7 +94,11 @@ pub struct Events {
     wanted: EventKinds,
     lines: Vec<u8>,
     count: u64,
+    kinds: [u64; EventKind::ALL.len()],
+    anomalies: AnomalyCounters,
     times: Times,
+    /// Times when flows began: other seconds than those when they ended.
+    starts: Times,
     responses: [Option<Box<Histogram<u64>>>; Protocol::ALL.len()],
 }
 
@@ -85,7 +108,16 @@ const RESPONSE_MAX: u64 = 3_600_000_000_000;
 impl Events {
     /// A buffer for events of the `wanted` kinds; others are not made.
     pub fn new(wanted: EventKinds) -> Self {
-        Self { wanted, lines: Vec::new(), count: 0, times: Times::default(), responses: std::array::from_fn(|_| None) }
+        Self {
+            wanted,
+            lines: Vec::new(),
+            count: 0,
+            kinds: [0; EventKind::ALL.len()],
+            anomalies: AnomalyCounters::default(),
+            times: Times::default(),
+            starts: Times::default(),
+            responses: std::array::from_fn(|_| None),
+        }
     }
 
     /// Whether events of `kind` are wanted.
@@ -98,26 +130,81 @@ impl Events {
     pub(crate) fn write_flow(&mut self, record: &FlowRecord<'_>) {
         let Some(app) = &record.flow.app else { return };
         let head = EventHead { kind: EventKind::Flow, time_ns: record.flow.last_ns, from: Side::Originator, tx: None };
-        self.write(head, app.facts(), |json| eve::write_flow(json, record, &app.facts().tuple));
+        let mut starts = std::mem::take(&mut self.starts);
+        self.write_timed(head, app.facts(), |json, times| {
+            eve::write_flow(json, record, &app.facts().tuple, (&mut starts, times));
+        });
+        self.starts = starts;
     }
 
     /// Writes one event of a flow; `write` gives the members behind the envelope.
+    #[inline]
     pub fn write(&mut self, head: EventHead, flow: &FlowFacts, write: impl FnOnce(&mut JsonObject<'_>)) {
+        self.write_timed(head, flow, |json, _| write(json));
+    }
+
+    /// The same; `write` is given what writes times as well.
+    fn write_timed(&mut self, head: EventHead, flow: &FlowFacts, write: impl FnOnce(&mut JsonObject<'_>, &mut Times)) {
         if !self.wants(head.kind) {
             return;
         }
         let Self { lines: line, times, .. } = self;
         JsonObject::append_to(line, |json| {
             json.raw("timestamp", |line| times.append(line, head.time_ns));
-            json.text("event_type", head.kind.as_str());
+            json.word("event_type", head.kind.as_str());
             flow.write(json, head.from);
             if let Some(tx) = head.tx {
                 json.number("tx_id", tx);
             }
-            write(json);
+            write(json, times);
         });
-        line.push(b'\n');
+        self.finish(head.kind);
+    }
+
+    /// A line is there.
+    fn finish(&mut self, kind: EventKind) {
+        self.lines.push(b'\n');
         self.count += 1;
+        self.kinds[kind as usize] += 1;
+    }
+
+    /// Tells what is wrong with a flow, unless too much was told in this second.
+    pub(crate) fn flow_anomaly(&mut self, anomaly: Anomaly, from: Side, time_ns: u64, flow: &FlowFacts) {
+        if self.admits(anomaly.as_str(), time_ns) {
+            let head = EventHead { kind: EventKind::Anomaly, time_ns, from, tx: None };
+            self.write(head, flow, |json| anomaly.write(json));
+        }
+    }
+
+    /// Tells what is wrong with a frame in no flow, unless too much was told in this second. `tunnel` is the member with its key.
+    pub(crate) fn frame_anomaly(&mut self, anomaly: Anomaly, time_ns: u64, tunnel: &[u8]) {
+        let admitted = self.anomalies.admit(Subject::Frame, anomaly.as_str(), time_ns);
+        if !admitted || !self.wants(EventKind::Anomaly) {
+            return;
+        }
+        let Self { lines, times, .. } = self;
+        JsonObject::append_to(lines, |json| {
+            json.raw("timestamp", |line| times.append(line, time_ns));
+            json.text("event_type", EventKind::Anomaly.as_str());
+            json.members(tunnel);
+            anomaly.write(json);
+        });
+        self.finish(EventKind::Anomaly);
+    }
+
+    /// Counts an anomaly of a flow; gives whether it may be told.
+    pub(super) fn admits(&mut self, name: &'static str, time_ns: u64) -> bool {
+        self.anomalies.admit(Subject::Flow, name, time_ns)
+    }
+
+    /// What anomalies were found.
+    pub const fn anomalies(&self) -> &AnomalyCounters {
+        &self.anomalies
+    }
+
+    /// Events of `kind` made so far.
+    pub const fn made(&self, kind: EventKind) -> u64 {
+        self.kinds[kind as usize]
     }
 
     /// Gives the lines made so far, each with its line feed, and how many they are, and forgets them.

@@ -97,6 +97,33 @@ pub(crate) fn stream_however_cut<P: StreamProtocol>(steps: &[Step<'_>]) -> Vec<V
     whole
 }
 
+/// Gives what both sides say to a fresh `P` with bytes of `noise` in it, each at its place modulo the length (the lowest bit says whose), in
+/// pieces of `cut` bytes, perhaps with a gap of `gap` bytes behind each, and then all of it backwards.
+pub(crate) fn damaged_stream<P: StreamProtocol>(
+    sides: &mut [(Side, Vec<u8>); 2],
+    noise: &[(u16, u8)],
+    cut: usize,
+    gap: u64,
+) {
+    for (at, byte) in noise {
+        let bytes = &mut sides[usize::from(at & 1)].1;
+        let at = usize::from(at >> 1) % bytes.len();
+        bytes[at] = *byte;
+    }
+    let mut steps = Vec::new();
+    for (side, bytes) in &*sides {
+        for piece in bytes.chunks(cut) {
+            steps.push(Step::Data(*side, piece));
+            if gap % 3 == 1 {
+                steps.push(Step::Gap(*side, gap));
+            }
+        }
+    }
+    stream::<P>(&steps);
+    steps.reverse();
+    stream::<P>(&steps);
+}
+
 /// Gives datagrams, whole, to a fresh `P`, and ends the flow.
 pub(crate) fn datagrams<P: DatagramProtocol>(steps: &[(Side, &[u8])]) -> (Vec<Value>, Next) {
     let port = if P::PROTOCOL == Protocol::Quic { 443 } else { 53 };

@@ -86,6 +86,20 @@ impl StreamProtocol for Tls {
         }
     }
 
+    fn client(opening: &Opening<'_>) -> Option<Side> {
+        // Type of the record, version, length, then the type of the first handshake message (RFC 8446 sections 4 and 5.1).
+        const HANDSHAKE: u8 = 22;
+        const CLIENT_HELLO: u8 = 1;
+        const SERVER_HELLO: u8 = 2;
+        [(Side::Originator, opening.originator), (Side::Responder, opening.responder)].into_iter().find_map(
+            |(from, bytes)| match (bytes.first(), bytes.get(5)) {
+                (Some(&HANDSHAKE), Some(&CLIENT_HELLO)) => Some(from),
+                (Some(&HANDSHAKE), Some(&SERVER_HELLO)) => Some(from.other()),
+                _ => None,
+            },
+        )
+    }
+
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
         if self.over {
             return Next::Done;

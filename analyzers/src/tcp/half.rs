@@ -135,6 +135,35 @@ impl Half {
         (-BEHIND_MAX..=AHEAD_MAX).contains(&distance).then(|| self.next.wrapping_add_signed(i64::from(distance)))
     }
 
+    /// Whether bytes at `sequence` are the next, and nothing waits or has ended.
+    #[inline]
+    pub(super) fn is_next(&self, sequence: u32) -> bool {
+        self.started && self.next as u32 == sequence && !self.fin_seen && !self.ended && !self.waits()
+    }
+
+    /// Whether something waits behind a hole.
+    #[inline]
+    pub(super) const fn waits(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Goes on behind `bytes`, which are the next and were delivered if anybody wants them.
+    #[inline]
+    pub(super) fn take_next(&mut self, bytes: &[u8], wanted: bool) {
+        let chunk = Chunk { start: self.next, bytes, cut: 0 };
+        self.strays = 0;
+        self.advance(&chunk, wanted);
+    }
+
+    #[inline]
+    fn advance(&mut self, chunk: &Chunk<'_>, wanted: bool) {
+        if wanted {
+            self.tail.follow(chunk);
+        }
+        self.probed = chunk.len() == 1 && self.window_told && self.window == 0;
+        self.next = chunk.end();
+    }
+
     /// Position behind the last byte seen.
     fn highest(&self) -> u64 {
         self.waiting.as_ref().and_then(|waiting| waiting.sparse.end()).unwrap_or(self.next)
@@ -293,11 +322,7 @@ impl Half {
         out.data(chunk.bytes);
         out.gap(u64::from(chunk.cut));
         out.metrics.cut_bytes += u64::from(chunk.cut);
-        if out.wanted {
-            self.tail.follow(chunk);
-        }
-        self.probed = chunk.len() == 1 && self.window_told && self.window == 0;
-        self.next = chunk.end();
+        self.advance(chunk, out.wanted);
     }
 
     /// Keeps `chunk` until what is before it has come.

@@ -93,6 +93,14 @@ const REORDER_NS: u64 = 3_000_000;
 const COPY_NS: u64 = 100_000_000;
 
 impl Metrics {
+    /// The sides are the other way round. Only of connections whose handshake was not seen, so that there are no times of it.
+    pub(super) const fn turn(&mut self) {
+        self.directions.swap(0, 1);
+        (self.responder_rtt_ns, self.originator_rtt_ns, self.first_byte_ns) = (None, None, None);
+        self.request_ns = 0;
+        self.stage = Stage::Over;
+    }
+
     /// Figures of what `side` sent.
     pub const fn sent_by(&self, side: Side) -> &DirectionMetrics {
         &self.directions[side.index()]
@@ -108,6 +116,12 @@ impl Metrics {
             (Some(responder), Some(originator)) => responder.get().saturating_add(originator.get()),
             _ => REORDER_NS,
         }
+    }
+
+    /// Whether [`Metrics::handshake`] has nothing to learn any more.
+    #[inline]
+    pub(super) fn handshake_is_over(&self) -> bool {
+        self.stage == Stage::Over
     }
 
     /// A segment of the handshake, or what may end it; `first` is the sequence number of the other side's first byte, where known.

@@ -14,21 +14,29 @@ use crate::report::{Row, Target};
 /// not in their difference.
 const FLOWS: (u32, u32) = (500, 2000);
 
-/// What is counted: a file, whether a capture is written, and the most that it may be: a tenth above what it was when this
+/// What is counted: a file, whether a capture is written, whether all analysers write events, and the most that it may be: a tenth above what it was when this
 /// was written, so that a step up is seen.
 struct Case {
     what: &'static str,
     corpus: fn(u32) -> Corpus,
     write: bool,
+    log: bool,
     most: f64,
 }
 
-const CASES: [Case; 5] = [
-    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, most: 1450.0 },
-    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, most: 1750.0 },
-    Case { what: "DNS, two packets a flow", corpus: |flows| Corpus::Dns { flows }, write: false, most: 1800.0 },
-    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, most: 1650.0 },
-    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, most: 1250.0 },
+const CASES: [Case; 6] = [
+    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, log: false, most: 1450.0 },
+    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, log: false, most: 1750.0 },
+    Case {
+        what: "DNS, two packets a flow",
+        corpus: |flows| Corpus::Dns { flows },
+        write: false,
+        log: false,
+        most: 1800.0,
+    },
+    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, log: false, most: 1650.0 },
+    Case { what: "HTTP and DNS, with events", corpus: Corpus::benchmark_of, write: false, log: true, most: 9999.0 },
+    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, log: false, most: 1250.0 },
 ];
 
 fn cut(flows: u32) -> Corpus {
@@ -41,11 +49,11 @@ fn plain(flows: u32) -> Corpus {
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for Case { what, corpus, write, most } in CASES {
+    for Case { what, corpus, write, log, most } in CASES {
         let (file, few) = bench.corpus("instructions.pcap", corpus(FLOWS.0))?;
-        let base = count(bench, &file, few.packets, write)?;
+        let base = count(bench, &file, few.packets, (write, log))?;
         let (file, many) = bench.corpus("instructions.pcap", corpus(FLOWS.1))?;
-        let whole = count(bench, &file, many.packets, write)?;
+        let whole = count(bench, &file, many.packets, (write, log))?;
         let each = (whole as f64 - base as f64) / (many.packets - few.packets) as f64;
         rows.push(Row::value(
             format!("instructions a packet: {what}"),
@@ -57,7 +65,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn count(bench: &Bench, file: &Path, packets: u64, write: bool) -> anyhow::Result<u64> {
+fn count(bench: &Bench, file: &Path, packets: u64, (write, log): (bool, bool)) -> anyhow::Result<u64> {
     let directory = bench.directory()?;
     let summary = directory.path().join("summary.json");
     let collector = bench.command(&Place::default(), "vxtap-collector");
@@ -68,6 +76,9 @@ fn count(bench: &Bench, file: &Path, packets: u64, write: bool) -> anyhow::Resul
     command.arg("--summary").arg(&summary);
     if write {
         command.arg("--write").arg(directory.path().join("captures"));
+    }
+    if log {
+        command.arg("--log").arg(directory.path().join("log"));
     }
     let finished = bench.run(&mut command)?.success()?;
     crate::ledger::CollectorSummary::read(&summary)?.ensure_all(packets, write)?;

@@ -36,6 +36,12 @@ impl<'a> PacketView<'a> {
         self.word(8)
     }
 
+    /// Its time, nanoseconds since 1970.
+    #[inline]
+    pub fn time_ns(&self) -> u64 {
+        u64::from(self.word(12)) << 32 | u64::from(self.word(16))
+    }
+
     /// Length on the wire, in bytes.
     #[inline]
     pub fn wire_len(&self) -> u32 {

@@ -105,9 +105,9 @@ fn every_padding_length_keeps_blocks_whole() {
     for length in 0..9 {
         let frame = vec![0xee; length];
         let header = PacketHeader { interface: 0, time_ns: 0, wire_len: 0 };
-        let mut block = bytes(|out| header.append_to(out, &frame));
+        let block = bytes(|out| header.append_to(out, &frame));
         assert_eq!(block.len(), PacketHeader::block_len(length));
-        assert_eq!(PacketBlock::first(&mut block).unwrap().len(), block.len());
+        assert_eq!(PacketView::first(&block).unwrap().block().len(), block.len());
         assert_eq!(block[28..28 + length], frame);
         assert!(block[28 + length..block.len() - 4].iter().all(|byte| *byte == 0));
     }
@@ -119,11 +119,11 @@ fn a_packet_block_in_a_buffer_can_be_given_another_interface() {
     PacketHeader { interface: 70_000, time_ns: 1 << 40 | 5, wire_len: 3 }.append_to(&mut out, b"abc");
     PacketHeader { interface: 1, time_ns: 2, wire_len: 3 }.append_to(&mut out, b"def");
     let whole = out.len();
-    let mut first = PacketBlock::first(&mut out).unwrap();
-    assert_eq!((first.interface(), first.time_ns(), first.len()), (70_000, 1 << 40 | 5, whole / 2));
-    first.set_interface(4);
-    assert_eq!(PacketBlock::first(&mut out).unwrap().interface(), 4);
-    assert_eq!(PacketBlock::first(&mut out[whole / 2..]).unwrap().interface(), 1);
+    let first = PacketView::first(&out).unwrap();
+    assert_eq!((first.interface(), first.time_ns(), first.block().len()), (70_000, 1 << 40 | 5, whole / 2));
+    PacketBlock::first(&mut out).unwrap().set_interface(4);
+    assert_eq!(PacketView::first(&out).unwrap().interface(), 4);
+    assert_eq!(PacketView::first(&out[whole / 2..]).unwrap().interface(), 1);
 }
 
 #[test]

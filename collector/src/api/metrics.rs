@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, MetricEncoder, text,
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet, text,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use vxtap_analyzers::Ledger;
 use vxtap_analyzers::snapshot::{Distribution, RunState, Snapshot, StreamSnapshot, WorkerSnapshot};
+
+mod analysis;
 
 /// The media type of [`encode`]'s text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -42,6 +44,7 @@ impl Collector for SnapshotMetrics {
         let mut families = Families(encoder);
         ledger(&mut families, snapshot)?;
         workers(&mut families, snapshot)?;
+        analysis::encode(&mut families, snapshot)?;
         streams(&mut families, snapshot)?;
         files(&mut families, snapshot)?;
         followers(&mut families, snapshot)?;
@@ -234,6 +237,12 @@ impl Families<'_> {
 struct Family<'a>(MetricEncoder<'a>);
 
 impl Family<'_> {
+    /// Values in `buckets`, each with its upper bound, the last one without.
+    fn histogram(&mut self, labels: &impl EncodeLabelSet, sum: f64, buckets: &[(f64, u64)]) -> fmt::Result {
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        self.0.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
+
     fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
         ConstCounter::new(value).encode(self.0.encode_family(labels)?)
     }

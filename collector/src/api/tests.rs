@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use vxtap_analyzers::snapshot::{
     CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot,
-    KeptSnapshot, LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
+    AnalysisSnapshot, KeptSnapshot, LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
@@ -186,6 +186,7 @@ fn busy_snapshot() -> Snapshot {
         }),
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
         followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },
+        analysis: AnalysisSnapshot { anomalies_suppressed: 81, ..AnalysisSnapshot::default() },
     }
 }
 
@@ -228,6 +229,7 @@ fn flows_are_asked_for_as_the_query_says() {
         responder: "10.1.1.2".parse().unwrap(),
         responder_port: Some(80),
         state: "established".into(),
+        app: Some("http".into()),
         frames_to_responder: 1,
         frames_to_originator: 2,
         bytes_to_responder: 3,

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vxtap_capfile::pcapng;
+use vxtap_capfile::pcapng::PacketView;
 
 use super::lane::{CaptureMarks, LaneProgress};
 use crate::blocks::Block;
@@ -115,7 +115,7 @@ impl Merge {
             (!block.marks.sorted && matches!(self.joining, Joining::One | Joining::Time)).then(|| places(&block.bytes));
         let head_ns = match &places {
             Some(places) => places.first().map_or(0, |place| place.time_ns),
-            None => pcapng::peek_packet(&block.bytes).map_or(0, |(_, time_ns)| time_ns),
+            None => PacketView::first(&block.bytes).map_or(0, |record| record.time_ns()),
         };
         self.of_lane[lane] += 1;
         let records_left = block.records;
@@ -241,7 +241,8 @@ impl Merge {
             return run;
         }
         let mut run = Run { held: number, bytes: start..start, records: 0 };
-        while let Some((length, time_ns)) = pcapng::peek_packet(&held.block.bytes[run.bytes.end..]) {
+        while let Some(record) = PacketView::first(&held.block.bytes[run.bytes.end..]) {
+            let (length, time_ns) = (record.block().len(), record.time_ns());
             held.head_ns = time_ns;
             if run.records > 0 && (time_ns > bound_ns || run.bytes.len() + length > bytes_max) {
                 break;
@@ -282,8 +283,9 @@ impl Merge {
 fn places(bytes: &[u8]) -> Vec<Place> {
     let mut places = Vec::new();
     let mut start = 0;
-    while let Some((length, time_ns)) = pcapng::peek_packet(&bytes[start..]) {
-        places.push(Place { time_ns, start: start as u32, length: length as u32 });
+    while let Some(record) = PacketView::first(&bytes[start..]) {
+        let length = record.block().len();
+        places.push(Place { time_ns: record.time_ns(), start: start as u32, length: length as u32 });
         start += length;
     }
     places.sort_by_key(|place| place.time_ns);

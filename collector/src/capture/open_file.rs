@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use vxtap_analyzers::StreamId;
-use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock};
+use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock, PacketView};
 
 use super::CaptureFormat;
 use super::merge::{Held, Run};
@@ -169,10 +169,11 @@ impl OpenFile {
         let room = self.rotation.bytes.unwrap_or(u64::MAX).saturating_sub(taken);
         let most = self.output.append_bytes();
         let block = &mut held[run.held].block.bytes;
-        while let Some(mut record) = PacketBlock::first(&mut block[run.bytes.clone()]) {
+        while let Some(record) = PacketView::first(&block[run.bytes.clone()]) {
+            let block_len = record.block().len();
             let length = match self.format {
-                CaptureFormat::Pcapng => record.len(),
-                _ => CaptureFormat::pcap_record_len(record.frame().0.len()),
+                CaptureFormat::Pcapng => block_len,
+                _ => CaptureFormat::pcap_record_len(record.frame().len()),
             };
             let bytes = segment.bytes + length;
             if bytes > most && segment.records > 0 {
@@ -203,17 +204,16 @@ impl OpenFile {
             }
             let number = known.unwrap_or_else(|| self.add_interface(stream));
             self.note(number, time_ns);
-            if self.format == CaptureFormat::Pcapng {
+            if self.format != CaptureFormat::Pcapng {
+                self.format.append_pcap_record(time_ns, record.wire_len(), record.frame(), &mut segment.rewritten);
+            } else if let Some(mut record) = PacketBlock::first(&mut block[run.bytes.clone()]) {
                 record.set_interface(number);
-            } else {
-                let (frame, wire_len) = record.frame();
-                self.format.append_pcap_record(time_ns, wire_len, frame, &mut segment.rewritten);
             }
             segment.first_ns = segment.first_ns.min(time_ns);
             segment.last_ns = segment.last_ns.max(time_ns);
             segment.bytes = bytes;
             segment.records += 1;
-            run.bytes.start += record.len();
+            run.bytes.start += block_len;
         }
         true
     }

@@ -22,6 +22,8 @@ impl PartialEq for CaptureFilter {
 pub struct Selection {
     /// Only frames that this matches.
     pub filter: Option<CaptureFilter>,
+    /// From the first frame on that matches, all frames of its flow.
+    pub whole_flows: bool,
     /// No more than so many bytes of each frame.
     pub snaplen: Option<u32>,
     /// Headers only, up to the one of the innermost transport.
@@ -39,6 +41,12 @@ impl Selection {
         self.filter.as_ref().is_none_or(|CaptureFilter(filter)| {
             filter.matches(&Packet { frame: view.bytes, wire_len: view.wire_len, tunnel: tunnel() })
         })
+    }
+
+    /// Whether flows have to be asked for by the frames that match.
+    #[inline]
+    pub(crate) const fn asks_for_flows(&self) -> bool {
+        self.whole_flows && self.filter.is_some()
     }
 
     /// How much of a frame is captured, in bytes.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use vxtap_analyzers::StreamId;
-use vxtap_capfile::pcapng;
+use vxtap_capfile::pcapng::PacketView;
 use vxtap_wire::vxlan::Vni;
 
 use super::closing::Closing;
@@ -87,9 +87,9 @@ impl Sinks {
     /// Divides one run among the sequences of its streams.
     fn divide(&mut self, held: &[Held], run: &Run) {
         let mut start = run.bytes.start;
-        while let Some((length, _)) = pcapng::peek_packet(&held[run.held].block.bytes[start..run.bytes.end]) {
-            let stream = pcapng::peek_interface(&held[run.held].block.bytes[start..]);
-            let sequence = self.sequence_of(stream);
+        while let Some(record) = PacketView::first(&held[run.held].block.bytes[start..run.bytes.end]) {
+            let length = record.block().len();
+            let sequence = self.sequence_of(record.interface());
             let Some(split) = &mut self.split else { return };
             let runs = &mut split.runs[sequence];
             match runs.last_mut() {

@@ -149,9 +149,12 @@ fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Re
     if capture.split {
         line(to, "", "files of its own for each VNI")?;
     }
-    let Selection { filter, snaplen, headers, flow_bytes, one_copy } = &capture.selection;
+    let Selection { filter, whole_flows, snaplen, headers, flow_bytes, one_copy } = &capture.selection;
     let parts = [
-        filter.as_ref().map(|CaptureFilter(filter)| format!("only '{}'", filter.text().escape_debug())),
+        filter.as_ref().map(|CaptureFilter(filter)| {
+            let flows = if *whole_flows { ", and what follows in the same flows" } else { "" };
+            format!("only '{}'{flows}", filter.text().escape_debug())
+        }),
         snaplen.map(|bytes| format!("{bytes} bytes of each frame")),
         headers.then(|| "headers only".into()),
         flow_bytes.map(|bytes| format!("the first {} of each flow", Size(bytes))),

@@ -222,6 +222,9 @@ pub(super) const KEYS: &[Key] = &[
         r.scalar(&mut o.capture.rotate_frames, value::rotate_frames);
     }),
     key("capture", "filter", "capture-filter", |o, r| r.text(&mut o.capture.capture_filter, value::capture_filter)),
+    key("capture", "whole_flows", "capture-whole-flows", |o, r| {
+        r.truth(&mut o.capture.capture_whole_flows, Sense::Same);
+    }),
     key("capture", "snaplen", "snaplen", |o, r| r.scalar(&mut o.capture.snaplen, value::snaplen)),
     key("capture", "headers", "capture-headers", |o, r| r.truth(&mut o.capture.capture_headers, Sense::Same)),
     key("capture", "flow_bytes", "capture-flow-bytes", |o, r| {

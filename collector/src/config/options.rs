@@ -150,6 +150,10 @@ pub(crate) struct CaptureOptions {
     #[arg(long, value_name = "FILTER", value_parser = value::capture_filter)]
     pub(crate) capture_filter: Option<CaptureFilter>,
 
+    /// With --capture-filter: from the first frame on that matches, capture all frames of its flow
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) capture_whole_flows: Option<bool>,
+
     /// Capture no more than so many bytes of each frame, or 'none' for whole frames [default: none]
     #[arg(long, value_name = "N", value_parser = value::snaplen)]
     pub(crate) snaplen: Option<Maybe<u32>>,

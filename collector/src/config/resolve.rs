@@ -159,6 +159,7 @@ pub(crate) fn capture_into(directory: PathBuf, options: &CaptureOptions) -> Capt
             snaplen: options.snaplen.and_then(|Maybe(bytes)| bytes),
             headers: options.capture_headers.unwrap_or(false),
             flow_bytes: options.capture_flow_bytes.and_then(|Maybe(bytes)| bytes),
+            whole_flows: options.capture_whole_flows.unwrap_or(false),
             one_copy: options.capture_one_copy.unwrap_or(false),
         },
         flush: options.flush.unwrap_or(default.flush),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
-use crate::settings::{FlowSettings, LogSettings, ReadEncapsulation};
+use crate::settings::{LogSettings, ReadEncapsulation};
 
 /// A classic pcap file of one UDP packet.
 fn capture() -> Vec<u8> {
@@ -30,13 +30,7 @@ fn read_with(events: EventKinds) -> (Vec<Value>, Value) {
         stats_interval: Some(Duration::from_nanos(1)),
         ..LogSettings::new(directory.path().join("log"))
     };
-    let pipeline = PipelineSettings {
-        workers: 2,
-        steer_seed: None,
-        flows: FlowSettings::default(),
-        capture: None,
-        log: Some(log),
-    };
+    let pipeline = PipelineSettings { workers: 2, log: Some(log), ..PipelineSettings::default() };
     let settings = ReadSettings {
         files: vec![file],
         encapsulation: ReadEncapsulation::Auto,

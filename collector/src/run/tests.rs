@@ -6,7 +6,7 @@ use serde_json::Value;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
-use crate::settings::{FlowSettings, LogSettings, PipelineSettings, ReceiveSettings};
+use crate::settings::{LogSettings, PipelineSettings, ReceiveSettings};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -23,13 +23,7 @@ fn settings(log: LogSettings) -> RunSettings {
     RunSettings {
         listen: vec![Listener::Vxlan("127.0.0.1:0".parse().unwrap())],
         receive: ReceiveSettings { buffer_bytes: 1 << 16, ..ReceiveSettings::default() },
-        pipeline: PipelineSettings {
-            workers: 2,
-            steer_seed: Some(7),
-            flows: FlowSettings::default(),
-            capture: None,
-            log: Some(log),
-        },
+        pipeline: PipelineSettings { workers: 2, steer_seed: Some(7), log: Some(log), ..PipelineSettings::default() },
         api: None,
         follow: None,
         summary: None,

@@ -13,7 +13,7 @@ use crate::follow::Hub;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
 use crate::receive::open_group;
-use crate::settings::{CaptureSettings, FlowSettings, Listener, PipelineSettings, ReceiveSettings};
+use crate::settings::{CaptureSettings, Listener, PipelineSettings, ReceiveSettings};
 use crate::shared::Asker;
 use crate::streams::StreamRegistry;
 
@@ -63,8 +63,7 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
     let settings = ReceiveSettings { kernel_steering: false, ..ReceiveSettings::default() };
     let hash = SteerHash::new(5);
     let (sockets, address, _) = open_group(listener, 1, &settings, hash).unwrap();
-    let pipeline =
-        PipelineSettings { workers: 1, steer_seed: None, flows: FlowSettings::default(), capture, log: None };
+    let pipeline = PipelineSettings { capture, ..PipelineSettings::default() };
     let streams = Arc::new(StreamRegistry::new());
     let (outputs, mut lanes) =
         Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Live).unwrap();

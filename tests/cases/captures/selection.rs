@@ -1,6 +1,6 @@
 //! Less than everything, by choice: what is in the files is what other tools take from the whole capture.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -15,6 +15,7 @@ use vxtap_tests::programs::Program;
 use vxtap_tests::readers::tcpdump;
 use vxtap_tests::summary::{self, CollectorSummary};
 use vxtap_tests::tshark;
+use vxtap_wire::{FlowKey, FrameView, NetworkId, TcpFlags, Transport};
 
 use super::{generate, shared_machine};
 
@@ -276,4 +277,42 @@ fn files_of_single_workers_hold_whole_flows_and_together_everything() {
             assert_eq!(*shard, file, "{flow} is in two files");
         }
     }
+}
+
+#[test]
+fn a_filter_takes_a_network_by_its_name_and_the_file_tells_it() {
+    let _machine = shared_machine();
+    let some = run(&["--network", "blue=12,13", "--capture-filter", "network blue"]);
+    assert_eq!(some.summary.ledger.captured, PACKETS as u64);
+    let whole = fs::read(only_file(&some)).unwrap();
+    let told = b"vni=12 source=127.0.0.1 network=blue";
+    assert!(whole.windows(told.len()).any(|window| window == told), "the interface's description tells the network");
+}
+
+#[test]
+fn a_flow_is_captured_whole_from_its_first_frame_that_matches() {
+    let _machine = shared_machine();
+    let whole = everything();
+    let mut wanted = HashSet::new();
+    let expected = whole.records.iter().filter(|record| {
+        let view = FrameView::parse(&record.data);
+        let Some(tuple) = view.five_tuple else { return false };
+        let flow = FlowKey::new(NetworkId::NONE, &tuple).0;
+        if let Transport::Tcp(tcp) = view.transport
+            && tcp.flags.has(TcpFlags::PSH)
+        {
+            wanted.insert(flow);
+        }
+        wanted.contains(&flow)
+    });
+    let expected: Vec<&Vec<u8>> = expected.map(|record| &record.data).collect();
+    let filter = "tcp[tcpflags] & tcp-push != 0";
+    let (_, matching) = read(&whole.path, &["--capture-filter", filter]);
+    assert!(
+        matching.len() < expected.len() && expected.len() < whole.records.len(),
+        "more than what matches, and not all"
+    );
+    let (summary, got) = read(&whole.path, &["--capture-filter", filter, "--capture-whole-flows"]);
+    assert!(got.iter().map(|record| &record.data).eq(expected), "the same frames in the same order");
+    assert_eq!(summary.ledger.captured + summary.ledger.not_captured, 2 * PACKETS as u64);
 }

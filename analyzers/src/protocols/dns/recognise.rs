@@ -2,7 +2,7 @@
 
 use super::message::{Header, Message, Section};
 use super::name::{self, Text};
-use crate::protocols::Guess;
+use crate::protocols::{Guess, Side};
 
 /// Ports of DNS, multicast DNS (RFC 6762) and link-local multicast name resolution (RFC 4795).
 const PORTS: [u16; 3] = [53, 5353, 5355];
@@ -15,6 +15,15 @@ const OPCODE_MAX: u8 = 6;
 
 /// More questions than this has no message that anybody sends.
 const QUESTIONS_MAX: u16 = 64;
+
+/// Who asks, by the QR bit of the message that `from` sent. Multicast DNS answers whom nobody asked (RFC 6762 section 8.3).
+pub(super) fn client(from: Side, bytes: &[u8], ports: (u16, u16)) -> Option<Side> {
+    const MULTICAST: u16 = 5353;
+    if ports == (MULTICAST, MULTICAST) {
+        return None;
+    }
+    Some(if Header::read(bytes)?.is_response() { from.other() } else { from })
+}
 
 /// Whether `bytes` begin a message. On a port of DNS a header that can be one is enough, so that broken messages are seen as what they
 /// are; elsewhere it has to be a message as almost all are.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::testing::{CLIENT, SERVER, Step, stream, stream_however_cut};
+use super::super::testing::{CLIENT, SERVER, Step, damaged_stream, stream, stream_however_cut};
 use super::super::{Guess, Next, Opening, Protocol, StreamProtocol};
 use super::MySql;
 
@@ -213,22 +213,6 @@ proptest! {
             (CLIENT, [login(CAPABILITIES), query("SELECT 1"), packet(0, b"\x16SELECT ?"), query("SELECT 2")].concat()),
             (SERVER, [greeting(), ok(2, 0, 2), rows(false), ok(1, 0, 2), rows(true)].concat()),
         ];
-        for (at, byte) in noise {
-            let bytes = &mut sides[usize::from(at & 1)].1;
-            let at = usize::from(at >> 1) % bytes.len();
-            bytes[at] = byte;
-        }
-        let mut steps = Vec::new();
-        for (side, bytes) in &sides {
-            for piece in bytes.chunks(cut) {
-                steps.push(Step::Data(*side, piece));
-                if gap % 3 == 1 {
-                    steps.push(Step::Gap(*side, gap));
-                }
-            }
-        }
-        stream::<MySql>(&steps);
-        steps.reverse();
-        stream::<MySql>(&steps);
+        damaged_stream::<MySql>(&mut sides, &noise, cut, gap);
     }
 }

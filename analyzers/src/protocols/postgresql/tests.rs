@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::testing::{CLIENT, SERVER, Step, stream, stream_however_cut};
+use super::super::testing::{CLIENT, SERVER, Step, damaged_stream, stream, stream_however_cut};
 use super::super::{Guess, Next, Opening, Protocol, StreamProtocol};
 use super::PostgreSql;
 
@@ -187,22 +187,6 @@ proptest! {
             (CLIENT, [startup(), message(b'p', b"md5x\0"), message(b'Q', b"SELECT 1\0"), message(b'P', b"s\0SELECT 2\0\0\0"), message(b'B', b"\0s\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat()),
             (SERVER, [message(b'R', b"\0\0\0\x05salt"), message(b'R', b"\0\0\0\0"), message(b'S', b"a\0b\0"), ready(), select(), ready(), message(b'E', b"SERROR\0C1\0\0"), ready()].concat()),
         ];
-        for (at, byte) in noise {
-            let bytes = &mut sides[usize::from(at & 1)].1;
-            let at = usize::from(at >> 1) % bytes.len();
-            bytes[at] = byte;
-        }
-        let mut steps = Vec::new();
-        for (side, bytes) in &sides {
-            for piece in bytes.chunks(cut) {
-                steps.push(Step::Data(*side, piece));
-                if gap % 3 == 1 {
-                    steps.push(Step::Gap(*side, gap));
-                }
-            }
-        }
-        stream::<PostgreSql>(&steps);
-        steps.reverse();
-        stream::<PostgreSql>(&steps);
+        damaged_stream::<PostgreSql>(&mut sides, &noise, cut, gap);
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::testing::{CLIENT, SERVER, Step, stream, stream_however_cut};
+use super::super::testing::{CLIENT, SERVER, Step, damaged_stream, stream, stream_however_cut};
 use super::super::{Guess, Next, Opening, Side, StreamProtocol};
 use super::Redis;
 
@@ -169,22 +169,6 @@ proptest! {
             (Side::Originator, [command(&["SET", "k", "v"]), command(&["SUBSCRIBE", "a"]), b"PING x\r\n".to_vec()].concat()),
             (Side::Responder, b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n%1\r\n+a\r\n*2\r\n$-1\r\n$3\r\nabc\r\n".to_vec()),
         ];
-        for (at, byte) in noise {
-            let bytes = &mut sides[usize::from(at & 1)].1;
-            let at = usize::from(at >> 1) % bytes.len();
-            bytes[at] = byte;
-        }
-        let mut steps = Vec::new();
-        for (side, bytes) in &sides {
-            for piece in bytes.chunks(cut) {
-                steps.push(Step::Data(*side, piece));
-                if gap % 3 == 1 {
-                    steps.push(Step::Gap(*side, gap));
-                }
-            }
-        }
-        stream::<Redis>(&steps);
-        steps.reverse();
-        stream::<Redis>(&steps);
+        damaged_stream::<Redis>(&mut sides, &noise, cut, gap);
     }
 }

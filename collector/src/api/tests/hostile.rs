@@ -104,6 +104,7 @@ fn a_client_that_does_not_take_its_answer_loses_its_place() {
                 responder: "10.1.1.2".parse().unwrap(),
                 responder_port: None,
                 state: "new".into(),
+                app: None,
                 frames_to_responder: 0,
                 frames_to_originator: 0,
                 bytes_to_responder: 0,

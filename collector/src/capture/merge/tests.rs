@@ -55,9 +55,9 @@ impl Bench {
                 let held = &self.merge.held()[run.held];
                 let before = times.len();
                 let mut rest = &held.block.bytes[run.bytes];
-                while let Some((length, time_ns)) = pcapng::peek_packet(rest) {
-                    times.push(time_ns);
-                    rest = &rest[length..];
+                while let Some(record) = PacketView::first(rest) {
+                    times.push(record.time_ns());
+                    rest = &rest[record.block().len()..];
                 }
                 assert_eq!((times.len() - before) as u64, run.records);
             }

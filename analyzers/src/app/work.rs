@@ -1,0 +1,40 @@
+//! What a flow's layer works with while it takes a packet.
+
+use crate::protocols::{Context, Events, FlowFacts};
+use crate::tcp::Delivery;
+
+/// The flow's facts and the shard's places.
+pub(super) struct Work<'a> {
+    pub(super) time_ns: u64,
+    pub(super) facts: &'a mut FlowFacts,
+    pub(super) events: &'a mut Events,
+    pub(super) kept_bytes: &'a mut usize,
+    /// Who opened the flow is a guess, and nothing was told yet.
+    pub(super) may_turn: bool,
+    /// The sides are the other way round since this packet: what comes with it has yet to be turned.
+    pub(super) turned: bool,
+}
+
+impl Work<'_> {
+    /// What protocols are given.
+    pub(super) const fn context(&mut self) -> Context<'_> {
+        Context { time_ns: self.time_ns, flow: self.facts, events: self.events }
+    }
+
+    /// The responder has opened the flow.
+    pub(super) fn turn(&mut self) {
+        self.facts.turn();
+        self.turned = true;
+        self.may_turn = false;
+    }
+
+    /// `delivery`, by the side that it is really of.
+    pub(super) const fn sided<'d>(&self, delivery: Delivery<'d>) -> Delivery<'d> {
+        match (self.turned, delivery) {
+            (false, delivery) => delivery,
+            (true, Delivery::Data(from, bytes)) => Delivery::Data(from.other(), bytes),
+            (true, Delivery::Gap(from, bytes)) => Delivery::Gap(from.other(), bytes),
+            (true, Delivery::End(from)) => Delivery::End(from.other()),
+        }
+    }
+}
