@@ -15,7 +15,9 @@ pub(crate) fn events(eve: &str) -> Vec<Value> {
 /// The messages that `events` tell of. `flow` events are counted by [`vxtap_tests::conversations`].
 pub(crate) fn rows(events: &[Value]) -> Rows {
     let mut rows = Rows::default();
-    events.iter().for_each(|event| rows.extend(rows_of(event)));
+    for event in events {
+        rows.extend(rows_of(event));
+    }
     rows
 }
 

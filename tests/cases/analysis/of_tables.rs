@@ -11,10 +11,18 @@ use super::rows::{Kind, Rows};
 pub(crate) fn rows(capture: &Capture, takes: impl Fn(&str) -> bool) -> Rows {
     let mut rows = Rows::default();
     let table = |name: &str| capture.table(name).into_iter().filter(|row| takes(&row["unit"])).collect::<Vec<_>>();
-    table("http.tsv").iter().for_each(|row| http(row, &mut rows));
-    table("http2.tsv").iter().for_each(|row| http2(row, &mut rows));
-    table("dns.tsv").iter().for_each(|row| rows.add(Kind::Dns, dns(row)));
-    table("tls.tsv").iter().for_each(|row| tls(row, &mut rows));
+    for row in &table("http.tsv") {
+        http(row, &mut rows);
+    }
+    for row in &table("http2.tsv") {
+        http2(row, &mut rows);
+    }
+    for row in &table("dns.tsv") {
+        rows.add(Kind::Dns, dns(row));
+    }
+    for row in &table("tls.tsv") {
+        tls(row, &mut rows);
+    }
     let suricata = fs::read_to_string(capture.expected.join("suricata_eve.json")).unwrap_or_default();
     for event in events(&suricata).iter().filter(|event| event["event_type"] == "tls") {
         of_eve::certificate(event, &mut rows);
@@ -26,13 +34,11 @@ fn http(row: &Row, rows: &mut Rows) {
     let url = row["uri_or_request_uri"].as_str();
     rows.add(
         Kind::Http,
-        match row["kind"].as_str() {
-            "request" => of_eve::request(&row["method_or_status"], &row["host"], url),
-            _ => {
-                let url = url.strip_prefix("http://").unwrap_or(url);
-                let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
-                of_eve::response(&row["method_or_status"], host, path)
-            }
+        if row["kind"] == "request" {
+            of_eve::request(&row["method_or_status"], &row["host"], url)
+        } else {
+            let url = url.strip_prefix("http://").unwrap_or(url);
+            of_eve::response(&row["method_or_status"], "", url)
         },
     );
 }

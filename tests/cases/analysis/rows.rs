@@ -91,7 +91,9 @@ impl Rows {
 fn rows_are_told_apart_by_kind_text_and_number() {
     let rows = |list: &[(Kind, &str)]| {
         let mut rows = Rows::default();
-        list.iter().for_each(|(kind, row)| rows.add(*kind, (*row).to_owned()));
+        for (kind, row) in list {
+            rows.add(*kind, (*row).to_owned());
+        }
         rows
     };
     let (one, two) = ((Kind::Dns, "a"), (Kind::Tls, "a"));

@@ -83,7 +83,7 @@ impl Stream {
             let end = |ip: std::net::IpAddr, port: u16| format!("{ip}:{port}");
             let from = end(tuple.source_ip(), tuple.source_port);
             let to = end(tuple.destination_ip(), tuple.destination_port);
-            let sum: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum = sum.finalize().iter().fold(String::new(), |sum, byte| format!("{sum}{byte:02x}"));
             if length > 0 {
                 rows.add(Kind::Stream, row(&from, &to, &length.to_string(), &sum));
             }

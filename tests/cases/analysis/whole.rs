@@ -40,7 +40,9 @@ pub(crate) fn compare(captures: &[Capture]) -> Part {
             line.differ += differ.saturating_sub(incomparable(name, kind));
             line.more += extra.count(kind);
         }
-        differences(name, &read.flows, &expected).into_iter().for_each(|line| extra.add(Kind::Flow, line));
+        for line in differences(name, &read.flows, &expected) {
+            extra.add(Kind::Flow, line);
+        }
         part.wrong.extend(unexplained(name, Side::Missing, &missing));
         part.wrong.extend(unexplained(name, Side::Extra, &extra));
         seen.push(name.as_str());
@@ -58,9 +60,9 @@ pub(crate) fn compare(captures: &[Capture]) -> Part {
 /// The conversations of `capture`, as if there were no tunnels.
 fn conversations(capture: &Capture) -> Vec<Row> {
     let mut rows = capture.table("conv.tsv");
-    rows.iter_mut().for_each(|row| {
+    for row in &mut rows {
         row.insert("unit".to_owned(), "-".to_owned());
-    });
+    }
     rows
 }
 
