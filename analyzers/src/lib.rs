@@ -34,3 +34,8 @@ pub use flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
 pub use ledger::{DropReason, Drops, Imbalance, Ledger};
 pub use shard::{BATCH_MAX, PacketMeta, Shard, ShardCounters, ShardSettings};
 pub use stream::{Encapsulation, StreamCounters, StreamId, StreamKey};
+
+/// The page's example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/analysers.md")]
+struct AddingAnAnalyser;

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use vxtap_analyzers::fragments::FragmentCounters;
 use vxtap_analyzers::snapshot::{
-    CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot,
-    AnalysisSnapshot, KeptSnapshot, LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
+    AnalysisSnapshot, CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot,
+    FollowersSnapshot, KeptSnapshot, LogSnapshot, ResponseTimes, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
@@ -135,6 +136,19 @@ fn busy_snapshot() -> Snapshot {
         ..Ledger::default()
     };
     ledger.drop_one(DropReason::VxlanFlagClear);
+    let mut dns = ResponseTimes { count: 7, sum_ns: 2_000_000_000, ..ResponseTimes::default() };
+    (dns.buckets[0], dns.buckets[3]) = (1, 4);
+    let analysis = AnalysisSnapshot {
+        events: [("dns".to_owned(), 81)].into(),
+        anomalies: [("decoder.udp.hlen_invalid".to_owned(), 82)].into(),
+        anomalies_suppressed: 83,
+        fragments: FragmentCounters { reassembled: 84, ..FragmentCounters::default() },
+        tcp_shard_full: 85,
+        tcp_waiting_bytes: 86,
+        duplicates_forgotten: 87,
+        responses: [("dns".to_owned(), dns)].into(),
+        ..AnalysisSnapshot::default()
+    };
     let worker = WorkerSnapshot {
         worker: 0,
         ledger,
@@ -153,6 +167,7 @@ fn busy_snapshot() -> Snapshot {
             p99: 990,
             max: 1_500_000,
         },
+        analysis: analysis.clone(),
         ..WorkerSnapshot::default()
     };
     let counters = StreamCounters { frames: 31, bytes: 32, truncated: 33, reserved_bits: 34, last_seen_ns: 35 };
@@ -186,7 +201,7 @@ fn busy_snapshot() -> Snapshot {
         }),
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
         followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },
-        analysis: AnalysisSnapshot { anomalies_suppressed: 81, ..AnalysisSnapshot::default() },
+        analysis,
     }
 }
 
@@ -456,6 +471,17 @@ fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
         ("follower_dropped_total", &[], 73.0),
         ("uptime_seconds", &[], 12.5),
         ("start_time_seconds", &[], 1.7e9),
+        ("events_total", &[("worker", "1"), ("kind", "dns")], 81.0),
+        ("anomalies_total", &[("worker", "1"), ("event", "decoder.udp.hlen_invalid")], 82.0),
+        ("anomalies_suppressed_total", &[("worker", "0")], 83.0),
+        ("fragments_total", &[("worker", "0"), ("outcome", "reassembled")], 84.0),
+        ("tcp_holes_given_up_total", &[("worker", "0"), ("reason", "shard_full")], 85.0),
+        ("tcp_waiting_bytes", &[("worker", "0")], 86.0),
+        ("duplicates_forgotten_total", &[("worker", "0")], 87.0),
+        ("response_time_seconds_count", &[("worker", "1"), ("protocol", "dns")], 7.0),
+        ("response_time_seconds_sum", &[("worker", "1"), ("protocol", "dns")], 2.0),
+        ("response_time_seconds_bucket", &[("worker", "1"), ("protocol", "dns"), ("le", "0.001")], 5.0),
+        ("response_time_seconds_bucket", &[("worker", "1"), ("protocol", "dns"), ("le", "+Inf")], 7.0),
         ("batch_time_seconds", &[("worker", "1"), ("quantile", "1")], 0.0015),
         ("state", &[("state", "running")], 1.0),
         ("state", &[("state", "draining")], 0.0),

@@ -41,6 +41,9 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
             family.gauge(&labels(worker), count(&worker.analysis))
         })?;
     }
+    if snapshot.analysis.responses.is_empty() {
+        return Ok(());
+    }
     let (name, help) = ("response_time_seconds", "Time from a request to its answer");
     families.per_worker(snapshot, name, help, MetricType::Histogram, response_times)
 }
@@ -67,6 +70,9 @@ fn by_name(
     (name, help, label): (&str, &str, &str),
     counts: impl for<'s> Fn(&'s AnalysisSnapshot) -> Vec<(&'s str, u64)>,
 ) -> fmt::Result {
+    if snapshot.workers.iter().all(|worker| counts(&worker.analysis).is_empty()) {
+        return Ok(());
+    }
     families.per_worker(snapshot, name, help, MetricType::Counter, |worker, family| {
         for (name, count) in counts(&worker.analysis) {
             family.counter(&[("worker", worker.worker.to_string()), (label, name.to_owned())], count)?;
