@@ -362,7 +362,7 @@ impl Http1 {
     }
 
     fn request(&mut self, from: Side, head: &Head<'_>, cut: bool, cx: &mut Context<'_>) -> Next {
-        let line = RequestLine::read(head.start);
+        let line = if cut { RequestLine::read_cut(head.start) } else { RequestLine::read(head.start) };
         let reader = &mut self.readers[from.index()];
         reader.doubtful = false;
         reader.fresh = false;
@@ -388,7 +388,7 @@ impl Http1 {
             return Next::More;
         };
         let fresh = std::mem::take(&mut reader.fresh);
-        reader.doubtful = false;
+        let behind_gap = std::mem::take(&mut reader.doubtful);
         let started_ns = reader.started_ns;
         self.check_fields(from, &head.fields, cx);
         if matches!(status, 100..200) && status != 101 {
@@ -396,6 +396,7 @@ impl Http1 {
             reader_state(&mut self.readers, from, if cut { State::Lost } else { State::Head });
             return Next::More;
         }
+        self.exchanges.response_begins(from.other(), behind_gap, cx);
         let asked = self.exchanges.asked();
         let client_is_whole = !matches!(self.readers[from.other().index()].state, State::Lost);
         if asked.is_none() && !fresh && client_is_whole {

@@ -88,6 +88,8 @@ pub(super) struct Exchanges {
     response: Option<Response>,
     interim: Interim,
     next_tx: u64,
+    /// The client does not wait for the response before it sends its next request.
+    pipelines: bool,
 }
 
 impl Exchanges {
@@ -156,6 +158,21 @@ impl Exchanges {
     fn current(&mut self) -> Option<&mut Request> {
         let current = self.current;
         self.waiting.back_mut().filter(|request| request.tx == current)
+    }
+
+    /// The head of a response has come that is not interim. Of a client that waits for each response, the newest request is the one that
+    /// it answers: where it stands behind a gap, responses to the others were in that.
+    pub(super) fn response_begins(&mut self, client: Side, behind_gap: bool, cx: &mut Context<'_>) {
+        if !behind_gap {
+            self.pipelines |= self.waiting.len() > 1;
+            return;
+        }
+        while !self.pipelines && self.waiting.len() > 1 {
+            let Some(mut request) = self.waiting.pop_front() else { return };
+            self.text = self.text.saturating_sub(request.members.size());
+            request.truncated = true;
+            write(client, &request, None, std::mem::take(&mut self.interim), cx);
+        }
     }
 
     /// What is asked that the next response answers; `None` where no request waits.

@@ -61,6 +61,17 @@ impl<'a> RequestLine<'a> {
         Self { method, target: Some(rest), protocol: None }
     }
 
+    /// The same of a line whose end may not be there: a part of the version at its end is none of the target.
+    pub(super) fn read_cut(line: &'a [u8]) -> Self {
+        let read = Self::read(line);
+        let Self { target: Some(target), protocol: None, .. } = read else { return read };
+        let Some(blank) = target.iter().rposition(|byte| is_blank(*byte)) else { return read };
+        if b"HTTP/".starts_with(&target[blank + 1..]) {
+            return Self { target: Some(target[..blank].trim_ascii_end()), ..read };
+        }
+        read
+    }
+
     /// Host and port in the target: its form is absolute, or the method's is the authority alone (RFC 9112 3.2).
     pub(super) fn authority(&self) -> Option<&'a [u8]> {
         let target = self.target?;

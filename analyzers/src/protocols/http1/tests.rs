@@ -254,6 +254,52 @@ fn a_gap_anywhere_does_not_keep_the_next_exchange_from_being_told() {
 }
 
 #[test]
+fn a_version_that_is_cut_is_not_taken_for_a_part_of_the_target() {
+    let line = b"GET /a?b=c HTTP/1.1";
+    for end in b"GET /a?b=c".len()..=line.len() {
+        let (events, _) = stream::<Http1>(&[Step::Data(CLIENT, &line[..end]), Step::Gap(CLIENT, 400)]);
+        let http = http(&events);
+        assert_eq!(http.len(), 1, "{end}");
+        assert_eq!((&http[0]["url"], &http[0]["truncated"]), (&json!("/a?b=c"), &json!(true)), "{end}");
+    }
+}
+
+#[test]
+fn a_lost_head_does_not_shift_the_responses_behind_it() {
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+    let requests = ["/1", "/2", "/3"].map(get);
+    let told = |steps: &[Step<'_>]| -> Vec<_> {
+        let (events, _) = stream::<Http1>(steps);
+        let of = |http: Value| (http["url"].clone(), http.get("status").cloned(), http.get("truncated").is_some());
+        http(&events).into_iter().map(of).collect()
+    };
+    let created = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+    // That bytes are missing is known only when the next request was seen.
+    let waits = [
+        Step::Data(CLIENT, &requests[0]),
+        Step::Data(CLIENT, &requests[1]),
+        Step::Gap(SERVER, 500),
+        Step::Data(SERVER, created),
+        Step::Data(CLIENT, &requests[2]),
+        Step::Data(SERVER, OK),
+    ];
+    let expected =
+        [(json!("/1"), None, true), (json!("/2"), Some(json!(201)), false), (json!("/3"), Some(json!(200)), false)];
+    assert_eq!(told(&waits), expected);
+    // A client that was seen not to wait: which head was lost is not known, so the order decides.
+    let both = [requests[0].clone(), requests[1].clone()].concat();
+    let pipelines = [
+        Step::Data(CLIENT, &both),
+        Step::Data(SERVER, OK),
+        Step::Data(CLIENT, &requests[2]),
+        Step::Gap(SERVER, 500),
+        Step::Data(SERVER, created),
+    ];
+    let (first, second) = (told(&pipelines)[0].clone(), told(&pipelines)[1].clone());
+    assert_eq!((first.1, second), (Some(json!(200)), (json!("/2"), Some(json!(201)), false)));
+}
+
+#[test]
 fn a_mirror_that_cuts_each_packet_is_told_as_far_as_it_goes() {
     let response = b"HTTP/1.1 200 OK\r\nDate: Mon, 21 Oct 2013 20:13:21 GMT\r\nContent-Type: text/html\r\nContent-Length: 3000\r\n\r\n";
     let mut steps = Vec::new();

@@ -1,0 +1,76 @@
+//! What protocol analysis says of captures that others made.
+
+mod exceptions;
+mod mirrored;
+mod of_eve;
+mod of_tables;
+mod rows;
+mod streams;
+mod table;
+mod variants;
+mod whole;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use vxtap_tests::captures::Captures;
+use vxtap_tests::conversations::Tally;
+use vxtap_tests::process::run_within;
+use vxtap_tests::programs::Program;
+use vxtap_tests::summary::{self, CollectorSummary};
+
+/// Longest that reading one of these files may take; a fraction of a second is usual.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What `read` says of one file.
+struct Read {
+    summary: CollectorSummary,
+    events: Vec<Value>,
+    flows: Tally,
+    /// Most resident memory that was seen, in bytes.
+    memory: u64,
+}
+
+/// Runs `read FILE --log DIR --summary -` with more `arguments`, to success, a balanced ledger and no panic.
+fn read(file: &Path, arguments: &[&str]) -> Read {
+    let directory = TempDir::new().unwrap();
+    let mut command = Program::Collector.command();
+    command.arg("read").arg(file).args(["--summary", "-"]).args(arguments).arg("--log").arg(directory.path());
+    let finished = run_within(LIMIT, &mut command).success();
+    assert!(!finished.panicked(), "{}: {}", file.display(), finished.stderr);
+    let summary: CollectorSummary = summary::parse(&finished.stdout);
+    summary.check().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let eve = fs::read_to_string(directory.path().join("eve.json")).expect("an eve.json");
+    Read { summary, events: of_eve::events(&eve), flows: Tally::of_eve(&eve), memory: finished.peak_memory }
+}
+
+#[test]
+fn what_analysis_says_of_the_captures_is_what_trusted_tools_say() {
+    let Some(captures) = Captures::open() else { return };
+    let classes = ["vxlan", "geneve", "http", "dns", "tls", "quic", "appproto", "tcp", "l2l3", "mixed", "fileformat"];
+    let (captures, others): (Vec<_>, Vec<_>) =
+        captures.of(&classes).into_iter().partition(|capture| capture.link_type == "ether");
+    let others: Vec<&str> = others.iter().map(|capture| capture.name.as_str()).collect();
+    // Inside of VXLAN the sender can put Ethernet frames; those with tunnels of their own are compared as they are.
+    let inner: Vec<_> = captures.iter().filter(|c| !matches!(c.class.as_str(), "vxlan" | "geneve")).cloned().collect();
+    let begin = std::time::Instant::now();
+    let parts = thread::scope(|scope| {
+        let whole = scope.spawn(|| whole::compare(&captures));
+        let variants = [variants::cut, variants::doubled, variants::lossy].map(|variant| {
+            let inner = &inner;
+            scope.spawn(move || variant(inner))
+        });
+        let mut parts = vec![whole.join().expect("no panic")];
+        parts.extend(variants.into_iter().map(|variant| variant.join().expect("no panic")));
+        parts
+    });
+    table::print(&parts);
+    println!("in {:.1} s", begin.elapsed().as_secs_f64());
+    println!("not compared, for they have no Ethernet frames: {}", others.join(", "));
+    let wrong: Vec<&str> = parts.iter().flat_map(|part| &part.wrong).map(String::as_str).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
