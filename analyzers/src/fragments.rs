@@ -75,7 +75,7 @@ pub struct FragmentCounters {
 
 impl FragmentCounters {
     /// What is counted, each with its name.
-    pub const fn iter(&self) -> [(&'static str, u64); 9] {
+    pub const fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("fragments", self.fragments),
             ("reassembled", self.reassembled),

@@ -211,8 +211,8 @@ fn is_plain_run<const N: usize>(run: &[u8; N]) -> bool {
 }
 
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "without branches, runs of bytes are looked at together")]
 const fn is_plain(byte: u8) -> bool {
-    // Without branches.
     (byte.wrapping_sub(0x20) < 0x5f) & (byte != b'"') & (byte != b'\\')
 }
 

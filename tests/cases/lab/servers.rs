@@ -169,7 +169,9 @@ fn ssh_events_have_the_versions_that_both_sides_say_they_are() {
         let mut arguments = vec!["-v", "-F", "none", "-p", "2022"];
         let options =
             ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "IdentitiesOnly=yes"];
-        options.iter().for_each(|option| arguments.extend(["-o", option]));
+        for option in options {
+            arguments.extend(["-o", option]);
+        }
         arguments.extend(["lab@10.77.0.1", "true"]);
         let finished = lab.on_client("ssh", &arguments);
         // Keys were exchanged, or it would not be told so.
@@ -200,7 +202,9 @@ fn pgsql_events_have_the_statements_of_psql_and_what_became_of_them() {
             "DELETE FROM things",
         ];
         let mut arguments = vec!["-X", "-h", "10.77.0.1", "-U", USER, "-d", "postgres"];
-        statements.iter().for_each(|statement| arguments.extend(["-c", statement]));
+        for statement in statements {
+            arguments.extend(["-c", statement]);
+        }
         let finished = lab.on_client("psql", &arguments).success();
         assert!(finished.stderr.contains("does not exist"), "{}", finished.stderr);
     });

@@ -28,7 +28,9 @@ fn write_flood(path: &Path) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     // Magic of microsecond times, version 2.4, time zone, accuracy, snap length, Ethernet.
     let header: [u32; 6] = [0xa1b2_c3d4, 2 | 4 << 16, 0, 0, 1 << 18, 1];
-    header.iter().for_each(|field| file.write_all(&field.to_le_bytes()).unwrap());
+    for field in header {
+        file.write_all(&field.to_le_bytes()).unwrap();
+    }
     for number in 0..CONNECTIONS {
         // 172.16.0.0/12, and a port.
         frame[26..30].copy_from_slice(&(0xac10_0000 | number >> 4).to_be_bytes());
@@ -36,7 +38,9 @@ fn write_flood(path: &Path) {
         let (seconds, micros) = (number / A_SECOND, number % A_SECOND * (1_000_000 / A_SECOND));
         let length = frame.len() as u32;
         let fields = [1_780_000_000 + seconds, micros, length, length];
-        fields.iter().for_each(|field| file.write_all(&field.to_le_bytes()).unwrap());
+        for field in fields {
+            file.write_all(&field.to_le_bytes()).unwrap();
+        }
         file.write_all(&frame).unwrap();
     }
     file.flush().unwrap();

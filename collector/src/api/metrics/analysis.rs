@@ -13,7 +13,7 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
     let anomalies = ("anomalies", "Anomalies found, once for a flow or for a frame in none", "event");
     by_name(families, snapshot, anomalies, |analysis| named(&analysis.anomalies))?;
     let fragments = ("fragments", "IP fragments, and packets of fragments, by what became of them", "outcome");
-    by_name(families, snapshot, fragments, |analysis| analysis.fragments.iter().to_vec())?;
+    by_name(families, snapshot, fragments, |analysis| analysis.fragments.named().to_vec())?;
     let holes = ("tcp_holes_given_up", "Holes in TCP given up early because too much waited", "reason");
     by_name(families, snapshot, holes, |analysis| {
         vec![("direction_full", analysis.tcp_direction_full), ("shard_full", analysis.tcp_shard_full)]
