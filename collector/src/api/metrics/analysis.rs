@@ -53,8 +53,7 @@ fn response_times(worker: &WorkerSnapshot, family: &mut Family<'_>) -> fmt::Resu
         let labels = [("worker", worker.worker.to_string()), ("protocol", protocol.clone())];
         let longer = times.count.saturating_sub(times.buckets.iter().sum());
         let bounds = ResponseTimes::BOUNDS_NS.map(|bound| bound as f64 / NANOSECONDS);
-        // The encoder writes the largest number as +Inf.
-        let buckets: Vec<(f64, u64)> = bounds.into_iter().zip(times.buckets).chain([(f64::MAX, longer)]).collect();
+        let buckets: Vec<(f64, u64)> = bounds.into_iter().zip(times.buckets).chain([(f64::INFINITY, longer)]).collect();
         family.histogram(&labels, times.sum_ns as f64 / NANOSECONDS, &buckets)
     })
 }

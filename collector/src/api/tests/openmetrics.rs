@@ -55,11 +55,14 @@ pub(super) fn parse(text: &str) -> Result<Metrics, String> {
         } else {
             let sample = sample(line).ok_or_else(|| fault("not a sample"))?;
             let expected = match &family {
-                Some((name, kind)) if kind == "counter" => format!("{name}_total"),
-                Some((name, kind)) if kind == "gauge" => name.clone(),
+                Some((name, kind)) if kind == "counter" => vec![format!("{name}_total")],
+                Some((name, kind)) if kind == "gauge" => vec![name.clone()],
+                Some((name, kind)) if kind == "histogram" => {
+                    ["sum", "count", "bucket"].map(|part| format!("{name}_{part}")).to_vec()
+                }
                 _ => return Err(fault("sample without a known TYPE")),
             };
-            if sample.name != expected {
+            if !expected.contains(&sample.name) {
                 return Err(fault("sample not of its family"));
             }
             if !sample.value.is_finite() || sample.value < 0.0 {
