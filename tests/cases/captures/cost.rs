@@ -6,15 +6,16 @@ use vxtap_tests::deadline::{SOON, wait_until};
 use super::{generate, quiet_machine};
 
 const PAIRS: usize = 3;
-const PACKETS: u64 = 20_000;
-/// Measured on unoptimized programs; the bound of optimized ones is narrower, and not for a test.
-const RATIO_MAX: f64 = 1.6;
+const PACKETS: u64 = 80_000;
+/// For programs that are hardly optimized, of which the merge looks at each record: 1.1 to 1.8, by the machine. Optimized ones (`VXTAP_PROGRAMS`
+/// names them) had 0.9 to 1.2.
+const RATIO_MAX: f64 = 2.5;
 
 /// Processor seconds of a collector with `layout` for the load.
 fn seconds(layout: &str) -> f64 {
     let mut collector = Settings::new(2).write().arg("--capture-layout").arg(layout).start();
     let before = collector.process().cpu_time();
-    generate(collector.address(), &format!("--vni 6 --size 700 --flows 200 --pps 10000 --packets {PACKETS}"));
+    generate(collector.address(), &format!("--vni 6 --size 700 --flows 200 --pps 40000 --packets {PACKETS}"));
     wait_until(SOON, "all packets in files", || {
         let ledger = collector.snapshot().ledger;
         ledger.captured + ledger.capture_dropped + ledger.kernel_dropped >= PACKETS
