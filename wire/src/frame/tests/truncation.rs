@@ -133,6 +133,16 @@ fn a_frame_of_more_than_65535_bytes_is_seen_whole() {
     assert_eq!((view.payload().len(), view.wire_len, view.missing), (79_960, 80_014, Missing::Nothing));
 }
 
+#[test]
+fn padding_behind_an_empty_ipv6_packet_is_no_payload() {
+    let mut frame = ethernet(ethertype::IPV6, &[0; 40]);
+    frame[14] = 0x60;
+    frame[20] = protocol::ESP;
+    frame.resize(60, 0);
+    let view = FrameView::parse(&frame);
+    assert_eq!((view.payload(), view.payload_wire_len(), view.missing), (&[][..], 0, Missing::Nothing));
+}
+
 proptest! {
     #[test]
     fn every_shorter_prefix_says_so_and_never_more_than_the_longer_one(frame in build::frame()) {

@@ -70,8 +70,9 @@ impl<'a> Walk<'a> {
         }
         let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
         let (next, behind) = (header[6], at + 40);
-        // A payload length of 0 with something behind the header is a jumbogram (RFC 2675) or an offloaded packet.
-        let has_len = payload_len != 0 || next == protocol::NO_NEXT_HEADER;
+        // A payload length of 0 with something behind the header is a jumbogram (RFC 2675) or an offloaded packet, of protocols that
+        // can be so long. Of others it is an empty packet, and what is behind it is padding.
+        let has_len = payload_len != 0 || !may_be_long(next);
         self.enter_packet(view, has_len.then_some(behind + payload_len));
         let address = |from: usize| IpAddress(*header[from..].first_chunk().unwrap_or(&[0; 16]));
         let addresses = Addresses { version: IpVersion::V6, source: address(8), destination: address(24) };
@@ -118,6 +119,12 @@ impl<'a> Walk<'a> {
         }
         view.note_malformed(Malformed::Ipv6ExtensionChain);
     }
+}
+
+/// Whether packets of protocol `next`, or of one behind it, are made longer than a length field tells.
+const fn may_be_long(next: u8) -> bool {
+    is_extension(next)
+        || matches!(next, protocol::TCP | protocol::UDP | protocol::IPV4 | protocol::IPV6 | protocol::GRE)
 }
 
 /// Whether `next` is an IPv6 extension header with something behind it: hop-by-hop, routing, fragment, destination
