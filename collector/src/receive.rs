@@ -6,6 +6,7 @@
 mod batch;
 mod cpu;
 mod socket;
+mod trains;
 mod wait;
 
 pub(crate) use batch::{Batch, Datagram};
