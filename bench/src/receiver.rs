@@ -126,12 +126,13 @@ impl Receiving {
     /// The kernel counts a train that it drops once. The collector says how many drops may have been trains; of a sink that takes
     /// trains all may. Anything else that is missing is an imbalance.
     pub(crate) fn finish(self, sent: u64, sent_trains: bool) -> anyhow::Result<Received> {
+        let sink_of_trains = sent_trains && matches!(self.receiver, Receiver::Sink { gro: true, .. });
         let received = self.end(sent)?;
         let lost = sent.checked_sub(received.received).context("more was received than was sent")?;
         let dropped = received.kernel_dropped;
         let in_doubt = match &received.collector {
             Some(summary) => summary.kernel_dropped_trains,
-            None if sent_trains && matches!(self.receiver, Receiver::Sink { gro: true, .. }) => dropped,
+            None if sink_of_trains => dropped,
             None => 0,
         };
         let balanced = (dropped..=dropped + in_doubt * (TRAIN_MAX - 1)).contains(&lost);

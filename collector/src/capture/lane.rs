@@ -89,14 +89,14 @@ impl Default for CaptureMarks {
 impl Marks for CaptureMarks {
     fn with_room(block_bytes: usize) -> Self {
         let stretches = Stretches::with_room(block_bytes);
-        Self { flows: Vec::with_capacity(USUAL_FLOWS), stretches, ..Self::default() }
+        Self { stretches, flows: Vec::with_capacity(USUAL_FLOWS), ..Self::default() }
     }
 
     fn clear(&mut self) {
         let Self { mut flows, mut stretches, .. } = std::mem::take(self);
         flows.clear();
         stretches.clear();
-        *self = Self { flows, stretches, ..Self::default() };
+        *self = Self { stretches, flows, ..Self::default() };
     }
 }
 
