@@ -47,6 +47,8 @@ pub(crate) struct SenderSummary {
     pub(crate) messages: u64,
     /// How datagrams were sent in the end: the kernel may have lacked what was asked for.
     pub(crate) transmit: String,
+    /// Captured frames that found no room.
+    pub(crate) ring_dropped: u64,
 }
 
 impl CollectorSummary {
