@@ -158,7 +158,7 @@ mod tests {
         };
         let summary = |read: u64, sent: u64, errors: u64| {
             format!(
-                r#"{{"read":{read},"skipped":{{}},"sent":{sent},"send_errors":{errors},"seconds":2.0,"messages":4,"transmit":"trains"}}"#
+                r#"{{"read":{read},"skipped":{{}},"sent":{sent},"send_errors":{errors},"seconds":2.0,"messages":4,"transmit":"trains","ring_dropped":0}}"#
             )
         };
         assert!((read(&summary(10, 10, 0)).unwrap().rate() - 5.0).abs() < 1e-9);
