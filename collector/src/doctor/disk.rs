@@ -63,7 +63,7 @@ fn space(capture: &CaptureSettings, system: super::kernel::FileSystem) -> Vec<Fi
         let cost = format!("At 1 Gbit/s it is full in {:.1} hours; frames then go uncaptured.", seconds / 3600.0);
         findings.push(Finding::hint(NAME, found).costs(cost).mend_by(
             "have the oldest captures deleted (also --keep-bytes, --keep-age)",
-            format!("--keep-free {}GiB", (system.total / 10 >> 30).max(1)),
+            format!("--keep-free {}GiB", ((system.total / 10) >> 30).max(1)),
         ));
     }
     if system.in_memory {

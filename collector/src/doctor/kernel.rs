@@ -66,7 +66,7 @@ impl Kernel for ThisKernel {
         Ok(FileSystem {
             free: space.f_bavail.saturating_mul(space.f_frsize),
             total: space.f_blocks.saturating_mul(space.f_frsize),
-            in_memory: IN_MEMORY.contains(&i64::from(kind)),
+            in_memory: IN_MEMORY.contains(&kind),
             writable: rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok(),
         })
     }

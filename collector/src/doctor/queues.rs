@@ -34,15 +34,17 @@ fn look(at: &Examination<'_>, interface: &Interface) -> Vec<Finding> {
         let hint = Finding::hint(NAME, format!("one receive queue for {cpus} CPUs")).costs(
             "One CPU does the kernel's part for every datagram: at some 500,000 to 1,000,000 a second it is full.",
         );
-        bad.push(match features.queues {
-            Some((now, most)) if most > now => {
-                hint.mend(format!("ethtool -L {name} combined {}", u64::from(most).min(cpus)))
-            }
-            _ => {
-                let mask = if cpus >= 32 { "ffffffff".into() } else { format!("{:x}", (1_u64 << cpus) - 1) };
-                hint.mend(format!("echo {mask} > {directory}/rx-0/rps_cpus"))
-            }
-        });
+        let more = [("combined", features.combined_queues), ("rx", features.rx_queues)].into_iter().find_map(
+            |(kind, queues)| {
+                let (_, most) = queues.filter(|(now, most)| most > now)?;
+                Some(format!("ethtool -L {name} {kind} {}", u64::from(most).min(cpus)))
+            },
+        );
+        let later = || {
+            let mask = if cpus >= 32 { "ffffffff".into() } else { format!("{:x}", (1_u64 << cpus) - 1) };
+            format!("echo {mask} > {directory}/rx-0/rps_cpus")
+        };
+        bad.push(hint.mend(more.unwrap_or_else(later)));
     }
     if many && features.udp_hash_has_ports == Some(false) {
         bad.push(
@@ -102,14 +104,17 @@ mod tests {
         lro: None,
         rx_checksum: None,
         ring: None,
-        queues: None,
+        combined_queues: None,
+        rx_queues: None,
         udp_hash_has_ports: None,
     };
 
     #[test]
     fn one_queue_for_several_cpus_is_mended_by_more_queues_or_by_spreading_later() {
-        let more = InterfaceFeatures { queues: Some((1, 8)), ..NONE };
+        let more = InterfaceFeatures { combined_queues: Some((1, 8)), ..NONE };
         assert_eq!(only(&machine(1, more).look(&Queues, ""), Severity::Hint).1, ["ethtool -L eth0 combined 4"]);
+        let apart = InterfaceFeatures { combined_queues: Some((0, 0)), rx_queues: Some((1, 2)), ..NONE };
+        assert_eq!(only(&machine(1, apart).look(&Queues, ""), Severity::Hint).1, ["ethtool -L eth0 rx 2"]);
         let (_, mend) = only(&machine(1, NONE).look(&Queues, ""), Severity::Hint);
         assert_eq!(mend, ["echo f > /sys/class/net/eth0/queues/rx-0/rps_cpus"]);
         let spread = machine(1, NONE).file("/sys/class/net/eth0/queues/rx-0/rps_cpus", "0000000f\n");

@@ -70,7 +70,7 @@ fn memory(at: &Examination<'_>, sockets: u64) -> Option<Finding> {
     let pages = wanted.div_ceil(PAGE_BYTES) + low;
     let finding = Finding::hint(NAME, found)
         .costs("When several workers are behind at once, the kernel drops before their queues are full.")
-        .mend_by("ask for less", format!("--receive-buffer {}MiB", (has / 2 / sockets >> 20).max(1)));
+        .mend_by("ask for less", format!("--receive-buffer {}MiB", ((has / 2 / sockets) >> 20).max(1)));
     // Only where there is memory for it.
     let total = at.machine.read("/proc/meminfo").and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:").map(str::to_owned))?;

@@ -30,8 +30,10 @@ pub(crate) struct InterfaceFeatures {
     pub(crate) rx_checksum: Option<bool>,
     /// Entries of a receive ring, and how many there may be.
     pub(crate) ring: Option<(u32, u32)>,
-    /// Receive queues, and how many there may be.
-    pub(crate) queues: Option<(u32, u32)>,
+    /// Queues that receive and send, and how many there may be.
+    pub(crate) combined_queues: Option<(u32, u32)>,
+    /// Queues that only receive, and how many there may be.
+    pub(crate) rx_queues: Option<(u32, u32)>,
     /// Whether UDP over IPv4 is spread over queues by ports too, not by addresses alone.
     pub(crate) udp_hash_has_ports: Option<bool>,
 }
@@ -57,7 +59,8 @@ pub(crate) fn interface_features(name: &str) -> io::Result<InterfaceFeatures> {
         lro: value(GET_FLAGS).ok().map(|flags| flags & FLAG_LRO != 0),
         rx_checksum: value(GET_RX_CHECKSUM).ok().map(|on| on != 0),
         ring: ring.map(|ring| (ring[5], ring[1])).filter(|(_, most)| *most > 0),
-        queues: channels.map(|channels| (channels[5] + channels[8], channels[1] + channels[4])),
+        combined_queues: channels.map(|channels| (channels[8], channels[4])),
+        rx_queues: channels.map(|channels| (channels[5], channels[1])),
         udp_hash_has_ports: hash.map(|hash| hash_bits(hash) & HASHES_PORTS == HASHES_PORTS),
     })
 }
