@@ -1,5 +1,6 @@
 //! The kernel mirrors a host's real traffic, or our sender does; see `vxtap_tests::lab`.
 
+mod doctor;
 mod kernel_mirror;
 mod live_capture;
 mod servers;
