@@ -39,6 +39,7 @@
 mod document;
 mod engine;
 mod file;
+mod lint;
 mod model;
 mod never;
 mod prefilter;
@@ -47,6 +48,8 @@ mod protocol;
 mod provider;
 mod read;
 mod resolve;
+#[cfg(test)]
+mod testing;
 mod words;
 
 pub use document::{
@@ -58,6 +61,7 @@ pub use engine::{
     Trace,
 };
 pub use file::PolicyFile;
+pub use lint::{Finding, Severity};
 pub use model::{
     Action, Budget, Direction, Encapsulation, Filter, Interface, Member, MirrorTarget, NetworkService, Policy,
     PortRange, Rule, Sample, Session, Shed, Source,
