@@ -1,6 +1,7 @@
 //! The command line of `vxtap-sender`.
 
 mod arguments;
+mod policy;
 mod report;
 mod watch;
 
@@ -13,9 +14,10 @@ use clap::Parser as _;
 
 use crate::control::Control;
 use crate::error::SendError;
+use crate::policy::PolicyError;
 use crate::summary::Summary;
 use crate::{generate, replay};
-use arguments::{Arguments, Command, SummaryTarget};
+use arguments::{Arguments, Command, PolicyCommand, SummaryTarget, positive_number};
 use watch::Watch;
 
 /// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.
@@ -39,24 +41,38 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nothing can be done if standard error is gone.
             let _ = writeln!(std::io::stderr(), "vxtap-sender: {}", told(&error));
-            let usage = error.downcast_ref::<SendError>().is_some_and(SendError::is_usage);
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
 }
 
+/// Whether the arguments, or the documents that they name, are at fault, and not the run.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<SendError>().is_some_and(SendError::is_usage) || error.is::<PolicyError>()
+}
+
 fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Replay(arguments) => {
+            send(|control| Ok(replay::run(&arguments.settings()?, control)?), arguments.summary())
+        }
+        Command::Generate(arguments) => {
+            send(|control| Ok(generate::run(&arguments.settings()?, control)?), arguments.summary())
+        }
+        Command::Policy(PolicyCommand::Check(arguments)) => policy::check(arguments),
+        Command::Policy(PolicyCommand::Explain(arguments)) => policy::explain(arguments),
+    }
+}
+
+/// Sends until it is done or stopped, and tells what was sent.
+fn send(
+    sending: impl FnOnce(&Arc<Control>) -> anyhow::Result<Summary>,
+    target: Option<&SummaryTarget>,
+) -> anyhow::Result<()> {
     let control = Arc::new(Control::default());
     let summary = {
         let _watch = Watch::start(Arc::clone(&control)).context("cannot watch for signals")?;
-        match command {
-            Command::Replay(arguments) => replay::run(&arguments.settings()?, &control)?,
-            Command::Generate(arguments) => generate::run(&arguments.settings()?, &control)?,
-        }
-    };
-    let target = match command {
-        Command::Replay(arguments) => arguments.summary(),
-        Command::Generate(arguments) => arguments.summary(),
+        sending(&control)?
     };
     let _ = write!(std::io::stderr(), "{}", report::Report(&summary));
     write_summary(&summary, target)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vxtap_wire::vxlan::Vni;
 
+use super::policy::{CheckArguments, ExplainArguments};
 use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
 use crate::pace::{Rate, Timing};
@@ -29,6 +30,17 @@ pub(super) enum Command {
     Replay(ReplayArguments),
     /// Make traffic and send it, 1000 frames a second unless told otherwise
     Generate(GenerateArguments),
+    /// What is mirrored: policies, and those of clouds
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Look a policy through: what is wrong with it, what should be looked at, how much it may send
+    Check(CheckArguments),
+    /// Which session and rule decide about packets, and which are passed over
+    Explain(ExplainArguments),
 }
 
 #[derive(Debug, Args)]
@@ -254,7 +266,7 @@ fn vni(text: &str) -> Result<Vni, String> {
     text.parse().ok().and_then(Vni::new).ok_or_else(|| format!("expected a whole number from 0 to {}", Vni::MAX))
 }
 
-fn positive_number(text: &str) -> Result<f64, String> {
+pub(super) fn positive_number(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("expected a number greater than 0".to_owned()),
@@ -280,14 +292,14 @@ mod tests {
     fn generate(line: &str) -> GenerateSettings {
         match parse(&format!("generate --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Generate(arguments) => arguments.settings().unwrap(),
-            Command::Replay(_) => panic!("not generate"),
+            other => panic!("not generate: {other:?}"),
         }
     }
 
     fn replay(line: &str) -> ReplaySettings {
         match parse(&format!("replay a.pcap --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Replay(arguments) => arguments.settings().unwrap(),
-            Command::Generate(_) => panic!("not replay"),
+            other => panic!("not replay: {other:?}"),
         }
     }
 
