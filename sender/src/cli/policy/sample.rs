@@ -13,9 +13,8 @@ const EXPECTED: &str = "expected for example 'tcp 10.0.0.1:40000 > 10.0.0.2:80' 
 /// The frame of a packet as `text` tells it: the first one of its flow, with four bytes of payload.
 pub(super) fn frame(text: &str) -> Result<Vec<u8>, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let (name, source, destination) = match words[..] {
-        [name, source, ">" | "->", destination] | [name, source, destination] => (name, source, destination),
-        _ => return Err(EXPECTED.to_owned()),
+    let ([name, source, ">" | "->", destination] | [name, source, destination]) = words[..] else {
+        return Err(EXPECTED.to_owned());
     };
     let protocol = Protocol::from_str(name).map_err(|()| format!("'{name}' is no protocol ({EXPECTED})"))?;
     let (source, source_port) = end(source, protocol)?;

@@ -1,6 +1,7 @@
 //! How often each rule decided.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -78,17 +79,19 @@ impl Tally {
             .map(|(session, direction, number)| format!("{session} {direction} {number}"))
             .collect();
         let mut text = if table.is_empty() { "no packets\n".to_owned() } else { table.text() };
-        text.push_str(&format!(
-            "\n{} of {} packets are mirrored, {} of {} bytes\n",
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "\n{} of {} packets are mirrored, {} of {} bytes",
             Grouped(self.all.mirrored),
             Grouped(self.all.packets),
             Grouped(self.all.copied),
             Grouped(self.all.bytes)
-        ));
+        );
         if !silent.is_empty() {
             text.push_str("rules that decided about no packet:\n");
             for rule in silent {
-                text.push_str(&format!("  {rule}\n"));
+                let _ = writeln!(text, "  {rule}");
             }
         }
         text
