@@ -10,6 +10,7 @@ mod control;
 mod error;
 pub mod generate;
 mod pace;
+pub mod policy;
 pub mod replay;
 mod send_loop;
 mod source;
