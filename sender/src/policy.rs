@@ -35,6 +35,8 @@
 //! ```
 
 mod document;
+pub mod export;
+pub mod import;
 mod model;
 mod never;
 mod protocol;

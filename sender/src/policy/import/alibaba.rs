@@ -105,15 +105,7 @@ fn session(
     }
     let target = fields.need("TrafficMirrorTargetId")?;
     let endpoint = target.text()?.to_owned();
-    if !findings.targets.iter().any(|known| known.endpoint == endpoint) {
-        findings.targets.push(FoundTarget {
-            id: None,
-            name: None,
-            endpoint: endpoint.clone(),
-            address: None,
-            place: target.place().clone(),
-        });
-    }
+    findings.add_target(FoundTarget::of(&endpoint, target.place()));
     for (field, fine) in [("TrafficMirrorSessionStatus", "Created"), ("TrafficMirrorSessionBusinessStatus", "Normal")] {
         if let Some(status) = fields.take(field).filter(|status| status.value() != fine) {
             let text = format!("the session is {} there; here it is what Enabled says", status.text()?.escape_debug());

@@ -219,7 +219,10 @@ impl Assembly<'_> {
         let known = self.whereabouts.get(&found.endpoint).cloned();
         let mut target = TargetDocument {
             name: name.clone(),
-            description: (found.endpoint != name).then(|| found.endpoint.clone()),
+            description: match &found.kind {
+                Some(kind) => Some(format!("{kind} {}", found.endpoint)),
+                None => (found.endpoint != name).then(|| found.endpoint.clone()),
+            },
             ..TargetDocument::default()
         };
         match answer.as_deref().map(|answer| place_of_target(id, answer)).transpose()? {
@@ -265,16 +268,7 @@ impl Assembly<'_> {
         });
         let target = match targets.by_reference.get(&found.target) {
             Some(name) => name.clone(),
-            None => {
-                let target = FoundTarget {
-                    id: None,
-                    name: None,
-                    endpoint: found.target,
-                    address: None,
-                    place: found.place.clone(),
-                };
-                self.target(target, targets)?
-            }
+            None => self.target(FoundTarget::of(&found.target, &found.place), targets)?,
         };
         let mut sources = Vec::new();
         for source in found.sources {

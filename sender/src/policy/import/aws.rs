@@ -198,13 +198,8 @@ fn target(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Res
             "AWS sends GENEVE around VXLAN to a gateway load balancer; vxtap-sender sends VXLAN to the address that you give",
         );
     }
-    findings.targets.push(FoundTarget {
-        id,
-        name: name_tag(&node)?,
-        endpoint: endpoint.text()?.to_owned(),
-        address: None,
-        place: endpoint.place().clone(),
-    });
+    let found = FoundTarget::of(endpoint.text()?, endpoint.place());
+    findings.targets.push(FoundTarget { id, name: name_tag(&node)?, ..found });
     if let Some(description) = fields.take("Description") {
         // The target's own description is where its identifier has to be.
         remarks.note(description.place(), format!("not kept: {}", super::document::shown(description.value())));

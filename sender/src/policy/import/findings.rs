@@ -71,9 +71,25 @@ pub(super) struct FoundTarget {
     pub(super) name: Option<String>,
     /// The identifier of the interface, load balancer or endpoint that it is.
     pub(super) endpoint: String,
+    /// What it is, where its identifier does not tell: the cloud's word.
+    pub(super) kind: Option<String>,
     /// Its address, where the document itself tells it.
     pub(super) address: Option<String>,
     pub(super) place: Place,
+}
+
+impl FoundTarget {
+    /// A target that is nothing but an identifier.
+    pub(super) fn of(endpoint: &str, place: &Place) -> Self {
+        Self {
+            id: None,
+            name: None,
+            endpoint: endpoint.to_owned(),
+            kind: None,
+            address: None,
+            place: place.clone(),
+        }
+    }
 }
 
 /// What a source is in its cloud.
@@ -129,6 +145,13 @@ impl Findings {
                 self.provider = Some((provider, place.clone()));
                 Ok(())
             }
+        }
+    }
+
+    /// Notes a target, once for each identifier.
+    pub(super) fn add_target(&mut self, target: FoundTarget) {
+        if !self.targets.iter().any(|known| known.endpoint == target.endpoint) {
+            self.targets.push(target);
         }
     }
 

@@ -60,15 +60,8 @@ fn session(
     let name = fields.need("name")?.text()?.to_owned();
     let collector = fields.need("collectorIlb")?;
     let endpoint = path(collector.fields()?.need("url")?.text()?).to_owned();
-    if !findings.targets.iter().any(|known| known.endpoint == endpoint) {
-        findings.targets.push(FoundTarget {
-            id: None,
-            name: Some(last_part(&endpoint).to_owned()),
-            endpoint: endpoint.clone(),
-            address: None,
-            place: collector.place().clone(),
-        });
-    }
+    let short = last_part(&endpoint).to_owned();
+    findings.add_target(FoundTarget { name: Some(short), ..FoundTarget::of(&endpoint, collector.place()) });
     let sources = match fields.take("mirroredResources") {
         Some(resources) => sources(&resources, remarks)?,
         None => Vec::new(),

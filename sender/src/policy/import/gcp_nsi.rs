@@ -113,9 +113,7 @@ fn sessions(policy: &str, mut rules: Vec<Rule>, findings: &mut Findings, remarks
                 filter.rules(direction).push(document);
             }
             if let Some(target) = rule.target {
-                if !findings.targets.iter().any(|known| known.endpoint == target.endpoint) {
-                    findings.targets.push(target);
-                }
+                findings.add_target(target);
             }
         }
         findings.filters.push(filter);
@@ -152,13 +150,8 @@ fn rule_of(node: &Node<'_>, network: &str, remarks: &mut Remarks) -> Result<Opti
             let endpoint = group.text()?.trim_start_matches("//networksecurity.googleapis.com/");
             // The API gives it with a host and a version in front.
             let endpoint = endpoint.find("organizations/").map_or(path(endpoint), |begin| &endpoint[begin..]);
-            Some(FoundTarget {
-                id: None,
-                name: Some(last_part(endpoint).to_owned()),
-                endpoint: endpoint.to_owned(),
-                address: None,
-                place: group.place().clone(),
-            })
+            let name = Some(last_part(endpoint).to_owned());
+            Some(FoundTarget { name, ..FoundTarget::of(endpoint, group.place()) })
         }
     };
     if action == Action::Accept && target.is_none() {

@@ -65,15 +65,8 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
     }
     let target = fields.need("traffic_mirror_target_id")?;
     let endpoint = target.text()?.to_owned();
-    if !findings.targets.iter().any(|known| known.endpoint == endpoint) {
-        findings.targets.push(FoundTarget {
-            id: None,
-            name: None,
-            endpoint: endpoint.clone(),
-            address: None,
-            place: target.place().clone(),
-        });
-    }
+    let kind = fields.text("traffic_mirror_target_type")?.map(str::to_owned);
+    findings.add_target(FoundTarget { kind, ..FoundTarget::of(&endpoint, target.place()) });
     findings.sessions.push(FoundSession {
         id: fields.text("id")?.map(str::to_owned),
         name: fields.text("name")?.map(str::to_owned),
@@ -87,8 +80,8 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
         enabled: fields.take("enabled").map(|node| node.truth()).transpose()?,
         place: node.place().clone(),
     });
-    // `type` is the kind of the sources, of which there is one; the target's kind is in its identifier.
-    fields.pass(&["project_id", "traffic_mirror_target_type", "type", "created_at", "updated_at"]);
+    // `type` is the kind of the sources, of which there is one.
+    fields.pass(&["project_id", "type", "created_at", "updated_at"]);
     fields.finish(remarks);
     Ok(())
 }

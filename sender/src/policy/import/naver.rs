@@ -115,13 +115,7 @@ fn resource(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> 
     let is_target = word(&code(&fields.need("mirrorResourceRole")?)?, &ROLES)?;
     let address = fields.text("ip")?.map(str::to_owned);
     if is_target {
-        findings.targets.push(FoundTarget {
-            id: Some(id.clone()),
-            name,
-            endpoint: id,
-            address,
-            place: node.place().clone(),
-        });
+        findings.add_target(FoundTarget { name, address, ..FoundTarget::of(&id, node.place()) });
     } else if let Some(address) = address {
         findings.locate(&id, &address);
     }

@@ -85,15 +85,8 @@ fn session(
     let Some(endpoint) = id.or(address).map(str::to_owned) else {
         return Err(ImportError::Missing { place: node.place().clone(), field: "target-id".to_owned() });
     };
-    if !findings.targets.iter().any(|known| known.endpoint == endpoint) {
-        findings.targets.push(FoundTarget {
-            id: None,
-            name: None,
-            endpoint: endpoint.clone(),
-            address: address.map(str::to_owned),
-            place: node.place().field(if id.is_some() { "target-id" } else { "target-ip" }),
-        });
-    }
+    let place = node.place().field(if id.is_some() { "target-id" } else { "target-ip" });
+    findings.add_target(FoundTarget { address: address.map(str::to_owned), ..FoundTarget::of(&endpoint, &place) });
     if let Some(mode) = fields.take("traffic-mode").filter(|mode| mode.value() != "DEFAULT") {
         remarks.lost(mode.place(), format!("left out: traffic mode {}", super::document::shown(mode.value())));
     }
