@@ -277,7 +277,7 @@ impl MirrorTarget {
     #[inline]
     pub fn pick(&self, flow_hash: u32) -> usize {
         let total: u64 = self.members.iter().map(|member| u64::from(member.weight)).sum();
-        // The hash as a share of all weights: its high bits, which sampling does not look at alone.
+        // The hash as a share of all weights.
         let mut left = (u64::from(flow_hash) * total) >> 32;
         for (place, member) in self.members.iter().enumerate() {
             match left.checked_sub(u64::from(member.weight)) {
@@ -338,7 +338,9 @@ impl Sample {
     /// Whether a flow with this hash is taken.
     #[inline]
     pub const fn takes(self, flow_hash: u32) -> bool {
-        (flow_hash as u64) < self.below
+        // Mixed once more: what is left would all be at the low end for whatever else looks at the hash.
+        let mixed = (flow_hash ^ (flow_hash >> 16)).wrapping_mul(0x7feb_352d);
+        ((mixed ^ (mixed >> 15)) as u64) < self.below
     }
 
     /// Whether all are.

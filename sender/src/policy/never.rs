@@ -1,7 +1,7 @@
 //! What is never mirrored unless the policy says otherwise.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
@@ -53,16 +53,8 @@ pub enum Excluded {
 
 impl Excluded {
     /// All reasons, in the order in which they are looked for.
-    pub const ALL: [Self; 8] = [
-        Self::Own,
-        Self::Arp,
-        Self::Dhcp,
-        Self::Metadata,
-        Self::Ntp,
-        Self::Activation,
-        Self::Resolver,
-        Self::Networks,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Own, Self::Arp, Self::Dhcp, Self::Metadata, Self::Ntp, Self::Activation, Self::Networks, Self::Resolver];
 
     /// Its key in `[never]`.
     pub const fn name(self) -> &'static str {
@@ -163,10 +155,5 @@ impl NeverMirrored {
             Excluded::Networks => &self.networks,
             Excluded::Own | Excluded::Arp | Excluded::Dhcp => &[],
         }
-    }
-
-    /// Whether a packet from or to `address` is metadata of the cloud.
-    pub fn is_metadata(&self, address: IpAddr) -> bool {
-        self.metadata.iter().any(|net| net.contains(&address))
     }
 }

@@ -400,13 +400,8 @@ fn huawei() -> (Semantics, Limits) {
 /// order and actions, and what no match means; taken as AWS has them.
 fn naver() -> (Semantics, Limits) {
     let semantics = Semantics { sides: Sides::Both, bare_rule: BareRule::Ip, ..VXTAP };
-    let limits = Limits {
-        lengths: 64..=8_900,
-        default_length: Some(1_450),
-        vni_required: true,
-        next: false,
-        ..vxtap_limits()
-    };
+    let limits =
+        Limits { lengths: 64..=8_900, default_length: Some(1_450), vni_required: true, next: false, ..vxtap_limits() };
     (semantics, limits)
 }
 
