@@ -2,6 +2,7 @@
 
 mod arguments;
 mod report;
+mod transfer;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -13,9 +14,12 @@ use clap::Parser as _;
 
 use crate::control::Control;
 use crate::error::SendError;
+use crate::policy::PolicyError;
+use crate::policy::export::ExportError;
+use crate::policy::import::ImportError;
 use crate::summary::Summary;
 use crate::{generate, replay};
-use arguments::{Arguments, Command, SummaryTarget};
+use arguments::{Arguments, Command, PolicyCommand, SummaryTarget};
 use watch::Watch;
 
 /// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.
@@ -39,24 +43,42 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nothing can be done if standard error is gone.
             let _ = writeln!(std::io::stderr(), "vxtap-sender: {}", told(&error));
-            let usage = error.downcast_ref::<SendError>().is_some_and(SendError::is_usage);
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
 }
 
+/// Whether the arguments, or the documents that they name, are at fault, and not the run.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<SendError>().is_some_and(SendError::is_usage)
+        || error.is::<PolicyError>()
+        || error.is::<ImportError>()
+        || error.is::<ExportError>()
+        || error.is::<transfer::Unreadable>()
+}
+
 fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Replay(arguments) => {
+            send(|control| Ok(replay::run(&arguments.settings()?, control)?), arguments.summary())
+        }
+        Command::Generate(arguments) => {
+            send(|control| Ok(generate::run(&arguments.settings()?, control)?), arguments.summary())
+        }
+        Command::Policy(PolicyCommand::Import(arguments)) => transfer::import(arguments),
+        Command::Policy(PolicyCommand::Export(arguments)) => transfer::export(arguments),
+    }
+}
+
+/// Sends until it is done or stopped, and tells what was sent.
+fn send(
+    sending: impl FnOnce(&Arc<Control>) -> anyhow::Result<Summary>,
+    target: Option<&SummaryTarget>,
+) -> anyhow::Result<()> {
     let control = Arc::new(Control::default());
     let summary = {
         let _watch = Watch::start(Arc::clone(&control)).context("cannot watch for signals")?;
-        match command {
-            Command::Replay(arguments) => replay::run(&arguments.settings()?, &control)?,
-            Command::Generate(arguments) => generate::run(&arguments.settings()?, &control)?,
-        }
-    };
-    let target = match command {
-        Command::Replay(arguments) => arguments.summary(),
-        Command::Generate(arguments) => arguments.summary(),
+        sending(&control)?
     };
     let _ = write!(std::io::stderr(), "{}", report::Report(&summary));
     write_summary(&summary, target)?;

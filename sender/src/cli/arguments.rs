@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vxtap_wire::vxlan::Vni;
 
+use super::transfer::{ExportArguments, ImportArguments};
 use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
 use crate::pace::{Rate, Timing};
@@ -29,6 +30,17 @@ pub(super) enum Command {
     Replay(ReplayArguments),
     /// Make traffic and send it, 1000 frames a second unless told otherwise
     Generate(GenerateArguments),
+    /// What is mirrored: policies, and those of clouds
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Make a policy of what a cloud's command line or API prints for its sessions, filters and targets (JSON)
+    Import(ImportArguments),
+    /// Write the documents with which a cloud mirrors as a policy says
+    Export(ExportArguments),
 }
 
 #[derive(Debug, Args)]
@@ -280,14 +292,14 @@ mod tests {
     fn generate(line: &str) -> GenerateSettings {
         match parse(&format!("generate --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Generate(arguments) => arguments.settings().unwrap(),
-            Command::Replay(_) => panic!("not generate"),
+            other => panic!("not generate: {other:?}"),
         }
     }
 
     fn replay(line: &str) -> ReplaySettings {
         match parse(&format!("replay a.pcap --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Replay(arguments) => arguments.settings().unwrap(),
-            Command::Generate(_) => panic!("not replay"),
+            other => panic!("not replay: {other:?}"),
         }
     }
 

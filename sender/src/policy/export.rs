@@ -45,7 +45,7 @@ pub struct Lack {
 
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.about, self.text)
+        write!(f, "{}: {}", self.about, super::problem::printable(&self.text))
     }
 }
 

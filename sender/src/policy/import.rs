@@ -306,4 +306,4 @@ fn not_json(file: &str, error: &serde_json::Error, cloud: Cloud) -> ImportError 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -232,7 +232,7 @@ impl Assembly<'_> {
                     self.remarks.lost(
                         &found.place,
                         format!(
-                            "the address of {0} is in no document: fill it in, or give --map {0}=ADDRESS",
+                            "no document has the address of {0}: fill it in, or give --map {0}=ADDRESS",
                             found.endpoint.escape_debug()
                         ),
                     );
@@ -317,8 +317,8 @@ impl Assembly<'_> {
             let tag = printable(super::gcp::last_part(&found.id));
             let shown = found.id.escape_debug();
             let text = format!(
-                "where {shown} is stands in no document: it is the machine with the tag '{tag}', or what --map {shown}=… says \
-                 (an interface, an address or a network of this host)"
+                "no document tells where {shown} is: here it is the machine with the tag '{tag}', unless --map {shown}=… says \
+                 which interface, address or network of this host it is"
             );
             match found.kind {
                 SourceKind::Interface | SourceKind::Subnet => self.remarks.note(&found.place, text),

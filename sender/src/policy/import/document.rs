@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
+use super::super::problem::printable;
 use super::{ImportError, Remarks};
 
 /// Where a value stands: the file as it was named, and the JSON path in it (`$.TrafficMirrorSessions[0].PacketLength`).
@@ -52,7 +53,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A file's name and a document's keys are others' text: nothing of them may steer a terminal.
-        write!(f, "{}: {}", self.file.escape_debug(), self.path.escape_debug())
+        write!(f, "{}: {}", printable(&self.file), printable(&self.path))
     }
 }
 
@@ -158,10 +159,6 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) const fn place(&self) -> &Place {
-        &self.place
-    }
-
     /// The field of that name. Null, as APIs write for what is not set, is like no field.
     pub(super) fn take(&mut self, name: &str) -> Option<Node<'a>> {
         let (key, value) = self.map.iter().find(|(key, _)| same(key, name))?;
@@ -218,19 +215,9 @@ pub(super) fn same(one: &str, other: &str) -> bool {
 pub(super) fn shown(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
-    let mut shown = String::new();
-    for (index, character) in text.chars().enumerate() {
-        match character {
-            _ if index == LONGEST => {
-                shown.push('…');
-                break;
-            }
-            // JSON escapes the C0 controls only.
-            _ if character.is_control() => shown.extend(character.escape_unicode()),
-            _ => shown.push(character),
-        }
-    }
-    shown
+    let cut: String = text.chars().take(LONGEST).collect();
+    // JSON escapes the C0 controls only.
+    printable(&if cut.len() < text.len() { cut + "…" } else { cut })
 }
 
 #[cfg(test)]

@@ -43,6 +43,10 @@ pub(super) fn policy(
     for item in fields.need("packetMirroringRules")?.items()? {
         rules.extend(rule_of(&item, &name, remarks)?);
     }
+    if rules.iter().any(|rule| rule.sources.iter().any(|source| source.id == name)) {
+        let text = format!("rules without a target are for every machine of the network: here, for those with the tag '{name}'");
+        remarks.note(node.place(), text);
+    }
     sessions(&name, rules, findings, remarks);
     // The firewall's own rules are no matter of mirroring, and the networks that it is for are not seen from a host.
     fields.pass(&[

@@ -77,12 +77,13 @@ fn origin(key: &str, beside: &Map<String, Value>) -> Option<Origin> {
         "TrafficMirrorTargetId" if beside.contains_key("OwnerId") || beside.contains_key("Type") => Cloud::Aws,
         "TrafficMirrorSourceIds" | "TrafficMirrorSessionStatus" | "TrafficMirrorFilterStatus" | "TrafficMirrorTargetType"
         | "TrafficMirrorFilterName" | "IngressRules" | "EgressRules" | "ROSTemplateFormatVersion"
-        | "NetworkInterfaceSets" => Cloud::Alibaba,
+        | "NetworkInterfaceSets" | "LoadBalancerId" => Cloud::Alibaba,
         "traffic_mirror_sessions" | "traffic_mirror_session" | "traffic_mirror_filters" | "traffic_mirror_filter"
         | "traffic_mirror_filter_rules" | "traffic_mirror_filter_rule" | "traffic_mirror_sources"
-        | "traffic_mirror_target_id" | "traffic_mirror_filter_id" => Cloud::Huawei,
+        | "traffic_mirror_target_id" | "traffic_mirror_filter_id" | "fixed_ips" | "vip_address" => Cloud::Huawei,
         "collectorIlb" | "mirroredResources" | "packetMirroringRules" | "mirroringDeploymentGroup"
         | "mirroringEndpointGroup" | "securityProfileGroup" | "isMirroringCollector" | "ipCidrRange" => Cloud::Gcp,
+        "id" if text(beside, key).is_some_and(|text| text.starts_with("ocid1.")) => Cloud::Oci,
         "kind" if text(beside, key).is_some_and(|text| text.starts_with("compute#")) => Cloud::Gcp,
         "destinationNetworkInterfaceIPConfiguration" | "destinationLoadBalancerFrontEndIPConfiguration"
         | "tapConfigurations" | "virtualNetworkTap" => return Some(Origin::Azure),
