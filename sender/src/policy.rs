@@ -41,6 +41,7 @@ mod engine;
 pub mod export;
 mod file;
 pub mod import;
+mod lint;
 mod model;
 mod never;
 mod prefilter;
@@ -49,6 +50,8 @@ mod protocol;
 mod provider;
 mod read;
 mod resolve;
+#[cfg(test)]
+mod testing;
 mod words;
 
 pub use document::{
@@ -60,6 +63,7 @@ pub use engine::{
     Trace,
 };
 pub use file::PolicyFile;
+pub use lint::{Finding, Severity};
 pub use model::{
     Action, Budget, Direction, Encapsulation, Filter, Interface, Member, MirrorTarget, NetworkService, Policy,
     PortRange, Rule, Sample, Session, Shed, Source,

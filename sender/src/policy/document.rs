@@ -327,7 +327,7 @@ impl Serialize for VniDocument {
     }
 }
 
-#[allow(clippy::ref_option, reason = "serde gives a reference to the field")]
+#[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference to the field")]
 fn family<S: serde::Serializer>(family: &Option<IpVersion>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(match family {
         Some(IpVersion::V6) => 6,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use vxtap_wire::{FrameView, TcpFlags, Transport};
 
-use super::model::{Direction, Interface, NetworkService, Policy, Sample};
+use super::model::{Direction, Interface, NetworkService, Policy, Sample, Source};
 use super::never::Excluded;
 use super::provider::{EqualNumbers, LengthCounts, NoMatch, Order, RejectEnds, Scope, Semantics};
 
@@ -125,7 +125,12 @@ enum Verdict {
 impl Engine {
     /// What `interface` needs of `policy`.
     pub fn new(policy: &Arc<Policy>, interface: &Interface) -> Result<Self, SourceClash> {
-        let selected: Vec<bool> = policy.sources.iter().map(|source| source.selects(interface)).collect();
+        Self::of(policy, &interface.name, |source| source.selects(interface))
+    }
+
+    /// What an interface, called `interface`, needs that is one of each source for which `selects` holds.
+    pub fn of(policy: &Arc<Policy>, interface: &str, selects: impl Fn(&Source) -> bool) -> Result<Self, SourceClash> {
+        let selected: Vec<bool> = policy.sources.iter().map(selects).collect();
         let of_interface = |sources: &[usize]| sources.iter().any(|at| selected.get(*at) == Some(&true));
         let mut sessions: Vec<EngineSession> = Vec::new();
         for (place, session) in policy.sessions.iter().enumerate() {
@@ -138,11 +143,11 @@ impl Engine {
                 && policy.semantics.equal_numbers != EqualNumbers::ByPlace
             {
                 return Err(SourceClash {
-                    interface: interface.name.clone(),
+                    interface: interface.to_owned(),
                     sessions: (sessions.last().map_or(0, |last| last.place), place),
                     message: format!(
                         "sessions '{}' and '{}' both have number {} and both have {} as a source (expected different numbers)",
-                        twin.name, session.name, session.number, interface.name
+                        twin.name, session.name, session.number, interface
                     ),
                 });
             }
@@ -306,7 +311,7 @@ impl Decider {
         let verdict = match (&mut self.flows, view.five_tuple) {
             (Some(flows), Some(tuple)) => {
                 let opened = opened(direction, view);
-                flows.verdict(&tuple, &opened, now, |opened, tuple| {
+                flows.verdict(&tuple, opened, now, |opened, tuple| {
                     engine.verdict(opened, &facts.with_tuple(tuple), resolver)
                 })
             }

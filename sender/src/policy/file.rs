@@ -103,3 +103,6 @@ impl Policy {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,8 +87,7 @@ const fn v4(octets: [u8; 4], len: u8) -> IpNet {
 
 /// A single IPv6 address.
 const fn v6(segments: [u16; 8]) -> IpNet {
-    let [a, b, c, d, e, f, g, h] = segments;
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), 128))
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_segments(segments), 128))
 }
 
 /// fd00:ec2::`last`, where AWS has its services.
@@ -116,7 +115,6 @@ impl NeverMirrored {
             ..Self::default()
         };
         match provider {
-            Provider::Vxtap => base,
             Provider::Aws => Self {
                 metadata: vec![v4([169, 254, 169, 254], 32), ec2(0x254)],
                 ntp: vec![v4([169, 254, 169, 123], 32), ec2(0x123)],
@@ -141,7 +139,7 @@ impl NeverMirrored {
                 activation: vec![v4([100, 100, 0, 0], 16)],
                 ..base
             },
-            Provider::Huawei | Provider::Naver | Provider::Oci => base,
+            Provider::Vxtap | Provider::Huawei | Provider::Naver | Provider::Oci => base,
         }
     }
 

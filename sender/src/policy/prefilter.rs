@@ -148,7 +148,7 @@ impl<'e> Writer<'e> {
             self.code.jump_if(Test::Equal, u32::from(shim), whole);
         }
         self.code.bind(frames);
-        self.by_direction(|writer, direction| writer.frames(direction));
+        self.by_direction(Self::frames);
         self.code.bind(v4);
         self.ipv4();
         self.code.bind(v6);

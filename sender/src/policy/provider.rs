@@ -456,3 +456,6 @@ fn azure() -> (Semantics, Limits) {
     let limits = Limits { filters: false, ipv6: false, ..vxtap_limits() };
     (semantics, limits)
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,7 @@ impl FlowTable {
     pub(super) fn verdict(
         &mut self,
         tuple: &FiveTuple,
-        opened: &Opened,
+        opened: Opened,
         now: u32,
         decide: impl FnOnce(Direction, &FiveTuple) -> Verdict,
     ) -> Verdict {
