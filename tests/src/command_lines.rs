@@ -87,7 +87,9 @@ fn started(shell: &str) -> Vec<(Program, Vec<String>)> {
 
 fn one(words: &[String]) -> Option<(Program, Vec<String>)> {
     let of_name = |name: &str| Program::ALL.into_iter().find(|program| program.name() == name);
-    let is_setting = |word: &&String| word.split_once('=').is_some_and(|(name, _)| name.bytes().all(|c| c.is_ascii_uppercase() || c == b'_'));
+    let is_setting = |word: &&String| {
+        word.split_once('=').is_some_and(|(name, _)| name.bytes().all(|c| c.is_ascii_uppercase() || c == b'_'))
+    };
     let settings = words.iter().take_while(is_setting).count();
     let mut words = words[settings..].iter().map(String::as_str).skip_while(|word| *word == "sudo");
     let program = match words.next()? {
@@ -124,11 +126,14 @@ mod tests {
             program,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         };
-        assert_eq!(command_lines(document), [
-            line(1, Program::Tui, &["--connect", "URL"]),
-            line(5, Program::Collector, &["run", "--write", "x", "--capture-filter", "not port 4789"]),
-            line(12, Program::Collector, &["read", "-"]),
-            line(12, Program::Sender, &["generate", "--to", "h"]),
-        ]);
+        assert_eq!(
+            command_lines(document),
+            [
+                line(1, Program::Tui, &["--connect", "URL"]),
+                line(5, Program::Collector, &["run", "--write", "x", "--capture-filter", "not port 4789"]),
+                line(12, Program::Collector, &["read", "-"]),
+                line(12, Program::Sender, &["generate", "--to", "h"]),
+            ]
+        );
     }
 }

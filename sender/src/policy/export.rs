@@ -56,7 +56,9 @@ pub enum ExportError {
     #[error("{0} takes no document that describes its mirrors (expected {known})", known = known())]
     NoDocuments(Provider),
     /// The policy behaves like another cloud.
-    #[error("the policy has the provider '{policy}', not '{asked}' (expected provider = \"{asked}\", and `policy check`)")]
+    #[error(
+        "the policy has the provider '{policy}', not '{asked}' (expected provider = \"{asked}\", and `policy check`)"
+    )]
     OtherProvider {
         /// The policy's.
         policy: Provider,
@@ -175,7 +177,10 @@ impl<'a> Export<'a> {
         if let [source] = session.source.as_slice() {
             return vec![(session.name.clone(), self.source_id(source))];
         }
-        self.lack(format!("session[{at}].source"), "the cloud's sessions have one source: there is one for each of them");
+        self.lack(
+            format!("session[{at}].source"),
+            "the cloud's sessions have one source: there is one for each of them",
+        );
         let named = |(number, source): (usize, &'a String)| {
             let name = if number == 0 { session.name.clone() } else { format!("{}-{}", session.name, number + 1) };
             (name, self.source_id(source))

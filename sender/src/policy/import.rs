@@ -77,12 +77,16 @@ impl Cloud {
     /// Which documents of it can be read.
     const fn documents(self) -> &'static str {
         match self {
-            Self::Aws => "what `aws ec2 describe-traffic-mirror-sessions`, `-filters`, `-filter-rules` or `-targets` prints",
+            Self::Aws => {
+                "what `aws ec2 describe-traffic-mirror-sessions`, `-filters`, `-filter-rules` or `-targets` prints"
+            }
             Self::Gcp => {
                 "what `gcloud compute packet-mirrorings list --format=json` or \
                  `gcloud compute network-firewall-policies describe … --format=json` prints"
             }
-            Self::Huawei => "answers of /v3/…/vpc/traffic-mirror-sessions, traffic-mirror-filters or traffic-mirror-filter-rules",
+            Self::Huawei => {
+                "answers of /v3/…/vpc/traffic-mirror-sessions, traffic-mirror-filters or traffic-mirror-filter-rules"
+            }
             Self::Naver => "lists of mirror tunnels, mirror filters and mirror resources",
             Self::Alibaba => {
                 "what `aliyun vpc ListTrafficMirrorSessions` or `ListTrafficMirrorFilters` prints, or a ROS template"
@@ -302,7 +306,13 @@ fn not_json(file: &str, error: &serde_json::Error, cloud: Cloud) -> ImportError 
         Cloud::Aws => "JSON: aws prints it with --output json",
         _ => "JSON",
     };
-    ImportError::Json { file: file.escape_debug().to_string(), line: error.line(), column: error.column(), message, expected }
+    ImportError::Json {
+        file: file.escape_debug().to_string(),
+        line: error.line(),
+        column: error.column(),
+        message,
+        expected,
+    }
 }
 
 #[cfg(test)]

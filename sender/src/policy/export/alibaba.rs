@@ -28,7 +28,8 @@ pub(super) fn write(export: &mut Export<'_>) {
     }
     for (at, session) in policy.sessions.iter().enumerate() {
         let filter = policy.filters.iter().position(|filter| Some(&filter.name) == session.filter.as_ref());
-        let reference = filter.map(|at| json!({"Fn::GetAtt": [format!("Filter{:03}", at + 1), "TrafficMirrorFilterId"]}));
+        let reference =
+            filter.map(|at| json!({"Fn::GetAtt": [format!("Filter{:03}", at + 1), "TrafficMirrorFilterId"]}));
         let target = export.target_id(&session.target);
         let kind = match target {
             _ if target.starts_with("eni-") => "NetworkInterface",
@@ -89,7 +90,8 @@ fn rule_value(export: &mut Export<'_>, at: usize, direction: Direction, rule: &F
     if let Some(description) = &rule.description {
         export.lack(format!("filter[{at}].{direction}"), format!("rules have no description there: '{description}'"));
     }
-    let ports = |ports: Option<PortRange>| ports.map(|ports| Value::from(format!("{}/{}", ports.first(), ports.last())));
+    let ports =
+        |ports: Option<PortRange>| ports.map(|ports| Value::from(format!("{}/{}", ports.first(), ports.last())));
     Some(object([
         ("Priority", rule.number.map(Value::from)),
         ("Action", Some(if rule.action == Action::Accept { "accept" } else { "drop" }.into())),

@@ -23,7 +23,10 @@ pub(super) fn write(export: &mut Export<'_>) {
         export.commands.push(created("target", at, &file, "TrafficMirrorTarget.TrafficMirrorTargetId"));
         export.document(
             file,
-            object([(field, Some(id.into())), ("TagSpecifications", Some(name("traffic-mirror-target", &target.name)))]),
+            object([
+                (field, Some(id.into())),
+                ("TagSpecifications", Some(name("traffic-mirror-target", &target.name))),
+            ]),
         );
     }
     for (at, filter) in policy.filters.iter().enumerate() {
@@ -118,7 +121,8 @@ fn name(kind: &str, name: &str) -> Value {
 }
 
 fn rule_value(rule: &FlatRule, filter: &str, direction: Direction) -> Value {
-    let range = |range: Option<PortRange>| range.map(|range| json!({"FromPort": range.first(), "ToPort": range.last()}));
+    let range =
+        |range: Option<PortRange>| range.map(|range| json!({"FromPort": range.first(), "ToPort": range.last()}));
     object([
         ("TrafficMirrorFilterId", Some(filter.into())),
         ("TrafficDirection", Some(if direction == Direction::Inbound { "ingress" } else { "egress" }.into())),

@@ -35,8 +35,7 @@ pub(super) fn write(export: &mut Export<'_>) {
         }
         for (place, part) in parts.into_iter().enumerate() {
             number += 1;
-            let name =
-                if place == 0 { session.name.clone() } else { format!("{}-{}", session.name, place + 1) };
+            let name = if place == 0 { session.name.clone() } else { format!("{}-{}", session.name, place + 1) };
             let file = format!("session-{number}.json");
             export.commands.push(format!("insert {file}"));
             let value = value(export, session, &name, part);
@@ -85,11 +84,7 @@ fn value(export: &Export<'_>, session: &SessionDocument, name: &str, part: Optio
         ("collectorIlb", Some(json!({"url": export.target_id(&session.target)}))),
         (
             "mirroredResources",
-            Some(object([
-                ("subnetworks", list(subnetworks)),
-                ("instances", list(instances)),
-                ("tags", list(tags)),
-            ])),
+            Some(object([("subnetworks", list(subnetworks)), ("instances", list(instances)), ("tags", list(tags))])),
         ),
         ("filter", filter),
         ("enable", session.enabled.map(|enabled| Value::from(if enabled { "TRUE" } else { "FALSE" }))),

@@ -21,7 +21,8 @@ pub(super) fn write(export: &mut Export<'_>) {
         if session.enabled == Some(false) {
             export.lack(format!("session[{at}].enabled"), "its rules are written, and disabled");
         }
-        let Some(filter) = policy.filters.iter().position(|filter| Some(&filter.name) == session.filter.as_ref()) else {
+        let Some(filter) = policy.filters.iter().position(|filter| Some(&filter.name) == session.filter.as_ref())
+        else {
             export.lack(format!("session[{at}].filter"), "without a filter there is no rule: the session is left out");
             continue;
         };
@@ -42,7 +43,10 @@ pub(super) fn write(export: &mut Export<'_>) {
                 export.lack(&about, format!("rule {number} goes to the next policy there, not to the next session"));
             }
             if !rule.source_ports.0.is_empty() {
-                export.lack(&about, format!("rule {number} asks for source ports, which rules there cannot: it is left out"));
+                export.lack(
+                    &about,
+                    format!("rule {number} asks for source ports, which rules there cannot: it is left out"),
+                );
                 continue;
             }
             let value = value(export, session, &name, direction, rule, number);
@@ -66,7 +70,8 @@ pub(super) fn write(export: &mut Export<'_>) {
 fn policy_name(sessions: &[(usize, &SessionDocument)], export: &Export<'_>) -> String {
     let Some((_, first)) = sessions.first() else { return "vxtap".to_owned() };
     let filter = export.policy.filters.iter().find(|filter| Some(&filter.name) == first.filter.as_ref());
-    let number = filter.and_then(|filter| filter.inbound.iter().chain(&filter.outbound).filter_map(|rule| rule.number).min());
+    let number =
+        filter.and_then(|filter| filter.inbound.iter().chain(&filter.outbound).filter_map(|rule| rule.number).min());
     let ending = number.filter(|_| sessions.len() > 1).map(|number| format!("-{number}"));
     let base = ending.and_then(|ending| first.name.strip_suffix(ending.as_str()));
     base.unwrap_or(&first.name).to_owned()
@@ -81,15 +86,16 @@ fn value(
     number: u32,
 ) -> Value {
     let list = |values: Vec<Value>| (!values.is_empty()).then(|| Value::from(values));
-    let networks = |networks: &[ipnet::IpNet]| list(networks.iter().map(|network| network.to_string().into()).collect());
+    let networks =
+        |networks: &[ipnet::IpNet]| list(networks.iter().map(|network| network.to_string().into()).collect());
     let ports = |ports: &[PortRange]| list(ports.iter().map(|range| range.to_string().into()).collect());
     let protocols: Vec<String> = match rule.protocol.as_slice() {
         [] => vec!["all".to_owned()],
         protocols => protocols.iter().map(ToString::to_string).collect(),
     };
-    let layer4 = protocols.into_iter().map(|protocol| {
-        object([("ipProtocol", Some(protocol.into())), ("ports", ports(&rule.destination_ports.0))])
-    });
+    let layer4 = protocols
+        .into_iter()
+        .map(|protocol| object([("ipProtocol", Some(protocol.into())), ("ports", ports(&rule.destination_ports.0))]));
     let mut labels = Vec::new();
     let mut accounts = Vec::new();
     let mut resources = Vec::new();

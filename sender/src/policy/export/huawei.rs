@@ -18,9 +18,9 @@ pub(super) fn write(export: &mut Export<'_>) {
     for (at, filter) in policy.filters.iter().enumerate() {
         let number = at + 1;
         let file = format!("filter-{number}.json");
-        export.commands.push(format!(
-            "filter_{number}=$(post traffic-mirror-filters < {file} | jq -r .traffic_mirror_filter.id)"
-        ));
+        export
+            .commands
+            .push(format!("filter_{number}=$(post traffic-mirror-filters < {file} | jq -r .traffic_mirror_filter.id)"));
         let value = object([
             ("name", Some(filter.name.as_str().into())),
             ("description", filter.description.clone().map(Value::from)),
@@ -109,7 +109,8 @@ fn rule_value(
             }
         }
     };
-    let ports = |ports: Option<PortRange>| ports.map(|ports| Value::from(format!("{}-{}", ports.first(), ports.last())));
+    let ports =
+        |ports: Option<PortRange>| ports.map(|ports| Value::from(format!("{}-{}", ports.first(), ports.last())));
     Some(object([
         ("traffic_mirror_filter_id", Some(filter.into())),
         ("direction", Some(if direction == Direction::Inbound { "ingress" } else { "egress" }.into())),

@@ -24,10 +24,8 @@ pub(super) fn write(export: &mut Export<'_>) {
             "filter_{number}=$(oci network capture-filter create --from-json file://{file} --compartment-id \"$COMPARTMENT\" \
              --query data.id --raw-output)"
         ));
-        export.document(
-            file,
-            json!({"displayName": filter.name, "filterType": "VTAP", "vtapCaptureFilterRules": rules}),
-        );
+        export
+            .document(file, json!({"displayName": filter.name, "filterType": "VTAP", "vtapCaptureFilterRules": rules}));
     }
     let mut number = 0;
     for (at, session) in policy.sessions.iter().enumerate() {

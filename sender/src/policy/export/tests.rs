@@ -64,7 +64,10 @@ fn what_was_imported_is_exported_and_imported_again_as_it_was() {
 fn clouds_without_documents_and_policies_of_another_cloud_are_refused() {
     let policy = Document { provider: Some(Provider::Aws), ..Document::default() };
     let error = export(Provider::Naver, &policy).unwrap_err().to_string();
-    assert_eq!(error, "naver takes no document that describes its mirrors (expected aws, gcp, gcp-nsi, huawei, alibaba, oci)");
+    assert_eq!(
+        error,
+        "naver takes no document that describes its mirrors (expected aws, gcp, gcp-nsi, huawei, alibaba, oci)"
+    );
     let error = export(Provider::Oci, &policy).unwrap_err().to_string();
     assert!(error.contains("the policy has the provider 'aws', not 'oci'"), "{error}");
 }
@@ -96,15 +99,18 @@ fn what_a_cloud_has_no_words_for_is_told_with_its_place_in_the_policy() {
     let policy = PolicyFile::parse("a.toml", text).unwrap();
     let exported = export(Provider::Aws, &policy.document).unwrap();
     let about: Vec<&str> = exported.lacks.iter().map(|lack| lack.about.as_str()).collect();
-    assert_eq!(about, [
-        "budget",
-        "session[0].sample",
-        "target[0].member",
-        "target[0].description",
-        "filter[0].inbound[0]",
-        "filter[0].inbound[1]",
-        "session[0].source"
-    ]);
+    assert_eq!(
+        about,
+        [
+            "budget",
+            "session[0].sample",
+            "target[0].member",
+            "target[0].description",
+            "filter[0].inbound[0]",
+            "filter[0].inbound[1]",
+            "session[0].source"
+        ]
+    );
     // Two protocols, two ports and two families are eight rules, and the ninth and tenth reject.
     let rules: Vec<&Value> =
         exported.documents.iter().filter(|(name, _)| name.contains("-rule-")).map(|(_, rule)| rule).collect();
@@ -121,7 +127,8 @@ fn the_script_uses_every_document_once() {
         let exported = export(policy.provider.unwrap(), &policy).unwrap();
         assert!(exported.script.starts_with("#!/bin/sh\n"));
         for (name, _) in &exported.documents {
-            let uses = exported.script.split(|c: char| c.is_whitespace() || c == '/' || c == ')').filter(|word| word == name);
+            let uses =
+                exported.script.split(|c: char| c.is_whitespace() || c == '/' || c == ')').filter(|word| word == name);
             assert_eq!(uses.count(), 1, "{}: {name} in\n{}", set.name, exported.script);
         }
     }
@@ -130,9 +137,13 @@ fn the_script_uses_every_document_once() {
 /// Address ranges of one family.
 fn network(ipv6: bool) -> BoxedStrategy<IpNet> {
     if ipv6 {
-        (any::<u128>(), 0..=128_u8).prop_map(|(bits, prefix)| IpNet::V6(Ipv6Net::new(bits.into(), prefix).unwrap().trunc())).boxed()
+        (any::<u128>(), 0..=128_u8)
+            .prop_map(|(bits, prefix)| IpNet::V6(Ipv6Net::new(bits.into(), prefix).unwrap().trunc()))
+            .boxed()
     } else {
-        (any::<u32>(), 0..=32_u8).prop_map(|(bits, prefix)| IpNet::V4(Ipv4Net::new(bits.into(), prefix).unwrap().trunc())).boxed()
+        (any::<u32>(), 0..=32_u8)
+            .prop_map(|(bits, prefix)| IpNet::V4(Ipv4Net::new(bits.into(), prefix).unwrap().trunc()))
+            .boxed()
     }
 }
 
@@ -145,12 +156,8 @@ fn ports() -> impl Strategy<Value = Ports> {
 
 /// A rule as `provider` has them, without its number.
 fn rule(provider: Provider) -> impl Strategy<Value = RuleDocument> {
-    let protocols = prop_oneof![
-        Just(None),
-        Just(Some(Protocol::TCP)),
-        Just(Some(Protocol::UDP)),
-        Just(Some(Protocol::ICMP)),
-    ];
+    let protocols =
+        prop_oneof![Just(None), Just(Some(Protocol::TCP)), Just(Some(Protocol::UDP)), Just(Some(Protocol::ICMP)),];
     let ipv6 = if provider == Provider::Alibaba { Just(false).boxed() } else { any::<bool>().boxed() };
     (protocols, ipv6, any::<bool>(), ports(), ports(), proptest::option::of("[a-z ]{1,12}")).prop_flat_map(
         move |(protocol, ipv6, accepts, source_ports, destination_ports, description)| {
@@ -247,7 +254,8 @@ fn assembled(provider: Provider, parts: Vec<Part>) -> Document {
 
 /// Google's mirrorings: one rule a direction, and the filter has the session's name.
 fn mirrorings() -> impl Strategy<Value = Document> {
-    let protocols = proptest::collection::vec(prop_oneof![Just(Protocol::TCP), Just(Protocol::UDP), Just(Protocol(132))], 0..3);
+    let protocols =
+        proptest::collection::vec(prop_oneof![Just(Protocol::TCP), Just(Protocol::UDP), Just(Protocol(132))], 0..3);
     let networks = proptest::collection::vec(any::<bool>().prop_flat_map(network), 0..3);
     let part = (protocols, networks, 0..3_usize, any::<Option<bool>>(), proptest::option::of(0..=65_535_u32));
     proptest::collection::vec(part, 1..4).prop_map(|parts| {

@@ -169,7 +169,12 @@ fn rule(node: &Node<'_>, remarks: &mut Remarks) -> Result<RuleDocument, ImportEr
     if let Some(said) = fields.take("IpVersion").filter(|said| said.value() != "") {
         set_family(&mut rule, family(&said)?, said.place())?;
     }
-    fields.pass(&["TrafficDirection", "TrafficMirrorFilterRuleId", "TrafficMirrorFilterRuleStatus", "TrafficMirrorFilterId"]);
+    fields.pass(&[
+        "TrafficDirection",
+        "TrafficMirrorFilterRuleId",
+        "TrafficMirrorFilterRuleStatus",
+        "TrafficMirrorFilterId",
+    ]);
     fields.finish(remarks);
     Ok(rule)
 }

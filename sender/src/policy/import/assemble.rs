@@ -150,7 +150,8 @@ struct Names {
 impl Names {
     /// A name for something: its own where it has one that nobody has, or else its identifier, or else its own with a number.
     fn give(&mut self, name: Option<&str>, id: Option<&str>, kind: &str) -> String {
-        let wanted: Vec<String> = [name, id].into_iter().flatten().map(printable).filter(|name| !name.is_empty()).collect();
+        let wanted: Vec<String> =
+            [name, id].into_iter().flatten().map(printable).filter(|name| !name.is_empty()).collect();
         let free = wanted.iter().find(|name| !self.taken.contains(*name)).cloned();
         let given = free.unwrap_or_else(|| {
             let base = wanted.first().map_or(kind, String::as_str);
@@ -260,7 +261,10 @@ impl Assembly<'_> {
             Some(name) => name.clone(),
             None => {
                 let shown = reference.escape_debug();
-                self.remarks.lost(&found.place, format!("no document has the filter {shown}: nothing is mirrored by this session"));
+                self.remarks.lost(
+                    &found.place,
+                    format!("no document has the filter {shown}: nothing is mirrored by this session"),
+                );
                 let mut filter = FoundFilter::new(found.place.clone());
                 filter.id = Some(reference);
                 self.filter(filter, filters)
@@ -397,7 +401,8 @@ fn place_of_target(id: &str, value: &str) -> Result<(String, Option<u16>), Impor
 /// explained, and sends nothing there.
 fn nowhere(endpoint: &str) -> String {
     let last = super::gcp::last_part(endpoint);
-    let label: String = last.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let label: String =
+        last.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let label = cut(&label, 63).trim_matches('-');
     format!("{}.invalid", if label.is_empty() { "target" } else { label })
 }

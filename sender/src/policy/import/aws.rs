@@ -53,7 +53,10 @@ fn single(fields: &Fields<'_>) -> Reader {
         session
     } else if fields.has("RuleNumber") {
         rule
-    } else if fields.has("NetworkInterfaceId") || fields.has("NetworkLoadBalancerArn") || fields.has("GatewayLoadBalancerEndpointId") {
+    } else if fields.has("NetworkInterfaceId")
+        || fields.has("NetworkLoadBalancerArn")
+        || fields.has("GatewayLoadBalancerEndpointId")
+    {
         target
     } else {
         filter

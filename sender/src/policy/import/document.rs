@@ -141,7 +141,9 @@ impl<'a> Node<'a> {
         let bare = || text.parse::<IpAddr>().ok().map(IpNet::from);
         let network: Option<IpNet> = text.parse().ok().or_else(bare);
         // Bits behind the prefix mean nothing, to the clouds either; a policy file has none.
-        network.map(|network| network.trunc()).ok_or_else(|| self.refused("an address range such as 10.0.0.0/8 or 2001:db8::/32"))
+        network
+            .map(|network| network.trunc())
+            .ok_or_else(|| self.refused("an address range such as 10.0.0.0/8 or 2001:db8::/32"))
     }
 
     /// The refusal of this value.

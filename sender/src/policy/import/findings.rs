@@ -81,14 +81,7 @@ pub(super) struct FoundTarget {
 impl FoundTarget {
     /// A target that is nothing but an identifier.
     pub(super) fn of(endpoint: &str, place: &Place) -> Self {
-        Self {
-            id: None,
-            name: None,
-            endpoint: endpoint.to_owned(),
-            kind: None,
-            address: None,
-            place: place.clone(),
-        }
+        Self { id: None, name: None, endpoint: endpoint.to_owned(), kind: None, address: None, place: place.clone() }
     }
 }
 

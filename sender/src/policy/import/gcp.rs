@@ -113,11 +113,8 @@ fn sources(resources: &Node<'_>, remarks: &mut Remarks) -> Result<Vec<FoundSourc
 
 /// The filter, with one rule for each direction; `None` where it lets everything through that is mirrored at all.
 fn rules(node: &Node<'_>, name: &str, remarks: &mut Remarks) -> Result<Option<FoundFilter>, ImportError> {
-    const DIRECTIONS: [(&str, &[Direction]); 3] = [
-        ("BOTH", &Direction::BOTH),
-        ("INGRESS", &[Direction::Inbound]),
-        ("EGRESS", &[Direction::Outbound]),
-    ];
+    const DIRECTIONS: [(&str, &[Direction]); 3] =
+        [("BOTH", &Direction::BOTH), ("INGRESS", &[Direction::Inbound]), ("EGRESS", &[Direction::Outbound])];
     let mut fields = node.fields()?;
     let mut rule = RuleDocument { action: Some(Action::Accept), ..RuleDocument::default() };
     for network in fields.take("cidrRanges").map(|list| list.items()).transpose()?.unwrap_or_default() {

@@ -44,14 +44,30 @@ pub(super) fn policy(
         rules.extend(rule_of(&item, &name, remarks)?);
     }
     if rules.iter().any(|rule| rule.sources.iter().any(|source| source.id == name)) {
-        let text = format!("rules without a target are for every machine of the network: here, for those with the tag '{name}'");
+        let text = format!(
+            "rules without a target are for every machine of the network: here, for those with the tag '{name}'"
+        );
         remarks.note(node.place(), text);
     }
     sessions(&name, rules, findings, remarks);
     // The firewall's own rules are no matter of mirroring, and the networks that it is for are not seen from a host.
     fields.pass(&[
-        "name", "displayName", "description", "kind", "id", "creationTimestamp", "fingerprint", "selfLink", "selfLinkWithId",
-        "ruleTupleCount", "parent", "region", "policyType", "rules", "associations", "packetMirroringRuleTupleCount",
+        "name",
+        "displayName",
+        "description",
+        "kind",
+        "id",
+        "creationTimestamp",
+        "fingerprint",
+        "selfLink",
+        "selfLinkWithId",
+        "ruleTupleCount",
+        "parent",
+        "region",
+        "policyType",
+        "rules",
+        "associations",
+        "packetMirroringRuleTupleCount",
     ]);
     fields.finish(remarks);
     Ok(())
@@ -74,7 +90,8 @@ fn sessions(policy: &str, mut rules: Vec<Rule>, findings: &mut Findings, remarks
         let fits = runs.last().is_some_and(|run| {
             let before = run.iter().find_map(Rule::endpoint);
             let same_target = before.is_none() || rule.target.is_none() || before == rule.endpoint();
-            same_target && run[0].sources.iter().map(|source| &source.id).eq(rule.sources.iter().map(|source| &source.id))
+            same_target
+                && run[0].sources.iter().map(|source| &source.id).eq(rule.sources.iter().map(|source| &source.id))
         });
         match runs.last_mut().filter(|_| fits) {
             Some(run) => run.push(rule),

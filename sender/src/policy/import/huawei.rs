@@ -131,9 +131,8 @@ fn rule_of(
         description: fields.text("description")?.map(str::to_owned),
         ..RuleDocument::default()
     };
-    let network = |node: Option<Node<'_>>| {
-        node.filter(|node| node.value() != "").map(|node| node.network()).transpose()
-    };
+    let network =
+        |node: Option<Node<'_>>| node.filter(|node| node.value() != "").map(|node| node.network()).transpose();
     rule.source.extend(network(fields.take("source_cidr_block"))?);
     rule.destination.extend(network(fields.take("destination_cidr_block"))?);
     let range = |node: Option<Node<'_>>| node.map(|node| ports(&node)).transpose().map(Option::flatten);

@@ -119,7 +119,15 @@ fn resource(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> 
     } else if let Some(address) = address {
         findings.locate(&id, &address);
     }
-    fields.pass(&["networkInterfaceNo", "loadBalancerInstanceNo", "mirrorResourceType", "vpcNo", "subnetNo", "regionCode", "createDate"]);
+    fields.pass(&[
+        "networkInterfaceNo",
+        "loadBalancerInstanceNo",
+        "mirrorResourceType",
+        "vpcNo",
+        "subnetNo",
+        "regionCode",
+        "createDate",
+    ]);
     fields.finish(remarks);
     Ok(())
 }

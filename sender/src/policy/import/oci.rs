@@ -73,14 +73,14 @@ fn session(
             "VNIC" => SourceKind::Interface,
             "SUBNET" => SourceKind::Subnet,
             other => {
-                let text = format!("a source of type {} is no interface of a host: here it is a tag", other.escape_debug());
+                let text =
+                    format!("a source of type {} is no interface of a host: here it is a tag", other.escape_debug());
                 remarks.lost(said.place(), text);
                 SourceKind::Tag
             }
         },
     };
-    let source =
-        FoundSource { kind, id: source.text()?.to_owned(), name: None, place: source.place().clone() };
+    let source = FoundSource { kind, id: source.text()?.to_owned(), name: None, place: source.place().clone() };
     let (id, address) = (fields.text("target-id")?, fields.text("target-ip")?);
     let Some(endpoint) = id.or(address).map(str::to_owned) else {
         return Err(ImportError::Missing { place: node.place().clone(), field: "target-id".to_owned() });

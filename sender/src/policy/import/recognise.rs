@@ -68,25 +68,58 @@ fn gather(value: &Value, place: &Place, depth: usize, evidence: &mut Vec<(Origin
 /// The cloud whose documents alone have a field of that name beside those.
 fn origin(key: &str, beside: &Map<String, Value>) -> Option<Origin> {
     let cloud = match key {
-        "TrafficMirrorTargets" | "TrafficMirrorTarget" | "TrafficMirrorFilterRules" | "TrafficMirrorFilterRule"
-        | "IngressFilterRules" | "EgressFilterRules" | "SessionNumber" | "RuleNumber" | "NetworkServices"
-        | "AddNetworkServices" | "NetworkLoadBalancerArn" | "GatewayLoadBalancerEndpointId" | "LoadBalancerArn"
+        "TrafficMirrorTargets"
+        | "TrafficMirrorTarget"
+        | "TrafficMirrorFilterRules"
+        | "TrafficMirrorFilterRule"
+        | "IngressFilterRules"
+        | "EgressFilterRules"
+        | "SessionNumber"
+        | "RuleNumber"
+        | "NetworkServices"
+        | "AddNetworkServices"
+        | "NetworkLoadBalancerArn"
+        | "GatewayLoadBalancerEndpointId"
+        | "LoadBalancerArn"
         | "NetworkInterfaces" => Cloud::Aws,
         "ResourceType" if text(beside, key).is_some_and(|text| text.starts_with("traffic-mirror-")) => Cloud::Aws,
         // The description of a target that is a network interface has little else.
         "TrafficMirrorTargetId" if beside.contains_key("OwnerId") || beside.contains_key("Type") => Cloud::Aws,
-        "TrafficMirrorSourceIds" | "TrafficMirrorSessionStatus" | "TrafficMirrorFilterStatus" | "TrafficMirrorTargetType"
-        | "TrafficMirrorFilterName" | "IngressRules" | "EgressRules" | "ROSTemplateFormatVersion"
-        | "NetworkInterfaceSets" | "LoadBalancerId" => Cloud::Alibaba,
-        "traffic_mirror_sessions" | "traffic_mirror_session" | "traffic_mirror_filters" | "traffic_mirror_filter"
-        | "traffic_mirror_filter_rules" | "traffic_mirror_filter_rule" | "traffic_mirror_sources"
-        | "traffic_mirror_target_id" | "traffic_mirror_filter_id" | "fixed_ips" | "vip_address" => Cloud::Huawei,
-        "collectorIlb" | "mirroredResources" | "packetMirroringRules" | "mirroringDeploymentGroup"
-        | "mirroringEndpointGroup" | "securityProfileGroup" | "isMirroringCollector" | "ipCidrRange" => Cloud::Gcp,
+        "TrafficMirrorSourceIds"
+        | "TrafficMirrorSessionStatus"
+        | "TrafficMirrorFilterStatus"
+        | "TrafficMirrorTargetType"
+        | "TrafficMirrorFilterName"
+        | "IngressRules"
+        | "EgressRules"
+        | "ROSTemplateFormatVersion"
+        | "NetworkInterfaceSets"
+        | "LoadBalancerId" => Cloud::Alibaba,
+        "traffic_mirror_sessions"
+        | "traffic_mirror_session"
+        | "traffic_mirror_filters"
+        | "traffic_mirror_filter"
+        | "traffic_mirror_filter_rules"
+        | "traffic_mirror_filter_rule"
+        | "traffic_mirror_sources"
+        | "traffic_mirror_target_id"
+        | "traffic_mirror_filter_id"
+        | "fixed_ips"
+        | "vip_address" => Cloud::Huawei,
+        "collectorIlb"
+        | "mirroredResources"
+        | "packetMirroringRules"
+        | "mirroringDeploymentGroup"
+        | "mirroringEndpointGroup"
+        | "securityProfileGroup"
+        | "isMirroringCollector"
+        | "ipCidrRange" => Cloud::Gcp,
         "id" if text(beside, key).is_some_and(|text| text.starts_with("ocid1.")) => Cloud::Oci,
         "kind" if text(beside, key).is_some_and(|text| text.starts_with("compute#")) => Cloud::Gcp,
-        "destinationNetworkInterfaceIPConfiguration" | "destinationLoadBalancerFrontEndIPConfiguration"
-        | "tapConfigurations" | "virtualNetworkTap" => return Some(Origin::Azure),
+        "destinationNetworkInterfaceIPConfiguration"
+        | "destinationLoadBalancerFrontEndIPConfiguration"
+        | "tapConfigurations"
+        | "virtualNetworkTap" => return Some(Origin::Azure),
         _ => {
             let plain: String = key.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_lowercase();
             match plain.as_str() {

@@ -105,7 +105,11 @@ fn wrong_documents_are_refused_with_the_place_and_what_was_expected() {
     for (cloud, text, expected) in [
         (Cloud::Aws, "", "a.json: $: no document of aws (expected what `aws ec2 describe-traffic-mirror-sessions`"),
         (Cloud::Aws, "{\n  \"a\": }", "a.json: line 2, column 8: no JSON: expected value (expected JSON: aws prints"),
-        (Cloud::Gcp, "collectorIlb:\n  url: x\n", "line 1, column 1: no JSON: expected value (expected JSON: gcloud prints it with"),
+        (
+            Cloud::Gcp,
+            "collectorIlb:\n  url: x\n",
+            "line 1, column 1: no JSON: expected value (expected JSON: gcloud prints it with",
+        ),
         (Cloud::Gcp, r#"{"a": 1}"#, "a.json: $: no document of gcp (expected"),
         (
             Cloud::Aws,
@@ -173,7 +177,11 @@ fn a_second_page_that_is_not_there_is_told() {
         (Cloud::Aws, r#"{"TrafficMirrorSessions": [], "NextToken": "x"}"#, "$.NextToken"),
         (Cloud::Alibaba, r#"{"TrafficMirrorFilters": [], "NextToken": "x"}"#, "$.NextToken"),
         (Cloud::Huawei, r#"{"traffic_mirror_sessions": [], "page_info": {"next_marker": "x"}}"#, "$.page_info"),
-        (Cloud::Gcp, r#"{"kind": "compute#packetMirroringList", "items": [], "nextPageToken": "x"}"#, "$.nextPageToken"),
+        (
+            Cloud::Gcp,
+            r#"{"kind": "compute#packetMirroringList", "items": [], "nextPageToken": "x"}"#,
+            "$.nextPageToken",
+        ),
         (Cloud::Oci, r#"{"data": [], "opc-next-page": "x"}"#, r#"$["opc-next-page"]"#),
     ] {
         let imported = of_text(cloud, text).expect(text);
@@ -223,7 +231,10 @@ fn what_is_described_twice_is_there_once_and_may_not_differ() {
 fn documents_of_both_of_googles_services_are_two_policies() {
     let error = import(Cloud::Gcp, &[input("gcp-mirrorings"), input("gcp-nsi-policy")], &Answers::default());
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("a document for the profile gcp-nsi differs from the one in gcp-mirrorings.json: $[0]"), "{error}");
+    assert!(
+        error.contains("a document for the profile gcp-nsi differs from the one in gcp-mirrorings.json: $[0]"),
+        "{error}"
+    );
 }
 
 #[test]
