@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
-use crate::policy::export::{PROVIDERS, export as documents_of};
+use crate::policy::export::export as documents_of;
 use crate::policy::import::{Answers, Cloud, Input, import as policy_of};
 use crate::policy::{PolicyFile, Provider};
 

@@ -35,6 +35,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Document;
+use super::problem::printable;
 use document::Node;
 use findings::Findings;
 
@@ -172,14 +173,19 @@ impl Remarks {
         self.0.iter()
     }
 
+    /// What is told has others' words in it: nothing of them may steer a terminal.
+    fn add(&mut self, place: &Place, lost: bool, text: &str) {
+        self.0.push(Remark { place: place.clone(), lost, text: printable(text) });
+    }
+
     /// The policy lacks something.
     fn lost(&mut self, place: &Place, text: impl Into<String>) {
-        self.0.push(Remark { place: place.clone(), lost: true, text: text.into() });
+        self.add(place, true, &text.into());
     }
 
     /// The policy says all of it, in another way than one may think.
     fn note(&mut self, place: &Place, text: impl Into<String>) {
-        self.0.push(Remark { place: place.clone(), lost: false, text: text.into() });
+        self.add(place, false, &text.into());
     }
 }
 

@@ -234,7 +234,7 @@ impl Assembly<'_> {
                         &found.place,
                         format!(
                             "no document has the address of {0}: fill it in, or give --map {0}=ADDRESS",
-                            found.endpoint.escape_debug()
+                            found.endpoint
                         ),
                     );
                     Some(nowhere(&found.endpoint))
@@ -257,19 +257,7 @@ impl Assembly<'_> {
             self.remarks.lost(&found.place, "left out: a session that has no source");
             return Ok(());
         }
-        let filter = found.filter.map(|reference| match filters.by_reference.get(&reference) {
-            Some(name) => name.clone(),
-            None => {
-                let shown = reference.escape_debug();
-                self.remarks.lost(
-                    &found.place,
-                    format!("no document has the filter {shown}: nothing is mirrored by this session"),
-                );
-                let mut filter = FoundFilter::new(found.place.clone());
-                filter.id = Some(reference);
-                self.filter(filter, filters)
-            }
-        });
+        let filter = found.filter.map(|reference| self.filter_of(reference, &found.place, filters));
         let target = match targets.by_reference.get(&found.target) {
             Some(name) => name.clone(),
             None => self.target(FoundTarget::of(&found.target, &found.place), targets)?,
@@ -294,6 +282,18 @@ impl Assembly<'_> {
             ..SessionDocument::default()
         });
         Ok(())
+    }
+
+    /// The name of the filter that a session refers to. One that no document has is told, and mirrors nothing.
+    fn filter_of(&mut self, reference: String, place: &Place, filters: &mut Names) -> String {
+        if let Some(name) = filters.by_reference.get(&reference) {
+            return name.clone();
+        }
+        let text = format!("no document has the filter {reference}: nothing is mirrored by this session");
+        self.remarks.lost(place, text);
+        let mut filter = FoundFilter::new(place.clone());
+        filter.id = Some(reference);
+        self.filter(filter, filters)
     }
 
     /// The name of a source, which is described the first time that it is asked for.

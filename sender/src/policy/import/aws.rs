@@ -9,7 +9,7 @@ use super::rules::{port_object, protocol, word};
 use super::{ImportError, Remarks};
 
 /// Lists and single objects by the names that answers have for them.
-type Reader = fn(Node<'_>, &mut Findings, &mut Remarks) -> Result<(), ImportError>;
+type Reader = fn(&Node<'_>, &mut Findings, &mut Remarks) -> Result<(), ImportError>;
 const LISTS: [(&str, Reader); 10] = [
     ("TrafficMirrorSessions", session),
     ("TrafficMirrorSession", session),
@@ -32,7 +32,7 @@ pub(super) fn read(document: &Node<'_>, findings: &mut Findings, remarks: &mut R
     let mut wrapped = false;
     for (name, reader) in LISTS {
         if let Some(list) = fields.take(name) {
-            list.one_or_more()?.into_iter().try_for_each(|item| reader(item, findings, remarks))?;
+            list.one_or_more()?.iter().try_for_each(|item| reader(item, findings, remarks))?;
             wrapped = true;
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn read(document: &Node<'_>, findings: &mut Findings, remarks: &mut R
         fields.finish(remarks);
         return Ok(());
     }
-    single(&fields)(document.clone(), findings, remarks)
+    single(&fields)(document, findings, remarks)
 }
 
 /// What a document is that has no list: the input of a `create-…` command, or an item by itself.
@@ -63,9 +63,9 @@ fn single(fields: &Fields<'_>) -> Reader {
     }
 }
 
-fn session(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
-    let name = name_tag(&node)?;
+    let name = name_tag(node)?;
     let interface = fields.need("NetworkInterfaceId")?;
     let source = FoundSource {
         kind: SourceKind::Interface,
@@ -91,7 +91,7 @@ fn session(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Re
     Ok(())
 }
 
-fn filter(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn filter(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
     let id = fields.text("TrafficMirrorFilterId")?.map(str::to_owned);
     let mut services = Vec::new();
@@ -114,7 +114,7 @@ fn filter(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Res
     } else {
         let mut filter = FoundFilter::new(node.place().clone());
         filter.id = id;
-        filter.name = name_tag(&node)?;
+        filter.name = name_tag(node)?;
         filter.description = fields.text("Description")?.map(str::to_owned);
         filter.services = services;
         for (list, direction) in
@@ -132,9 +132,9 @@ fn filter(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Res
     Ok(())
 }
 
-fn rule(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn rule(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
     let filter = node.fields()?.need("TrafficMirrorFilterId")?.text()?.to_owned();
-    let (direction, rule) = rule_of(&node, None, remarks)?;
+    let (direction, rule) = rule_of(node, None, remarks)?;
     findings.rules.push(FoundRule { filter, direction, rule, place: node.place().clone() });
     Ok(())
 }
@@ -183,7 +183,7 @@ fn rule_of(
     Ok((direction, rule))
 }
 
-fn target(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn target(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
     let id = fields.text("TrafficMirrorTargetId")?.map(str::to_owned);
     let endpoint = ["NetworkInterfaceId", "NetworkLoadBalancerArn", "GatewayLoadBalancerEndpointId"]
@@ -202,7 +202,7 @@ fn target(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Res
         );
     }
     let found = FoundTarget::of(endpoint.text()?, endpoint.place());
-    findings.targets.push(FoundTarget { id, name: name_tag(&node)?, ..found });
+    findings.targets.push(FoundTarget { id, name: name_tag(node)?, ..found });
     if let Some(description) = fields.take("Description") {
         // The target's own description is where its identifier has to be.
         remarks.note(description.place(), format!("not kept: {}", super::document::shown(description.value())));
@@ -212,20 +212,20 @@ fn target(node: Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Res
     Ok(())
 }
 
-fn network_interface(node: Node<'_>, findings: &mut Findings, _: &mut Remarks) -> Result<(), ImportError> {
+fn network_interface(node: &Node<'_>, findings: &mut Findings, _: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
     let id = fields.need("NetworkInterfaceId")?.text()?;
     if let Some(address) = fields.text("PrivateIpAddress")? {
         findings.locate(id, address);
-    } else if let Some(addresses) = fields.take("Ipv6Addresses") {
-        if let Some(first) = addresses.items()?.first() {
-            findings.locate(id, first.fields()?.need("Ipv6Address")?.text()?);
-        }
+    } else if let Some(addresses) = fields.take("Ipv6Addresses")
+        && let Some(first) = addresses.items()?.first()
+    {
+        findings.locate(id, first.fields()?.need("Ipv6Address")?.text()?);
     }
     Ok(())
 }
 
-fn load_balancer(node: Node<'_>, findings: &mut Findings, _: &mut Remarks) -> Result<(), ImportError> {
+fn load_balancer(node: &Node<'_>, findings: &mut Findings, _: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
     let id = fields.need("LoadBalancerArn")?.text()?;
     if let Some(name) = fields.text("DNSName")? {

@@ -42,10 +42,10 @@ fn whereabouts(mut fields: Fields<'_>, findings: &mut Findings) -> Result<(), Im
         findings.locate(&id, network);
     } else if let Some(address) = fields.text("IPAddress")? {
         findings.locate(&id, address);
-    } else if let Some(interfaces) = fields.take("networkInterfaces") {
-        if let Some(first) = interfaces.items()?.first() {
-            findings.locate(&id, first.fields()?.need("networkIP")?.text()?);
-        }
+    } else if let Some(interfaces) = fields.take("networkInterfaces")
+        && let Some(first) = interfaces.items()?.first()
+    {
+        findings.locate(&id, first.fields()?.need("networkIP")?.text()?);
     }
     Ok(())
 }

@@ -237,10 +237,13 @@ fn sources(fields: &mut Fields<'_>, network: &str, place: &Place) -> Result<Vec<
     Ok(sources)
 }
 
+/// Protocols, and the destination ports that all of them have.
+type Layer4 = (Vec<Protocol>, Vec<PortRange>);
+
 /// What a rule asks of layer 4, as the rules that say the same: those without ports are one, and those with ports one for each
 /// set of ports, since a rule has its ports for all of its protocols.
-fn layer4(matched: &mut Fields<'_>) -> Result<Vec<(Vec<Protocol>, Vec<PortRange>)>, ImportError> {
-    let mut found: Vec<(Vec<Protocol>, Vec<PortRange>)> = Vec::new();
+fn layer4(matched: &mut Fields<'_>) -> Result<Vec<Layer4>, ImportError> {
+    let mut found: Vec<Layer4> = Vec::new();
     for item in matched.take("layer4Configs").map(|list| list.items()).transpose()?.unwrap_or_default() {
         let mut config = item.fields()?;
         let Some(protocol) = protocol(&config.need("ipProtocol")?)? else {

@@ -46,10 +46,10 @@ pub(super) fn read(document: &Node<'_>, findings: &mut Findings, remarks: &mut R
         };
         return reader(document, findings, remarks);
     }
-    if let Some(page) = fields.take("page_info") {
-        if page.fields()?.has("next_marker") {
-            goes_on(page.place(), remarks);
-        }
+    if let Some(page) = fields.take("page_info")
+        && page.fields()?.has("next_marker")
+    {
+        goes_on(page.place(), remarks);
     }
     fields.pass(&["request_id", "ports_links"]);
     fields.finish(remarks);

@@ -164,11 +164,8 @@ fn rule(node: &Node<'_>, remarks: &mut Remarks) -> Result<RuleDocument, ImportEr
         protocol: protocol(&code(&fields.need("protocolType")?)?)?.into_iter().collect(),
         ..RuleDocument::default()
     };
-    fn networks(fields: &mut Fields<'_>, name: &str) -> Result<Option<ipnet::IpNet>, ImportError> {
-        fields.take(name).filter(|node| node.value() != "").map(|node| node.network()).transpose()
-    }
-    rule.source.extend(networks(&mut fields, "sourceIpBlock")?);
-    rule.destination.extend(networks(&mut fields, "destinationIpBlock")?);
+    rule.source.extend(network(&mut fields, "sourceIpBlock")?);
+    rule.destination.extend(network(&mut fields, "destinationIpBlock")?);
     let range = |node: Option<Node<'_>>| node.map(|node| ports(&node)).transpose().map(Option::flatten);
     rule.source_ports = Ports(range(fields.take("sourcePortRange"))?.into_iter().collect());
     rule.destination_ports = Ports(range(fields.take("destinationPortRange"))?.into_iter().collect());
@@ -178,4 +175,9 @@ fn rule(node: &Node<'_>, remarks: &mut Remarks) -> Result<RuleDocument, ImportEr
     fields.pass(&["mirrorFilterNo", "ruleNo"]);
     fields.finish(remarks);
     Ok(rule)
+}
+
+/// Addresses of a rule; nothing, or none written, is all.
+fn network(fields: &mut Fields<'_>, name: &str) -> Result<Option<ipnet::IpNet>, ImportError> {
+    fields.take(name).filter(|node| node.value() != "").map(|node| node.network()).transpose()
 }

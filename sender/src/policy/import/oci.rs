@@ -45,10 +45,10 @@ fn whereabouts(mut fields: Fields<'_>, findings: &mut Findings) -> Result<(), Im
         findings.locate(id, address);
     } else if let Some(network) = fields.text("cidr-block")? {
         findings.locate(id, network);
-    } else if let Some(addresses) = fields.take("ip-addresses") {
-        if let Some(first) = addresses.items()?.first() {
-            findings.locate(id, first.fields()?.need("ip-address")?.text()?);
-        }
+    } else if let Some(addresses) = fields.take("ip-addresses")
+        && let Some(first) = addresses.items()?.first()
+    {
+        findings.locate(id, first.fields()?.need("ip-address")?.text()?);
     }
     Ok(())
 }
