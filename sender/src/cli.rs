@@ -1,6 +1,7 @@
 //! The command line of `vxtap-sender`.
 
 mod arguments;
+mod policy;
 mod report;
 mod transfer;
 mod watch;
@@ -19,7 +20,7 @@ use crate::policy::export::ExportError;
 use crate::policy::import::ImportError;
 use crate::summary::Summary;
 use crate::{generate, replay};
-use arguments::{Arguments, Command, PolicyCommand, SummaryTarget};
+use arguments::{Arguments, Command, PolicyCommand, SummaryTarget, positive_number};
 use watch::Watch;
 
 /// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.
@@ -65,6 +66,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Generate(arguments) => {
             send(|control| Ok(generate::run(&arguments.settings()?, control)?), arguments.summary())
         }
+        Command::Policy(PolicyCommand::Check(arguments)) => policy::check(arguments),
+        Command::Policy(PolicyCommand::Explain(arguments)) => policy::explain(arguments),
         Command::Policy(PolicyCommand::Import(arguments)) => transfer::import(arguments),
         Command::Policy(PolicyCommand::Export(arguments)) => transfer::export(arguments),
     }

@@ -70,6 +70,7 @@ pub use model::{
 };
 pub use never::{Excluded, NeverMirrored};
 pub use prefilter::{LEAST, MAX_INSTRUCTIONS, Prefilter, PrefilterSettings, WHOLE};
+pub(crate) use problem::printable;
 pub use problem::{Place, PolicyError, Problem};
 pub use protocol::Protocol;
 pub use provider::{

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vxtap_wire::vxlan::Vni;
 
+use super::policy::{CheckArguments, ExplainArguments};
 use super::transfer::{ExportArguments, ImportArguments};
 use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
@@ -37,6 +38,10 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
+    /// Look a policy through: what is wrong with it, what should be looked at, how much it may send
+    Check(CheckArguments),
+    /// Which session and rule decide about packets, and which are passed over
+    Explain(ExplainArguments),
     /// Make a policy of what a cloud's command line or API prints for its sessions, filters and targets (JSON)
     Import(ImportArguments),
     /// Write the documents with which a cloud mirrors as a policy says
@@ -266,7 +271,7 @@ fn vni(text: &str) -> Result<Vni, String> {
     text.parse().ok().and_then(Vni::new).ok_or_else(|| format!("expected a whole number from 0 to {}", Vni::MAX))
 }
 
-fn positive_number(text: &str) -> Result<f64, String> {
+pub(super) fn positive_number(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("expected a number greater than 0".to_owned()),

@@ -402,8 +402,9 @@ fn protocol(value: &DeValue<'_>) -> Result<Protocol, String> {
         other => {
             let text = as_text(other)?;
             Protocol::from_str(text).map_err(|()| {
-                let names: Vec<&str> = Protocol::names().collect();
-                format!("'{text}' is no protocol{} or a number from 0 to 255", meant(text, &names))
+                let mut names: Vec<&str> = Protocol::names().collect();
+                names.push("a number from 0 to 255");
+                format!("'{text}' is no protocol{}", meant(text, &names))
             })
         }
     }

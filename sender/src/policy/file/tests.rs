@@ -59,17 +59,17 @@ fn what_is_wrong_is_told_with_its_place_and_what_was_expected() {
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = \"icmp\", destination_ports = 80 }]",
-            "3:69",
+            "3:72",
             "icmp has no ports (expected tcp, udp, sctp or udplite)",
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", destination_ports = 80 }]",
-            "3:52",
+            "3:53",
             "without a 'protocol' that has ports",
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = \"tcp\", source_ports = \"90-80\" }]",
-            "3:68",
+            "3:66",
             "the range 90-80 is the wrong way round (expected 80-90)",
         ),
         (
@@ -84,7 +84,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_was_expected() {
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = \"icmp\", source = \"::/0\" }]",
-            "3:43",
+            "3:44",
             "icmp is of IPv4, but 'source' is IPv6 (expected icmpv6)",
         ),
         (
@@ -99,22 +99,22 @@ fn what_is_wrong_is_told_with_its_place_and_what_was_expected() {
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", source = \"10.0.0.1/8\" }]",
-            "3:41",
+            "3:42",
             "bits behind its prefix (expected 10.0.0.0/8 or 10.0.0.1/32)",
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = \"tpc\" }]",
-            "3:43",
+            "3:44",
             "'tpc' is no protocol (did you mean 'tcp'?)",
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = 256 }]",
-            "3:43",
+            "3:44",
             "256 is out of range (expected 0 to 255)",
         ),
         (
             "[[filter]]\nname = \"g\"\ninbound = [{ number = 1, action = \"accept\" }, { action = \"accept\" }]",
-            "3:46",
+            "3:47",
             "others have one",
         ),
         ("[[filter]]\nname = \"g\"\nserices = []", "3:1", "unknown key 'serices' (did you mean 'services'?)"),

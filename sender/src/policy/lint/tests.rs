@@ -114,13 +114,14 @@ fn quotas_shared_vnis_and_objects_that_nobody_uses_are_told() {
     let eleven: Vec<&str> = eleven.iter().map(String::as_str).collect();
     assert!(has(&inbound("huawei", &eleven), "11 inbound rules of filter 'f' are more than huawei takes (10)"));
     assert!(has(&inbound("aws", &eleven), "12 rules of filter 'f' are more than aws takes (10)"));
-    let four: String = (2..5)
+    let four: Vec<String> = (2..5)
         .map(|at| {
             format!(
                 "[[session]]\nname = \"s{at}\"\nnumber = {at}\nsource = \"here\"\nfilter = \"f\"\ntarget = \"there\"\n"
             )
         })
         .collect();
+    let four = four.concat();
     assert!(has(
         &format!("{}{four}", inbound("aws", &[tcp])),
         "4 sessions of source 'here' are more than aws takes (3)"

@@ -181,9 +181,10 @@ fn datagrams_to_our_own_targets_stay_in_the_kernel() {
 
 /// A policy of `rules` rules, each with ranges of ports.
 fn long(rules: usize) -> Arc<Engine> {
-    let rules: String = (0..rules)
+    let rules: Vec<String> = (0..rules)
         .map(|at| format!("{{ action = \"accept\", protocol = \"tcp\", source = \"10.{}.{}.0/24\", source_ports = [\"1-9\", 77], destination_ports = [80, 443] }},\n", at / 256, at % 256))
         .collect();
+    let rules = rules.concat();
     engine(&format!(
         "[[filter]]\nname = \"f\"\ninbound = [{rules}]\n[[session]]\nname = \"s\"\nsource = \"here\"\ntarget = \"there\"\nfilter = \"f\"\n"
     ))

@@ -36,7 +36,7 @@ impl Default for Universe {
 /// A file at random that is right.
 pub(in crate::policy) fn document(random: &mut Random, provider: Provider, universe: &Universe) -> Document {
     let filters: Vec<FilterDocument> = (0..3).map(|at| filter(random, provider, universe, at)).collect();
-    let sessions = (0..1 + random.below(3)).map(|at| session(random, provider, at)).collect();
+    let sessions = (0..=random.below(3)).map(|at| session(random, provider, at)).collect();
     Document {
         provider: Some(provider),
         semantics: if random.one_in(2) { semantics(random) } else { SemanticsDocument::default() },
@@ -157,7 +157,7 @@ fn rule(random: &mut Random, provider: Provider, universe: &Universe, with_ports
     if rule.source.is_empty() && rule.destination.is_empty() && rule.remote.is_empty() && random.one_in(3) {
         rule.family = Some(version);
     }
-    let ports = |random: &mut Random| Ports((0..1 + random.below(2)).map(|_| range(random, universe)).collect());
+    let ports = |random: &mut Random| Ports((0..=random.below(2)).map(|_| range(random, universe)).collect());
     match random.below(3) {
         0 => {}
         1 if with_ports => {

@@ -66,7 +66,7 @@ fn literally(file: &Document, packet: &Packet, flows: &mut Flows) -> Literally {
     let (syn, ack) = (known && protocol == 6 && flags & 2 != 0, flags & 16 != 0);
     let first = if syn && ack { answered(packet) } else { *packet };
     let decision = match flows.get(&key) {
-        Some(before) if !(syn && !ack) => *before,
+        Some(before) if !syn || ack => *before,
         _ => ask(file, provider, &first, &sessions, resolver),
     };
     flows.insert(key, decision);
@@ -204,7 +204,8 @@ fn matches(file: &Document, provider: Provider, rule: &RuleDocument, packet: &Pa
     }
     for (ranges, port) in [(&rule.source_ports.0, ports.0), (&rule.destination_ports.0, ports.1)] {
         let there = matches!(protocol, 6 | 17 | 132) && !fragment;
-        if !ranges.is_empty() && !(there && ranges.iter().any(|range| range.first() <= port && port <= range.last())) {
+        let inside = there && ranges.iter().any(|range| range.first() <= port && port <= range.last());
+        if !ranges.is_empty() && !inside {
             return false;
         }
     }
@@ -336,8 +337,8 @@ impl crate::policy::Trace {
     /// Whether the steps lead to the decision.
     fn agrees(&self) -> bool {
         use crate::policy::Outcome;
-        if self.never.is_some() {
-            return self.decision == Decision::Pass(Pass::Never(self.never.unwrap()));
+        if let Some(reason) = self.never {
+            return self.decision == Decision::Pass(Pass::Never(reason));
         }
         let rejects = |outcome| matches!(outcome, Outcome::Rule { action: Action::Reject, .. });
         let rejected = self.steps.iter().find(|step| rejects(step.outcome)).map(|step| step.session);
