@@ -19,7 +19,7 @@ use crate::policy::PolicyError;
 use crate::policy::export::ExportError;
 use crate::policy::import::ImportError;
 use crate::summary::Summary;
-use crate::{generate, replay};
+use crate::{capture, generate, replay};
 use arguments::{Arguments, Command, PolicyCommand, SummaryTarget, positive_number};
 use watch::Watch;
 
@@ -59,12 +59,22 @@ fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 fn run(command: &Command) -> anyhow::Result<()> {
+    let control = Arc::new(Control::default());
     match command {
         Command::Replay(arguments) => {
-            send(|control| Ok(replay::run(&arguments.settings()?, control)?), arguments.summary())
+            let settings = arguments.settings()?;
+            told_to(&watched(&control, || replay::run(&settings, &control))?, arguments.summary())
+        }
+        Command::Capture(arguments) => {
+            let capture = capture::Capture::open(&arguments.settings(), &control)?;
+            // Threads have privileges of their own, so those are given up before there is a second thread.
+            capture.drop_privileges()?;
+            say(&format!("capturing from {}", arguments.what()));
+            told_to(&watched(&control, || Ok(capture.run()))?, arguments.summary())
         }
         Command::Generate(arguments) => {
-            send(|control| Ok(generate::run(&arguments.settings()?, control)?), arguments.summary())
+            let settings = arguments.settings()?;
+            told_to(&watched(&control, || generate::run(&settings, &control))?, arguments.summary())
         }
         Command::Policy(PolicyCommand::Check(arguments)) => policy::check(arguments),
         Command::Policy(PolicyCommand::Explain(arguments)) => policy::explain(arguments),
@@ -73,19 +83,23 @@ fn run(command: &Command) -> anyhow::Result<()> {
     }
 }
 
-/// Sends until it is done or stopped, and tells what was sent.
-fn send(
-    sending: impl FnOnce(&Arc<Control>) -> anyhow::Result<Summary>,
-    target: Option<&SummaryTarget>,
-) -> anyhow::Result<()> {
-    let control = Arc::new(Control::default());
-    let summary = {
-        let _watch = Watch::start(Arc::clone(&control)).context("cannot watch for signals")?;
-        sending(&control)?
-    };
-    let _ = write!(std::io::stderr(), "{}", report::Report(&summary));
-    write_summary(&summary, target)?;
+fn say(what: &str) {
+    // Nothing can be done if standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+/// Runs until it is done or stopped.
+fn watched(control: &Arc<Control>, run: impl FnOnce() -> Result<Summary, SendError>) -> anyhow::Result<Summary> {
+    let _watch = Watch::start(Arc::clone(control)).context("cannot watch for signals")?;
+    Ok(run()?)
+}
+
+/// Tells what was sent, and whether it adds up.
+fn told_to(summary: &Summary, target: Option<&SummaryTarget>) -> anyhow::Result<()> {
+    let _ = write!(std::io::stderr(), "{}", report::Report(summary));
+    write_summary(summary, target)?;
     summary.check()?;
+    summary.check_capture()?;
     Ok(())
 }
 

@@ -159,7 +159,7 @@ fn as_text(file: &PolicyFile, arguments: &CheckArguments, estimates: &[Estimate<
     if let Some(rate) = arguments.rate {
         let _ = writeln!(
             text,
-            "\nat {rate} Mbit/s in and out, frames of {} bytes: copies of each session if it takes all\n",
+            "\ncopies at {rate} Mbit/s in and out, frames of {} bytes, if a session takes all:\n",
             arguments.frame_bytes
         );
         let mut table = Table::new(&["session", ">packets/s", ">Mbit/s", ">of the traffic"]);
