@@ -53,6 +53,19 @@ fn a_policy_comes_to_standard_output_and_what_it_lacks_to_standard_error() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_used_is_made_all_the_same_and_told() {
+    // The documents that AWS has of the length say 8500 at most.
+    let sessions = std::fs::read_to_string(clouds("aws-sessions.json")).unwrap().replace("1500", "8947");
+    let output = policy(&["import", "aws", "-"], &sessions);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("length = 8947"));
+    let told = text(&output.stderr);
+    assert!(told.contains("lacking: the policy cannot be used as it is:\n-:"), "{told}");
+    assert!(told.contains("8947"), "{told}");
+    assert_eq!(policy(&["import", "aws", "-", "--strict"], &sessions).status.code(), Some(1));
+}
+
+#[test]
 fn wrong_documents_and_arguments_end_with_2_and_say_what_was_expected() {
     let huawei = clouds("huawei-sessions.json");
     let huawei = huawei.to_str().unwrap();

@@ -94,13 +94,18 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<()> {
     }
     let text = imported.document.to_toml().context("cannot write the policy as TOML")?;
     let text = format!("# Made of documents of {} by `vxtap-sender policy import`.\n\n{text}", arguments.cloud);
+    // The cloud may have more than its documents say that it takes, and a document may have been cut.
+    let unusable = PolicyFile::parse(&arguments.output.display().to_string(), &text).err();
+    if let Some(error) = &unusable {
+        let _ = writeln!(std::io::stderr(), "lacking: the policy cannot be used as it is:\n{error}");
+    }
     if arguments.output.as_os_str() == "-" {
         std::io::stdout().write_all(text.as_bytes()).context("cannot write the policy to standard output")?;
     } else {
         replace(&arguments.output, &text)
             .with_context(|| format!("cannot write the policy to '{}'", arguments.output.display()))?;
     }
-    if arguments.strict && imported.remarks.any_lost() {
+    if arguments.strict && (unusable.is_some() || imported.remarks.any_lost()) {
         bail!("the policy lacks what is told above (--strict)");
     }
     Ok(())
