@@ -7,8 +7,8 @@ use vxtap_index::CommunityId;
 
 use crate::capture::CaptureFilter;
 use crate::config::{
-    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
-    ReadOptions, ReceiveOptions, RunOptions, capture_filter,
+    AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options,
+    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions, capture_filter,
 };
 use crate::extract::{Criteria, ExtractOutput, ExtractSettings, Moment};
 
@@ -137,6 +137,8 @@ pub(super) struct RunFlags {
     #[command(flatten)]
     pipeline: PipelineOptions,
     #[command(flatten)]
+    admission: AdmissionOptions,
+    #[command(flatten)]
     receive: ReceiveOptions,
     #[command(flatten)]
     capture: CaptureOptions,
@@ -157,6 +159,8 @@ pub(super) struct ReadFlags {
     #[command(flatten)]
     pipeline: PipelineOptions,
     #[command(flatten)]
+    admission: AdmissionOptions,
+    #[command(flatten)]
     capture: CaptureOptions,
     #[command(flatten)]
     log: LogOptions,
@@ -171,6 +175,8 @@ pub(super) struct DemoFlags {
     #[command(flatten)]
     pipeline: PipelineOptions,
     #[command(flatten)]
+    admission: AdmissionOptions,
+    #[command(flatten)]
     capture: CaptureOptions,
     #[command(flatten)]
     log: LogOptions,
@@ -182,21 +188,21 @@ pub(super) struct DemoFlags {
 
 impl From<RunFlags> for Options {
     fn from(flags: RunFlags) -> Self {
-        let RunFlags { run, pipeline, receive, capture, log, api, follow, flows } = flags;
-        Self { receive, pipeline, flows, capture, log, api, follow, run, ..Self::default() }
+        let RunFlags { run, pipeline, admission, receive, capture, log, api, follow, flows } = flags;
+        Self { receive, pipeline, admission, flows, capture, log, api, follow, run, ..Self::default() }
     }
 }
 
 impl From<ReadFlags> for Options {
     fn from(flags: ReadFlags) -> Self {
-        let ReadFlags { read, pipeline, capture, log, flows } = flags;
-        Self { pipeline, flows, capture, log, read, ..Self::default() }
+        let ReadFlags { read, pipeline, admission, capture, log, flows } = flags;
+        Self { pipeline, admission, flows, capture, log, read, ..Self::default() }
     }
 }
 
 impl From<DemoFlags> for Options {
     fn from(flags: DemoFlags) -> Self {
-        let DemoFlags { demo, pipeline, capture, log, api, flows } = flags;
-        Self { pipeline, flows, capture, log, api, demo, ..Self::default() }
+        let DemoFlags { demo, pipeline, admission, capture, log, api, flows } = flags;
+        Self { pipeline, admission, flows, capture, log, api, demo, ..Self::default() }
     }
 }
