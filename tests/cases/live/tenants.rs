@@ -13,8 +13,11 @@ use super::shared_machine;
 /// Exchanges of a request and its response.
 const EXCHANGES: u32 = 20;
 
+/// Number and name of a flow's network, and its frames in either direction.
+type Flow = (Option<u32>, Option<String>, u64, u64);
+
 /// A connection of the same two addresses: the requests come under VNI 100, the responses under VNI 200.
-fn mirrored(settings: Settings) -> (Stopped, Vec<(Option<u32>, Option<String>, u64, u64)>) {
+fn mirrored(settings: Settings) -> (Stopped, Vec<Flow>) {
     let collector = settings.start();
     let (client, server) = (Peer::v4(1, 40_000), Peer::v4(2, 8080));
     let mut there = Mirror::new(collector.address(), 100, 1);

@@ -25,7 +25,7 @@ fn send(server: &Server, line: &str, headers: &[&str], body: &[u8]) -> (u16, Val
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let mut request = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     request.extend(headers.iter().flat_map(|header| [*header, "\r\n"]));
-    request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    request.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
     stream.write_all(request.as_bytes()).unwrap();
     // The server may answer, and close, before it has taken all.
     let _ = stream.write_all(body);
