@@ -187,7 +187,7 @@ impl Recent {
                 self.host_votes += 1;
                 self.to_host += 1;
             }
-            Some(_) if self.host_votes > 1 => self.host_votes -= 1,
+            Some(_) if self.host_votes > 0 => self.host_votes -= 1,
             _ => {
                 self.turns += 1;
                 self.host = Some(if self.turns & 1 == 0 { from } else { to });
@@ -203,7 +203,7 @@ impl Recent {
                 self.port_votes += 1;
                 self.port_one_sided += 1;
             }
-            Some(_) if self.port_votes > 1 => self.port_votes -= 1,
+            Some(_) if self.port_votes > 0 => self.port_votes -= 1,
             _ => {
                 (self.port, self.port_votes) = (Some(port), 1);
                 (self.port_one_sided, self.port_both) = (1, 0);
@@ -211,17 +211,22 @@ impl Recent {
         }
     }
 
-    /// A flow, heard from `from` alone at first, is whole after all.
+    /// A flow, heard from `from` alone at first, is whole after all: its votes are taken back.
     fn take_back(&mut self, from: IpAddr, tuple: &FiveTuple) {
-        if let Some(host) = self.host.filter(|host| [tuple.source_ip(), tuple.destination_ip()].contains(host)) {
-            let count = if host == from { &mut self.from_host } else { &mut self.to_host };
-            *count = count.saturating_sub(1);
-            self.host_votes = self.host_votes.saturating_sub(1);
+        match self.host {
+            Some(host) if [tuple.source_ip(), tuple.destination_ip()].contains(&host) => {
+                let count = if host == from { &mut self.from_host } else { &mut self.to_host };
+                *count = count.saturating_sub(1);
+                self.host_votes = self.host_votes.saturating_sub(1);
+            }
+            _ => self.host_votes += 1,
         }
         if self.port == Some(tuple.destination_port) {
             self.port_votes = self.port_votes.saturating_sub(1);
             self.port_one_sided = self.port_one_sided.saturating_sub(1);
             self.port_both += 1;
+        } else {
+            self.port_votes += 1;
         }
     }
 
