@@ -12,6 +12,7 @@ pub mod cli;
 mod config;
 pub mod demo;
 mod directory_lock;
+pub mod doctor;
 pub mod extract;
 pub mod follow;
 mod hand_over;
