@@ -1,5 +1,5 @@
 use vxtap_analyzers::snapshot::{
-    CaptureSidesSnapshot, LogSnapshot, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
+    CaptureSnapshot, LogSnapshot, RunState, SidesSnapshot, StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
