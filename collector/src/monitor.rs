@@ -82,14 +82,20 @@ impl LiveMonitor {
         let mut order: Vec<usize> = (0..sums.len()).filter(|id| sums[*id].frames > 0).collect();
         order.sort_by_key(|id| (std::cmp::Reverse(sums[*id].frames), *id));
         order.truncate(Snapshot::MAX_STREAMS);
+        let losses = self.shared.streams.stream_losses();
         let snapshot = |id: usize| {
             let id_of = vxtap_analyzers::StreamId(id as u32);
             let key = self.shared.streams.key(id_of).unwrap_or(vxtap_analyzers::StreamKey::PLAIN);
+            let vnis =
+                if key.around.is_empty() { Vec::new() } else { key.vnis().map(vxtap_wire::vxlan::Vni::get).collect() };
             StreamSnapshot {
                 name: self.shared.streams.name(id_of),
                 encapsulation: key.encapsulation,
                 source: key.source,
                 vni: key.vni.map(vxtap_wire::vxlan::Vni::get),
+                vnis,
+                direction: key.direction.map(|direction| direction.as_str().to_owned()),
+                loss: losses.get(&id_of).copied(),
                 counters: sums[id],
             }
         };
@@ -108,6 +114,7 @@ impl Monitor for LiveMonitor {
             listeners: self.listeners.clone(),
             streams: self.streams(&reports),
             streams_total: self.shared.streams.len() as u64,
+            loss: self.shared.streams.loss(),
             capture: self.outputs.capture(),
             log: self.outputs.log(),
             followers: self.hub.snapshot(),

@@ -235,6 +235,7 @@ impl Pipeline {
             self.log_events();
         }
         self.log_events();
+        self.streams.tell_losses();
         self.ledger.flows = self.shard.counters().flows;
         PipelineTotals { ledger: self.ledger, shard: *self.shard.counters() }
     }
@@ -248,7 +249,7 @@ fn tunnel(known: &mut Vec<Option<Tunnel<'static>>>, registry: &StreamRegistry, s
     }
     let tunnel = registry.tunnel(stream);
     // The registry bounds the numbers; the one for all streams that are too many is beyond them.
-    if stream != registry.other() {
+    if !registry.is_other(stream) {
         known.resize(known.len().max(number + 1), None);
         known[number] = Some(tunnel);
     }

@@ -1,26 +1,32 @@
 //! The mirror streams of one run: from key to number and back.
 
-use std::sync::{PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use vxtap_analyzers::losses::{LossLedger, LossTracker, StreamLoss};
 use vxtap_analyzers::{StreamId, StreamKey};
 use vxtap_filter::Tunnel;
+use vxtap_wire::Link;
 use vxtap_wire::vxlan::Vni;
 
 use crate::networks::Networks;
+use crate::worker::unix_ns;
 
 /// Numbers mirror streams in order of appearance. Shared by all workers, each of which remembers the numbers that it was
 /// given: this is for the first datagram of a stream, not for every one.
 ///
 /// It holds a bounded number of streams, for anyone can send datagrams with new VNIs. All streams beyond the bound
-/// share one number, [`StreamRegistry::other`].
+/// share a number, [`StreamRegistry::other`].
 #[derive(Debug)]
 pub struct StreamRegistry {
     ids: DashMap<StreamKey, StreamId>,
     keys: RwLock<Vec<StreamKey>>,
     limit: u32,
     networks: Networks,
+    /// Touched ten times a second by each worker, and only where senders number their datagrams.
+    losses: Mutex<LossLedger>,
 }
 
 impl StreamRegistry {
@@ -37,7 +43,13 @@ impl StreamRegistry {
 
     /// A registry that tells `limit` streams apart.
     pub fn with_limit(limit: u32) -> Self {
-        Self { ids: DashMap::default(), keys: RwLock::default(), limit, networks: Networks::default() }
+        Self {
+            ids: DashMap::default(),
+            keys: RwLock::default(),
+            limit,
+            networks: Networks::default(),
+            losses: Mutex::default(),
+        }
     }
 
     /// The same, where several VNIs may be one network.
@@ -51,7 +63,7 @@ impl StreamRegistry {
         &self.networks
     }
 
-    /// The number of `key`, a new one where it has none yet; numbers are `0..=limit`.
+    /// The number of `key`, a new one where it has none yet; numbers are `0..=limit + 1`.
     pub fn intern(&self, key: &StreamKey) -> StreamId {
         if let Some(id) = self.ids.get(key) {
             return *id;
@@ -61,7 +73,7 @@ impl StreamRegistry {
             Entry::Vacant(entry) => {
                 let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
                 let Some(id) = u32::try_from(keys.len()).ok().filter(|id| *id < self.limit) else {
-                    return self.other();
+                    return self.other_of(key.link);
                 };
                 keys.push(*key);
                 *entry.insert(StreamId(id))
@@ -69,9 +81,28 @@ impl StreamRegistry {
         }
     }
 
-    /// The number that all streams beyond the bound share: the largest that there is.
+    /// The number that all streams beyond the bound share whose frames are Ethernet. The number after it is the one of those without a
+    /// link header: an interface of a capture has frames of one kind.
     pub const fn other(&self) -> StreamId {
         StreamId(self.limit)
+    }
+
+    /// Whether the number is one that streams beyond the bound share.
+    pub const fn is_other(&self, id: StreamId) -> bool {
+        id.0 >= self.limit
+    }
+
+    const fn other_of(&self, link: Link) -> StreamId {
+        match link {
+            Link::Ethernet => self.other(),
+            Link::Ip => StreamId(self.limit + 1),
+        }
+    }
+
+    /// What the frames of the stream begin with.
+    pub fn link(&self, id: StreamId) -> Link {
+        let shared = if id == self.other_of(Link::Ip) { Link::Ip } else { Link::Ethernet };
+        self.key(id).map_or(shared, |key| key.link)
     }
 
     /// The stream with this number; `None` for [`StreamRegistry::other`] and for numbers not given out.
@@ -81,7 +112,11 @@ impl StreamRegistry {
 
     /// `vni 4242 from 10.0.0.7`, or [`StreamRegistry::OTHER_NAME`].
     pub fn name(&self, id: StreamId) -> String {
-        self.key(id).map_or_else(|| Self::OTHER_NAME.to_owned(), |key| key.to_string())
+        match self.key(id) {
+            Some(key) => key.to_string(),
+            None if self.link(id) == Link::Ip => format!("{} ip", Self::OTHER_NAME),
+            None => Self::OTHER_NAME.to_owned(),
+        }
     }
 
     /// What a filter may ask of the stream; nothing for [`StreamRegistry::other`].
@@ -89,9 +124,38 @@ impl StreamRegistry {
         let key = self.key(id);
         Tunnel {
             vni: key.and_then(|key| key.vni).map(Vni::get),
+            around: key.map(|key| key.around).unwrap_or_default(),
             network: key.as_ref().and_then(|key| self.networks.name(key)),
             outer_source: key.and_then(|key| key.source),
         }
+    }
+
+    /// Takes what a worker has to tell of the senders' numbers.
+    pub(crate) fn take_losses(&self, tracker: &mut LossTracker) {
+        let now_ns = unix_ns();
+        let mut losses = self.losses();
+        let untracked = tracker.tell(|seen| losses.take(seen, now_ns));
+        losses.count_untracked(untracked);
+    }
+
+    /// What was lost on the way, by stream, as far as senders number their datagrams.
+    pub(crate) fn stream_losses(&self) -> HashMap<StreamId, StreamLoss, foldhash::fast::RandomState> {
+        self.losses().streams()
+    }
+
+    /// All streams together; `None` where no sender numbers its datagrams.
+    pub(crate) fn loss(&self) -> Option<StreamLoss> {
+        let losses = self.losses();
+        if losses.is_empty() {
+            return None;
+        }
+        let mut sum = StreamLoss::default();
+        losses.streams().values().for_each(|loss| sum.merge(loss));
+        Some(sum)
+    }
+
+    fn losses(&self) -> MutexGuard<'_, LossLedger> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Streams told apart so far.

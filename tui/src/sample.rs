@@ -59,6 +59,7 @@ fn stream(source: IpAddr, vni: u32, counters: StreamCounters) -> StreamSnapshot 
         source: Some(source),
         vni: Some(vni),
         counters,
+        ..StreamSnapshot::default()
     }
 }
 

@@ -81,11 +81,12 @@ fn ledger(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
 }
 
 fn workers(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
-    let counters: [(&str, &str, CountOf<WorkerSnapshot>); 5] = [
+    let counters: [(&str, &str, CountOf<WorkerSnapshot>); 6] = [
         ("flows_evicted", "Flows ended early because the table was full", |worker| worker.flows_evicted),
         ("not_ip", "Inner frames that are neither IPv4 nor IPv6", |worker| worker.not_ip),
         ("truncated", "Inner frames whose end the mirror cut off", |worker| worker.truncated),
         ("malformed", "Inner frames with a header that contradicts itself", |worker| worker.malformed),
+        ("too_deep", "Inner frames with more tunnels than are looked through", |worker| worker.too_deep),
         ("batches", "System calls that returned a datagram", |worker| worker.batches),
     ];
     for (name, help, count) in counters {
@@ -132,12 +133,18 @@ fn quantiles(
 
 fn streams(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
     families.gauge("streams", "Mirror streams seen", snapshot.streams_total)?;
-    let counters: [(&str, &str, CountOf<StreamSnapshot>); 4] = [
+    if let Some(loss) = &snapshot.loss {
+        families.gauge("lost", "Datagrams that senders numbered and that did not come", loss.lost)?;
+    }
+    let counters: [(&str, &str, CountOf<StreamSnapshot>); 5] = [
         ("stream_frames", "Inner frames of a mirror stream", |stream| stream.counters.frames),
         ("stream_bytes", "Bytes of inner frames of a mirror stream", |stream| stream.counters.bytes),
         ("stream_truncated", "Frames of a mirror stream that the mirror cut", |stream| stream.counters.truncated),
         ("stream_reserved_bits", "Datagrams of a mirror stream with a reserved bit set", |stream| {
             stream.counters.reserved_bits
+        }),
+        ("stream_clock_apart", "Frames of a mirror stream whose sender's clock is off", |stream| {
+            stream.counters.clock_apart
         }),
     ];
     if snapshot.streams.is_empty() {
@@ -147,6 +154,14 @@ fn streams(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
         let mut family = families.family(name, help, MetricType::Counter)?;
         for stream in snapshot.streams.iter().take(MAX_STREAMS) {
             family.counter(&[("stream", stream.name.as_str())], count(stream))?;
+        }
+    }
+    let numbered = || snapshot.streams.iter().take(MAX_STREAMS).filter_map(|stream| Some((stream, stream.loss?)));
+    if numbered().next().is_some() {
+        let help = "Datagrams of a mirror stream that the sender numbered and that did not come";
+        let mut family = families.family("stream_lost", help, MetricType::Gauge)?;
+        for (stream, loss) in numbered() {
+            family.gauge(&[("stream", stream.name.as_str())], loss.lost)?;
         }
     }
     Ok(())

@@ -158,6 +158,7 @@ fn busy_snapshot() -> Snapshot {
         not_ip: 24,
         truncated: 25,
         malformed: 26,
+        too_deep: 29,
         receive_buffer: 27,
         batches: 28,
         batch_time_ns: vxtap_analyzers::snapshot::Distribution {
@@ -170,12 +171,16 @@ fn busy_snapshot() -> Snapshot {
         analysis: analysis.clone(),
         ..WorkerSnapshot::default()
     };
-    let counters = StreamCounters { frames: 31, bytes: 32, truncated: 33, reserved_bits: 34, last_seen_ns: 35 };
+    let counters =
+        StreamCounters { frames: 31, bytes: 32, truncated: 33, reserved_bits: 34, clock_apart: 36, last_seen_ns: 35 };
     let stream = StreamSnapshot {
         name: "vni 4242 from 10.0.0.7".into(),
         encapsulation: Encapsulation::Vxlan,
         source: Some("10.0.0.7".parse().unwrap()),
         vni: Some(4242),
+        vnis: vec![0, 4242],
+        direction: Some("egress".into()),
+        loss: Some(StreamLoss { received: 37, lost: 38, duplicated: 39 }),
         counters,
     };
     Snapshot {
@@ -189,6 +194,7 @@ fn busy_snapshot() -> Snapshot {
         workers: vec![worker.clone(), WorkerSnapshot { worker: 1, ..worker }],
         streams: vec![stream],
         streams_total: 41,
+        loss: Some(StreamLoss { received: 42, lost: 43, duplicated: 44 }),
         capture: Some(CaptureSnapshot {
             directory: "/captures".into(),
             bytes: 51,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock, PacketView};
+use vxtap_wire::Link;
 
 use super::CaptureFormat;
 use super::merge::{Held, Run};
@@ -47,6 +48,7 @@ const NO_INTERFACE: u32 = u32::MAX;
 /// One interface of the file.
 struct Interface {
     stream: StreamId,
+    link: Link,
     written: Counts,
     /// In the segment being made.
     pending: Counts,
@@ -171,18 +173,22 @@ impl OpenFile {
         let block = &mut held[run.held].block.bytes;
         while let Some(record) = PacketView::first(&block[run.bytes.clone()]) {
             let block_len = record.block().len();
+            let stream = StreamId(record.interface());
+            let known = self.interface(stream);
+            let link = match known.and_then(|number| self.interfaces.get(number as usize)) {
+                Some(interface) => interface.link,
+                None => streams.link(stream),
+            };
             let length = match self.format {
                 CaptureFormat::Pcapng => block_len,
-                _ => CaptureFormat::pcap_record_len(record.frame().len()),
+                _ => CaptureFormat::pcap_record_len(link, record.frame().len()),
             };
             let bytes = segment.bytes + length;
             if bytes > most && segment.records > 0 {
                 return false;
             }
             let time_ns = record.time_ns();
-            let stream = StreamId(record.interface());
             let prelude_before = segment.prelude.len();
-            let known = self.interface(stream);
             if known.is_none() && self.format == CaptureFormat::Pcapng {
                 section::describe(streams, stream, &mut segment.prelude);
             }
@@ -202,10 +208,10 @@ impl OpenFile {
             if records == 0 {
                 self.interval_ns = self.rotation.interval_of(time_ns);
             }
-            let number = known.unwrap_or_else(|| self.add_interface(stream));
+            let number = known.unwrap_or_else(|| self.add_interface(stream, link));
             self.note(number, time_ns);
             if self.format != CaptureFormat::Pcapng {
-                self.format.append_pcap_record(time_ns, record.wire_len(), record.frame(), &mut segment.rewritten);
+                self.format.append_pcap_record(&record, link, &mut segment.rewritten);
             } else if let Some(mut record) = PacketBlock::first(&mut block[run.bytes.clone()]) {
                 record.set_interface(number);
             }
@@ -229,14 +235,14 @@ impl OpenFile {
         self.numbers.get(stream.0 as usize).copied().filter(|number| *number != NO_INTERFACE)
     }
 
-    fn add_interface(&mut self, stream: StreamId) -> u32 {
+    fn add_interface(&mut self, stream: StreamId, link: Link) -> u32 {
         let number = self.interfaces.len() as u32;
         let index = stream.0 as usize;
         if self.numbers.len() <= index {
             self.numbers.resize(index + 1, NO_INTERFACE);
         }
         self.numbers[index] = number;
-        self.interfaces.push(Interface { stream, written: Counts::NONE, pending: Counts::NONE });
+        self.interfaces.push(Interface { stream, link, written: Counts::NONE, pending: Counts::NONE });
         number
     }
 

@@ -147,7 +147,7 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     let seconds = Duration::from_secs;
     assert_eq!(
         settings.listen,
-        [Listener::Vxlan("0.0.0.0:0".parse().unwrap()), Listener::Vxlan("10.0.0.1:4789".parse().unwrap())]
+        [Listener::vxlan("0.0.0.0:0".parse().unwrap()), Listener::vxlan("10.0.0.1:4789".parse().unwrap())]
     );
     let receive = &settings.receive;
     assert_eq!((receive.buffer_bytes, receive.coalesce), (8 << 20, Duration::ZERO));
@@ -417,7 +417,7 @@ fn a_dashboard_needs_a_terminal() {
 #[test]
 fn listeners_are_bounded_and_port_0_may_be_named_again() {
     let mut flags = Options::default();
-    flags.receive.listen = vec![Listener::Vxlan("127.0.0.1:0".parse().unwrap()); 64];
+    flags.receive.listen = vec![Listener::vxlan("127.0.0.1:0".parse().unwrap()); 64];
     let gathered = gather(flags.clone(), None, |_| None).unwrap();
     assert_eq!(run(&gathered, MACHINE).unwrap().listen.len(), 64);
     flags.receive.listen.push(Listener::DEFAULT);

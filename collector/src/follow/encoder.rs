@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock, PacketView};
 use vxtap_filter::{Filter, Packet, Tunnel};
-use vxtap_wire::vxlan::Vni;
+use vxtap_wire::Link;
 
 use super::queue::Lost;
 use crate::section;
@@ -30,6 +30,7 @@ pub(crate) struct Encoder {
 #[derive(Clone, Copy, Debug)]
 struct Stream {
     tunnel: Tunnel<'static>,
+    link: Link,
     interface: Option<u32>,
 }
 
@@ -81,7 +82,8 @@ impl Encoder {
             Some((last, stream)) if last == id => stream,
             _ => self.stream(id),
         };
-        let packet = Packet { frame: record.frame(), wire_len: record.wire_len(), tunnel: stream.tunnel };
+        let Stream { tunnel, link, .. } = stream;
+        let packet = Packet { frame: record.frame(), link, wire_len: record.wire_len(), tunnel };
         if !self.filter.matches(&packet) {
             self.last = Some((id, stream));
             return false;
@@ -97,11 +99,10 @@ impl Encoder {
     }
 
     fn stream(&mut self, id: StreamId) -> Stream {
-        *self.known.entry(id).or_insert_with(|| {
-            let key = self.streams.key(id);
-            let vni = key.and_then(|key| key.vni).map(Vni::get);
-            let tunnel = Tunnel { vni, network: None, outer_source: key.and_then(|key| key.source) };
-            Stream { tunnel, interface: None }
+        *self.known.entry(id).or_insert_with(|| Stream {
+            tunnel: self.streams.tunnel(id),
+            link: self.streams.link(id),
+            interface: None,
         })
     }
 

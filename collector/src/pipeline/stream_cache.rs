@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vxtap_analyzers::losses::LossTracker;
 use vxtap_analyzers::{StreamCounters, StreamId, StreamKey};
 use vxtap_wire::NetworkId;
+use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan::Vni;
 
 use crate::streams::StreamRegistry;
@@ -25,21 +27,53 @@ pub(crate) struct StreamCache {
     registry: Arc<StreamRegistry>,
     /// The streams of late, each at the place that its key has: datagrams of a few streams come in turn.
     recent: [Option<(StreamKey, StreamEntry)>; RECENT],
+    /// The same of VXLAN in one layer, whose keys are shorter.
+    recent_vxlan: [Option<((IpAddr, Vni), StreamEntry)>; RECENT],
     entries: HashMap<StreamKey, StreamEntry, foldhash::fast::RandomState>,
     counters: Vec<StreamCounters>,
+    /// Which of the senders' numbers came; made when the first one does.
+    losses: Option<Box<LossTracker>>,
 }
 
 impl StreamCache {
     pub(crate) fn new(registry: Arc<StreamRegistry>) -> Self {
-        Self { registry, recent: [None; RECENT], entries: HashMap::default(), counters: Vec::new() }
+        Self {
+            registry,
+            recent: [None; RECENT],
+            recent_vxlan: [None; RECENT],
+            entries: HashMap::default(),
+            counters: Vec::new(),
+            losses: None,
+        }
+    }
+
+    /// The stream of VXLAN from `source` with `vni`, in one layer.
+    #[inline]
+    pub(crate) fn vxlan(&mut self, source: IpAddr, vni: Vni) -> StreamEntry {
+        match self.recent_vxlan[place(Some(source), Some(vni))] {
+            Some((recent, entry)) if recent == (source, vni) => entry,
+            _ => self.look_up_vxlan(source, vni),
+        }
+    }
+
+    #[cold]
+    fn look_up_vxlan(&mut self, source: IpAddr, vni: Vni) -> StreamEntry {
+        let entry = self.look_up(StreamKey::vxlan(source, vni));
+        self.recent_vxlan[place(Some(source), Some(vni))] = Some(((source, vni), entry));
+        entry
     }
 
     /// The stream of `key`.
     #[inline]
     pub(crate) fn entry(&mut self, key: StreamKey) -> StreamEntry {
-        match self.recent[place(&key)] {
+        let place = place(key.source, key.vni);
+        match self.recent[place] {
             Some((recent, entry)) if recent == key => entry,
-            _ => self.look_up(key),
+            _ => {
+                let entry = self.look_up(key);
+                self.recent[place] = Some((key, entry));
+                entry
+            }
         }
     }
 
@@ -49,12 +83,11 @@ impl StreamCache {
             let id = self.registry.intern(&key);
             let entry = StreamEntry { id, network: self.registry.networks().network(&key) };
             // Streams over the registry's bound share one number, and are not remembered one by one.
-            if id != self.registry.other() {
+            if !self.registry.is_other(id) {
                 self.entries.insert(key, entry);
             }
             entry
         });
-        self.recent[place(&key)] = Some((key, entry));
         let slots = entry.id.0 as usize + 1;
         if self.counters.len() < slots {
             self.counters.resize(slots, StreamCounters::default());
@@ -73,6 +106,27 @@ impl StreamCache {
         counters.last_seen_ns = counters.last_seen_ns.max(time_ns);
     }
 
+    /// Notes the number that a sender gave a datagram of stream `id`.
+    #[inline]
+    pub(crate) fn mark(&mut self, id: StreamId, mark: &Mark) {
+        self.losses.get_or_insert_default().note(id, mark.series, mark.sequence);
+    }
+
+    /// Counts a frame whose sender's clock is too far from ours.
+    #[cold]
+    pub(crate) fn count_clock_apart(&mut self, id: StreamId) {
+        if let Some(counters) = self.counters.get_mut(id.0 as usize) {
+            counters.clock_apart += 1;
+        }
+    }
+
+    /// Tells all workers together which numbers came.
+    pub(crate) fn tell_losses(&mut self) {
+        if let Some(losses) = self.losses.as_mut().filter(|losses| !losses.is_quiet()) {
+            self.registry.take_losses(losses);
+        }
+    }
+
     /// Counters by stream number.
     pub(crate) fn counters(&self) -> &[StreamCounters] {
         &self.counters
@@ -81,9 +135,9 @@ impl StreamCache {
 
 /// VNIs and addresses that belong together mostly differ in their last bits.
 #[inline]
-fn place(key: &StreamKey) -> usize {
-    let vni = key.vni.map_or(0, Vni::get);
-    let source = match key.source {
+fn place(source: Option<IpAddr>, vni: Option<Vni>) -> usize {
+    let vni = vni.map_or(0, Vni::get);
+    let source = match source {
         Some(IpAddr::V4(v4)) => u32::from(v4),
         Some(IpAddr::V6(v6)) => u128::from(v6) as u32,
         None => 0,

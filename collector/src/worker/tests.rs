@@ -59,7 +59,7 @@ struct Bench {
 }
 
 fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
-    let listener = Listener::Vxlan("127.0.0.1:0".parse().unwrap());
+    let listener = Listener::vxlan("127.0.0.1:0".parse().unwrap());
     let settings = ReceiveSettings { kernel_steering: false, ..ReceiveSettings::default() };
     let hash = SteerHash::new(5);
     let (sockets, address, _) = open_group(listener, 1, &settings, hash).unwrap();

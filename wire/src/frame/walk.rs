@@ -84,6 +84,8 @@ impl<'a> Walk<'a> {
         if self.tunnels < MAX_TUNNELS {
             self.tunnels += 1;
             walk(self, view, at);
+        } else {
+            view.too_deep = true;
         }
     }
 

@@ -5,7 +5,7 @@ fn settings() -> ReceiveSettings {
 }
 
 fn listener(address: &str) -> Listener {
-    Listener::Vxlan(address.parse().unwrap())
+    Listener::vxlan(address.parse().unwrap())
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn all_workers_share_the_port_that_the_first_one_got() {
 #[test]
 fn a_port_in_use_is_told_though_the_port_could_be_shared() {
     let (_held, address, _) = open_group(listener("127.0.0.1:0"), 2, &settings(), SteerHash::new(1)).unwrap();
-    let error = open_group(Listener::Vxlan(address), 2, &settings(), SteerHash::new(1)).unwrap_err();
+    let error = open_group(Listener::vxlan(address), 2, &settings(), SteerHash::new(1)).unwrap_err();
     assert!(matches!(error, ListenError::InUse { .. }), "{error}");
     assert!(error.to_string().contains(&format!("vxlan://{address}")), "{error}");
 }
