@@ -113,8 +113,9 @@ impl StreamKey {
             return hashed(around.iter().chain([&vni]).map(|vni| u64::from(vni.get())));
         }
         match self.cookie {
-            Cookie::Balancer(Balancer { endpoint, attachment, .. }) if vni == Vni::ZERO => {
-                hashed([endpoint, attachment].into_iter())
+            Cookie::Balancer(Balancer { cloud, endpoint, attachment }) if vni == Vni::ZERO => {
+                // The first word is no VNI.
+                hashed([u64::MAX, cloud as u64, endpoint, attachment].into_iter())
             }
             _ => vni.into(),
         }

@@ -79,6 +79,7 @@ pub(crate) fn busy(seconds: u64) -> Snapshot {
                 bytes: frames * 740,
                 truncated: if number == 2 { frames / 8 } else { 0 },
                 reserved_bits: 0,
+                clock_apart: 0,
                 last_seen_ns: taken_ns - u64::from(number).pow(3) * SECOND,
             };
             stream(Ipv4Addr::new(10, 0, 0, 7 + number as u8).into(), 4242 + number, counters)
@@ -126,7 +127,17 @@ fn capture(seconds: u64) -> CaptureSnapshot {
 pub(crate) fn losing(seconds: u64) -> Snapshot {
     let mut snapshot = busy(seconds);
     let ledger = &mut snapshot.ledger;
-    for (number, reason) in DropReason::ALL.iter().enumerate() {
+    let reasons = [
+        DropReason::VxlanTooShort,
+        DropReason::VxlanFlagClear,
+        DropReason::VxlanEmptyFrame,
+        DropReason::DatagramTruncated,
+        DropReason::HandOverFull,
+        DropReason::LinkType,
+        DropReason::FileDamaged,
+        DropReason::NotEncapsulated,
+    ];
+    for (number, reason) in reasons.iter().enumerate() {
         let packets = seconds * (number as u64 + 1);
         ledger.dropped.add(*reason, packets);
         ledger.received += packets;
@@ -191,8 +202,14 @@ pub(crate) fn huge(seconds: u64) -> Snapshot {
             ..worker(number, 1)
         })
         .collect();
-    let counters =
-        StreamCounters { frames: most, bytes: most, truncated: most - 1, reserved_bits: most, last_seen_ns: START };
+    let counters = StreamCounters {
+        frames: most,
+        bytes: most,
+        truncated: most - 1,
+        reserved_bits: most,
+        clock_apart: 0,
+        last_seen_ns: START,
+    };
     snapshot.streams = (0..1000).map(|number| stream(long_address(number), 16_777_215, counters)).collect();
     snapshot.streams_total = 1_234_567;
     if let Some(capture) = &mut snapshot.capture {

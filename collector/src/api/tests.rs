@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use vxtap_analyzers::fragments::FragmentCounters;
+use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{
     AnalysisSnapshot, CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot,
     FollowersSnapshot, KeptSnapshot, LogSnapshot, ResponseTimes, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 
 use socket2::{SockFilter, SockRef};
-use vxtap_filter::{BpfInstruction, Filter, Packet, Tunnel};
+use vxtap_filter::{BpfInstruction, Filter, Packet};
 use vxtap_tests::captures::Captures;
 
 use super::judge::{Frame, frames};

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use vxtap_filter::{BpfInstruction, Filter, FlowFacts, NotForKernel, Packet, Tunnel};
+use vxtap_filter::{BpfInstruction, Filter, FlowFacts, NotForKernel, Packet};
 use vxtap_tests::captures::Captures;
 use vxtap_tests::needs::have_tools;
 use vxtap_wire::{FlowKey, FrameView, NetworkId};

@@ -2,6 +2,7 @@
 
 mod api;
 mod demo;
+mod encapsulations;
 mod extract;
 mod following;
 mod hostile;

@@ -1,0 +1,234 @@
+//! What clouds put on the wire, as datagrams: GENEVE with and without options, Ethernet and VXLAN in it, VXLAN-GPE, IPv6 outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use vxtap_analyzers::snapshot::FlowSnapshot;
+use vxtap_tests::capture_file::{self, Record};
+use vxtap_tests::captures::{Capture, Captures};
+use vxtap_tests::collector::{Collector, Settings};
+use vxtap_tests::compare::same_frames;
+use vxtap_tests::datagram::{Mirror, Peer, tcp_frame, udp_frame, vxlan};
+use vxtap_tests::deadline::{SOON, within};
+
+use super::shared_machine;
+
+/// The longest UDP payload over IPv4.
+const MAX_PAYLOAD: usize = 65_507;
+
+/// The UDP payload in an Ethernet frame, and its destination port; `None` where the frame is no whole datagram.
+fn payload(frame: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let whole = match &packet.net? {
+        NetSlice::Ipv4(ip) => !ip.is_payload_fragmented(),
+        NetSlice::Ipv6(ip) => !ip.is_payload_fragmented(),
+        NetSlice::Arp(_) => false,
+    };
+    match packet.transport? {
+        TransportSlice::Udp(udp) if whole => Some((udp.destination_port(), udp.payload().to_vec())),
+        _ => None,
+    }
+}
+
+/// Inner frames of the outermost tunnel, as editcap cut them out; those of each VNI in order.
+fn expected(capture: &Capture, tunnel: &str) -> BTreeMap<u32, Vec<Record>> {
+    capture.decapsulated_from(tunnel).into_iter().collect()
+}
+
+fn vni_of(interface: &str) -> u32 {
+    let mut words = interface.split(' ').skip_while(|word| *word != "vni").skip(1);
+    words.next().and_then(|vni| vni.parse().ok()).unwrap_or_else(|| panic!("no VNI in '{interface}'"))
+}
+
+fn arrives_as_expected(capture: &Capture, tunnel: &str, port: u16) -> usize {
+    let datagrams: Vec<Vec<u8>> = (capture.records().iter())
+        .filter_map(|record| payload(&record.data))
+        .filter(|(to, payload)| *to == port && payload.len() <= MAX_PAYLOAD)
+        .map(|(_, payload)| payload)
+        .collect();
+    let collector =
+        Settings::listening(2, &[&format!("{tunnel}://127.0.0.1:0")]).write().arg("--accept-unknown-critical").start();
+    let mut mirror = Mirror::new(collector.address(), 0, 3);
+    for (place, datagram) in datagrams.iter().enumerate() {
+        mirror.send_payload(place, datagram);
+    }
+    let stopped = collector.stop();
+    let (ledger, count) = (&stopped.summary.ledger, datagrams.len() as u64);
+    assert_eq!((ledger.received, ledger.captured, ledger.dropped_total()), (count, count, 0), "{}", capture.name);
+    let mut got: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
+    for record in capture_file::read_all(&stopped.captures()) {
+        got.entry(vni_of(&record.interface)).or_default().push(record);
+    }
+    let expected = expected(capture, tunnel);
+    assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{}", capture.name);
+    for (vni, frames) in &expected {
+        let bytes = |records: &[Record]| records.iter().map(|record| record.data.clone()).collect::<Vec<_>>();
+        let (want, have) = (bytes(frames), bytes(&got[vni]));
+        same_frames(want.iter().map(Vec::as_slice), have.iter().map(Vec::as_slice))
+            .unwrap_or_else(|error| panic!("{}, VNI {vni}: {error}", capture.name));
+    }
+    datagrams.len()
+}
+
+#[test]
+fn datagrams_of_every_captured_tunnel_arrive_as_the_frames_that_tshark_sees_in_them() {
+    let _machine = shared_machine();
+    let Some(captures) = Captures::open() else { return };
+    let mut arrived = 0;
+    for (tunnel, port) in [("vxlan", 4789), ("geneve", 6081)] {
+        for capture in captures.of(&[tunnel]) {
+            // On another port, cut by the capturing program, or longer than a datagram: those cannot be sent as they are.
+            let cannot = [
+                "tcpdump_vxlan_port8472",
+                "skydive_vxlan_snaplen256",
+                "tcpdump_vxlan_bigtcp_v4v4",
+                "zeek_geneve_vxlan_dns_trunc",
+            ];
+            if !cannot.contains(&capture.name.as_str()) {
+                arrived += arrives_as_expected(&capture, tunnel, port);
+            }
+        }
+    }
+    assert!(arrived > 250, "{arrived} datagrams");
+}
+
+/// A GENEVE datagram around `payload`, which is of EtherType `kind`, behind so many words of options: one of the class, the rest of
+/// one that is unknown.
+fn geneve(kind: u16, class: u16, words: usize, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = kind.to_be_bytes();
+    let mut datagram = vec![words as u8, 0, high, low, 0, 0, 0, 0];
+    let mut left = words;
+    while left > 0 {
+        let length = if left == words { 2.min(left - 1) } else { (left - 1).min(31) };
+        let class = if left == words { class } else { 0x7777 };
+        datagram.extend(class.to_be_bytes());
+        datagram.extend([1, length as u8]);
+        datagram.extend(vec![0; length * 4]);
+        left -= 1 + length;
+    }
+    datagram.extend_from_slice(payload);
+    datagram
+}
+
+const FLOWS: u16 = 600;
+const WORKERS: u32 = 4;
+
+/// Sends flows in both directions as clouds wrap them: Ethernet and IP in GENEVE, and VXLAN as a gateway load balancer does.
+fn send_flows(collector: &Collector) -> u64 {
+    let mut mirror = Mirror::new(collector.address(), 9, 8);
+    let mut sent = 0;
+    for flow in 0..FLOWS {
+        let (a, b) = match flow % 3 {
+            0 => (Peer::v6(flow, 40_000 + flow), Peer::v6(60_000, 443)),
+            _ => (Peer::v4(flow, 40_000 + flow), Peer::v4(60_000, 443)),
+        };
+        for (port, from, to) in [(0, a, b), (3, b, a)] {
+            let frame = tcp_frame(from, to, 1, b"to and fro");
+            let kind = if flow % 3 == 0 { 0x86dd } else { 0x0800 };
+            let words = usize::from(flow) % 64;
+            let datagram = match flow % 4 {
+                0 => geneve(0x6558, 0x7777, words, &frame),
+                1 => geneve(kind, 0x7777, words, &frame[14..]),
+                2 => geneve(
+                    0x0800,
+                    0x0108,
+                    words.max(3),
+                    &udp_frame(Peer::v4(7, 50_000), Peer::v4(8, 4789), &vxlan(5, &frame))[14..],
+                ),
+                _ => geneve(
+                    0x86dd,
+                    0x0108,
+                    words.max(3),
+                    &udp_frame(Peer::v6(7, 50_000), Peer::v6(8, 4789), &vxlan(5, &frame))[14..],
+                ),
+            };
+            mirror.send_payload(port + usize::from(flow), &datagram);
+            sent += 1;
+        }
+    }
+    sent
+}
+
+fn flows_meet(settings: Settings) -> u64 {
+    let collector = settings.start();
+    let sent = send_flows(&collector);
+    let page = within(SOON, "all frames in the flow tables", || {
+        let page = collector.flows();
+        (page.flows.iter().map(FlowSnapshot::frames).sum::<u64>() == sent).then_some(page)
+    });
+    assert_eq!(page.flows.len(), usize::from(FLOWS), "each flow once, with both its directions");
+    let workers: BTreeSet<u32> = page.flows.iter().map(|flow| flow.worker).collect();
+    assert_eq!(workers, (0..WORKERS).collect(), "every worker has flows");
+    let stopped = collector.stop();
+    assert_eq!(stopped.summary.ledger.analysed, sent);
+    stopped.summary.ledger.misdelivered
+}
+
+#[test]
+fn the_kernel_finds_flows_behind_options_of_any_length_and_in_a_gateway_load_balancers_vxlan() {
+    let _machine = shared_machine();
+    let misdelivered = flows_meet(Settings::listening(WORKERS, &["geneve://127.0.0.1:0"]));
+    assert_eq!(misdelivered, 0, "the kernel knows where such packets belong");
+}
+
+#[test]
+fn over_ipv6_without_the_kernels_help_packets_without_ethernet_are_handed_over() {
+    let _machine = shared_machine();
+    let settings = Settings::listening(WORKERS, &["geneve://[::1]:0"]).arg("--no-kernel-steering");
+    assert!(flows_meet(settings) > 100, "nothing was handed over: the test shows nothing");
+}
+
+#[test]
+fn vxlan_gpe_gives_ip_and_ethernet_and_counts_nsh() {
+    let _machine = shared_machine();
+    let collector = Settings::listening(2, &["vxlan-gpe://127.0.0.1:0"]).write().start();
+    let (four, six) = (Peer::v4(1, 1), Peer::v6(1, 1));
+    let frame = udp_frame(four, Peer::v4(2, 2), b"four");
+    let packet = &udp_frame(six, Peer::v6(2, 2), b"six")[14..];
+    let mut mirror = Mirror::new(collector.address(), 9, 1);
+    for (next, inside) in [(1, &frame[14..]), (2, packet), (3, &frame[..]), (4, &frame[..])] {
+        mirror.send_payload(0, &[&[0x0c, 0, 0, next, 0, 0, 9, 0][..], inside].concat());
+    }
+    mirror.send_payload(0, &vxlan(9, &frame));
+    let stopped = collector.stop();
+    assert_eq!(stopped.summary.ledger.dropped, BTreeMap::from([("vxlan_gpe_payload".to_owned(), 1)]));
+    let mut seen: Vec<_> = (capture_file::read_all(&stopped.captures()).iter())
+        .map(|record| (record.link_type, record.data.len(), record.interface.clone()))
+        .collect();
+    seen.sort();
+    let name = "vxlan-gpe vni 9 from 127.0.0.1";
+    let expected = [
+        (1, frame.len(), name.to_owned()),
+        (1, frame.len(), name.to_owned()),
+        (101, frame.len() - 14, format!("{name} ip")),
+        (101, packet.len(), format!("{name} ip")),
+    ];
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn jumbo_frames_of_nine_thousand_bytes_and_more_arrive_whole() {
+    let _machine = shared_machine();
+    let collector = Settings::listening(2, &["vxlan://[::]:0", "geneve://[::]:0"]).write().start();
+    let mut lengths = Vec::new();
+    for (number, address) in collector.addresses().to_vec().into_iter().enumerate() {
+        let target = (std::net::Ipv6Addr::LOCALHOST, address.port()).into();
+        let mut mirror = Mirror::new(target, 9, 1);
+        for length in [8947, 9001, 20_000, 60_000] {
+            let frame = udp_frame(Peer::v4(1, 1), Peer::v4(2, 2), &vec![7; length]);
+            if number == 0 {
+                mirror.send(0, &frame)
+            } else {
+                mirror.send_payload(0, &geneve(0x6558, 0x0100, 3, &frame))
+            }
+            lengths.push(frame.len());
+        }
+    }
+    let stopped = collector.stop();
+    let mut got: Vec<_> = capture_file::read_all(&stopped.captures()).iter().map(|record| record.data.len()).collect();
+    got.sort_unstable();
+    lengths.sort_unstable();
+    assert_eq!((got, stopped.summary.ledger.dropped_total()), (lengths, 0));
+}
