@@ -22,7 +22,9 @@ mod mark;
 mod options;
 
 pub use mark::Mark;
-pub use options::{Balancer, BalancerCloud, Cookie, GeneveOption, GoogleCookie, Metadata, MirrorDirection, Options};
+pub use options::{
+    Balancer, BalancerCloud, Cookie, GeneveOption, GoogleCookie, Metadata, MirrorDirection, OptionWalk, Options,
+};
 
 /// The UDP destination port that IANA assigned to GENEVE.
 pub const PORT: u16 = 6081;

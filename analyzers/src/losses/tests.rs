@@ -84,7 +84,9 @@ fn random_loss_reordering_and_copies_over_four_workers_come_out_exactly() {
             }
         }
         waiting.drain(..).for_each(|(series, sequence)| note(&mut trackers, series, sequence));
-        trackers.iter_mut().for_each(|tracker| tell(tracker, &mut ledger, NOW));
+        for tracker in &mut trackers {
+            tell(tracker, &mut ledger, NOW);
+        }
         let streams = ledger.streams();
         assert_eq!(streams[&StreamId(0)], loss(arrived[0] + arrived[1], lost[0] + lost[1], copies[0] + copies[1]));
         assert_eq!(streams[&StreamId(1)], loss(arrived[2], lost[2], copies[2]), "seed {seed}");

@@ -87,7 +87,7 @@ impl Series {
         } else {
             let mut between = self.highest + 1;
             while between <= sequence {
-                if between % 64 == 0 && sequence - between >= 63 {
+                if between.is_multiple_of(64) && sequence - between >= 63 {
                     *self.word(between) = 0;
                     between += 64;
                 } else {

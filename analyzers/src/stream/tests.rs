@@ -12,7 +12,9 @@ fn vni(number: u32) -> Vni {
 
 fn around(vnis: &[u32]) -> Vnis {
     let mut around = Vnis::NONE;
-    vnis.iter().for_each(|number| around.push(vni(*number)));
+    for number in vnis {
+        around.push(vni(*number));
+    }
     around
 }
 

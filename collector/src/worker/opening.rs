@@ -26,7 +26,7 @@ impl Opening {
     /// Takes the envelope off and looks into the frame; a datagram that has none is counted and gone.
     #[inline]
     pub(super) fn open<'a>(
-        &self,
+        self,
         pipeline: &mut Pipeline,
         kind: Kind,
         datagram: &Datagram<'a>,
@@ -51,7 +51,7 @@ impl Opening {
     }
 
     #[inline(never)]
-    fn open_any<'a>(&self, pipeline: &mut Pipeline, kind: Kind, datagram: &Datagram<'a>, now_ns: u64) -> Opened<'a> {
+    fn open_any<'a>(self, pipeline: &mut Pipeline, kind: Kind, datagram: &Datagram<'a>, now_ns: u64) -> Opened<'a> {
         if datagram.truncated {
             pipeline.ledger.drop_one(DropReason::DatagramTruncated);
             return None;

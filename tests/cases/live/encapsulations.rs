@@ -219,9 +219,9 @@ fn jumbo_frames_of_nine_thousand_bytes_and_more_arrive_whole() {
         for length in [8947, 9001, 20_000, 60_000] {
             let frame = udp_frame(Peer::v4(1, 1), Peer::v4(2, 2), &vec![7; length]);
             if number == 0 {
-                mirror.send(0, &frame)
+                mirror.send(0, &frame);
             } else {
-                mirror.send_payload(0, &geneve(0x6558, 0x0100, 3, &frame))
+                mirror.send_payload(0, &geneve(0x6558, 0x0100, 3, &frame));
             }
             lengths.push(frame.len());
         }

@@ -95,13 +95,13 @@ fn options_are_those_that_tshark_sees() {
             let list = |values: Vec<String>| values.join(",");
             // tshark shows the type without the critical bit, and lengths with the option's header.
             let ours = [
-                list(header.options.map(|option| format!("0x{:04x}", option.class)).collect()),
-                list(header.options.map(|option| format!("0x{:02x}", option.kind & 0x7f)).collect()),
+                list(header.options.iter().map(|option| format!("0x{:04x}", option.class)).collect()),
+                list(header.options.iter().map(|option| format!("0x{:02x}", option.kind & 0x7f)).collect()),
                 format!("0x{:06x}", header.vni.get()),
             ];
             let theirs: Vec<&str> = line.split('\t').collect();
             assert_eq!(ours, [theirs[0], theirs[1], theirs[3]], "{}", capture.name);
-            options += header.options.count();
+            options += header.options.iter().count();
         }
     }
     assert!(options > 40, "{options} options");
@@ -199,7 +199,7 @@ fn captures_of_packets_without_ethernet_are_read_by_tshark_by_read_and_by_extrac
         let output = directory.path().join(format!("{}.pcapng", filter.replace(' ', "_")));
         let mut command: Command = Program::Collector.command();
         command.arg("extract").arg(first.captures()).args(["--filter", filter, "-o"]).arg(&output);
-        run_within(LIMIT, &mut command).success();
+        let _ = run_within(LIMIT, &mut command).success();
         let records = capture_file::read(&output);
         assert_eq!(records.len(), found, "{filter}");
         assert!(records.iter().all(|record| record.data == first.records[0].data && record.link_type == RAW_IP));

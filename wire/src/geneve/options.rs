@@ -2,7 +2,7 @@
 
 use super::Mark;
 
-/// The option area of a GENEVE header, walked option by option.
+/// The option area of a GENEVE header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options<'a> {
     bytes: &'a [u8],
@@ -35,14 +35,34 @@ impl<'a> Options<'a> {
         Self { bytes }
     }
 
-    /// What is left of the area.
+    /// All of it.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
+
+    /// Its options, up to one that does not fit into what is left of it.
+    pub const fn iter(&self) -> OptionWalk<'a> {
+        OptionWalk { bytes: self.bytes }
+    }
 }
 
-/// Ends at the area's end, or before an option that does not fit into it: [`Options::bytes`] then has what is left.
-impl<'a> Iterator for Options<'a> {
+impl<'a> IntoIterator for &Options<'a> {
+    type Item = GeneveOption<'a>;
+    type IntoIter = OptionWalk<'a>;
+
+    fn into_iter(self) -> OptionWalk<'a> {
+        self.iter()
+    }
+}
+
+/// A walk over options.
+#[derive(Clone, Debug)]
+pub struct OptionWalk<'a> {
+    /// What is left of the area.
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for OptionWalk<'a> {
     type Item = GeneveOption<'a>;
 
     fn next(&mut self) -> Option<GeneveOption<'a>> {
@@ -150,13 +170,14 @@ const TENCENT: u16 = 0x0167;
 
 impl Metadata {
     /// What `options` say; `None` where one of them is longer than what is left of their room.
-    pub(super) fn of(mut options: Options<'_>) -> Option<Self> {
+    pub(super) fn of(options: Options<'_>) -> Option<Self> {
         let mut metadata = Self::default();
-        for option in options.by_ref() {
+        let mut walk = options.iter();
+        for option in walk.by_ref() {
             let known = metadata.take(&option);
             metadata.unknown_critical |= option.is_critical() && known.is_none();
         }
-        options.bytes().is_empty().then_some(metadata)
+        walk.bytes.is_empty().then_some(metadata)
     }
 
     /// `None` where the option is not known, or is not what one of its type has to be.

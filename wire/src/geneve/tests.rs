@@ -86,10 +86,10 @@ fn sixty_three_words_of_options_are_walked() {
     let whole = datagram(0x6558, &many);
     let (header, frame) = decapsulate(&whole).unwrap();
     assert_eq!((header.header_len(), frame), (260, FRAME));
-    assert_eq!(header.options.map(|option| option.kind).collect::<Vec<_>>(), (0..63).collect::<Vec<_>>());
+    assert_eq!(header.options.iter().map(|option| option.kind).collect::<Vec<_>>(), (0..63).collect::<Vec<_>>());
     let long = [option(1, 1, &[7; 124]), option(2, 2, &[8; 120])].concat();
     let whole = datagram(0x6558, &long);
-    let lengths: Vec<_> = decapsulate(&whole).unwrap().0.options.map(|option| option.data.len()).collect();
+    let lengths: Vec<_> = decapsulate(&whole).unwrap().0.options.iter().map(|option| option.data.len()).collect();
     assert_eq!(lengths, [124, 120]);
 }
 
@@ -213,7 +213,7 @@ proptest! {
         }
         if let Ok((header, frame)) = decapsulate(&bytes) {
             prop_assert_eq!(&bytes[header.header_len()..], frame);
-            let walked: usize = header.options.map(|option| 4 + option.data.len()).sum();
+            let walked: usize = header.options.iter().map(|option| 4 + option.data.len()).sum();
             prop_assert_eq!(walked + HEADER_LEN, header.header_len());
         }
     }
