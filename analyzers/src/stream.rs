@@ -191,6 +191,12 @@ pub struct StreamCounters {
     pub bytes: u64,
     /// Frames that the mirror had cut.
     pub truncated: u64,
+    /// The longest length on the wire of a frame that the mirror had cut, in bytes; 0 where none was cut.
+    #[serde(default)]
+    pub cut_wire_len: u32,
+    /// The most bytes that came of a frame that the mirror had cut.
+    #[serde(default)]
+    pub cut_len: u32,
     /// Datagrams with a reserved bit set in the tunnel's header.
     pub reserved_bits: u64,
     /// Frames whose sender's clock was more than a second away from ours, so that they have our time.
@@ -206,6 +212,8 @@ impl StreamCounters {
         self.frames += other.frames;
         self.bytes += other.bytes;
         self.truncated += other.truncated;
+        self.cut_wire_len = self.cut_wire_len.max(other.cut_wire_len);
+        self.cut_len = self.cut_len.max(other.cut_len);
         self.reserved_bits += other.reserved_bits;
         self.clock_apart += other.clock_apart;
         self.last_seen_ns = self.last_seen_ns.max(other.last_seen_ns);

@@ -183,7 +183,12 @@ mod tests {
 
     fn frame(time_ns: u64, bytes: &[u8]) -> ParcelFrame<'_> {
         let meta = PacketMeta { time_ns, stream: StreamId(3), network: NetworkId(4) };
-        ParcelFrame { meta, wire_len: 99, link: if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip }, bytes }
+        ParcelFrame {
+            meta,
+            wire_len: 99,
+            link: if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip },
+            bytes,
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod cli;
 mod config;
 pub mod demo;
+pub mod doctor;
 pub mod extract;
 pub mod follow;
 mod hand_over;

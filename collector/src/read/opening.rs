@@ -134,5 +134,8 @@ fn counted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> (Pa
         pipeline.streams.mark(entry.id, &mark);
     }
     pipeline.streams.count(entry.id, record.time_ns, end - start, cut, reserved_bits);
+    if cut {
+        pipeline.streams.note_cut(entry.id, wire_len, end - start);
+    }
     (PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network }, wire_len)
 }

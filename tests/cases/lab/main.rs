@@ -1,6 +1,8 @@
-//! The kernel mirrors a host's real traffic; see `vxtap_tests::lab`.
+//! The kernel mirrors a host's real traffic, or our sender does; see `vxtap_tests::lab`.
 
+mod doctor;
 mod kernel_mirror;
+mod live_capture;
 mod servers;
 
 use vxtap_tests::capture_file;

@@ -232,3 +232,83 @@ fn jumbo_frames_of_nine_thousand_bytes_and_more_arrive_whole() {
     lengths.sort_unstable();
     assert_eq!((got, stopped.summary.ledger.dropped_total()), (lengths, 0));
 }
+
+/// A GENEVE datagram of `vni` around `frame` with the option that `docs/geneve-option.md` describes.
+fn marked(vni: u8, series: u32, sequence: u64, direction: u8, frame: &[u8]) -> Vec<u8> {
+    let option = [
+        &[0xff, 0x56, 1, 6][..],
+        &0_u64.to_be_bytes(),
+        &sequence.to_be_bytes(),
+        &series.to_be_bytes(),
+        &[direction, 0, 0x23, 0x28],
+    ]
+    .concat();
+    [&[7, 0, 0x65, 0x58, 0, 0, vni, 0][..], &option, frame].concat()
+}
+
+#[test]
+fn what_is_lost_on_purpose_is_told_to_the_packet_however_packets_overtake_each_other() {
+    const NUMBERED: u64 = 3000;
+    let _machine = shared_machine();
+    let collector = Settings::listening(WORKERS, &["geneve://127.0.0.1:0"]).write().arg("--snaplen").arg("60").start();
+    let mut mirror = Mirror::new(collector.address(), 0, 4);
+    // Two series of one stream, and one of another that goes the other way; a generator that gives the same each time.
+    let mut state = 7_u64;
+    let mut dice = |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    let (mut lost, mut copies, mut sent) = ([0_u64; 2], [0_u64; 2], 0_u64);
+    let mut waiting: Vec<(usize, Vec<u8>)> = Vec::new();
+    for sequence in 0..NUMBERED {
+        for series in 0..3_u32 {
+            let stream = usize::from(series == 2);
+            // What comes behind the last that arrives cannot be known.
+            if sequence + 1 < NUMBERED && dice(20) == 0 {
+                lost[stream] += 1;
+                continue;
+            }
+            let (from, to) = (Peer::v4(dice(500) as u16, 1000), Peer::v4(9999, 443));
+            let frame = udp_frame(from, to, &[1; 100]);
+            let datagram = marked(9, 0xabc0 + series, sequence, 1 + stream as u8, &frame);
+            if dice(100) == 0 {
+                copies[stream] += 1;
+                waiting.push((series as usize, datagram.clone()));
+            }
+            waiting.push((series as usize, datagram));
+        }
+        while waiting.len() > 50 || (sequence + 1 == NUMBERED && !waiting.is_empty()) {
+            let (port, datagram) = waiting.swap_remove(dice(waiting.len() as u64) as usize);
+            mirror.send_payload(port, &datagram);
+            sent += 1;
+        }
+    }
+    let expected = [NUMBERED * 2 - lost[0], NUMBERED - lost[1]];
+    let names = ["geneve vni 9 from 127.0.0.1 ingress", "geneve vni 9 from 127.0.0.1 egress"];
+    within(SOON, "the snapshot to tell all losses", || {
+        let snapshot = collector.snapshot();
+        let told = |number: usize| {
+            let stream = snapshot.streams.iter().find(|stream| stream.name == names[number])?;
+            stream.loss.map(|loss| (loss.received, loss.lost, loss.duplicated))
+        };
+        let wanted = |number: usize| Some((expected[number], lost[number], copies[number]));
+        (told(0) == wanted(0) && told(1) == wanted(1) && snapshot.loss?.lost == lost[0] + lost[1]).then_some(())
+    });
+    let metrics = collector.get("/metrics").1;
+    let line = format!("vxtap_collector_stream_lost{{stream=\"{}\"}} {}", names[0], lost[0]);
+    assert!(metrics.lines().any(|metric| metric == line), "{line}");
+    let stopped = collector.stop();
+    let summary = &stopped.summary;
+    assert_eq!((summary.ledger.received, summary.ledger.kernel_dropped), (sent, 0));
+    assert_eq!(summary.lost, Some(lost[0] + lost[1]));
+    let told: BTreeMap<_, _> = summary.losses.iter().map(|loss| (loss.stream.as_str(), loss)).collect();
+    for number in 0..2 {
+        let loss = told[names[number]];
+        assert_eq!((loss.received, loss.lost, loss.duplicated), (expected[number], lost[number], copies[number]));
+    }
+    let said = format!("{} lost on the way", lost[0] + lost[1]);
+    assert!(stopped.finished.stderr.contains(&said), "{}", stopped.finished.stderr);
+    let lengths: BTreeSet<_> =
+        capture_file::read_all(&stopped.captures()).iter().map(|record| record.original_len).collect();
+    assert_eq!(lengths, BTreeSet::from([9000]), "the sender says how long each frame was");
+}
