@@ -157,6 +157,13 @@ impl Summary {
             ledger.misdelivered,
             self.seconds,
         );
+        if ledger.kernel_dropped_trains > 0 {
+            let _ = write!(
+                text,
+                "\n{} of what the kernel dropped may have been several datagrams each; --no-gro counts exactly",
+                ledger.kernel_dropped_trains
+            );
+        }
         if let Some(lost) = self.lost {
             // Writing to a string cannot fail.
             let _ = write!(text, "\n{lost} lost on the way, by the numbers of the senders");
