@@ -1,12 +1,16 @@
 //! What should be looked at in a policy that is right: quotas of the provider, rules and sessions that nothing reaches,
 //! identifiers that two share.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::Serialize;
 use vxtap_wire::IpVersion;
 
+use super::engine::{Engine, OwnTraffic};
 use super::file::PolicyFile;
 use super::model::{Action, Direction, Filter, PortRange, Rule, Session};
+use super::prefilter::{MAX_INSTRUCTIONS, PrefilterSettings};
 use super::problem::Problem;
 use super::provider::{Order, RejectEnds, Scope};
 
@@ -43,6 +47,7 @@ impl PolicyFile {
             lint.shadowed_rules(at);
         }
         lint.sessions();
+        lint.kernel();
         let mut findings = lint.findings;
         findings.sort_by_key(|finding| finding.problem.place.as_ref().map(|place| (place.line, place.column)));
         findings
@@ -119,9 +124,30 @@ impl<'f> Lint<'f> {
         let sessions = &self.file.policy.sessions;
         for (at, session) in sessions.iter().enumerate() {
             if let Some(twin) = sessions.iter().take(at).find(|twin| twin.vni == session.vni) {
-                let message = format!("sessions '{}' and '{}' both have VNI {}", twin.name, session.name, session.vni);
                 let path = format!("{}.vni", self.session_path(at));
+                let provider = self.file.policy.provider;
+                let said =
+                    self.file.document.sessions.get(self.file.session_place(at)).is_some_and(|one| one.vni.is_some());
+                let default = if said { String::new() } else { format!(", the default of {provider}") };
+                let message =
+                    format!("sessions '{}' and '{}' both have VNI {}{default}", twin.name, session.name, session.vni);
                 self.warn(&path, message);
+            }
+        }
+    }
+
+    /// Sources whose packets all come out of the kernel, because their sessions are too long for a program.
+    fn kernel(&mut self) {
+        let policy = Arc::new(self.file.policy.clone());
+        for (at, source) in policy.sources.iter().enumerate() {
+            let Ok(engine) = Engine::of(&policy, &source.name, |one| one.name == source.name) else { continue };
+            if engine.prefilter(&OwnTraffic::default(), PrefilterSettings::default()).too_long {
+                let message = format!(
+                    "the rules for source '{}' are more than a program for the kernel holds ({MAX_INSTRUCTIONS} instructions): all its \
+                     packets are copied out of the kernel",
+                    source.name
+                );
+                self.note(&format!("source[{at}]"), message);
             }
         }
     }

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 /// The most problems that an error shows.
 const MAX_SHOWN: usize = 50;
-/// The longest line of a file that is shown below a problem, in characters.
-const MAX_LINE: usize = 120;
+/// How much of a line of the file is shown below a problem, in characters.
+const MAX_LINE: usize = 100;
 
 /// A place in a policy file. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,12 +18,12 @@ pub struct Place {
     pub line: usize,
     /// Column.
     pub column: usize,
-    /// The line's text, nothing in it that acts on a terminal; empty where it is too long.
+    /// The line's text around the place, nothing in it that acts on a terminal.
     #[serde(skip)]
     excerpt: String,
-    /// How many characters are meant.
+    /// How many characters of the excerpt are in front of those that are meant, and how many are.
     #[serde(skip)]
-    marked: usize,
+    marked: (usize, usize),
 }
 
 /// One thing that is wrong with a policy, or that should be looked at.
@@ -51,9 +51,9 @@ impl fmt::Display for Problem {
 impl Problem {
     /// The line of the file with the place marked, to be shown below the problem. Nothing where there is no place.
     pub fn excerpt(&self) -> Option<String> {
-        let place = self.place.as_ref().filter(|place| !place.excerpt.is_empty())?;
+        let place = self.place.as_ref()?;
         let margin = " ".repeat(place.line.to_string().len());
-        let (before, marks) = (" ".repeat(place.column - 1), "^".repeat(place.marked));
+        let (before, marks) = (" ".repeat(place.marked.0), "^".repeat(place.marked.1));
         Some(format!("  {} | {}\n  {margin} | {before}{marks}", place.line, place.excerpt))
     }
 }
@@ -195,18 +195,17 @@ fn place(text: &str, span: &Range<usize>) -> Place {
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
     let before = text[line_start..start].chars().count();
-    let length = line.chars().count();
     let marked = text[start..end].lines().next().map_or(0, |marked| marked.chars().count());
-    let excerpt = if length > MAX_LINE {
-        String::new()
-    } else {
-        line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-    };
+    // Of a long line, what is around the place; rules in one line are often long.
+    let skipped = if line.chars().count() <= MAX_LINE { 0 } else { before.saturating_sub(MAX_LINE / 2) };
+    let excerpt: String =
+        line.chars().skip(skipped).take(MAX_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let room = excerpt.chars().count().saturating_sub(before - skipped).max(1);
     Place {
         line: text[..start].matches('\n').count() + 1,
         column: before + 1,
         excerpt,
-        marked: marked.clamp(1, length.saturating_sub(before).max(1)),
+        marked: (before - skipped, marked.clamp(1, room)),
     }
 }
 
