@@ -39,7 +39,7 @@ pub struct Finding {
 impl PolicyFile {
     /// What should be looked at, in the file's order.
     pub fn lint(&self) -> Vec<Finding> {
-        let mut lint = Lint { file: self, findings: Vec::new() };
+        let mut lint = Lint { file: self, findings: Vec::new(), compared: 0 };
         lint.quotas();
         lint.unused();
         lint.vnis();
@@ -48,15 +48,26 @@ impl PolicyFile {
         }
         lint.sessions();
         lint.kernel();
+        if lint.compared > MAX_COMPARED {
+            lint.note(
+                "",
+                "there are too many rules to compare each with each: some that nothing reaches may not be told".into(),
+            );
+        }
         let mut findings = lint.findings;
         findings.sort_by_key(|finding| finding.problem.place.as_ref().map(|place| (place.line, place.column)));
         findings
     }
 }
 
+/// How many pairs of rules are compared at most.
+const MAX_COMPARED: usize = 20_000_000;
+
 struct Lint<'f> {
     file: &'f PolicyFile,
     findings: Vec<Finding>,
+    /// Pairs of rules that were compared.
+    compared: usize,
 }
 
 impl<'f> Lint<'f> {
@@ -158,6 +169,10 @@ impl<'f> Lint<'f> {
         for direction in Direction::BOTH {
             let rules = rules_of.rules(direction);
             for (at, rule) in rules.iter().enumerate() {
+                self.compared = self.compared.saturating_add(at);
+                if self.compared > MAX_COMPARED {
+                    return;
+                }
                 let Some(before) = rules.iter().take(at).find(|before| covers(before, rule)) else { continue };
                 let message = format!(
                     "no packet reaches {direction} rule {}: rule {} before it matches all that it matches{}",
@@ -252,6 +267,12 @@ impl<'f> Lint<'f> {
         for direction in Direction::BOTH {
             for (at, rule) in own.rules(direction).iter().enumerate().filter(|(_, rule)| rule.action == Action::Accept)
             {
+                let against = before.iter().filter_map(|before| self.filter_of(before));
+                let pairs: usize = against.map(|filter| filter.rules(direction).len()).sum();
+                self.compared = self.compared.saturating_add(pairs);
+                if self.compared > MAX_COMPARED {
+                    return;
+                }
                 let taker = before.iter().find_map(|before| {
                     let rules = self.filter_of(before)?.rules(direction);
                     let place = rules.iter().position(|taker| covers(taker, rule))?;
