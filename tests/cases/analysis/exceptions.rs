@@ -108,8 +108,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     extra("tcpdump_geneve_gcp", Kind::Flow, "tcp 192.168.100.1 8080 - 192.168.100.2 2905:…", 1, Reason::Tunnel),
     extra("zeek_geneve_vxlan_dns_trunc", Kind::Flow, "udp 1.1.1.1 53 - 172.16.11.201 36872:…", 1, Reason::Tunnel),
     extra("tcpdump_geneve_gso_v6v4", Kind::Flow, "tcp 192.168.1.1 41507 - 192.168.1.2 36991:…", 1, Reason::Tunnel),
-    extra("suricata_geneve_icmp_arp", Kind::Flow, "udp 192.168.56.11 16613 - 192.168.56.12 6081:…", 1, Reason::Tunnel),
-    extra("suricata_geneve_icmp_arp", Kind::Flow, "udp 192.168.56.11 6081 - 192.168.56.12 18896:…", 1, Reason::Tunnel),
     extra("zeek_http_site_browse", Kind::Http, "200 of bro.org/js/jquery.cycle.all.min.js", 1, Reason::Unfinished),
     missing("zeek_http_methods", Kind::Http, "400 of /", 2, Reason::Method),
     missing("zeek_http_methods", Kind::Http, "400 of /http/1.1", 1, Reason::Method),
