@@ -9,8 +9,10 @@ use crate::ledger::Ledger;
 use crate::stream::{Encapsulation, StreamCounters};
 
 mod analysis;
+mod health;
 
 pub use analysis::{AnalysisSnapshot, ResponseTimes};
+pub use health::{HealthSnapshot, NotReady};
 
 /// A running collector at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub struct Snapshot {
     /// What analysis has counted, all workers together.
     #[serde(default)]
     pub analysis: AnalysisSnapshot,
+    /// Whether it should get traffic.
+    #[serde(default)]
+    pub health: HealthSnapshot,
 }
 
 impl Snapshot {

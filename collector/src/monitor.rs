@@ -3,17 +3,17 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use vxtap_analyzers::FlowList;
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot, StreamSnapshot, WorkerSnapshot};
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot, StreamSnapshot, WorkerSnapshot};
 use vxtap_index::{Extract, Query};
 use vxtap_tui::{Captured, Source, SourceError};
 
 use crate::api::{FlowsError, Monitor, Readiness};
 use crate::follow::Hub;
+use crate::health::HealthState;
 use crate::log::Stats;
 use crate::outputs::OutputMonitor;
 use crate::shared::{Asker, Question, Shared};
@@ -30,22 +30,12 @@ pub(crate) struct LiveMonitor {
     pub(crate) outputs: OutputMonitor,
     pub(crate) hub: Hub,
     pub(crate) askers: Vec<Asker>,
-    pub(crate) state: AtomicU8,
+    pub(crate) health: Arc<HealthState>,
     /// Where captures are written; `None` when nothing is captured.
     pub(crate) captures: Option<PathBuf>,
 }
 
 impl LiveMonitor {
-    pub(crate) fn set_state(&self, state: RunState) {
-        self.state.store(state as u8, Ordering::SeqCst);
-    }
-
-    fn state(&self) -> RunState {
-        let states = [RunState::Starting, RunState::Running, RunState::Draining, RunState::Stopped];
-        let state = self.state.load(Ordering::SeqCst);
-        states.into_iter().find(|candidate| *candidate as u8 == state).unwrap_or_default()
-    }
-
     /// Puts into a worker's ledger what the writers know of its frames.
     fn add_captured(&self, worker: &mut WorkerSnapshot) {
         let (captured, capture_dropped) = self.outputs.captured(worker.worker);
@@ -104,7 +94,8 @@ impl Monitor for LiveMonitor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ns: self.started_ns,
             taken_ns: unix_ns(),
-            state: self.state(),
+            state: self.health.state(),
+            health: self.health.snapshot(),
             listeners: self.listeners.clone(),
             streams: self.streams(&reports),
             streams_total: self.shared.streams.len() as u64,
@@ -157,10 +148,7 @@ impl Monitor for LiveMonitor {
     }
 
     fn readiness(&self) -> Readiness {
-        match self.state() {
-            RunState::Running => Readiness::ready("receiving"),
-            other => Readiness::not_ready(other.as_str()),
-        }
+        Readiness::of(self.health.state(), self.health.snapshot())
     }
 }
 

@@ -5,10 +5,14 @@
 
 mod batch;
 mod cpu;
+mod handed;
 mod socket;
 mod wait;
 
 pub(crate) use batch::{Batch, Datagram};
 pub(crate) use cpu::pin_to_cpu;
-pub(crate) use socket::{ReceiveSocket, open_group};
+pub(crate) use handed::{Handed, kept_name};
+#[cfg(test)]
+pub(crate) use socket::Group;
+pub(crate) use socket::{Queue, ReceiveSocket, open_group};
 pub(crate) use wait::{Waiter, Waker};

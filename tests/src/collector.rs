@@ -46,6 +46,8 @@ impl Settings {
         let directory = TempDir::new().expect("a temporary directory");
         let mut command = Program::Collector.command();
         command.arg("run").args(["--workers", &workers.to_string(), "--api", "127.0.0.1:0"]);
+        // Nobody's load balancer has to notice that it ends.
+        command.args(["--drain", "0s"]);
         command.args(listen.iter().flat_map(|address| ["--listen", address]));
         command.arg("--summary").arg(directory.path().join("summary.json"));
         let captures = TempDir::new().expect("a temporary directory");

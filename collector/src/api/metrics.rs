@@ -14,6 +14,7 @@ use vxtap_analyzers::Ledger;
 use vxtap_analyzers::snapshot::{Distribution, RunState, Snapshot, StreamSnapshot, WorkerSnapshot};
 
 mod analysis;
+mod health;
 
 /// The media type of [`encode`]'s text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -48,6 +49,7 @@ impl Collector for SnapshotMetrics {
         streams(&mut families, snapshot)?;
         files(&mut families, snapshot)?;
         followers(&mut families, snapshot)?;
+        health::encode(&mut families, &snapshot.health)?;
         run(&mut families, snapshot)
     }
 }

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use vxtap_analyzers::fragments::FragmentCounters;
 use vxtap_analyzers::snapshot::{
     AnalysisSnapshot, CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot,
-    FollowersSnapshot, KeptSnapshot, LogSnapshot, ResponseTimes, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
+    FollowersSnapshot, HealthSnapshot, KeptSnapshot, LogSnapshot, NotReady, ResponseTimes, RunState, Snapshot,
+    StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
@@ -36,7 +37,7 @@ impl FakeMonitor {
     fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: Mutex::new(snapshot),
-            readiness: Mutex::new(Readiness::ready("receiving")),
+            readiness: Mutex::new(readiness(RunState::Running)),
             flows: Box::new(|_| Ok(FlowPage::default())),
             hub: Hub::new(Arc::default()),
             captures: None,
@@ -68,6 +69,14 @@ impl Monitor for FakeMonitor {
     fn readiness(&self) -> Readiness {
         self.readiness.lock().unwrap().clone()
     }
+}
+
+/// What a monitor says of a collector that is well.
+fn readiness(state: RunState) -> Readiness {
+    let ready = state == RunState::Running;
+    let reason = NotReady { cause: "draining".into(), detail: "told to stop".into(), seconds: 0.5 };
+    let not_ready = if ready { Vec::new() } else { vec![reason] };
+    Readiness::of(state, HealthSnapshot { ready, not_ready, ..HealthSnapshot::default() })
 }
 
 fn loopback() -> ApiSettings {
@@ -202,14 +211,26 @@ fn busy_snapshot() -> Snapshot {
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
         followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },
         analysis,
+        health: HealthSnapshot {
+            ready: false,
+            not_ready: vec![NotReady { cause: "kernel_drops".into(), detail: "7 %".into(), seconds: 81.5 }],
+            changes: 82,
+            connections: 83,
+            requests: 84,
+            evicted: 85,
+        },
     }
 }
 
 #[test]
-fn health_is_ok_while_the_process_answers() {
-    let server = serve(Arc::new(FakeMonitor::new(Snapshot::default())));
+fn the_process_is_alive_while_it_answers_ready_or_not() {
+    let monitor = Arc::new(FakeMonitor::new(Snapshot::default()));
+    let server = serve(Arc::clone(&monitor));
     let answer = get(&server, "/healthz");
-    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    assert_eq!((answer.status, answer.json()), (200, json!({"alive": true, "state": "running"})));
+    *monitor.readiness.lock().unwrap() = readiness(RunState::Draining);
+    let answer = get(&server, "/healthz");
+    assert_eq!((answer.status, answer.json()), (200, json!({"alive": true, "state": "draining"})));
 }
 
 #[test]
@@ -217,10 +238,13 @@ fn readiness_is_what_the_monitor_says() {
     let monitor = Arc::new(FakeMonitor::new(Snapshot::default()));
     let server = serve(Arc::clone(&monitor));
     let answer = get(&server, "/readyz");
-    assert_eq!((answer.status, answer.json()), (200, json!({"ready": true, "reason": "receiving"})));
-    *monitor.readiness.lock().unwrap() = Readiness::not_ready("draining");
+    let expected = json!({"ready": true, "state": "running", "reason": "receiving", "not_ready": []});
+    assert_eq!((answer.status, answer.json()), (200, expected));
+    *monitor.readiness.lock().unwrap() = readiness(RunState::Draining);
     let answer = get(&server, "/readyz");
-    assert_eq!((answer.status, answer.json()), (503, json!({"ready": false, "reason": "draining"})));
+    let reason = json!({"cause": "draining", "detail": "told to stop", "seconds": 0.5});
+    let expected = json!({"ready": false, "state": "draining", "reason": "told to stop", "not_ready": [reason]});
+    assert_eq!((answer.status, answer.json()), (503, expected));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use vxtap_analyzers::snapshot::{CaptureFile, CaptureSnapshot};
@@ -261,6 +261,42 @@ impl CaptureFiles {
             tracing::warn!("{error}; frames are not captured until this is mended");
         }
         progress.error = Some(error);
+    }
+
+    /// Tries whether the disk takes something again, where the time to try has come and no record with it: a collector that gets
+    /// no traffic because it cannot write would otherwise never hear that it can.
+    pub(super) fn look_again(&mut self) {
+        if self.look_again_in() != Some(Duration::ZERO) {
+            return;
+        }
+        if !self.closing.may_write(ROOM_AT_ONCE) || self.try_room().is_err() {
+            // What was said of it stands.
+            self.retry_at = Some(Instant::now() + RETRY_AFTER);
+            return;
+        }
+        self.retry_at = None;
+        if lock(&self.progress).error.take().is_some() {
+            tracing::info!("captures can be written again, into '{}'", self.settings.directory.display());
+        }
+    }
+
+    /// When [`CaptureFiles::look_again`] will have something to do.
+    pub(super) fn look_again_in(&self) -> Option<Duration> {
+        self.retry_at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Takes and gives back room for one append.
+    fn try_room(&self) -> io::Result<()> {
+        let path = self.settings.directory.join(format!(".{}.{}.room", self.name(), std::process::id()));
+        let (file, _) = (self.settings.create)(&path)?;
+        let taken = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, ROOM_AT_ONCE);
+        drop(file);
+        std::fs::remove_file(&path)?;
+        match taken {
+            // The file system cannot tell.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            taken => Ok(taken?),
+        }
     }
 
     /// Gives the open file up as it is.

@@ -7,8 +7,8 @@ use vxtap_index::CommunityId;
 
 use crate::capture::CaptureFilter;
 use crate::config::{
-    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
-    ReadOptions, ReceiveOptions, RunOptions, capture_filter,
+    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, HealthOptions, LogOptions, Options,
+    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions, capture_filter,
 };
 use crate::extract::{Criteria, ExtractOutput, ExtractSettings, Moment};
 
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Receive mirrored traffic until SIGINT or SIGTERM
+    /// Receive mirrored traffic until SIGINT, or SIGTERM and --drain
     #[command(after_help = AFTER_HELP)]
     Run(RunArguments),
     /// Do the same with capture files (pcap or pcapng)
@@ -147,6 +147,8 @@ pub(super) struct RunFlags {
     #[command(flatten)]
     follow: FollowOptions,
     #[command(flatten)]
+    health: HealthOptions,
+    #[command(flatten)]
     flows: FlowOptions,
 }
 
@@ -182,8 +184,8 @@ pub(super) struct DemoFlags {
 
 impl From<RunFlags> for Options {
     fn from(flags: RunFlags) -> Self {
-        let RunFlags { run, pipeline, receive, capture, log, api, follow, flows } = flags;
-        Self { receive, pipeline, flows, capture, log, api, follow, run, ..Self::default() }
+        let RunFlags { run, pipeline, receive, capture, log, api, follow, health, flows } = flags;
+        Self { receive, pipeline, flows, capture, log, api, follow, health, run, ..Self::default() }
     }
 }
 

@@ -9,14 +9,15 @@ use vxtap_analyzers::protocols::EventKinds;
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
 use super::{
-    ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, LogOptions, PipelineOptions, ReceiveOptions,
-    Sources,
+    ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, HealthOptions, LogOptions, PipelineOptions,
+    ReceiveOptions, Sources,
 };
 use crate::capture::{Hook, Retention, Rotation, Selection};
+use crate::health::Rules;
 use crate::log::LogRotation;
 use crate::settings::{
-    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
-    LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
+    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, HealthSettings, IdleTimeouts,
+    Keeping, Listener, LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
 };
 
 /// Where the API is when nothing else is said.
@@ -74,6 +75,8 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
         pipeline: pipeline(gathered, machine.workers(), machine),
         api,
         follow,
+        health: health(&options.health),
+        drain: options.health.drain.unwrap_or(RunSettings::DEFAULT_DRAIN),
         summary: options.pipeline.summary.clone(),
         tui,
     })
@@ -240,6 +243,20 @@ fn flows(options: &FlowOptions) -> FlowSettings {
             other_established: options.idle_other_established.unwrap_or(default.idle.other_established),
         },
         active: options.active_timeout.unwrap_or(default.active),
+    }
+}
+
+fn health(options: &HealthOptions) -> HealthSettings {
+    let default = Rules::default();
+    HealthSettings {
+        address: options.health.and_then(|Maybe(address)| address),
+        rules: Rules {
+            unready_after: options.unready_after.unwrap_or(default.unready_after),
+            ready_after: options.ready_after.unwrap_or(default.ready_after),
+            drop_share: options.unready_drops.map_or(default.drop_share, |Maybe(share)| share),
+            drop_window: options.drop_window.unwrap_or(default.drop_window),
+            without_capture: options.ready_without_capture.unwrap_or(default.without_capture),
+        },
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
-use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
+use crate::settings::{HealthSettings, Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 
 const SAMPLE: &str = include_str!("../../examples/vxtap.toml");
 const MACHINE: Machine = Machine { cpus: 4, terminal: true };
@@ -131,6 +131,14 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         address = "[::]:57012"
         filter = "arp"
         insecure = true
+        [health]
+        address = "0.0.0.0:8080"
+        drain = 0
+        unready_after = "300ms"
+        ready_after = "1m"
+        unready_drops = "0.5%"
+        drop_window = "30s"
+        ready_without_capture = true
         [run]
         tui = true
         [read]
@@ -173,6 +181,10 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     let follow = settings.follow.unwrap();
     assert_eq!((follow.address.to_string().as_str(), follow.filter.as_str()), ("[::]:57012", "arp"));
     assert!(follow.insecure);
+    let HealthSettings { address, rules } = settings.health;
+    assert_eq!((address.unwrap().to_string().as_str(), settings.drain), ("0.0.0.0:8080", Duration::ZERO));
+    assert_eq!((rules.unready_after, rules.ready_after), (Duration::from_millis(300), seconds(60)));
+    assert_eq!((rules.drop_share, rules.drop_window, rules.without_capture), (Some(0.005), seconds(30), true));
     assert!(settings.tui);
     let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]).unwrap();
     assert_eq!((reading.encapsulation, reading.vxlan_ports), (ReadEncapsulation::Vxlan, vec![8472, 4789]));
@@ -465,6 +477,10 @@ captures   none: inner frames are not kept (--write DIR keeps them)
 log        none: events are not kept (--log DIR keeps them)
 api        http://127.0.0.1:9789, for this machine, without a token
 followers  over the API (--follow ADDR serves pcap-over-IP)
+health     no port of its own (--health ADDR has one for load balancers)
+           not ready when, for 2s, a worker stands still, the kernel drops over 5 % in 10s; ready again after 10s \
+without that
+           at SIGTERM not ready, and receiving on for 30s
 summary    in the log on standard error at the end, no file
 dashboard  none (--tui shows it)
 ";
@@ -478,8 +494,8 @@ fn a_run_with_everything_set_is_explained_without_its_token() {
                 summary = \"-\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
                 rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\nevents = [\"dns\", \"stats\", \"flow\"]\n\
                 rotate_bytes = \"64MiB\"\nrotate_interval = \"1h\"\nkeep = 1\nstats_interval = \"none\"\n[api]\naddress = \"0.0.0.0:80\"\n\
-                token = \"0123456789abcdef\"\n[follow]\naddress = \"localhost:57012\"\nfilter = \"arp\"\n[run]\n\
-                tui = true";
+                token = \"0123456789abcdef\"\n[follow]\naddress = \"localhost:57012\"\nfilter = \"arp\"\n[health]\n\
+                address = \"[::]:8080\"\ndrain = 0\nunready_drops = \"none\"\nready_after = \"1m\"\n[run]\ntui = true";
     let expected = "\
 listen     vxlan://0.0.0.0:4789 (all addresses, IPv4)
            vxlan://10.0.0.1:1
@@ -499,6 +515,9 @@ log        appends events (flow, dns, stats) to /l/eve.json
            counters at the end
 api        http://0.0.0.0:80, with a token
 followers  TCP@127.0.0.1:57012: whoever connects from this machine gets 'arp'
+health     http://[::]:8080/readyz tells load balancers whether to send traffic
+           not ready when, for 2s, a worker stands still, captures fail; ready again after 1m without that
+           SIGTERM ends the run at once
 summary    on standard output at the end
 dashboard  in this terminal
 ";

@@ -19,7 +19,7 @@ fn start_collector(lab: &Lab) -> Running {
     let mut command = lab.target.command(Program::Collector.path());
     // The times of arrival, because by them the frames of both workers are put into one order.
     command
-        .args(["run", "--workers", "2", "--timestamps", "kernel", "--listen", &address, "--write"])
+        .args(["run", "--drain", "0s", "--workers", "2", "--timestamps", "kernel", "--listen", &address, "--write"])
         .arg(lab.directory().join("captures"));
     command.arg("--log").arg(lab.directory().join("log")).arg("--summary").arg(lab.directory().join("summary.json"));
     let mut collector = Running::start(&mut command);
