@@ -285,7 +285,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         ("capture = 1", "1:1: 'capture' is a section: expected [capture]"),
         (
             "[zzzzzz]\nflush = 1",
-            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, flows, capture, log, api, follow, run, read \
+            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, flows, capture, log, api, follow, health, run, read \
              or demo)",
         ),
         ("[[receive]]\nlisten = 1", "1:3: 'receive' is a section: expected [receive]"),
