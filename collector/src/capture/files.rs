@@ -73,6 +73,8 @@ pub(super) struct CaptureFiles {
     segment: Segment,
     /// Not before then, after an error.
     retry_at: Option<Instant>,
+    /// After an error: when to see without a record whether it stands.
+    look_at: Option<Instant>,
 }
 
 impl CaptureFiles {
@@ -92,6 +94,7 @@ impl CaptureFiles {
             open: None,
             segment: Segment::default(),
             retry_at: None,
+            look_at: None,
         }
     }
 
@@ -138,10 +141,7 @@ impl CaptureFiles {
             self.fail(format!("the file system of '{directory}' has less free space than is to be kept free"));
             return false;
         }
-        if self.open.as_ref().is_some_and(|file| file.published && file.output.is_deleted()) {
-            // Somebody removed it. What is in it is lost, what comes goes into the next.
-            self.forget();
-        }
+        self.forget_if_deleted();
         if self.open.is_none() {
             match self.begin() {
                 Ok(file) => self.open = Some(file),
@@ -242,7 +242,7 @@ impl CaptureFiles {
 
     /// After a successful append.
     fn count(&mut self, length_before: u64) {
-        self.retry_at = None;
+        (self.retry_at, self.look_at) = (None, None);
         let Some(file) = &self.open else { return };
         let mut progress = lock(&self.progress);
         progress.bytes += file.output.length() - length_before;
@@ -256,6 +256,7 @@ impl CaptureFiles {
 
     fn fail(&mut self, error: String) {
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.look_at = self.retry_at;
         let mut progress = lock(&self.progress);
         if progress.error.as_ref() != Some(&error) {
             tracing::warn!("{error}; frames are not captured until this is mended");
@@ -269,12 +270,13 @@ impl CaptureFiles {
         if self.look_again_in() != Some(Duration::ZERO) {
             return;
         }
+        self.forget_if_deleted();
         if !self.closing.may_write(ROOM_AT_ONCE) || self.try_room().is_err() {
-            // What was said of it stands.
-            self.retry_at = Some(Instant::now() + RETRY_AFTER);
+            // What was said of it stands. A record may find room all the same, and tries when its time has come.
+            self.look_at = Some(Instant::now() + RETRY_AFTER);
             return;
         }
-        self.retry_at = None;
+        (self.retry_at, self.look_at) = (None, None);
         if lock(&self.progress).error.take().is_some() {
             tracing::info!("captures can be written again, into '{}'", self.settings.directory.display());
         }
@@ -282,7 +284,7 @@ impl CaptureFiles {
 
     /// When [`CaptureFiles::look_again`] will have something to do.
     pub(super) fn look_again_in(&self) -> Option<Duration> {
-        self.retry_at.map(|at| at.saturating_duration_since(Instant::now()))
+        self.look_at.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Takes and gives back room for one append.
@@ -296,6 +298,13 @@ impl CaptureFiles {
             // The file system cannot tell.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             taken => Ok(taken?),
+        }
+    }
+
+    /// Gives the open file up if somebody removed it: what is in it is lost, what comes goes into the next.
+    fn forget_if_deleted(&mut self) {
+        if self.open.as_ref().is_some_and(|file| file.published && file.output.is_deleted()) {
+            self.forget();
         }
     }
 

@@ -1,5 +1,6 @@
-//! The kernel mirrors a host's real traffic; see `vxtap_tests::lab`.
+//! The kernel mirrors a host's real traffic, and a load balancer spreads mirrored traffic; see `vxtap_tests::lab`.
 
+mod balanced;
 mod kernel_mirror;
 mod servers;
 
