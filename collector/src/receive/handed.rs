@@ -213,6 +213,9 @@ fn names(variable: impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<Vec<St
         Ok(count) if count <= MOST => count,
         _ => return Err(wrong("LISTEN_FDS", count, format!("a number up to {MOST}"))),
     };
+    if count == 0 {
+        return Ok(Vec::new());
+    }
     let Some(names) = text("LISTEN_FDNAMES") else { return Ok(vec!["unknown".to_owned(); count]) };
     let found: Vec<String> = names.split(':').map(|name| name.escape_debug().to_string()).collect();
     if found.len() != count {

@@ -31,6 +31,7 @@ fn the_environment_is_read_as_the_protocol_says() {
     assert_eq!(with(&[("LISTEN_FDS", "2")]), none);
     assert_eq!(with(&[("LISTEN_FDS", "2"), ("LISTEN_PID", "78")]), none, "for another process");
     assert_eq!(with(&[("LISTEN_FDS", "2"), ("LISTEN_PID", "seventy")]), none);
+    assert_eq!(with(&[("LISTEN_FDS", "0"), ("LISTEN_PID", "77"), ("LISTEN_FDNAMES", "")]), none);
     let two = |one: &str, two: &str| Ok(vec![one.to_owned(), two.to_owned()]);
     assert_eq!(with(&[("LISTEN_FDS", "2"), ("LISTEN_PID", "77")]), two("unknown", "unknown"));
     let named = [("LISTEN_FDS", "2"), ("LISTEN_PID", "77"), ("LISTEN_FDNAMES", "data:he\x1balth")];
