@@ -42,10 +42,11 @@ send() {
         eval "to=\${$((target + 1))}"
         map="$map${map:+, }$slot : $to" slot=$((slot + 1))
     done
-    # One transaction: there is no moment without a rule.
+    # One transaction: there is no moment without a rule. Without the seed each rule would have one of its own, and all flows
+    # would move whenever one collector does.
     nft -f - <<RULES
 flush chain ip vxtap mirrored
-add rule ip vxtap mirrored ip daddr $address udp dport { 4789, 6081 } notrack ip daddr set jhash ip saddr . udp sport mod $count map { $map }
+add rule ip vxtap mirrored ip daddr $address udp dport { 4789, 6081 } notrack ip daddr set jhash ip saddr . udp sport mod $count seed 0x76787461 map { $map }
 RULES
     echo "sending to { $map }"
 }

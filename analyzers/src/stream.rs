@@ -77,6 +77,12 @@ pub struct StreamCounters {
     pub bytes: u64,
     /// Frames that the mirror had cut.
     pub truncated: u64,
+    /// The longest length on the wire of a frame that the mirror had cut, in bytes; 0 where none was cut.
+    #[serde(default)]
+    pub cut_wire_len: u32,
+    /// The most bytes that came of a frame that the mirror had cut.
+    #[serde(default)]
+    pub cut_len: u32,
     /// Datagrams with a reserved VXLAN bit set.
     pub reserved_bits: u64,
     /// When the last frame came, in nanoseconds since 1970; 0 for none.
@@ -89,6 +95,8 @@ impl StreamCounters {
         self.frames += other.frames;
         self.bytes += other.bytes;
         self.truncated += other.truncated;
+        self.cut_wire_len = self.cut_wire_len.max(other.cut_wire_len);
+        self.cut_len = self.cut_len.max(other.cut_len);
         self.reserved_bits += other.reserved_bits;
         self.last_seen_ns = self.last_seen_ns.max(other.last_seen_ns);
     }

@@ -47,6 +47,8 @@ pub(crate) struct SenderSummary {
     pub(crate) messages: u64,
     /// How datagrams were sent in the end: the kernel may have lacked what was asked for.
     pub(crate) transmit: String,
+    /// Captured frames that found no room.
+    pub(crate) ring_dropped: u64,
 }
 
 impl CollectorSummary {
@@ -156,7 +158,7 @@ mod tests {
         };
         let summary = |read: u64, sent: u64, errors: u64| {
             format!(
-                r#"{{"read":{read},"skipped":{{}},"sent":{sent},"send_errors":{errors},"seconds":2.0,"messages":4,"transmit":"trains"}}"#
+                r#"{{"read":{read},"skipped":{{}},"sent":{sent},"send_errors":{errors},"seconds":2.0,"messages":4,"transmit":"trains","ring_dropped":0}}"#
             )
         };
         assert!((read(&summary(10, 10, 0)).unwrap().rate() - 5.0).abs() < 1e-9);

@@ -14,6 +14,7 @@ mod memory;
 mod offline;
 mod overload;
 mod replay;
+mod source;
 mod trains;
 
 /// Runs `level`.
@@ -26,6 +27,7 @@ pub(crate) fn run(level: Level, bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Level::Trains => trains::run(bench),
         Level::LossFree => loss_free::run(bench),
         Level::Replay => replay::run(bench),
+        Level::Source => source::run(bench),
         Level::Memory => memory::run(bench),
         Level::Overload => overload::run(bench),
         Level::Idle => idle::run(bench),
@@ -38,6 +40,7 @@ pub(crate) fn obstacle(level: Level) -> Option<String> {
         Level::Instructions => (false, &["valgrind"]),
         Level::FixedLoad => (true, &["ip", "taskset"]),
         Level::Replay => (true, &["ip", "taskset", "tcpreplay"]),
+        Level::Source => (true, &["ip", "tc", "ethtool", "ss"]),
         Level::Overload => (true, &["taskset", "nice", "unshare", "mount"]),
         Level::Drain | Level::Trains | Level::LossFree => (false, &["taskset"]),
         Level::Offline | Level::Memory | Level::Idle => (false, &[]),

@@ -21,6 +21,7 @@ const SENDER_MAC: &str = "02:00:00:00:00:0a";
 pub(crate) struct Link {
     pub(crate) sender: Namespace,
     pub(crate) receiver: Namespace,
+    number: u32,
 }
 
 /// A network namespace.
@@ -34,7 +35,7 @@ impl Link {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         sweep();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let create = |role: &str| Namespace::create(format!("{PREFIX}-{}-{number}-{role}", process::id()));
+        let create = |role: &str| Namespace::create(name(number, role));
         let (sender, receiver) = (create("tx")?, create("rx")?);
         let Namespace { name: there } = &receiver;
         sender.ip(&format!(
@@ -48,8 +49,19 @@ impl Link {
         // Nobody has to ask for an address while packets are being counted.
         sender.ip(&format!("neighbour replace {RECEIVER} lladdr {RECEIVER_MAC} dev {DEVICE} nud permanent"))?;
         receiver.ip(&format!("neighbour replace {SENDER} lladdr {SENDER_MAC} dev {DEVICE} nud permanent"))?;
-        Ok(Self { sender, receiver })
+        Ok(Self { sender, receiver, number })
     }
+
+    /// One more namespace, with nothing in it.
+    pub(crate) fn another(&self, role: &str) -> anyhow::Result<Namespace> {
+        let namespace = Namespace::create(name(self.number, role))?;
+        namespace.ip("link set lo up")?;
+        Ok(namespace)
+    }
+}
+
+fn name(number: u32, role: &str) -> String {
+    format!("{PREFIX}-{}-{number}-{role}", process::id())
 }
 
 impl Namespace {
@@ -60,6 +72,14 @@ impl Namespace {
 
     pub(crate) fn name(&self) -> String {
         self.name.clone()
+    }
+
+    /// Runs a command line of words in here: what it says.
+    pub(crate) fn run(&self, line: &str) -> anyhow::Result<String> {
+        let words = ["netns", "exec", &self.name].into_iter().chain(line.split(' '));
+        let output = Command::new("ip").args(words).output().context("start ip")?;
+        ensure!(output.status.success(), "`{line}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn ip(&self, line: &str) -> anyhow::Result<()> {

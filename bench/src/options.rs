@@ -54,6 +54,8 @@ pub(crate) enum Level {
     LossFree,
     /// The sender's speed across a veth pair (root)
     Replay,
+    /// What mirroring costs the mirrored host, beside the kernel's own mirror (root)
+    Source,
     /// Memory of a million flows, and of five million against a bound
     Memory,
     /// More than a worker can take, and a disk that is full (root)
@@ -133,7 +135,7 @@ mod tests {
     fn all_levels_run_unless_some_are_named() {
         Options::command().debug_assert();
         let parse = |line: &str| Options::try_parse_from(line.split(' ')).unwrap();
-        assert_eq!(parse("vxtap-bench").levels().len(), 10);
+        assert_eq!(parse("vxtap-bench").levels().len(), 11);
         assert_eq!(parse("vxtap-bench --level offline fixed-load").levels(), [Level::Offline, Level::FixedLoad]);
         assert_eq!(Level::FixedLoad.name(), "fixed-load");
     }

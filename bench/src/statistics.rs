@@ -29,6 +29,11 @@ impl Samples {
         self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
+    /// How much more than `other` in each round; at least 1, so that noise makes no ratio of nothing.
+    pub(crate) fn above(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(own, other)| (own - other).max(1.0)).collect())
+    }
+
     /// The ratio to `other` in each round.
     pub(crate) fn ratio_to(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
@@ -51,6 +56,13 @@ mod tests {
         assert!((samples(&[3.0, 1.0, 2.0]).median() - 2.0).abs() < 1e-9);
         assert!((samples(&[4.0, 1.0, 2.0, 3.0]).median() - 2.5).abs() < 1e-9);
         assert!(samples(&[]).median().is_nan());
+    }
+
+    #[test]
+    fn what_is_more_than_in_the_same_round_is_never_nothing() {
+        let ours: Samples = [10.0, 5.0].into_iter().collect();
+        let other: Samples = [4.0, 6.0].into_iter().collect();
+        assert_eq!(ours.above(&other), [6.0, 1.0].into_iter().collect());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{self, CaptureOptions, ConfigError, Machine};
+use crate::doctor::DoctorSettings;
 use crate::extract::ExtractSettings;
 use crate::settings::{DemoSettings, ReadSettings, RunSettings};
 use arguments::{Arguments, Command};
@@ -34,6 +35,8 @@ pub trait Commands {
     fn demo(&self, settings: &DemoSettings) -> Result<(), Failure>;
     /// Finds packets in captures.
     fn extract(&self, settings: &ExtractSettings) -> Result<(), Failure>;
+    /// Looks for what loses packets on this machine, and tells it.
+    fn doctor(&self, settings: &DoctorSettings) -> Result<(), Failure>;
 }
 
 /// Why a command did not do what it was asked.
@@ -43,6 +46,8 @@ pub enum Failure {
     Arguments(anyhow::Error),
     /// It went wrong: exit code 1.
     Run(anyhow::Error),
+    /// It found what it looks for, and has told it: exit code 1.
+    Found,
 }
 
 impl From<anyhow::Error> for Failure {
@@ -81,6 +86,7 @@ enum Task {
         capture: CaptureOptions,
     },
     Extract(ExtractSettings),
+    Doctor(Box<DoctorSettings>),
     /// Says this.
     Check(String),
 }
@@ -91,7 +97,7 @@ impl Task {
         match self {
             Self::Run(settings) => settings.tui,
             Self::Demo { settings, .. } => settings.tui,
-            Self::Read(_) | Self::Extract(_) | Self::Check(_) => false,
+            Self::Read(_) | Self::Extract(_) | Self::Doctor(_) | Self::Check(_) => false,
         }
     }
 }
@@ -117,6 +123,7 @@ impl Answer {
         let (error, code) = match failure {
             Failure::Arguments(error) => (error, EXIT_USAGE),
             Failure::Run(error) => (error, EXIT_FAILED),
+            Failure::Found => return Self { text: String::new(), code: EXIT_FAILED },
         };
         let line = chain(error);
         let words: Vec<&str> = line.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect();
@@ -186,6 +193,14 @@ fn prepare(
             Task::Demo { settings, capture: gathered.options.capture }
         }
         Command::Extract(arguments) => Task::Extract(arguments.into()),
+        Command::Doctor(arguments) => {
+            let config = arguments.config.clone().or(from_variable);
+            let (own, options) = arguments.split();
+            let gathered = config::gather(options, config.as_deref(), variable)?;
+            // Whether there is a terminal is a matter of the run.
+            let run = config::run(&gathered, Machine { terminal: true, ..machine })?;
+            Task::Doctor(Box::new(own.settings(run).map_err(Answer::usage)?))
+        }
         Command::Check(arguments) => {
             let gathered = config::gather(arguments.options.into(), Some(&arguments.config), variable)?;
             // Whether there is a terminal is a matter of the run.
@@ -210,6 +225,7 @@ fn perform(task: Task, commands: &dyn Commands) -> Result<String, Failure> {
             commands.demo(&settings)?;
         }
         Task::Extract(settings) => commands.extract(&settings)?,
+        Task::Doctor(settings) => commands.doctor(&settings)?,
         Task::Check(text) => return Ok(text),
     }
     Ok(String::new())
@@ -217,3 +233,5 @@ fn perform(task: Task, commands: &dyn Commands) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::doctor_settings;

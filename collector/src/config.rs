@@ -24,8 +24,8 @@ pub(crate) use options::{
 };
 pub(crate) use problem::{ConfigError, Printable};
 pub(crate) use resolve::{Machine, capture_into, demo, read, run};
-pub(crate) use units::Time;
-pub(crate) use value::capture_filter;
+pub(crate) use units::{Size, Time};
+pub(crate) use value::{capture_filter, disk_rate, watch};
 
 use file::ConfigFile;
 use key::{Given, KEYS};

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod cli;
 mod config;
 pub mod demo;
+pub mod doctor;
 mod end;
 pub mod extract;
 pub mod follow;

@@ -1,12 +1,14 @@
 //! `vxtap-collector`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use vxtap_collector::cli::{self, Commands, Failure};
+use vxtap_collector::doctor::{DoctorError, DoctorSettings};
 use vxtap_collector::extract::{ExtractFailure, ExtractSettings};
 use vxtap_collector::read::ReadFailure;
 use vxtap_collector::settings::{DemoSettings, ReadSettings, RunSettings};
-use vxtap_collector::{demo, extract, read, run};
+use vxtap_collector::{demo, doctor, extract, read, run};
 
 struct Program;
 
@@ -38,6 +40,18 @@ impl Commands for Program {
             Err(ExtractFailure::Run(error)) => Err(Failure::Run(error)),
             Err(failure) => Err(Failure::Arguments(failure.into())),
         }
+    }
+
+    fn doctor(&self, settings: &DoctorSettings) -> Result<(), Failure> {
+        let report = match doctor::doctor(settings) {
+            Ok(report) => report,
+            Err(error @ DoctorError::NoInterface { .. }) => return Err(Failure::Arguments(error.into())),
+            Err(error @ DoctorError::Collector(_)) => return Err(Failure::Run(error.into())),
+        };
+        let text = if settings.json { report.json() } else { report.to_string() };
+        // Nothing is left to do where nobody reads.
+        let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+        if report.problems() > 0 { Err(Failure::Found) } else { Ok(()) }
     }
 }
 

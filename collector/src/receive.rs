@@ -1,16 +1,20 @@
 //! Receiving: sockets that share a port, batches of datagrams out of them, and waiting for more.
 //!
 //! This module and its children are the only place of the collector with `unsafe`: the batch call, its control
-//! messages and some socket options have no safe form.
+//! messages, some socket options, and what `doctor` asks the kernel about interfaces and its clock have no safe form.
 
 mod batch;
+mod clock;
 mod cpu;
+mod ethtool;
 mod handed;
 mod socket;
 mod wait;
 
 pub(crate) use batch::{Batch, Datagram};
+pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use cpu::pin_to_cpu;
+pub(crate) use ethtool::{InterfaceFeatures, interface_features};
 pub(crate) use handed::{Handed, kept_name};
 #[cfg(test)]
 pub(crate) use socket::Group;

@@ -174,6 +174,9 @@ impl Worker {
             let Some((meta, view, reserved_bits)) = open(pipeline, &datagram, now_ns) else { continue };
             let truncated = view.bytes_missing() > 0;
             pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
+            if truncated {
+                pipeline.streams.note_cut(meta.stream, view.wire_len, view.bytes.len());
+            }
             let owner = steering.owner(&view);
             if owner == *number || steering.broken {
                 frames.push((meta, view));

@@ -4,7 +4,7 @@ use std::io;
 
 /// The kernel refused something: which, for what, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {object}: {source}{}", hint(source))]
+#[error("cannot {operation} {object}: {source}{}", hint(operation, source))]
 pub struct RingError {
     /// What was tried, as a verb.
     pub operation: &'static str,
@@ -30,8 +30,9 @@ impl RingError {
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(operation: &str, error: &io::Error) -> &'static str {
     match error.raw_os_error() {
+        Some(libc::ENOMEM) if operation.starts_with("attach") => " (raise net.core.optmem_max, or make it shorter)",
         Some(libc::EPERM | libc::EACCES) => " (it takes CAP_NET_RAW: run it as root, or give it that capability)",
         Some(libc::ENOMEM) => " (ask for fewer or smaller blocks)",
         _ => "",

@@ -125,6 +125,9 @@ impl Ring {
     ///
     /// The kernel changes over between two frames. Those that are in the ring already were decided on by the program
     /// before: who must not see them goes through all blocks that are there, or asks of each frame again.
+    ///
+    /// A program has at most 4,096 instructions. Translated, it must also fit the memory that the kernel lets a socket have
+    /// for options (`net.core.optmem_max`); an instruction takes up to some 50 bytes there.
     pub fn set_filter(&self, program: &[Instruction]) -> Result<(), RingError> {
         let set = self.socket.set_filter(program);
         set.map_err(|source| RingError::new("attach", format!("a filter of {} instructions", program.len()), source))

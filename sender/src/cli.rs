@@ -14,7 +14,7 @@ use clap::Parser as _;
 use crate::control::Control;
 use crate::error::SendError;
 use crate::summary::Summary;
-use crate::{generate, replay};
+use crate::{capture, generate, replay};
 use arguments::{Arguments, Command, SummaryTarget};
 use watch::Watch;
 
@@ -47,20 +47,34 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     let control = Arc::new(Control::default());
-    let summary = {
-        let _watch = Watch::start(Arc::clone(&control)).context("cannot watch for signals")?;
-        match command {
-            Command::Replay(arguments) => replay::run(&arguments.settings()?, &control)?,
-            Command::Generate(arguments) => generate::run(&arguments.settings()?, &control)?,
+    let watch = || Watch::start(Arc::clone(&control)).context("cannot watch for signals");
+    let summary = match command {
+        Command::Replay(arguments) => {
+            let _watch = watch()?;
+            replay::run(&arguments.settings()?, &control)?
+        }
+        Command::Generate(arguments) => {
+            let _watch = watch()?;
+            generate::run(&arguments.settings()?, &control)?
+        }
+        Command::Capture(arguments) => {
+            let capture = capture::Capture::open(&arguments.settings(), &control)?;
+            // Threads have privileges of their own, so this comes before there is a second one.
+            capture.drop_privileges()?;
+            let _ = writeln!(std::io::stderr(), "capturing from {}", arguments.what());
+            let _watch = watch()?;
+            capture.run()
         }
     };
     let target = match command {
         Command::Replay(arguments) => arguments.summary(),
         Command::Generate(arguments) => arguments.summary(),
+        Command::Capture(arguments) => arguments.summary(),
     };
     let _ = write!(std::io::stderr(), "{}", report::Report(&summary));
     write_summary(&summary, target)?;
     summary.check()?;
+    summary.check_capture()?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::capture::CaptureCounters;
 use crate::summary::{SendFault, SkipReason};
 
 /// Shared between a run and whoever watches it; made new for each run.
@@ -31,6 +32,7 @@ impl Control {
             bytes_sent: counters.bytes_sent.get(),
             skipped: counters.skipped.iter().map(Counter::get).sum(),
             send_errors: counters.send_errors.iter().map(Counter::get).sum(),
+            ring_dropped: counters.capture.ring_dropped.get(),
             truncated: counters.truncated_mtu.get() + counters.truncated_packet_length.get(),
         }
     }
@@ -55,6 +57,8 @@ pub struct Progress {
     pub send_errors: u64,
     /// Frames sent with their end cut off.
     pub truncated: u64,
+    /// Frames that found no room in the ring of a captured interface, as of the last second.
+    pub ring_dropped: u64,
 }
 
 /// A count that one thread writes and others read.
@@ -85,6 +89,7 @@ pub(crate) struct Counters {
     pub(crate) truncated_mtu: Counter,
     pub(crate) messages: Counter,
     pub(crate) loops: Counter,
+    pub(crate) capture: CaptureCounters,
 }
 
 impl Counters {

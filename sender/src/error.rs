@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use vxtap_capfile::{LinkType, OpenError, ReadError};
 
+use crate::capture::CaptureError;
+
 /// Why a run could not begin or go on. A frame that cannot be sent is never an error: it is counted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +50,9 @@ pub enum SendError {
         /// What one outer packet may measure.
         mtu: u32,
     },
+    /// An interface cannot be captured from.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// A capture file cannot be opened or is not one.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -66,8 +71,9 @@ pub enum SendError {
 
 impl SendError {
     /// Whether the arguments are at fault, and not the run: exit code 2 rather than 1.
-    pub const fn is_usage(&self) -> bool {
+    pub fn is_usage(&self) -> bool {
         match self {
+            Self::Capture(error) => error.is_usage(),
             Self::Setting(_)
             | Self::Resolve { .. }
             | Self::SourcePorts { .. }

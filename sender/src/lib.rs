@@ -1,10 +1,11 @@
-//! A mirror source: takes frames from capture files or makes them, encapsulates them in VXLAN and sends them.
+//! A mirror source: takes frames from interfaces or capture files or makes them, encapsulates them in VXLAN and sends them.
 //!
-//! [`replay::run`] and [`generate::run`] send in the calling thread and give a [`Summary`] in which every frame is
+//! [`replay::run`], [`generate::run`] and [`capture::Capture::run`] send in the calling thread and give a [`Summary`] in which every frame is
 //! accounted for; a [`Control`] shared with other threads stops them and tells how far they are. A frame's way:
-//! source (capture file or generator) → cut to the packet length and the path → wait until it is due → train → kernel.
+//! source (interface, capture file or generator) → cut to the packet length and the path → wait until it is due → train → kernel.
 
 mod batch;
+pub mod capture;
 pub mod cli;
 mod control;
 mod error;

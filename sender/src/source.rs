@@ -177,7 +177,7 @@ fn refuse(reader: &CaptureReader, link_type: LinkType) -> SendError {
 /// The steer hash of the frame's innermost five-tuple, or without one a hash of its MAC addresses; equal for both
 /// directions.
 #[inline]
-fn flow_hash(hash: SteerHash, frame: &[u8]) -> u32 {
+pub(crate) fn flow_hash(hash: SteerHash, frame: &[u8]) -> u32 {
     if let Some(five_tuple) = FrameView::parse(frame).five_tuple {
         return hash.hash(&five_tuple);
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::capture::{CaptureImbalance, CaptureSummary};
 use crate::control::{Control, Counter};
 
 macro_rules! reasons {
@@ -39,6 +40,12 @@ reasons! {
         FileDamaged = "file_damaged",
         /// Record without a single byte of its frame.
         EmptyFrame = "empty_frame",
+        /// The filter of a capture does not want it, which the kernel could not tell.
+        Filter = "filter",
+        /// Super-frame that cannot be cut into packets: of an unknown protocol, or in more than one tunnel.
+        SuperFrame = "super_frame",
+        /// It was captured, and the kernel would not take it before the run had to end.
+        Stopped = "stopped",
     }
 }
 
@@ -146,6 +153,11 @@ pub struct Summary {
     pub transmit: &'static str,
     /// The outer source ports.
     pub source_ports: Vec<u16>,
+    /// Frames that crossed a captured interface, were wanted, and found no room in its ring.
+    pub ring_dropped: u64,
+    /// What a capture did besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureSummary>,
 }
 
 /// A summary whose sum does not hold: a fault of this program.
@@ -165,6 +177,11 @@ impl Summary {
         if self.read == accounted { Ok(()) } else { Err(Imbalance { read: self.read, accounted }) }
     }
 
+    /// Checks that every frame that was captured is among those that were read.
+    pub fn check_capture(&self) -> Result<(), CaptureImbalance> {
+        self.capture.map_or(Ok(()), |capture| capture.check(self.read))
+    }
+
     /// Adds what another run beside this one did. Loops and seconds are those of the longer one.
     pub fn merge(&mut self, other: &Self) {
         self.read += other.read;
@@ -181,6 +198,7 @@ impl Summary {
         self.behind_seconds = self.behind_seconds.max(other.behind_seconds);
         self.transmit = other.transmit;
         self.source_ports.extend(&other.source_ports);
+        self.ring_dropped += other.ring_dropped;
     }
 
     /// What `control` has counted.
@@ -202,6 +220,7 @@ impl Summary {
             },
             loops: counters.loops.get(),
             messages: counters.messages.get(),
+            ring_dropped: counters.capture.ring_dropped.get(),
             ..Self::default()
         }
     }

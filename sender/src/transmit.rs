@@ -194,6 +194,11 @@ impl Transmitter {
         self.link.sockets.iter().map(PortSocket::port).collect()
     }
 
+    /// Where the datagrams go.
+    pub(crate) const fn target(&self) -> SocketAddr {
+        self.link.target
+    }
+
     /// How datagrams are sent now.
     pub(crate) const fn method(&self) -> Method {
         self.link.method

@@ -128,11 +128,37 @@ impl Lab {
         self.host.ip("link set vx0 addrgenmode none");
         self.host.quiet_offloads("vx0");
         self.host.ip("link set vx0 up");
+        self.copy_to("vx0");
+    }
+
+    /// Has `tc` copy what crosses `mir0`, both ways, to `device`.
+    fn copy_to(&self, device: &str) {
         self.host.run("tc qdisc add dev mir0 clsact");
         for direction in ["ingress", "egress"] {
             let filter = format!("tc filter add dev mir0 {direction} protocol all prio 1");
-            self.host.run(&format!("{filter} u32 match u32 0 0 action mirred egress mirror dev vx0"));
+            self.host.run(&format!("{filter} u32 match u32 0 0 action mirred egress mirror dev {device}"));
         }
+    }
+
+    /// Lets client and host leave cutting and checksums to their network cards, as hosts do: `mir0` then sees super-frames and
+    /// checksums that are not finished.
+    pub fn turn_offloads_on(&self) {
+        for (namespace, device) in [(&self.host, "mir0"), (&self.client, "cli0")] {
+            let features = "tx on tso on gso on gro on tx-udp-segmentation on";
+            namespace.run(&format!("ethtool -K {device} {features}"));
+        }
+    }
+
+    /// Has the kernel copy what crosses `mir0` to `tap1` in the host's namespace. On the way it must do what a network card
+    /// would: `tap1` has what would be on a wire.
+    pub fn tap(&self) {
+        self.host.ip("link add tap0 mtu 1500 type veth peer name tap1 mtu 1500");
+        for device in ["tap0", "tap1"] {
+            self.host.ip(&format!("link set {device} addrgenmode none"));
+            self.host.run(&format!("ethtool -K {device} tx off tso off gso off gro off tx-udp-segmentation off"));
+            self.host.ip(&format!("link set {device} up"));
+        }
+        self.copy_to("tap0");
     }
 
     /// Makes traffic of every kind between client and host, over IPv4 and IPv6, between two marks.

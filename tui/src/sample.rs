@@ -77,8 +77,8 @@ pub(crate) fn busy(seconds: u64) -> Snapshot {
                 frames,
                 bytes: frames * 740,
                 truncated: if number == 2 { frames / 8 } else { 0 },
-                reserved_bits: 0,
                 last_seen_ns: taken_ns - u64::from(number).pow(3) * SECOND,
+                ..StreamCounters::default()
             };
             stream(Ipv4Addr::new(10, 0, 0, 7 + number as u8).into(), 4242 + number, counters)
         })
@@ -190,8 +190,14 @@ pub(crate) fn huge(seconds: u64) -> Snapshot {
             ..worker(number, 1)
         })
         .collect();
-    let counters =
-        StreamCounters { frames: most, bytes: most, truncated: most - 1, reserved_bits: most, last_seen_ns: START };
+    let counters = StreamCounters {
+        frames: most,
+        bytes: most,
+        truncated: most - 1,
+        reserved_bits: most,
+        last_seen_ns: START,
+        ..StreamCounters::default()
+    };
     snapshot.streams = (0..1000).map(|number| stream(long_address(number), 16_777_215, counters)).collect();
     snapshot.streams_total = 1_234_567;
     if let Some(capture) = &mut snapshot.capture {

@@ -179,7 +179,14 @@ fn busy_snapshot() -> Snapshot {
         analysis: analysis.clone(),
         ..WorkerSnapshot::default()
     };
-    let counters = StreamCounters { frames: 31, bytes: 32, truncated: 33, reserved_bits: 34, last_seen_ns: 35 };
+    let counters = StreamCounters {
+        frames: 31,
+        bytes: 32,
+        truncated: 33,
+        reserved_bits: 34,
+        last_seen_ns: 35,
+        ..StreamCounters::default()
+    };
     let stream = StreamSnapshot {
         name: "vni 4242 from 10.0.0.7".into(),
         encapsulation: Encapsulation::Vxlan,

@@ -1,16 +1,20 @@
 //! The commands and which settings each has flags for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use vxtap_index::CommunityId;
+use vxtap_tui::Endpoint;
 
 use crate::capture::CaptureFilter;
 use crate::config::{
     ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, HealthOptions, LogOptions, Options,
-    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions, capture_filter,
+    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions, capture_filter, disk_rate, watch,
 };
+use crate::doctor::DoctorSettings;
 use crate::extract::{Criteria, ExtractOutput, ExtractSettings, Moment};
+use crate::settings::RunSettings;
 
 const AFTER_HELP: &str = "\
 Sizes: 65536, 64KiB, 512MiB, 1GB.  Times: 500us, 100ms, 30s, 1h30m.
@@ -21,6 +25,11 @@ const AFTER_EXTRACT_HELP: &str = "\
 At least one of --filter, --flow, --since and --until is needed; a packet has to fit all that are given.
 Times: 2026-11-21T10:00:00Z, 1795255200.5 (seconds since 1970), -5m (before now).
 Exit codes: 0 done, 1 damaged captures or a failure on the way, 2 bad arguments.";
+
+const AFTER_DOCTOR_HELP: &str = "\
+Told what `run` would be told, it looks at ports, buffers, connection tracking, the reverse-path filter, MTU, offloads, \
+queues, CPUs, clock and disk; with --connect also at the ledger of a running collector.
+Exit codes: 0 no problem (hints are none), 1 problems found, or the collector cannot be asked, 2 bad arguments.";
 
 /// Receives mirrored traffic, keeps both directions of every flow together, captures and reports
 #[derive(Debug, Parser)]
@@ -46,6 +55,9 @@ pub(super) enum Command {
     /// Find packets in captures, by flow, filter and time, and write them into one, in the order of time
     #[command(after_help = AFTER_EXTRACT_HELP)]
     Extract(ExtractArguments),
+    /// Look for what on this machine loses packets, or would, and tell the command that mends it; flags are those of `run`
+    #[command(after_help = AFTER_DOCTOR_HELP)]
+    Doctor(DoctorArguments),
     /// Check a configuration file and tell what `run` would do with it; flags are those of `run`
     #[command(after_help = AFTER_HELP)]
     Check(CheckArguments),
@@ -67,6 +79,62 @@ pub(super) struct CheckArguments {
     pub(super) config: PathBuf,
     #[command(flatten)]
     pub(super) options: RunFlags,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorArguments {
+    /// Ask this collector, by its API, what it loses: http://HOST:PORT; --api-token is its token
+    #[arg(long, value_name = "URL")]
+    connect: Option<Endpoint>,
+    /// Look at this interface, instead of those that the addresses to listen on belong to; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    interface: Vec<String>,
+    /// Write into the directory of captures for two seconds, and see whether the disk takes so many bytes a second
+    #[arg(long, value_name = "SIZE", value_parser = disk_rate)]
+    disk_rate: Option<u64>,
+    /// Watch counters for so long
+    #[arg(long, value_name = "TIME", value_parser = watch, default_value = "1s")]
+    watch: Duration,
+    /// Make the kernel settings (sysctl) that are told, and look again
+    #[arg(long)]
+    fix: bool,
+    /// Report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    options: RunFlags,
+}
+
+impl DoctorArguments {
+    /// What is its own, and what the run is told.
+    pub(super) fn split(self) -> (OwnOfDoctor, Options) {
+        let Self { connect, interface, disk_rate, watch, fix, json, config: _, options } = self;
+        (OwnOfDoctor { connect, interfaces: interface, disk_rate, watch, fix, json }, options.into())
+    }
+}
+
+/// What `doctor` is told besides what `run` is.
+pub(super) struct OwnOfDoctor {
+    connect: Option<Endpoint>,
+    interfaces: Vec<String>,
+    disk_rate: Option<u64>,
+    watch: Duration,
+    fix: bool,
+    json: bool,
+}
+
+impl OwnOfDoctor {
+    /// Settings of `doctor` for `run`.
+    pub(super) fn settings(self, run: RunSettings) -> Result<DoctorSettings, String> {
+        let Self { connect, interfaces, disk_rate, watch, fix, json } = self;
+        if disk_rate.is_some() && run.pipeline.capture.is_none() {
+            return Err("error: --disk-rate: no directory for captures is named (expected --write DIR as well)".into());
+        }
+        Ok(DoctorSettings { run, connect, interfaces, disk_rate, watch, fix, json })
+    }
 }
 
 #[derive(Args, Debug)]

@@ -69,6 +69,14 @@ pub(crate) fn active_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+pub(crate) fn disk_rate(text: &str) -> Result<u64, String> {
+    size_between(text, 1 << 10, 1 << 40, "250MB")
+}
+
+pub(crate) fn watch(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::ZERO, Duration::from_hours(1), "10s")
+}
+
 pub(crate) fn directory(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("expected a directory".into()) } else { Ok(text.into()) }
 }

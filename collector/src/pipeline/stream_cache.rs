@@ -73,6 +73,13 @@ impl StreamCache {
         counters.last_seen_ns = counters.last_seen_ns.max(time_ns);
     }
 
+    /// Notes what came of a frame of stream `id` that the mirror had cut: `came` bytes of `wire_len`.
+    pub(crate) fn note_cut(&mut self, id: StreamId, wire_len: u32, came: usize) {
+        let Some(counters) = self.counters.get_mut(id.0 as usize) else { return };
+        counters.cut_wire_len = counters.cut_wire_len.max(wire_len);
+        counters.cut_len = counters.cut_len.max(u32::try_from(came).unwrap_or(u32::MAX));
+    }
+
     /// Counters by stream number.
     pub(crate) fn counters(&self) -> &[StreamCounters] {
         &self.counters

@@ -113,5 +113,8 @@ fn counted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> (Pa
     let cut = record.wire_len as usize > record.data.len();
     let wire_len = if cut { record.wire_len.saturating_sub(start as u32) } else { 0 };
     pipeline.streams.count(entry.id, record.time_ns, end - start, cut, reserved_bits);
+    if cut {
+        pipeline.streams.note_cut(entry.id, wire_len, end - start);
+    }
     (PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network }, wire_len)
 }

@@ -1,13 +1,16 @@
 //! Flags, and how they become settings.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vxtap_filter::Filter;
 use vxtap_wire::vxlan::Vni;
 
+use crate::capture::{CaptureSettings, Way};
 use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
 use crate::pace::{Rate, Timing};
@@ -27,6 +30,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Send the frames of capture files (pcap, pcapng; Ethernet)
     Replay(ReplayArguments),
+    /// Send what crosses network interfaces
+    Capture(CaptureArguments),
     /// Make traffic and send it, 1000 frames a second unless told otherwise
     Generate(GenerateArguments),
 }
@@ -49,6 +54,39 @@ pub(super) struct ReplayArguments {
     loops: u64,
     #[command(flatten)]
     transmit: TransmitArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CaptureArguments {
+    /// Interfaces to capture from; each must be there at the start, and may go and come back
+    #[arg(required = true, value_name = "INTERFACE")]
+    interfaces: Vec<String>,
+    /// Only frames that match, in tcpdump's language; decided in the kernel
+    #[arg(long, value_name = "EXPRESSION", value_parser = filter)]
+    filter: Option<Filter>,
+    /// Only frames that come in, or that go out
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = WayArgument::Both)]
+    direction: WayArgument,
+    /// Never capture TCP connections with this address and port, because it shows what is mirrored; repeatable. A
+    /// collector's API on its default port is always among them
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    never: Vec<SocketAddr>,
+    /// Memory of the kernel for the frames of each interface, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = CaptureSettings::DEFAULT_RING_BYTES >> 20,
+          value_parser = clap::value_parser!(u32).range(1..=2047))]
+    ring: u32,
+    /// Stop after this time
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    seconds: Option<Duration>,
+    #[command(flatten)]
+    transmit: TransmitArguments,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WayArgument {
+    In,
+    Out,
+    Both,
 }
 
 #[derive(Debug, Args)]
@@ -124,7 +162,7 @@ struct TransmitArguments {
     #[arg(long)]
     no_udp_checksum: bool,
     /// The most to ask of the kernel; it falls back by itself to what the kernel has [default: trains at top speed,
-    /// batches otherwise]
+    /// batches otherwise; trains for a capture]
     ///
     /// A train holds frames of several flows. Where it reaches the collector in one piece (loopback, veth), a collector with
     /// several workers may take neighbouring frames of one flow in another order.
@@ -191,6 +229,34 @@ impl ReplayArguments {
     }
 }
 
+impl CaptureArguments {
+    /// What goes where, for a person.
+    pub(super) fn what(&self) -> String {
+        format!("{} to {} as VNI {}", self.interfaces.join(", "), self.transmit.to, self.transmit.vni)
+    }
+
+    pub(super) fn settings(&self) -> CaptureSettings {
+        // What a block of the ring has is there at once, so trains fill as at top speed.
+        let default = CaptureSettings::new(self.transmit.settings(true), self.interfaces.clone());
+        CaptureSettings {
+            way: match self.direction {
+                WayArgument::In => Way::In,
+                WayArgument::Out => Way::Out,
+                WayArgument::Both => Way::Both,
+            },
+            filter: self.filter.clone(),
+            services: self.never.clone(),
+            ring_bytes: self.ring << 20,
+            duration: self.seconds,
+            ..default
+        }
+    }
+
+    pub(super) const fn summary(&self) -> Option<&SummaryTarget> {
+        self.transmit.summary.as_ref()
+    }
+}
+
 impl GenerateArguments {
     pub(super) fn settings(&self) -> Result<GenerateSettings, SendError> {
         let default = GenerateSettings::new(self.transmit.settings(self.rate.top_speed));
@@ -250,6 +316,10 @@ impl TransmitArguments {
     }
 }
 
+fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).map_err(|error| format!("{error}\n{}", error.with_caret()))
+}
+
 fn vni(text: &str) -> Result<Vni, String> {
     text.parse().ok().and_then(Vni::new).ok_or_else(|| format!("expected a whole number from 0 to {}", Vni::MAX))
 }
@@ -280,14 +350,40 @@ mod tests {
     fn generate(line: &str) -> GenerateSettings {
         match parse(&format!("generate --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Generate(arguments) => arguments.settings().unwrap(),
-            Command::Replay(_) => panic!("not generate"),
+            _ => panic!("not generate"),
         }
+    }
+
+    fn capture(line: &str) -> CaptureSettings {
+        match parse(&format!("capture --to ::1 --vni 7 {line}")).unwrap().command {
+            Command::Capture(arguments) => arguments.settings(),
+            _ => panic!("not capture"),
+        }
+    }
+
+    #[test]
+    fn a_capture_sends_trains_of_all_that_crosses_its_interfaces_unless_told_otherwise() {
+        let settings = capture("eth0 eth1");
+        assert_eq!((settings.interfaces, settings.way), (vec!["eth0".to_owned(), "eth1".to_owned()], Way::Both));
+        assert_eq!(
+            (settings.transmit.method, settings.ring_bytes, settings.duration),
+            (Method::Trains, 32 << 20, None)
+        );
+        assert!(settings.filter.is_none() && settings.services.is_empty());
+        let settings =
+            capture("eth0 --filter tcp --direction in --never 192.0.2.1:80 --never [::1]:81 --ring 5 --seconds 2");
+        assert_eq!(settings.filter.map(|filter| filter.text().to_owned()).as_deref(), Some("tcp"));
+        assert_eq!(
+            (settings.way, settings.ring_bytes, settings.duration),
+            (Way::In, 5 << 20, Some(Duration::from_secs(2)))
+        );
+        assert_eq!(settings.services, ["192.0.2.1:80".parse().unwrap(), "[::1]:81".parse().unwrap()]);
     }
 
     fn replay(line: &str) -> ReplaySettings {
         match parse(&format!("replay a.pcap --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Replay(arguments) => arguments.settings().unwrap(),
-            Command::Generate(_) => panic!("not replay"),
+            _ => panic!("not replay"),
         }
     }
 
@@ -339,6 +435,11 @@ mod tests {
             ("replay a.pcap --to ::1 --vni 1 --pps 5 --top-speed", "cannot be used with"),
             ("replay a.pcap --to ::1 --vni 1 --speed 0", "greater than 0"),
             ("replay a.pcap --to ::1 --vni 1 --speed nan", "greater than 0"),
+            ("capture --to ::1 --vni 1", "<INTERFACE>"),
+            ("capture eth0 --to ::1 --vni 1 --filter tcpp", "capture filter, character 1"),
+            ("capture eth0 --to ::1 --vni 1 --direction up", "[possible values: in, out, both]"),
+            ("capture eth0 --to ::1 --vni 1 --never here", "--never"),
+            ("capture eth0 --to ::1 --vni 1 --ring 4096", "1..=2047"),
             ("generate --to ::1 --vni 1 --speed 2", "unexpected argument"),
             ("generate --to ::1 --vni 1 --size 63", "64 to 9216"),
             ("generate --to ::1 --vni 1 --flows 0", "1..=1000000"),

@@ -32,7 +32,12 @@ impl fmt::Display for Status {
             Grouped(rate.round() as u64),
             Scaled(bits)
         )?;
-        for (name, count) in [("truncated", now.truncated), ("skipped", now.skipped), ("errors", now.send_errors)] {
+        for (name, count) in [
+            ("truncated", now.truncated),
+            ("skipped", now.skipped),
+            ("errors", now.send_errors),
+            ("ring dropped", now.ring_dropped),
+        ] {
             if count > 0 {
                 write!(f, "  {name} {}", Grouped(count))?;
             }
@@ -66,6 +71,15 @@ impl fmt::Display for Report<'_> {
         }
         if summary.skipped.total() > 0 {
             writeln!(f, "skipped: {}", summary.skipped)?;
+        }
+        if let Some(capture) = &summary.capture
+            && capture.super_frames > 0
+        {
+            let (frames, packets) = (Grouped(capture.super_frames), Grouped(capture.cut_into));
+            writeln!(f, "super-frames cut into packets: {frames} into {packets}")?;
+        }
+        if summary.ring_dropped > 0 {
+            writeln!(f, "NOT CAPTURED, the ring was full: {}", Grouped(summary.ring_dropped))?;
         }
         if summary.send_errors > 0 {
             writeln!(f, "NOT SENT, the kernel refused: {}", summary.send_error_reasons)?;

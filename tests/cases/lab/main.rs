@@ -1,7 +1,9 @@
-//! The kernel mirrors a host's real traffic, and a load balancer spreads mirrored traffic; see `vxtap_tests::lab`.
+//! The kernel mirrors a host's real traffic, or our sender does, and a load balancer spreads it; see `vxtap_tests::lab`.
 
 mod balanced;
+mod doctor;
 mod kernel_mirror;
+mod live_capture;
 mod servers;
 
 use vxtap_tests::capture_file;

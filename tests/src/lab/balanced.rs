@@ -135,9 +135,9 @@ impl Balanced {
         let map = (0..2).map(|slot| format!("{slot} : 10.79.{}.2", if live[slot] { slot + 1 } else { 2 - slot }));
         let map = map.collect::<Vec<_>>().join(", ");
         let rule = format!(
-            "ip daddr 10.79.0.1 udp dport {PORT} notrack ip daddr set jhash ip saddr . udp sport mod 2 map {{ {map} }}"
+            "ip daddr 10.79.0.1 udp dport {PORT} notrack ip daddr set jhash ip saddr . udp sport mod 2 seed 0x76 map {{ {map} }}"
         );
-        // One transaction: there is no moment without a rule.
+        // A seed, or each rule would have its own and send every flow elsewhere. One transaction: there is no moment without a rule.
         let file = self.directory.path().join("rules.nft");
         let text = format!("flush chain ip vxtap mirrored\nadd rule ip vxtap mirrored {rule}\n");
         fs::write(&file, text).expect("a writable directory");

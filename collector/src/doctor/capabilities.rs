@@ -1,0 +1,59 @@
+//! What this process may not do.
+
+use super::machine::{Machine, capability};
+use super::{Check, Examination, Finding};
+
+const NAME: &str = "capabilities";
+/// Ports below this need a capability, unless the kernel is told another bound.
+const FIRST_FREE_PORT: u64 = 1024;
+
+/// See the module.
+pub(super) struct Capabilities;
+
+impl Check for Capabilities {
+    fn look(&self, at: &Examination<'_>) -> Vec<Finding> {
+        let mut missing = Vec::new();
+        let first_free = at.machine.number("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(FIRST_FREE_PORT);
+        let low = at.data_addresses().find(|address| address.port() != 0 && u64::from(address.port()) < first_free);
+        if let Some(address) = low
+            && !at.machine.capability(capability::NET_BIND_SERVICE)
+        {
+            let found = format!("CAP_NET_BIND_SERVICE is missing, which port {} needs", address.port());
+            missing
+                .push(Finding::problem(NAME, found).costs("A run does not start.").mend(grant("cap_net_bind_service")));
+        }
+        if missing.is_empty() {
+            missing.push(Finding::good(NAME, "all that the run needs"));
+        }
+        missing
+    }
+}
+
+/// Gives the program `capability` and those that a receiver has use for.
+pub(super) fn grant(capability: &str) -> String {
+    format!("setcap {capability}+ep \"$(command -v vxtap-collector)\"")
+}
+
+/// Whether receive buffers may go past the system's limit.
+pub(super) fn may_force_buffers(machine: &Machine) -> bool {
+    machine.capability(capability::NET_ADMIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity;
+    use super::super::fake::{FakeMachine, only};
+    use super::*;
+
+    #[test]
+    fn a_low_port_needs_a_capability_or_a_kernel_that_says_otherwise() {
+        let low = "--listen vxlan://[::]:789";
+        let ordinary = || FakeMachine::new().capabilities(0);
+        let (text, mend) = only(&ordinary().look(&Capabilities, low), Severity::Problem);
+        assert!(text.contains("port 789"), "{text}");
+        assert_eq!(mend, ["setcap cap_net_bind_service+ep \"$(command -v vxtap-collector)\""]);
+        only(&ordinary().look(&Capabilities, ""), Severity::Good);
+        only(&FakeMachine::new().capabilities(1 << 10).look(&Capabilities, low), Severity::Good);
+        only(&ordinary().sysctl("net/ipv4/ip_unprivileged_port_start", "0").look(&Capabilities, low), Severity::Good);
+    }
+}
