@@ -9,6 +9,7 @@ mod cpu;
 mod ethtool;
 mod handed;
 mod socket;
+mod trains;
 mod wait;
 
 pub(crate) use batch::{Batch, Datagram};

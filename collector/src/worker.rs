@@ -17,10 +17,15 @@ use crate::shared::{Question, Shared, WorkerReport};
 
 /// How often a worker tells how it is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a worker tells what changes slowly or is long.
+const DETAIL_INTERVAL: Duration = Duration::from_secs(1);
 /// Slots of the flow table that are looked at between two batches while a question is answered.
 const SLOTS_PER_TURN: usize = 4096;
 /// How long a stopping worker goes on reading from a socket that never runs empty.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Batches that may leave something in the socket before its queue is looked at: at most 4 MiB of trains.
+const BATCHES_BETWEEN_LOOKS: u32 = 8;
 
 /// How long a worker that waits for others at the end sleeps between two looks.
 const HAND_OVER_PAUSE: Duration = Duration::from_micros(200);
@@ -67,8 +72,11 @@ pub(crate) struct Worker {
     batches: u64,
     batch_size: Histogram<u64>,
     batch_time_ns: Histogram<u64>,
-    kernel_dropped: u64,
+    /// Batches in a row that left something in the socket.
+    pressed: u32,
     reported: Instant,
+    /// When it last told what is of less interest.
+    detailed: Option<Instant>,
     answering: Option<Answering>,
 }
 
@@ -85,8 +93,9 @@ impl Worker {
             batches: 0,
             batch_size: histogram(1 << 16),
             batch_time_ns: histogram(10_000_000_000),
-            kernel_dropped: 0,
+            pressed: 0,
             reported: Instant::now(),
+            detailed: None,
             answering: None,
         }
     }
@@ -119,6 +128,7 @@ impl Worker {
                     received += self.take(batch);
                 }
             }
+            self.watch_queues(more);
             let parcels = self.take_parcels();
             let sent = self.parts.outbox.flush();
             self.parts.shared.pulses()[self.parts.number as usize].beat(self.parts.pipeline.ledger.received);
@@ -149,6 +159,16 @@ impl Worker {
         }
     }
 
+    /// Looks at the queues out of turn while they never run empty: trains have to be off before a queue is full.
+    #[inline]
+    fn watch_queues(&mut self, more: bool) {
+        self.pressed = if more { self.pressed + 1 } else { 0 };
+        if self.pressed == BATCHES_BETWEEN_LOOKS {
+            self.pressed = 0;
+            self.parts.sockets.iter_mut().for_each(|socket| socket.look(false));
+        }
+    }
+
     fn wait(&mut self, now_ns: u64) {
         let flush = self.parts.pipeline.next_flush_ns().map(|due| Duration::from_nanos(due.saturating_sub(now_ns)));
         // Nothing to write: wake once a second to let packet time pass and to tell that all is well.
@@ -166,6 +186,7 @@ impl Worker {
         let begun = Instant::now();
         let now_ns = unix_ns();
         let WorkerParts { number, pipeline, outbox, steering, .. } = &mut self.parts;
+        pipeline.streams.refresh();
         let mut frames = FrameBatch::new();
         let mut received = 0;
         for datagram in batch.datagrams() {
@@ -244,9 +265,11 @@ impl Worker {
         let Some(Answering { question, from }) = &mut self.answering else { return };
         let table = self.parts.pipeline.flows();
         let (flows, next) = table.part(*from, SLOTS_PER_TURN);
-        let (number, registry) = (self.parts.number, &self.parts.shared.streams);
+        let (number, registry) = (self.parts.number, &self.parts.shared.registry);
         for flow in flows {
-            question.list.add(number, flow, || registry.name(flow.stream));
+            question
+                .list
+                .add(number, flow, || (registry.name(flow.stream), registry.networks().name_of(flow.key.network)));
         }
         match next {
             Some(next) => *from = next,
@@ -261,10 +284,15 @@ impl Worker {
 
     fn report(&mut self) {
         self.reported = Instant::now();
-        let dropped: u64 = self.parts.sockets.iter_mut().map(ReceiveSocket::new_kernel_drops).sum();
-        self.kernel_dropped += dropped;
         let pipeline = &mut self.parts.pipeline;
-        pipeline.ledger.kernel_dropped = self.kernel_dropped;
+        pipeline.ledger.kernel_dropped = 0;
+        pipeline.ledger.kernel_dropped_trains = 0;
+        for socket in &mut self.parts.sockets {
+            socket.look(true);
+            let drops = socket.drops();
+            pipeline.ledger.kernel_dropped += drops.counted;
+            pipeline.ledger.kernel_dropped_trains += drops.trains;
+        }
         let shard = pipeline.shard_counters();
         pipeline.ledger.flows = shard.flows;
         let shard = *pipeline.shard_counters();
@@ -284,14 +312,21 @@ impl Worker {
             analysis: pipeline.analysis_snapshot(),
         };
         let mut report = self.parts.shared.report(self.parts.number);
-        let WorkerReport { worker, streams } = &mut *report;
+        let WorkerReport { worker, streams, turned_away, sides, pairs } = &mut *report;
         *worker = snapshot;
-        streams.clear();
-        streams.extend_from_slice(pipeline.streams.counters());
+        pipeline.streams.publish(streams);
+        pipeline.streams.publish_turned_away(unix_ns(), turned_away);
+        if self.detailed.is_none_or(|detailed| detailed.elapsed() >= DETAIL_INTERVAL) {
+            self.detailed = Some(self.reported);
+            sides.clear();
+            sides.extend(pipeline.sides());
+            pairs.clear();
+            pairs.extend_from_slice(pipeline.duplicate_pairs());
+        }
     }
 }
 
-/// Takes the VXLAN header off and looks into the frame; a datagram that is none is counted and gone.
+/// Takes the VXLAN header off and looks into the frame; a datagram that is none, or is not let in, is counted and gone.
 #[inline]
 fn open<'a>(
     pipeline: &mut Pipeline,
@@ -304,8 +339,8 @@ fn open<'a>(
     }
     match vxlan::decapsulate(datagram.payload) {
         Ok((header, frame)) => {
-            let stream = pipeline.streams.entry(StreamKey::vxlan(datagram.source, header.vni));
             let time_ns = datagram.time_ns.unwrap_or(now_ns);
+            let stream = pipeline.admit(StreamKey::vxlan(datagram.source, header.vni), time_ns, frame.len())?;
             let meta = PacketMeta { time_ns, stream: stream.id, network: stream.network };
             Some((meta, FrameView::parse(frame), header.reserved_bits_set))
         }

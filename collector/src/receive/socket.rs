@@ -9,13 +9,15 @@ use std::sync::{Arc, Weak};
 use socket2::{Domain, Protocol, Socket, Type};
 use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
+use super::trains::{Look, Trains};
 use crate::settings::{Listener, ReceiveSettings, Timestamps};
 
 /// From `linux/udp.h`; not in the libc crate under this level.
 const UDP_NO_CHECK6_RX: libc::c_int = 102;
 const UDP_GRO: libc::c_int = 104;
-/// Indexes in what SO_MEMINFO gives (`linux/sock_diag.h`): memory of what waits to be received, and the drop counter.
+/// Indices in what SO_MEMINFO gives (`linux/sock_diag.h`): memory that the queue takes, memory that it may take, drops.
 const SK_MEMINFO_RMEM_ALLOC: usize = 0;
+const SK_MEMINFO_RCVBUF: usize = 1;
 const SK_MEMINFO_DROPS: usize = 8;
 const SK_MEMINFO_VARS: usize = 9;
 
@@ -51,6 +53,18 @@ pub(crate) struct ReceiveSocket {
     pub(crate) buffer_bytes: u64,
     /// The kernel's drop count when it was last asked; it wraps at 32 bits.
     drops_seen: u32,
+    drops: KernelDrops,
+    /// `None` where trains are never taken.
+    trains: Option<Trains>,
+}
+
+/// What the kernel dropped at a socket: its queue was full, or the checksum wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KernelDrops {
+    /// As often as the kernel counted.
+    pub(crate) counted: u64,
+    /// Of those, what was counted while trains were on: each may stand for several datagrams.
+    pub(crate) trains: u64,
 }
 
 /// The sockets of one listener.
@@ -99,9 +113,9 @@ pub(crate) fn open_group(
                 set_receive_buffer(&socket, settings.buffer_bytes).map_err(refused("set the receive buffer"))?;
             configure(&socket, address, settings).map_err(refused("set socket options"))?;
             socket.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
-            let socket = UdpSocket::from(socket);
-            address = socket.local_addr().map_err(refused("read the bound address"))?;
-            sockets.push(ReceiveSocket { socket: Arc::new(socket), buffer_bytes, drops_seen: 0 });
+            let socket = ReceiveSocket::new(socket, buffer_bytes, settings);
+            address = socket.socket.local_addr().map_err(refused("read the bound address"))?;
+            sockets.push(socket);
         }
     }
     let wanted = sockets.len() > 1 && workers > 1 && settings.kernel_steering;
@@ -154,8 +168,11 @@ fn raise_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<u64> {
 fn adopt(socket: Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<ReceiveSocket> {
     let buffer_bytes = raise_receive_buffer(&socket, settings.buffer_bytes)?;
     configure(&socket, address, settings)?;
-    let mut socket = ReceiveSocket { socket: Arc::new(socket.into()), buffer_bytes, drops_seen: 0 };
-    let before = socket.new_kernel_drops();
+    // Trains begin switched off, however they were left.
+    let _ = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, 0);
+    let mut socket = ReceiveSocket::new(socket, buffer_bytes, settings);
+    let before = memory(socket.fd()).map_or(0, |info| info[SK_MEMINFO_DROPS]);
+    socket.drops_seen = before;
     if before > 0 {
         // Whoever had it has told of some of them, so they are in no ledger of this run.
         tracing::warn!("the kernel had dropped {before} datagrams at the socket on {address} when this run began");
@@ -168,10 +185,6 @@ fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -
     if address.is_ipv6() {
         // Senders of VXLAN leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
         set_option(socket.as_fd(), libc::SOL_UDP, UDP_NO_CHECK6_RX, 1)?;
-    }
-    if settings.gro {
-        // Older kernels do not know it: then every datagram comes by itself.
-        let _ = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, 1);
     }
     if settings.timestamps == Timestamps::Kernel {
         set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
@@ -226,15 +239,56 @@ impl ReceiveSocket {
         self.socket.as_fd()
     }
 
+    fn new(socket: Socket, buffer_bytes: u64, settings: &ReceiveSettings) -> Self {
+        let trains = settings.gro.then(Trains::new);
+        let drops = KernelDrops::default();
+        Self { socket: Arc::new(socket.into()), buffer_bytes, drops_seen: 0, drops, trains }
+    }
+
     /// A way to look at the queue from another thread, that does not keep the socket open.
     pub(crate) fn queue(&self) -> Queue {
         Queue(Arc::downgrade(&self.socket))
     }
 
-    /// Datagrams that the kernel dropped at this socket since the last call: its queue was full, or their checksum wrong.
-    pub(crate) fn new_kernel_drops(&mut self) -> u64 {
-        let Some(QueueState { drops, .. }) = queue_state(self.fd()) else { return 0 };
-        u64::from(drops.wrapping_sub(std::mem::replace(&mut self.drops_seen, drops)))
+    /// What the kernel dropped at this socket so far.
+    pub(crate) const fn drops(&self) -> KernelDrops {
+        self.drops
+    }
+
+    /// Looks at the socket's queue: counts what the kernel dropped, and switches trains off before the queue is full, or on
+    /// again. `regular` for one of ten looks a second; the others come while the queue never runs empty.
+    pub(crate) fn look(&mut self, regular: bool) {
+        let Some(info) = memory(self.fd()) else { return };
+        let dropped = self.count_drops(info[SK_MEMINFO_DROPS]);
+        let look = Look {
+            queued: u64::from(info[SK_MEMINFO_RMEM_ALLOC]),
+            room: u64::from(info[SK_MEMINFO_RCVBUF]),
+            dropped: dropped > 0,
+        };
+        let Some(trains) = &mut self.trains else { return };
+        let were_on = trains.are_on();
+        if !trains.look(look, regular) {
+            return;
+        }
+        let on = trains.are_on();
+        // Kernels before 5.0 do not know it: then every datagram comes by itself.
+        if set_option(self.socket.as_fd(), libc::SOL_UDP, UDP_GRO, on.into()).is_err() {
+            self.trains = None;
+        } else if were_on && let Some(info) = memory(self.fd()) {
+            // What was dropped between the look and the switch may still have been trains.
+            let drops = self.count_drops(info[SK_MEMINFO_DROPS]);
+            self.drops.trains += drops;
+        }
+    }
+
+    /// Notes the kernel's drop counter. Gives by how much it has grown.
+    fn count_drops(&mut self, counter: u32) -> u64 {
+        let new = u64::from(counter.wrapping_sub(std::mem::replace(&mut self.drops_seen, counter)));
+        self.drops.counted += new;
+        if self.trains.is_some_and(Trains::are_on) {
+            self.drops.trains += new;
+        }
+        new
     }
 }
 
@@ -254,18 +308,20 @@ pub(crate) struct QueueState {
 impl Queue {
     /// How it is now; `None` when the socket is closed.
     pub(crate) fn state(&self) -> Option<QueueState> {
-        queue_state(self.0.upgrade()?.as_fd())
+        let info = memory(self.0.upgrade()?.as_fd())?;
+        Some(QueueState { waiting: info[SK_MEMINFO_RMEM_ALLOC] > 0, drops: info[SK_MEMINFO_DROPS] })
     }
 }
 
-fn queue_state(fd: BorrowedFd<'_>) -> Option<QueueState> {
+/// What SO_MEMINFO says of a socket.
+fn memory(fd: BorrowedFd<'_>) -> Option<[u32; SK_MEMINFO_VARS]> {
     let mut info = [0u32; SK_MEMINFO_VARS];
     let mut len = size_of_val(&info) as libc::socklen_t;
     // SAFETY: `info` has room for `len` bytes, and the kernel writes no more than that.
     let result = unsafe {
         libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, info.as_mut_ptr().cast(), &raw mut len)
     };
-    (result == 0).then(|| QueueState { waiting: info[SK_MEMINFO_RMEM_ALLOC] > 0, drops: info[SK_MEMINFO_DROPS] })
+    (result == 0).then_some(info)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `vxtap-collector run` and `demo` on loopback, as an ordinary user.
 
+mod admission;
 mod api;
 mod demo;
 mod extract;
@@ -11,6 +12,7 @@ mod restart;
 mod signals;
 mod steering;
 mod streams;
+mod tenants;
 mod terminal;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
