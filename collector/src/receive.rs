@@ -7,6 +7,7 @@ mod batch;
 mod clock;
 mod cpu;
 mod ethtool;
+mod handed;
 mod socket;
 mod trains;
 mod wait;
@@ -15,5 +16,8 @@ pub(crate) use batch::{Batch, Datagram};
 pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use cpu::pin_to_cpu;
 pub(crate) use ethtool::{InterfaceFeatures, interface_features};
-pub(crate) use socket::{ReceiveSocket, open_group};
+pub(crate) use handed::{Handed, kept_name};
+#[cfg(test)]
+pub(crate) use socket::Group;
+pub(crate) use socket::{Queue, ReceiveSocket, open_group};
 pub(crate) use wait::{Waiter, Waker};
