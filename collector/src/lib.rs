@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod extract;
 pub mod follow;
 mod hand_over;
+mod local_addresses;
 pub mod log;
 mod monitor;
 pub mod networks;
