@@ -18,6 +18,7 @@ pub mod extract;
 pub mod follow;
 mod hand_over;
 pub mod health;
+mod local_addresses;
 pub mod log;
 mod manager;
 mod monitor;

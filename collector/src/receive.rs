@@ -8,6 +8,7 @@ mod clock;
 mod cpu;
 mod ethtool;
 mod handed;
+mod packet;
 mod socket;
 mod trains;
 mod wait;
@@ -17,6 +18,7 @@ pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use cpu::pin_to_cpu;
 pub(crate) use ethtool::{InterfaceFeatures, interface_features};
 pub(crate) use handed::{Handed, kept_name};
+pub(crate) use packet::{PacketSource, SETTLED, open_packet_group};
 #[cfg(test)]
 pub(crate) use socket::Group;
 pub(crate) use socket::{Queue, ReceiveSocket, open_group};

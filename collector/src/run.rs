@@ -17,19 +17,20 @@ use crate::end::End;
 use crate::follow::{Hub, PcapOverIp};
 use crate::hand_over::connect;
 use crate::health::{Health, HealthPort, HealthState, Observer, Telling};
+use crate::local_addresses::AddressWatch;
 use crate::log::StatsTicker;
 use crate::manager::Manager;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::networks::Networks;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
-use crate::receive::{Handed, ReceiveSocket, Waiter, kept_name, open_group};
+use crate::receive::{Handed, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
 use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
 use crate::streams::StreamRegistry;
 use crate::summary::{self, Summary};
 use crate::watch::Watch;
-use crate::worker::{Opening, Steering, Worker, WorkerParts, unix_ns};
+use crate::worker::{Opening, PacketIntake, Steering, Worker, WorkerParts, unix_ns};
 
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
@@ -110,6 +111,8 @@ pub(crate) struct Collector {
     stats: Option<StatsTicker>,
     watch: Watch,
     addresses: Vec<SocketAddr>,
+    /// Keeps the addresses of this machine up to date, where workers need them.
+    _own: Option<AddressWatch>,
     workers: Vec<JoinHandle<std::io::Result<PipelineTotals>>>,
     begun: Instant,
 }
@@ -126,11 +129,22 @@ impl Collector {
         let workers = settings.pipeline.workers;
         let steer = SteerHash::new(settings.pipeline.steer_seed.unwrap_or_else(|| random_seed() as u32));
         let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut rings: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         let mut steered = true;
         for listener in &settings.listen {
-            let Listener::Udp(listener) = listener;
+            let listener = match listener {
+                Listener::Udp(listener) => listener,
+                Listener::Packet(listener) => {
+                    let group = open_packet_group(listener, workers, &settings.receive, steer)?;
+                    listeners.push(listener.to_string());
+                    for (worker, source) in rings.iter_mut().zip(group) {
+                        worker.push(source);
+                    }
+                    continue;
+                }
+            };
             let bound = handed.datagrams(listener.address)?;
             let ours = bound.is_empty();
             let group = open_group(*listener, workers, &settings.receive, steer, bound)?;
@@ -150,6 +164,10 @@ impl Collector {
         tracing::info!("{}", admission.told());
         let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
         let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
+        // Only who listens on an interface needs to know what is for this machine.
+        let own = rings.iter().any(|rings| !rings.is_empty()).then(AddressWatch::start).transpose();
+        let own = own.context("watch this machine's addresses")?;
+        let local = own.as_ref().map(AddressWatch::addresses).unwrap_or_default();
         let hub = Hub::new(Arc::clone(&streams));
         let (mut outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, Input::Live)?;
         if let Some(log) = outputs.log_reopen() {
@@ -165,8 +183,9 @@ impl Collector {
         let sender_times = settings.receive.timestamps == Timestamps::Sender;
         let opening = Opening { rules: settings.pipeline.envelope, sender_times };
         let mut threads = Vec::new();
-        let parts = sockets.into_iter().zip(waiters).zip(inboxes).zip(outboxes).zip(questions).zip(lanes);
-        for (number, (((((sockets, waiter), inbox), outbox), questions), lanes)) in parts.enumerate() {
+        let sockets = sockets.into_iter().zip(rings);
+        let parts = sockets.zip(waiters).zip(inboxes).zip(outboxes).zip(questions).zip(lanes);
+        for (number, ((((((sockets, rings), waiter), inbox), outbox), questions), lanes)) in parts.enumerate() {
             let number = number as u32;
             tracing::debug!(
                 worker = number,
@@ -179,6 +198,7 @@ impl Collector {
             let parts = WorkerParts {
                 number,
                 sockets,
+                packets: PacketIntake::new(rings, Arc::clone(&local), settings.receive.probes.clone()),
                 waiter,
                 inbox,
                 outbox,
@@ -235,7 +255,17 @@ impl Collector {
         let stats = stats.transpose().context("start the thread of stats events")?;
         let watch = Watch::start(Arc::clone(&monitor.shared), Arc::clone(&monitor.skew))
             .context("start the thread that looks after the run")?;
-        Ok(Self { health, monitor, outputs, stats, watch, addresses, workers: threads, begun: Instant::now() })
+        Ok(Self {
+            health,
+            monitor,
+            outputs,
+            stats,
+            watch,
+            addresses,
+            _own: own,
+            workers: threads,
+            begun: Instant::now(),
+        })
     }
 
     /// The run as the API sees it.

@@ -212,7 +212,7 @@ fn wrong_command_lines_end_with_2_and_say_what_was_expected() {
             "run --listen gre://[::]:6081",
             format!(
                 "error: invalid value 'gre://[::]:6081' for '--listen <ADDR>': unknown scheme 'gre' (expected \
-                 vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT]){try_help}"
+                 vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT], or packet://INTERFACE){try_help}"
             ),
         ),
         (

@@ -58,11 +58,13 @@ fn line(to: &mut String, about: &str, what: &str) -> fmt::Result {
 
 fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
     for (number, listener) in settings.listen.iter().enumerate() {
-        let Listener::Udp(UdpListener { address, .. }) = listener;
-        let takes = match address.ip() {
-            IpAddr::V6(ip) if ip.is_unspecified() => " (all addresses, IPv4 and IPv6)",
-            IpAddr::V4(ip) if ip.is_unspecified() => " (all addresses, IPv4)",
-            _ => "",
+        let takes = match listener {
+            Listener::Packet(_) => " (frames in no tunnel, but what is for this machine)",
+            Listener::Udp(UdpListener { address, .. }) => match address.ip() {
+                IpAddr::V6(ip) if ip.is_unspecified() => " (all addresses, IPv4 and IPv6)",
+                IpAddr::V4(ip) if ip.is_unspecified() => " (all addresses, IPv4)",
+                _ => "",
+            },
         };
         line(to, if number == 0 { "listen" } else { "" }, &format!("{listener}{takes}"))?;
     }

@@ -194,6 +194,7 @@ pub(super) const KEYS: &[Key] = &[
     key("receive", "kernel_steering", "no-kernel-steering", |o, r| {
         r.truth(&mut o.receive.no_kernel_steering, Sense::Opposite);
     }),
+    key("receive", "probes", "probes", |o, r| r.list(&mut o.receive.probes, value::probe)),
     key("receive", "pin", "pin", |o, r| r.truth(&mut o.receive.pin, Sense::Same)),
     key("pipeline", "workers", "workers", |o, r| r.scalar(&mut o.pipeline.workers, value::workers)),
     key("pipeline", "steer_seed", "steer-seed", |o, r| r.scalar(&mut o.pipeline.steer_seed, value::steer_seed)),

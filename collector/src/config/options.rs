@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::IpNet;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::Layers;
@@ -37,8 +38,8 @@ pub(crate) struct Options {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Receiving")]
 pub(crate) struct ReceiveOptions {
-    /// Receive mirrored traffic here: vxlan://ADDRESS[:PORT], geneve:// or vxlan-gpe://; repeatable [default:
-    /// vxlan://[::]:4789]
+    /// Receive mirrored traffic here: vxlan://ADDRESS[:PORT], geneve:// or vxlan-gpe://, or, where it comes in no
+    /// tunnel, packet://INTERFACE (options: ?promiscuous=no, ?decapsulate); repeatable [default: vxlan://[::]:4789]
     #[arg(long, value_name = "ADDR", value_parser = value::listener, value_delimiter = ',')]
     pub(crate) listen: Vec<Listener>,
 
@@ -64,6 +65,11 @@ pub(crate) struct ReceiveOptions {
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) no_kernel_steering: Option<bool>,
+
+    /// Networks that a load balancer's health probes come from, which packet:// tells apart [default: Google's:
+    /// 35.191.0.0/16,130.211.0.0/22,2600:2d00:1:b029::/64,2600:2d00:1:1::/64]
+    #[arg(long, value_name = "NETWORK", value_parser = value::probe, value_delimiter = ',')]
+    pub(crate) probes: Vec<IpNet>,
 
     /// Keep worker N on the Nth CPU
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,

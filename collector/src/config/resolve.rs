@@ -22,7 +22,6 @@ use crate::selector::Selector;
 use crate::settings::{
     ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, HealthSettings, IdleTimeouts,
     Keeping, Listener, LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
-    UdpListener,
 };
 
 /// Where the API is when nothing else is said.
@@ -230,10 +229,13 @@ fn check_listeners(listen: &[Listener], sources: &Sources, problems: &mut Vec<Pr
         return;
     }
     for (number, listener) in listen.iter().enumerate() {
-        let Listener::Udp(UdpListener { address, .. }) = listener;
-        // A port has one encapsulation; port 0 is another port each time.
-        let same = |other: &Listener| matches!(other, Listener::Udp(other) if other.address == *address);
-        if address.port() != 0 && listen[..number].iter().any(same) {
+        let same = |other: &Listener| match (listener, other) {
+            // A port has one encapsulation; port 0 is another port each time.
+            (Listener::Udp(this), Listener::Udp(other)) => this.address == other.address && this.address.port() != 0,
+            (Listener::Packet(this), Listener::Packet(other)) => this.interface == other.interface,
+            _ => false,
+        };
+        if listen[..number].iter().any(same) {
             let message = format!("{listener} is listened on twice: name it once");
             problems.push(Problem::new(sources.place("listen"), message));
         }
@@ -249,6 +251,7 @@ fn receive(options: &ReceiveOptions) -> ReceiveSettings {
         gro: options.no_gro.map_or(default.gro, |no| !no),
         kernel_steering: options.no_kernel_steering.map_or(default.kernel_steering, |no| !no),
         pin: options.pin.unwrap_or(default.pin),
+        probes: if options.probes.is_empty() { default.probes } else { options.probes.clone() },
     }
 }
 

@@ -338,7 +338,7 @@ fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
         (
             "receive",
             "listen = \"gre://[::]\"",
-            "unknown scheme 'gre' (expected vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT])".into(),
+            "unknown scheme 'gre' (expected vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT], or packet://INTERFACE)".into(),
         ),
         (
             "receive",
@@ -670,4 +670,32 @@ proptest! {
 fn deep_nesting_is_refused() {
     let text = format!("[flows]\nmax = {}", "[".repeat(100_000));
     assert!(errors(&text).starts_with("vxtap.toml:2:"));
+}
+
+#[test]
+fn an_interface_to_listen_on_has_a_name_and_options_and_is_told_as_it_is_written() {
+    for text in [
+        "packet://eth0",
+        "packet://eth0?promiscuous=no",
+        "packet://e.7?decapsulate",
+        "packet://x?promiscuous=no&decapsulate",
+    ] {
+        assert_eq!(text.parse::<Listener>().unwrap().to_string(), text);
+    }
+    let told = "packet://eth0?promiscuous&decapsulate=no".parse::<Listener>().unwrap();
+    assert_eq!(told.to_string(), "packet://eth0");
+    for (text, expected) in [
+        ("packet://", "not the name of a network interface"),
+        ("packet://eth0?fast", "expected promiscuous=no or decapsulate"),
+        ("packet://a/b", "not the name"),
+        ("pcap://eth0", "packet://INTERFACE"),
+    ] {
+        let error = text.parse::<Listener>().unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let mut flags = Options::default();
+    flags.receive.listen = vec!["packet://eth0".parse().unwrap(), "packet://eth0?decapsulate".parse().unwrap()];
+    let gathered = gather(flags, None, |_| None).unwrap();
+    let error = run(&gathered, MACHINE).unwrap_err().to_string();
+    assert!(error.contains("packet://eth0?decapsulate is listened on twice"), "{error}");
 }

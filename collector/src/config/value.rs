@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_filter::Filter;
@@ -77,6 +78,12 @@ pub(crate) fn active_timeout(text: &str) -> Result<Duration, String> {
         Some(Time(time)) if (Duration::from_secs(1)..=WEEK).contains(&time) => Ok(time),
         _ => Err(format!("expected a time from 1s to {}, such as 30m, or 0 for never", Time(WEEK))),
     }
+}
+
+pub(crate) fn probe(text: &str) -> Result<IpNet, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("'{}' is not a network (expected for example 35.191.0.0/16)", text.escape_debug()))
 }
 
 pub(crate) fn disk_rate(text: &str) -> Result<u64, String> {

@@ -7,11 +7,12 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::{Arc, Weak};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use vxtap_ring::RingError;
 use vxtap_wire::envelope::Kind;
 use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
 use super::trains::{Look, Trains};
-use crate::settings::{ReceiveSettings, Timestamps, UdpListener};
+use crate::settings::{PacketListener, ReceiveSettings, Timestamps, UdpListener};
 
 /// From `linux/udp.h`; not in the libc crate under this level.
 const UDP_NO_CHECK6_RX: libc::c_int = 102;
@@ -33,6 +34,28 @@ pub(crate) enum ListenError {
     InUse {
         /// What was asked for.
         listener: UdpListener,
+    },
+    /// The interface has no Ethernet frames.
+    #[error("cannot listen on {listener}: its frames do not begin with an Ethernet header")]
+    NoEthernet {
+        /// What was asked for.
+        listener: PacketListener,
+    },
+    /// The interface could not be listened on.
+    #[error("cannot listen on {listener}: {source}")]
+    Interface {
+        /// What was asked for.
+        listener: PacketListener,
+        /// What the ring says.
+        source: RingError,
+    },
+    /// The card does not give frames to all addresses.
+    #[error("cannot listen on {listener}: see frames to all addresses: {source} (?promiscuous=no does without)")]
+    Promiscuous {
+        /// What was asked for.
+        listener: PacketListener,
+        /// What the system said.
+        source: io::Error,
     },
     /// The operating system refused.
     #[error("cannot listen on {listener}: {operation}: {source}")]

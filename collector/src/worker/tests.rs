@@ -82,6 +82,7 @@ fn bench_of(kind: Kind, workers: u32, capture: Option<CaptureSettings>) -> Bench
     let parts = WorkerParts {
         number: 0,
         sockets,
+        packets: PacketIntake::new(Vec::new(), Arc::default(), Vec::new()),
         waiter,
         inbox: inboxes.remove(0),
         outbox: outboxes.remove(0),
