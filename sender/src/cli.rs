@@ -3,6 +3,7 @@
 mod arguments;
 mod policy;
 mod report;
+mod transfer;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -15,6 +16,8 @@ use clap::Parser as _;
 use crate::control::Control;
 use crate::error::SendError;
 use crate::policy::PolicyError;
+use crate::policy::export::ExportError;
+use crate::policy::import::ImportError;
 use crate::summary::Summary;
 use crate::{capture, generate, mirror, replay};
 use arguments::{Arguments, Capture, Command, PolicyCommand, Replay, SummaryTarget, positive_number};
@@ -48,7 +51,11 @@ pub fn main() -> ExitCode {
 
 /// Whether the arguments, or the documents that they name, are at fault, and not the run.
 fn is_usage(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<SendError>().is_some_and(SendError::is_usage) || error.is::<PolicyError>()
+    error.downcast_ref::<SendError>().is_some_and(SendError::is_usage)
+        || error.is::<PolicyError>()
+        || error.is::<ImportError>()
+        || error.is::<ExportError>()
+        || error.is::<transfer::Unreadable>()
 }
 
 fn run(command: &Command) -> anyhow::Result<()> {
@@ -87,6 +94,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
         }
         Command::Policy(PolicyCommand::Check(arguments)) => policy::check(arguments),
         Command::Policy(PolicyCommand::Explain(arguments)) => policy::explain(arguments),
+        Command::Policy(PolicyCommand::Import(arguments)) => transfer::import(arguments),
+        Command::Policy(PolicyCommand::Export(arguments)) => transfer::export(arguments),
     }
 }
 

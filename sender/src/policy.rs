@@ -38,7 +38,9 @@
 
 mod document;
 mod engine;
+pub mod export;
 mod file;
+pub mod import;
 mod lint;
 mod model;
 mod never;

@@ -11,6 +11,7 @@ use vxtap_filter::Filter;
 use vxtap_wire::vxlan::Vni;
 
 use super::policy::{CheckArguments, ExplainArguments};
+use super::transfer::{ExportArguments, ImportArguments};
 use crate::capture::{CaptureSettings, Way};
 use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
@@ -49,6 +50,10 @@ pub(super) enum PolicyCommand {
     Check(CheckArguments),
     /// Which session and rule decide about packets, and which are passed over
     Explain(ExplainArguments),
+    /// Make a policy of what a cloud's command line or API prints for its sessions, filters and targets (JSON)
+    Import(ImportArguments),
+    /// Write the documents with which a cloud mirrors as a policy says
+    Export(ExportArguments),
 }
 
 #[derive(Debug, Args)]

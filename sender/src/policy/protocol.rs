@@ -3,12 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 use vxtap_wire::protocol;
 
 /// IANA protocol number, that of the header behind IPv6 extension headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Protocol(pub u8);
 
 /// Names of protocols that are written by name.
@@ -61,6 +60,16 @@ impl fmt::Display for Protocol {
         match self.name() {
             Some(name) => f.write_str(name),
             None => self.0.fmt(f),
+        }
+    }
+}
+
+/// By name where it has one, as one writes it.
+impl Serialize for Protocol {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.name() {
+            Some(name) => serializer.serialize_str(name),
+            None => serializer.serialize_u8(self.0),
         }
     }
 }
