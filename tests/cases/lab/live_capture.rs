@@ -40,9 +40,7 @@ impl Sender {
         };
         command.arg("capture").args(arguments).args(["--summary", "-"]);
         let mut process = Running::start(&mut command);
-        process.wait_for_line(SOON, "that it captures", |line| {
-            ["capturing ", "mirroring "].iter().any(|word| line.starts_with(word)).then_some(())
-        });
+        process.wait_for_line(SOON, "that it captures", |line| line.contains("capturing from").then_some(()));
         Self { process }
     }
 
