@@ -262,7 +262,7 @@ impl Worker {
         let WorkerParts { number, pipeline, outbox, steering, opening, packets, .. } = &mut self.parts;
         pipeline.streams.refresh();
         let mut sorting = Sorting { number: *number, pipeline, outbox, steering: *steering };
-        let taken = packets.take(&mut sorting, opening);
+        let taken = packets.take(&mut sorting, *opening);
         if taken.received > 0 {
             self.note_batch(taken.received, begun);
         }

@@ -97,7 +97,7 @@ impl PacketIntake {
     }
 
     /// Takes a block out of each ring that has one.
-    pub(super) fn take(&mut self, sorting: &mut Sorting<'_>, opening: &Opening) -> TakenCount {
+    pub(super) fn take(&mut self, sorting: &mut Sorting<'_>, opening: Opening) -> TakenCount {
         if self.local.generation() != self.generation {
             // In this order: what changes in between is taken again.
             self.generation = self.local.generation();
@@ -169,7 +169,7 @@ fn tunnel(frame: &[u8]) -> Option<Kind> {
 }
 
 /// Takes the frames of a batch to where they belong.
-fn sort(sorting: &mut Sorting<'_>, opening: &Opening, key: StreamKey, batch: &[Taken<'_>], tagged: &[u8]) {
+fn sort(sorting: &mut Sorting<'_>, opening: Opening, key: StreamKey, batch: &[Taken<'_>], tagged: &[u8]) {
     let mut frames = FrameBatch::new();
     for Taken { frame, tagged: place, tunnel } in batch {
         let bytes = place.clone().and_then(|place| tagged.get(place)).unwrap_or(frame.bytes);
