@@ -13,14 +13,17 @@ use crate::fragments::{Bounds, Reassembler};
 use crate::protocols::{EventKinds, Events, FlowFacts};
 use crate::shard::PacketMeta;
 use crate::snapshot::AnalysisSnapshot;
-use crate::stream::{StreamId, StreamKey};
+use crate::stream::{StreamId, StreamKey, StreamNames};
 use crate::tcp::Budget;
 
 /// Tells which mirror stream has a number.
 type Streams = Box<dyn Fn(StreamId) -> StreamKey + Send>;
 
+/// Tells what configuration calls it.
+type Names = Box<dyn Fn(StreamId) -> StreamNames + Send>;
+
 /// Numbers of streams whose `tunnel` object is kept; others are written anew for each flow.
-const TUNNELS_MAX: usize = 1 << 16;
+const TUNNELS_MAX: usize = 1 << 12;
 
 /// The analysis of one shard's flows.
 ///
@@ -33,6 +36,7 @@ pub struct Analysis {
     pub(crate) kept_bytes: usize,
     pub(crate) fragments: Reassembler,
     streams: Streams,
+    names: Names,
     tunnels: Vec<Option<Arc<[u8]>>>,
 }
 
@@ -45,8 +49,15 @@ impl Analysis {
             kept_bytes: 0,
             fragments: Reassembler::new(Bounds::default()),
             streams: Box::new(streams),
+            names: Box::new(|_| StreamNames::default()),
             tunnels: Vec::new(),
         }
+    }
+
+    /// The same with names of networks, VNIs and sources in events.
+    #[must_use]
+    pub fn with_names(self, names: impl Fn(StreamId) -> StreamNames + Send + 'static) -> Self {
+        Self { names: Box::new(names), ..self }
     }
 
     /// The events made so far; the caller takes them after each batch.
@@ -88,7 +99,7 @@ impl Analysis {
         if let Some(Some(known)) = self.tunnels.get(number) {
             return Arc::clone(known);
         }
-        let tunnel: Arc<[u8]> = eve::tunnel(&(self.streams)(stream)).into();
+        let tunnel: Arc<[u8]> = eve::tunnel(&(self.streams)(stream), &(self.names)(stream)).into();
         if number < TUNNELS_MAX {
             self.tunnels.resize(self.tunnels.len().max(number + 1), None);
             self.tunnels[number] = Some(Arc::clone(&tunnel));

@@ -12,7 +12,7 @@ use crate::app::FlowApp;
 use crate::flow::{Flow, FlowRecord, TcpState};
 use crate::json::JsonObject;
 use crate::protocols::Side;
-use crate::stream::StreamKey;
+use crate::stream::{StreamKey, StreamNames};
 use crate::tcp::{DirectionMetrics, Metrics};
 
 /// Writes the members that a `flow` event has behind its envelope.
@@ -140,7 +140,7 @@ fn write_metrics(json: &mut JsonObject<'_>, metrics: &Metrics) {
 }
 
 /// The `tunnel` member of the events of flows that came by `stream`; nothing for one without encapsulation.
-pub(crate) fn tunnel(stream: &StreamKey) -> Vec<u8> {
+pub(crate) fn tunnel(stream: &StreamKey, names: &StreamNames) -> Vec<u8> {
     let mut member = Vec::new();
     let Some(vni) = stream.vni else { return member };
     member.extend_from_slice(b"\"tunnel\":");
@@ -149,6 +149,12 @@ pub(crate) fn tunnel(stream: &StreamKey) -> Vec<u8> {
         json.number("vni", vni.get());
         if let Some(source) = stream.source {
             json.raw("src_ip", |line| append_address(line, source));
+        }
+        // Ours: what configuration calls them.
+        for (member, name) in [("network", names.network), ("vni_name", names.vni), ("src_name", names.source)] {
+            if let Some(name) = name {
+                json.text(member, name);
+            }
         }
     });
     member

@@ -4,6 +4,7 @@ use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, IcmpHeader, TcpFlags,
 
 use crate::app::FlowApp;
 use crate::protocols::Protocol;
+use crate::sides::Sidedness;
 use crate::stream::StreamId;
 
 mod opening;
@@ -139,6 +140,8 @@ pub struct Flow {
     pub(crate) noted_bytes: u64,
     /// Somebody asked for one of its frames.
     pub(crate) wanted: bool,
+    /// Whether both of its directions were seen.
+    pub(crate) sidedness: Sidedness,
     /// Its application layer, where that is analysed.
     pub(crate) app: Option<Box<FlowApp>>,
 }
@@ -174,6 +177,7 @@ impl Flow {
             noted_in: 0,
             noted_bytes: 0,
             wanted: false,
+            sidedness: Sidedness::of(key.protocol, [tuple.source_port, tuple.destination_port]),
             app: None,
             last_ns: 0,
             initial_sequence,

@@ -1,6 +1,6 @@
 //! The filter of the flow list: words that must all hold.
 //!
-//! `tcp`, `10.0.0.1`, `10.0.0.0/8`, `port 443` (or `:443`), `vni 42`, `worker 1`, `state established`,
+//! `tcp`, `10.0.0.1`, `10.0.0.0/8`, `port 443` (or `:443`), `vni 42`, `network blue`, `app tls`, `worker 1`, `state established`,
 //! `stream 10.200.0.1` (a part of the mirror stream's name). A word with `!` in front must not hold.
 
 use std::fmt;
@@ -23,6 +23,8 @@ enum Term {
     Net(IpVersion, IpAddress, u8),
     Port(u16),
     Network(u32),
+    NamedNetwork(String),
+    App(String),
     Worker(u32),
     State(String),
     Stream(String),
@@ -49,7 +51,8 @@ impl std::error::Error for FlowFilterError {}
 const TERMS_MAX: usize = 32;
 const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "ipv6-icmp", "sctp", "gre", "esp", "igmp"];
 const STATES: &[&str] = &["new", "established", "closed"];
-const ANY: &str = "a protocol, an address, a prefix, 'port N', 'vni N', 'worker N', 'state NAME' or 'stream TEXT'";
+const ANY: &str = "a protocol, an address, a prefix, 'port N', 'vni N', 'network NAME', 'app NAME', \
+                   'worker N', 'state NAME' or 'stream TEXT'";
 
 impl FromStr for FlowFilter {
     type Err = FlowFilterError;
@@ -74,6 +77,8 @@ impl FromStr for FlowFilter {
                     let number = operand("a VNI behind 'vni'")?;
                     Term::Network(number.parse().map_err(|_| error(number, "a VNI, 0 to 16777215"))?)
                 }
+                "network" => Term::NamedNetwork(operand("a network's name behind 'network'")?.to_owned()),
+                "app" => Term::App(operand("a protocol such as 'tls' behind 'app'")?.to_owned()),
                 "worker" => {
                     let number = operand("a worker's number behind 'worker'")?;
                     Term::Worker(number.parse().map_err(|_| error(number, "a worker's number"))?)
@@ -131,6 +136,8 @@ impl Term {
             }
             Self::Port(port) => flow.originator_port == Some(*port) || flow.responder_port == Some(*port),
             Self::Network(network) => flow.network == Some(*network),
+            Self::NamedNetwork(name) => flow.network_name.as_deref() == Some(name),
+            Self::App(name) => flow.app.as_deref().is_some_and(|app| app.eq_ignore_ascii_case(name)),
             Self::Worker(worker) => flow.worker == *worker,
             Self::State(state) => flow.state == *state,
             Self::Stream(text) => flow.stream.contains(text.as_str()),

@@ -37,8 +37,9 @@ impl FlowList {
         Ok(Self { query, filter, flows: Vec::new(), threshold: None, matching: 0, total: 0 })
     }
 
-    /// Considers one flow of `worker`, that came by the mirror stream named `stream`.
-    pub fn add(&mut self, worker: u32, flow: &Flow, stream: impl FnOnce() -> String) {
+    /// Considers one flow of `worker`, that came by the mirror stream and is in the network that `names` gives the names of; not every
+    /// network has one.
+    pub fn add(&mut self, worker: u32, flow: &Flow, names: impl FnOnce() -> (String, Option<&'static str>)) {
         self.total += 1;
         // Most flows of a large table are below the list's end: they are passed over before any text is made.
         if self.filter.is_empty()
@@ -50,7 +51,7 @@ impl FlowList {
             return;
         }
         let tuple = flow.five_tuple();
-        let snapshot = snapshot(worker, flow, &tuple, stream);
+        let snapshot = snapshot(worker, flow, &tuple, names());
         if !self.filter.matches(&snapshot) {
             return;
         }
@@ -139,13 +140,19 @@ fn compare(sort: FlowSort, a: &FlowSnapshot, b: &FlowSnapshot) -> Ordering {
     }
 }
 
-fn snapshot(worker: u32, flow: &Flow, tuple: &FiveTuple, stream: impl FnOnce() -> String) -> FlowSnapshot {
+fn snapshot(
+    worker: u32,
+    flow: &Flow,
+    tuple: &FiveTuple,
+    (stream, network_name): (String, Option<&'static str>),
+) -> FlowSnapshot {
     let ports = has_ports(tuple);
     FlowSnapshot {
         worker,
         community_id: String::new(),
         network: (flow.key.network != NetworkId::NONE).then_some(flow.key.network.0),
-        stream: stream(),
+        network_name: network_name.map(str::to_owned),
+        stream,
         protocol: protocol_name(tuple.protocol).map_or_else(|| format!("{:03}", tuple.protocol), str::to_owned),
         originator: tuple.source_ip(),
         originator_port: ports.then_some(tuple.source_port),

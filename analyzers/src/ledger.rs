@@ -61,6 +61,10 @@ drop_reasons! {
     FileDamaged = "file_damaged",
     /// Frame of a capture file that is in no tunnel, when only tunnelled ones were asked for.
     NotEncapsulated = "not_encapsulated",
+    /// Frame of a mirror stream that waits to be accepted.
+    NotAdmitted = "not_admitted",
+    /// Frame of a mirror stream that was rejected.
+    Rejected = "rejected",
 }
 
 impl DropReason {

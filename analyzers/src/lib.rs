@@ -19,6 +19,7 @@ pub mod json;
 mod ledger;
 pub mod protocols;
 mod shard;
+mod sides;
 pub mod snapshot;
 mod sparse;
 mod stream;
@@ -33,7 +34,8 @@ pub use flow_notes::FlowNotes;
 pub use flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
 pub use ledger::{DropReason, Drops, Imbalance, Ledger};
 pub use shard::{BATCH_MAX, PacketMeta, Shard, ShardCounters, ShardSettings};
-pub use stream::{Encapsulation, StreamCounters, StreamId, StreamKey};
+pub use sides::{OneSidedCause, SideCounts};
+pub use stream::{Encapsulation, StreamCounters, StreamId, StreamKey, StreamNames};
 
 /// The page's example is compiled and run.
 #[cfg(doctest)]

@@ -9,6 +9,7 @@ use crate::flow::{Fit, Flow, FlowEnd, FlowRecord};
 use crate::flow_notes::FlowNotes;
 use crate::flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
 use crate::protocols::Side;
+use crate::sides::{SideCounts, Sides};
 use crate::stream::StreamId;
 
 /// The most frames that one call of [`Shard::observe`] takes.
@@ -64,6 +65,8 @@ pub struct Shard {
     wholes: Vec<Vec<u8>>,
     /// Slots before this one are empty, once the run is ended.
     finished: usize,
+    /// Flows of which one direction is missing.
+    sides: Sides,
     /// Where flows' bytes are analysed.
     analysis: Option<Box<Analysis>>,
 }
@@ -93,6 +96,7 @@ impl Shard {
             keys: Vec::with_capacity(BATCH_MAX),
             wholes: Vec::new(),
             finished: 0,
+            sides: Sides::default(),
             analysis: None,
         }
     }
@@ -224,6 +228,9 @@ impl Shard {
             }
             notes.note(flow, keyed.frame as usize, view.bytes.len());
             let changed = flow.count(keyed.direction, meta.time_ns, view);
+            if let Some(judgement) = flow.judge() {
+                self.sides.note(judgement, flow);
+            }
             let certain = flow.is_certain();
             if let (Some(app), Some(analysis)) = (&mut flow.app, &mut self.analysis) {
                 let from = if keyed.direction == flow.originator { Side::Originator } else { Side::Responder };
@@ -284,6 +291,7 @@ impl Shard {
         if let (Some(app), Some(analysis)) = (&mut flow.app, &mut self.analysis) {
             app.end(analysis);
         }
+        self.sides.end(&mut flow, end);
         // Nothing came since its last record.
         if flow.frames() == 0 {
             return;
@@ -342,6 +350,11 @@ impl Shard {
     /// What was counted.
     pub const fn counters(&self) -> &ShardCounters {
         &self.counters
+    }
+
+    /// Flows by the directions that were seen, for each mirror stream that had any to judge.
+    pub fn sides(&self) -> impl Iterator<Item = (StreamId, &SideCounts)> {
+        self.sides.streams()
     }
 
     /// The flows being followed.

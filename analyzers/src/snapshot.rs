@@ -6,10 +6,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Ledger;
+use crate::sides::{OneSidedCause, SideCounts};
 use crate::stream::{Encapsulation, StreamCounters};
 
+mod admission;
 mod analysis;
 
+pub use admission::{AdmissionSnapshot, Choice, Decision, TurnedAwayStream};
 pub use analysis::{AnalysisSnapshot, ResponseTimes};
 
 /// A running collector at one moment.
@@ -45,6 +48,15 @@ pub struct Snapshot {
     /// What analysis has counted, all workers together.
     #[serde(default)]
     pub analysis: AnalysisSnapshot,
+    /// Which mirror streams are let in, and which wait.
+    #[serde(default)]
+    pub admission: AdmissionSnapshot,
+    /// How evenly the load is spread.
+    #[serde(default)]
+    pub skew: SkewSnapshot,
+    /// Copies of packets by the streams that they came by, most first.
+    #[serde(default)]
+    pub duplicate_pairs: Vec<DuplicatePair>,
 }
 
 impl Snapshot {
@@ -140,7 +152,7 @@ impl Distribution {
 }
 
 /// One mirror stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StreamSnapshot {
     /// `vni 4242 from 10.0.0.7`.
     pub name: String,
@@ -150,8 +162,59 @@ pub struct StreamSnapshot {
     pub source: Option<std::net::IpAddr>,
     /// VNI.
     pub vni: Option<u32>,
+    /// Name of the network that its flows are in, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// All workers together.
     pub counters: StreamCounters,
+    /// Its flows by the directions that were seen.
+    #[serde(default)]
+    pub sides: SidesSnapshot,
+}
+
+/// Flows of one mirror stream by the directions that were seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SidesSnapshot {
+    /// Since the run began.
+    #[serde(flatten)]
+    pub counts: SideCounts,
+    /// The share of one-sided ones among those of late, 0 to 1; `None` while there are too few to tell.
+    pub share: Option<f64>,
+    /// What they are most likely the sign of; `None` where they are few.
+    pub cause: Option<OneSidedCause>,
+}
+
+impl From<&SideCounts> for SidesSnapshot {
+    fn from(counts: &SideCounts) -> Self {
+        Self { counts: *counts, share: counts.share(), cause: counts.cause() }
+    }
+}
+
+/// Copies of packets that came by two mirror streams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuplicatePair {
+    /// Where the packets came that count.
+    pub first: String,
+    /// Where their copies came.
+    pub second: String,
+    /// The copies.
+    pub duplicates: u64,
+}
+
+impl DuplicatePair {
+    /// At most so many pairs are listed, those with most copies.
+    pub const MAX_PAIRS: usize = 100;
+}
+
+/// How evenly the load is spread, over the last seconds; `None` while there is too little to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SkewSnapshot {
+    /// Frames of the busiest worker, in even parts: 1 is even, and as many as there are workers is all on one.
+    pub workers: Option<f64>,
+    /// Frames of the busiest mirror stream, in even parts of the streams that had any.
+    pub streams: Option<f64>,
 }
 
 /// Where captures go.
@@ -278,6 +341,9 @@ pub struct FlowSnapshot {
     pub community_id: String,
     /// VNI or number of the network; `None` for frames in no tunnel.
     pub network: Option<u32>,
+    /// Its name; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_name: Option<String>,
     /// The mirror stream that its first frame came by.
     pub stream: String,
     /// Protocol as EVE names it: `TCP`, `UDP`, `ICMP`, …

@@ -18,6 +18,9 @@ pub enum Encapsulation {
 }
 
 impl Encapsulation {
+    /// Every kind of tunnel; not [`Encapsulation::None`], which is none.
+    pub const TUNNELS: &[Self] = &[Self::Vxlan];
+
     /// Its name in flags, logs and snapshots.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,6 +65,17 @@ impl fmt::Display for StreamKey {
             _ => f.write_str("plain"),
         }
     }
+}
+
+/// What configuration calls a mirror stream; names are of letters, digits, `-`, `_` and `.`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamNames {
+    /// The network that its flows are in.
+    pub network: Option<&'static str>,
+    /// Its VNI.
+    pub vni: Option<&'static str>,
+    /// Its outer source.
+    pub source: Option<&'static str>,
 }
 
 /// Number of a mirror stream within one run, counted from 0 in order of appearance.

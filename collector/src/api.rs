@@ -7,6 +7,8 @@
 //! | `/metrics` | the ledger in OpenMetrics text |
 //! | `/v1/snapshot` | a [`Snapshot`] as JSON |
 //! | `/v1/flows?sort=&ascending=&filter=&limit=` | a [`FlowPage`] as JSON for a [`FlowQuery`] |
+//! | `/v1/admission` | which mirror streams are let in, and which wait: an [`AdmissionSnapshot`] as JSON |
+//! | `/v1/admission/accept`, `/v1/admission/reject` | POST of `{"stream": "vni 7 from 10.0.0.7"}`: decides about it |
 //! | `/v1/captures` | the capture part of the snapshot, 404 when nothing is captured |
 //! | `/v1/extract?filter=&flow=&since=&until=` | packets that have been captured, in pcapng; 409 when nothing is captured |
 //! | `/v1/live.pcapng?filter=` | packets as they are captured, without end, in pcapng |
@@ -16,6 +18,7 @@
 //! time to take an answer, questions to the monitor at a time, and searches of captures at a time.
 
 mod access;
+mod admission;
 mod connection;
 mod extract;
 mod live;
@@ -26,8 +29,9 @@ mod server;
 use std::path::Path;
 
 use serde::Serialize;
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{AdmissionSnapshot, Choice, FlowPage, FlowQuery, Snapshot};
 
+use crate::admission::DecideError;
 use crate::follow::Hub;
 pub(crate) use server::reason;
 pub use server::{ApiError, BoundServer, Server};
@@ -39,6 +43,12 @@ pub trait Monitor: Send + Sync + 'static {
 
     /// The flows that `query` asks for. May block until the workers have answered, a second or so.
     fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError>;
+
+    /// Which mirror streams are let in, and which wait. May block for some milliseconds.
+    fn admission(&self) -> AdmissionSnapshot;
+
+    /// Decides about the mirror streams that `selector` stands for; gives how it is written. May block while the decision is kept.
+    fn decide(&self, choice: Choice, selector: &str) -> Result<String, DecideError>;
 
     /// Where the live capture is followed. Must not block.
     fn hub(&self) -> &Hub;

@@ -10,6 +10,7 @@ mod key;
 mod options;
 mod problem;
 mod resolve;
+mod tables;
 mod units;
 mod value;
 
@@ -19,8 +20,8 @@ use std::path::Path;
 
 pub(crate) use explain::explain;
 pub(crate) use options::{
-    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
-    ReadOptions, ReceiveOptions, RunOptions,
+    AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options,
+    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions,
 };
 pub(crate) use problem::{ConfigError, Printable};
 pub(crate) use resolve::{Machine, capture_into, demo, read, run};

@@ -4,12 +4,14 @@
 //! This crate owns sockets, threads, files and the HTTP API of the collector. Headers are `vxtap-wire`'s, flow state and
 //! the ledger are `vxtap-analyzers`', screens are `vxtap-tui`'s.
 
+pub mod admission;
 pub mod api;
 mod blocks;
 pub mod capture;
 pub mod cli;
 mod config;
 pub mod demo;
+mod directory_lock;
 pub mod doctor;
 pub mod extract;
 pub mod follow;
@@ -23,9 +25,11 @@ pub mod read;
 mod receive;
 pub mod run;
 mod section;
+pub mod selector;
 pub mod settings;
 mod shared;
 mod signals;
 pub mod streams;
 pub mod summary;
+mod watch;
 mod worker;

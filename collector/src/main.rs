@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use vxtap_collector::admission::StateError;
 use vxtap_collector::cli::{self, Commands, Failure};
 use vxtap_collector::doctor::{DoctorError, DoctorSettings};
 use vxtap_collector::extract::{ExtractFailure, ExtractSettings};
@@ -14,8 +15,11 @@ struct Program;
 
 impl Commands for Program {
     fn run(&self, settings: &RunSettings) -> Result<(), Failure> {
-        run::run(settings)?;
-        Ok(())
+        match run::run(settings) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is::<StateError>() => Err(Failure::Arguments(error)),
+            Err(error) => Err(Failure::Run(error)),
+        }
     }
 
     fn read(&self, settings: &ReadSettings) -> Result<(), Failure> {

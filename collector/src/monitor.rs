@@ -2,22 +2,32 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use vxtap_analyzers::FlowList;
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, RunState, Snapshot, StreamSnapshot, WorkerSnapshot};
+use vxtap_analyzers::snapshot::{
+    AdmissionSnapshot, Choice, Decision, FlowPage, FlowQuery, RunState, SidesSnapshot, SkewSnapshot, Snapshot,
+    StreamSnapshot, WorkerSnapshot,
+};
+use vxtap_analyzers::{FlowList, StreamId, StreamKey};
 use vxtap_index::{Extract, Query};
 use vxtap_tui::{Captured, Source, SourceError};
+use vxtap_wire::vxlan::Vni;
 
+use crate::admission::DecideError;
 use crate::api::{FlowsError, Monitor, Readiness};
 use crate::follow::Hub;
 use crate::log::Stats;
 use crate::outputs::OutputMonitor;
 use crate::shared::{Asker, Question, Shared};
+use crate::summary;
 use crate::worker::unix_ns;
+
+mod admission;
+
+use admission::add_turned_away;
 
 /// How long all workers together may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -31,6 +41,8 @@ pub(crate) struct LiveMonitor {
     pub(crate) hub: Hub,
     pub(crate) askers: Vec<Asker>,
     pub(crate) state: AtomicU8,
+    /// How the load is spread, as the watch last saw it.
+    pub(crate) skew: Arc<Mutex<SkewSnapshot>>,
     /// Where captures are written; `None` when nothing is captured.
     pub(crate) captures: Option<PathBuf>,
 }
@@ -63,34 +75,29 @@ impl LiveMonitor {
             self.add_captured(worker);
         }
         let flows_active = workers.iter().map(|worker| worker.flows_active).sum();
-        let streams = self.shared.streams.len() as u64;
+        let streams = self.shared.registry.len() as u64;
         let workers = workers.into_iter().map(Into::into).collect();
         Stats::of(workers, uptime).with(flows_active, streams, self.outputs.log().as_ref())
     }
 
     /// Mirror streams with the sums of all workers, most frames first.
-    fn streams(&self, reports: &[crate::shared::WorkerReport]) -> Vec<StreamSnapshot> {
-        let mut sums = Vec::new();
-        for report in reports {
-            if sums.len() < report.streams.len() {
-                sums.resize(report.streams.len(), vxtap_analyzers::StreamCounters::default());
-            }
-            for (sum, counters) in sums.iter_mut().zip(&report.streams) {
-                sum.merge(counters);
-            }
-        }
+    fn streams(&self) -> Vec<StreamSnapshot> {
+        let sums = self.shared.streams();
         let mut order: Vec<usize> = (0..sums.len()).filter(|id| sums[*id].frames > 0).collect();
-        order.sort_by_key(|id| (std::cmp::Reverse(sums[*id].frames), *id));
+        order.sort_unstable_by_key(|id| (std::cmp::Reverse(sums[*id].frames), *id));
         order.truncate(Snapshot::MAX_STREAMS);
-        let snapshot = |id: usize| {
-            let id_of = vxtap_analyzers::StreamId(id as u32);
-            let key = self.shared.streams.key(id_of).unwrap_or(vxtap_analyzers::StreamKey::PLAIN);
+        let (registry, sides) = (&self.shared.registry, self.shared.sides());
+        let snapshot = |number: usize| {
+            let id = StreamId(number as u32);
+            let key = registry.key(id).unwrap_or(StreamKey::PLAIN);
             StreamSnapshot {
-                name: self.shared.streams.name(id_of),
+                name: registry.name(id),
                 encapsulation: key.encapsulation,
                 source: key.source,
-                vni: key.vni.map(vxtap_wire::vxlan::Vni::get),
-                counters: sums[id],
+                vni: key.vni.map(Vni::get),
+                network: registry.networks().name(&key).map(str::to_owned),
+                counters: sums[number],
+                sides: sides.get(&id).map(SidesSnapshot::from).unwrap_or_default(),
             }
         };
         order.into_iter().map(snapshot).collect()
@@ -99,28 +106,44 @@ impl LiveMonitor {
 
 impl Monitor for LiveMonitor {
     fn snapshot(&self) -> Snapshot {
-        let reports = self.shared.reports();
         let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ns: self.started_ns,
             taken_ns: unix_ns(),
             state: self.state(),
             listeners: self.listeners.clone(),
-            streams: self.streams(&reports),
-            streams_total: self.shared.streams.len() as u64,
+            streams: self.streams(),
+            streams_total: self.shared.registry.len() as u64,
             capture: self.outputs.capture(),
             log: self.outputs.log(),
             followers: self.hub.snapshot(),
+            admission: Monitor::admission(self),
+            skew: *self.skew.lock().unwrap_or_else(PoisonError::into_inner),
+            duplicate_pairs: summary::duplicate_pairs(&self.shared.pairs(), &self.shared.registry),
             ..Snapshot::default()
         };
-        for mut report in reports {
-            self.add_captured(&mut report.worker);
-            snapshot.ledger.merge(&report.worker.ledger);
-            snapshot.analysis.merge(&report.worker.analysis);
-            snapshot.flows_active += report.worker.flows_active;
-            snapshot.workers.push(report.worker);
+        for mut worker in self.shared.workers() {
+            self.add_captured(&mut worker);
+            snapshot.ledger.merge(&worker.ledger);
+            snapshot.analysis.merge(&worker.analysis);
+            snapshot.flows_active += worker.flows_active;
+            snapshot.workers.push(worker);
         }
         snapshot
+    }
+
+    fn admission(&self) -> AdmissionSnapshot {
+        let registry = &self.shared.registry;
+        let mut snapshot = registry.admission().snapshot();
+        let rules = registry.admission().rules();
+        add_turned_away(&mut snapshot, self.shared.turned_away(), &rules, registry.networks());
+        snapshot
+    }
+
+    fn decide(&self, choice: Choice, selector: &str) -> Result<String, DecideError> {
+        let decided = self.shared.registry.admission().decide(choice, selector)?;
+        tracing::info!("admission: {} {decided}", choice.as_str());
+        Ok(decided)
     }
 
     fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError> {
@@ -177,6 +200,11 @@ impl Source for InProcess {
             FlowsError::BadQuery(text) => SourceError::Filter(text),
             FlowsError::Unavailable(text) => SourceError::Refused(text),
         })
+    }
+
+    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
+        let decided = Monitor::decide(&*self.0, decision.choice, &decision.selector);
+        decided.map(drop).map_err(|error| SourceError::Refused(error.to_string()))
     }
 
     fn captured(&self) -> Option<Arc<dyn Captured>> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use vxtap_analyzers::dedup::{DedupSettings, Deduplicator};
+use vxtap_analyzers::dedup::{DedupSettings, Deduplicator, PairDuplicates};
 use vxtap_analyzers::snapshot::AnalysisSnapshot;
 use vxtap_analyzers::{
     Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
-    ShardSettings, StreamId, StreamKey,
+    ShardSettings, SideCounts, StreamId, StreamKey,
 };
 use vxtap_filter::Tunnel;
 use vxtap_index::IndexBuilder;
@@ -20,7 +20,9 @@ use crate::settings::{Dedup, FlowSettings, PipelineSettings};
 use crate::streams::StreamRegistry;
 
 mod stream_cache;
-pub(crate) use stream_cache::StreamCache;
+mod turned_away;
+pub(crate) use stream_cache::{StreamCache, StreamEntry};
+pub(crate) use turned_away::{AwayCount, AwayRow, TurnedAwayReport};
 
 /// Frames that are analysed together.
 pub(crate) type FrameBatch<'a> = ArrayVec<(PacketMeta, FrameView<'a>), BATCH_MAX>;
@@ -47,6 +49,8 @@ pub(crate) struct Pipeline {
 pub(crate) struct PipelineTotals {
     pub(crate) ledger: Ledger,
     pub(crate) shard: ShardCounters,
+    /// Copies of packets by the streams that they came by.
+    pub(crate) pairs: Vec<PairDuplicates>,
 }
 
 impl Pipeline {
@@ -59,7 +63,9 @@ impl Pipeline {
         if let Some(log) = &log {
             let streams = Arc::clone(&registry);
             let key = move |stream| streams.key(stream).unwrap_or(StreamKey::PLAIN);
-            shard = shard.with_analysis(Analysis::new(log.wanted(), key));
+            let names = Arc::clone(&registry);
+            let analysis = Analysis::new(log.wanted(), key).with_names(move |stream| names.names(stream));
+            shard = shard.with_analysis(analysis);
         }
         let Dedup { mode, window } = settings.dedup;
         let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
@@ -67,7 +73,7 @@ impl Pipeline {
             Deduplicator::new(DedupSettings { mode, window_ns, seed: random_seed(), ..DedupSettings::default() });
         Self {
             ledger: Ledger::default(),
-            streams: StreamCache::new(Arc::clone(&registry)),
+            streams: StreamCache::new(Arc::clone(&registry), random_seed()),
             shard,
             capture,
             log,
@@ -80,6 +86,19 @@ impl Pipeline {
             selection,
             dedup,
             tunnels: Vec::new(),
+        }
+    }
+
+    /// The stream of a frame of `bytes` bytes that came at `time_ns`; `None` where it is not let in: it is counted and dropped.
+    #[inline]
+    pub(crate) fn admit(&mut self, key: StreamKey, time_ns: u64, bytes: usize) -> Option<StreamEntry> {
+        match self.streams.entry(key) {
+            Ok(entry) => Some(entry),
+            Err(reason) => {
+                self.ledger.drop_one(reason);
+                self.streams.turn_away(&key, time_ns, bytes);
+                None
+            }
         }
     }
 
@@ -223,6 +242,16 @@ impl Pipeline {
         AnalysisSnapshot { duplicates_forgotten, ..analysis }
     }
 
+    /// Flows by the directions that were seen, for each mirror stream.
+    pub(crate) fn sides(&self) -> impl Iterator<Item = (StreamId, SideCounts)> + '_ {
+        self.shard.sides().map(|(stream, counts)| (stream, *counts))
+    }
+
+    /// Copies of packets by the streams that they came by.
+    pub(crate) fn duplicate_pairs(&self) -> &[PairDuplicates] {
+        self.dedup.pairs()
+    }
+
     /// The flows being followed.
     pub(crate) fn flows(&self) -> &FlowTable {
         self.shard.table()
@@ -236,7 +265,8 @@ impl Pipeline {
         }
         self.log_events();
         self.ledger.flows = self.shard.counters().flows;
-        PipelineTotals { ledger: self.ledger, shard: *self.shard.counters() }
+        let pairs = self.dedup.pairs().to_vec();
+        PipelineTotals { ledger: self.ledger, shard: *self.shard.counters(), pairs }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use vxtap_capfile::{CaptureReader, LinkType};
 use vxtap_wire::SteerHash;
 
+use crate::admission::{Admission, StateError};
 use crate::capture::Input;
 use crate::follow::Hub;
 use crate::networks::Networks;
@@ -42,6 +43,9 @@ pub enum ReadFailure {
         /// What it has.
         link_type: LinkType,
     },
+    /// What was decided of mirror streams cannot be had: nothing was read, nothing written.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Something went wrong on the way.
     #[error(transparent)]
     Run(#[from] anyhow::Error),
@@ -58,7 +62,9 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
             return Err(ReadFailure::LinkType { file: file.name().to_owned(), link_type });
         }
     }
-    let streams = Arc::new(StreamRegistry::new().with_networks(Networks::new(&settings.pipeline.networks)));
+    let admission = Admission::read_only(&settings.pipeline.admission)?;
+    let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
+    let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
     let (mut outputs, lanes) =
         Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
     let reader = Arc::new(FileReader::new(files));
@@ -66,12 +72,14 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let monitor = outputs.monitor();
     let captured = outputs.finish_captures();
 
+    let pairs = summary::duplicate_pairs(totals.iter().flat_map(|totals| &totals.pairs), &streams);
     let workers = summary::workers(totals, &captured);
     let mut result = Summary::new(workers, begun.elapsed().as_secs_f64(), streams.len() as u64);
     if let Some(mut stats) = outputs.take_stats() {
         stats.write(&result.stats(monitor.log().as_ref()));
     }
     outputs.finish_log();
+    result.duplicate_pairs = pairs;
     result.capture = monitor.capture();
     result.log = monitor.log();
     if let Some(target) = &settings.summary {

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
+use crate::admission::Admission;
 use crate::api::{BoundServer, Monitor, Server};
 use crate::capture::Input;
 use crate::follow::{Hub, PcapOverIp};
@@ -27,6 +28,7 @@ use crate::shared::{Asker, Shared};
 use crate::signals::on_signal;
 use crate::streams::StreamRegistry;
 use crate::summary::{self, Summary};
+use crate::watch::Watch;
 use crate::worker::{Steering, Worker, WorkerParts, unix_ns};
 
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
@@ -141,6 +143,7 @@ pub(crate) struct Collector {
     monitor: Arc<LiveMonitor>,
     outputs: Outputs,
     stats: Option<StatsTicker>,
+    watch: Watch,
     addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<std::io::Result<PipelineTotals>>>,
     begun: Instant,
@@ -162,7 +165,10 @@ impl Collector {
                 worker.push(socket);
             }
         }
-        let streams = Arc::new(StreamRegistry::new().with_networks(Networks::new(&settings.pipeline.networks)));
+        let admission = Admission::open(&settings.pipeline.admission)?;
+        tracing::info!("{}", admission.told());
+        let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
+        let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
         let hub = Hub::new(Arc::clone(&streams));
         let (mut outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &hub, Input::Live)?;
         if let Some(log) = outputs.log_reopen() {
@@ -230,6 +236,7 @@ impl Collector {
             hub,
             askers,
             state: AtomicU8::new(RunState::Running as u8),
+            skew: Arc::default(),
             captures: settings.pipeline.capture.as_ref().map(|capture| capture.directory.clone()),
         });
         let stats = outputs.take_stats().map(|stats| {
@@ -237,7 +244,9 @@ impl Collector {
             stats.start(move |uptime| monitor.stats(uptime))
         });
         let stats = stats.transpose().context("start the thread of stats events")?;
-        Ok(Self { monitor, outputs, stats, addresses, workers: threads, begun: Instant::now() })
+        let watch = Watch::start(Arc::clone(&monitor.shared), Arc::clone(&monitor.skew))
+            .context("start the thread that looks after the run")?;
+        Ok(Self { monitor, outputs, stats, watch, addresses, workers: threads, begun: Instant::now() })
     }
 
     /// The run as the API sees it.
@@ -257,7 +266,7 @@ impl Collector {
 
     /// Stops receiving, finishes what is under way, writes everything, and adds up.
     pub(crate) fn finish(self) -> anyhow::Result<Summary> {
-        let Self { monitor, mut outputs, stats, workers, begun, .. } = self;
+        let Self { monitor, mut outputs, stats, watch, workers, begun, .. } = self;
         monitor.set_state(RunState::Draining);
         monitor.shared.stop.store(true, Ordering::SeqCst);
         monitor.askers.iter().for_each(Asker::wake);
@@ -266,17 +275,20 @@ impl Collector {
             let result = thread.join().map_err(|_| anyhow::anyhow!("worker {number} panicked"))?;
             totals.push(result.with_context(|| format!("receive in worker {number}"))?);
         }
+        watch.stop();
         let captured = outputs.finish_captures();
         monitor.hub.close();
+        let pairs = summary::duplicate_pairs(totals.iter().flat_map(|totals| &totals.pairs), &monitor.shared.registry);
         let mut summary = Summary::new(
             summary::workers(totals, &captured),
             begun.elapsed().as_secs_f64(),
-            monitor.shared.streams.len() as u64,
+            monitor.shared.registry.len() as u64,
         );
         if let Some(mut stats) = stats.and_then(StatsTicker::stop) {
             stats.write(&summary.stats(monitor.outputs.log().as_ref()));
         }
         outputs.finish_log();
+        summary.duplicate_pairs = pairs;
         summary.capture = monitor.outputs.capture();
         summary.log = monitor.outputs.log();
         monitor.set_state(RunState::Stopped);

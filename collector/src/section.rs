@@ -27,8 +27,10 @@ pub(crate) fn begin(os: &str, out: &mut Vec<u8>) {
 pub(crate) fn describe(streams: &StreamRegistry, stream: StreamId, out: &mut Vec<u8>) {
     let description = match streams.key(stream) {
         Some(StreamKey { vni: Some(vni), source: Some(source), .. }) => {
-            let network = streams.tunnel(stream).network.map(|name| format!(" network={name}")).unwrap_or_default();
-            format!("inner frames of a mirror stream: vni={} source={source}{network}", vni.get())
+            let names = streams.names(stream);
+            let names = [("network", names.network), ("vni_name", names.vni), ("source_name", names.source)];
+            let named = names.into_iter().filter_map(|(what, name)| Some(format!(" {what}={}", name?)));
+            format!("inner frames of a mirror stream: vni={} source={source}{}", vni.get(), named.collect::<String>())
         }
         Some(_) => "frames of a capture file that were in no tunnel".into(),
         None => "inner frames of the mirror streams that were too many to tell apart".into(),

@@ -11,9 +11,10 @@ use std::time::Duration;
 use vxtap_analyzers::dedup::{DedupMode, DedupSettings};
 use vxtap_analyzers::protocols::EventKinds;
 
+use crate::admission::AdmissionSettings;
 use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
 use crate::log::LogRotation;
-use crate::networks::NamedNetwork;
+use crate::networks::{Name, NamedNetwork};
 
 /// Settings of `vxtap-collector run`.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +44,12 @@ pub struct PipelineSettings {
     pub steer_seed: Option<u32>,
     /// Flow following.
     pub flows: FlowSettings,
-    /// Networks that are mirrored under several VNIs.
+    /// Networks that are mirrored under several VNIs or from several sources.
     pub networks: Vec<NamedNetwork>,
+    /// What VNIs and sources are called.
+    pub names: Vec<Name>,
+    /// Which mirror streams are let in.
+    pub admission: AdmissionSettings,
     /// When a packet counts as a copy of another.
     pub dedup: Dedup,
     /// Captures; `None` writes none.
@@ -61,6 +66,8 @@ impl Default for PipelineSettings {
             steer_seed: None,
             flows: FlowSettings::default(),
             networks: Vec::new(),
+            names: Vec::new(),
+            admission: AdmissionSettings::default(),
             dedup: Dedup::default(),
             capture: None,
             log: None,

@@ -1,17 +1,23 @@
 //! What the threads of a live run share: the order to stop, what each worker reports, and questions to them.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use vxtap_analyzers::dedup::PairDuplicates;
 use vxtap_analyzers::snapshot::{FlowPage, WorkerSnapshot};
-use vxtap_analyzers::{FlowList, StreamCounters};
+use vxtap_analyzers::{FlowList, SideCounts, StreamCounters, StreamId};
 
+use crate::pipeline::TurnedAwayReport;
 use crate::receive::Waker;
 use crate::streams::StreamRegistry;
 
 /// Questions that wait for one worker at the most; whoever asks one more is told to come back.
 pub(crate) const QUESTIONS_MAX: usize = 4;
+
+/// Streams whose counters are taken from a report at a time.
+const STREAMS_AT_ONCE: usize = 4096;
 
 /// Shared by all threads of one run.
 pub(crate) struct Shared {
@@ -20,7 +26,7 @@ pub(crate) struct Shared {
     /// Workers that still receive.
     pub(crate) receiving: AtomicU32,
     /// Mirror streams.
-    pub(crate) streams: Arc<StreamRegistry>,
+    pub(crate) registry: Arc<StreamRegistry>,
     reports: Vec<Mutex<WorkerReport>>,
 }
 
@@ -30,13 +36,19 @@ pub(crate) struct WorkerReport {
     pub(crate) worker: WorkerSnapshot,
     /// By stream number.
     pub(crate) streams: Vec<StreamCounters>,
+    /// Streams that are not let in.
+    pub(crate) turned_away: TurnedAwayReport,
+    /// Flows by the directions that were seen.
+    pub(crate) sides: Vec<(StreamId, SideCounts)>,
+    /// Copies of packets by the streams that they came by.
+    pub(crate) pairs: Vec<PairDuplicates>,
 }
 
 impl WorkerReport {
     /// The report of a worker that has not said anything yet.
     fn of(number: u32) -> Self {
         let worker = WorkerSnapshot { worker: number, ..WorkerSnapshot::default() };
-        Self { worker, streams: Vec::new() }
+        Self { worker, ..Self::default() }
     }
 }
 
@@ -55,11 +67,11 @@ pub(crate) struct Asker {
 }
 
 impl Shared {
-    pub(crate) fn new(workers: u32, streams: Arc<StreamRegistry>) -> Self {
+    pub(crate) fn new(workers: u32, registry: Arc<StreamRegistry>) -> Self {
         Self {
             stop: AtomicBool::new(false),
             receiving: AtomicU32::new(workers),
-            streams,
+            registry,
             reports: (0..workers).map(|number| Mutex::new(WorkerReport::of(number))).collect(),
         }
     }
@@ -74,9 +86,43 @@ impl Shared {
         (0..self.reports.len() as u32).map(|worker| self.report(worker).worker.clone()).collect()
     }
 
-    /// Copies of all reports, in the workers' order.
-    pub(crate) fn reports(&self) -> Vec<WorkerReport> {
-        (0..self.reports.len() as u32).map(|worker| self.report(worker).clone()).collect()
+    /// The counters of each stream, by its number, all workers together.
+    pub(crate) fn streams(&self) -> Vec<StreamCounters> {
+        let mut sums: Vec<StreamCounters> = Vec::new();
+        for worker in 0..self.reports.len() as u32 {
+            // In parts, for a worker that wants to report waits as long as one takes.
+            for start in (0..).step_by(STREAMS_AT_ONCE) {
+                let report = self.report(worker);
+                let Some(counters) = report.streams.get(start..).filter(|rest| !rest.is_empty()) else { break };
+                let counters = &counters[..counters.len().min(STREAMS_AT_ONCE)];
+                if sums.len() < start + counters.len() {
+                    sums.resize(start + counters.len(), StreamCounters::default());
+                }
+                sums[start..].iter_mut().zip(counters).for_each(|(sum, counters)| sum.merge(counters));
+            }
+        }
+        sums
+    }
+
+    /// Flows of each mirror stream by the directions that were seen, all workers together.
+    pub(crate) fn sides(&self) -> HashMap<StreamId, SideCounts> {
+        let mut sums: HashMap<StreamId, SideCounts> = HashMap::new();
+        for worker in 0..self.reports.len() as u32 {
+            for (stream, counts) in &self.report(worker).sides {
+                sums.entry(*stream).or_default().merge(counts);
+            }
+        }
+        sums
+    }
+
+    /// Copies of packets by the streams that they came by, as the workers tell them.
+    pub(crate) fn pairs(&self) -> Vec<PairDuplicates> {
+        (0..self.reports.len() as u32).flat_map(|worker| self.report(worker).pairs.clone()).collect()
+    }
+
+    /// What each worker tells of the streams that it has turned away.
+    pub(crate) fn turned_away(&self) -> impl Iterator<Item = TurnedAwayReport> + '_ {
+        (0..self.reports.len() as u32).map(|worker| self.report(worker).turned_away.clone())
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::{PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use vxtap_analyzers::{StreamId, StreamKey};
+use vxtap_analyzers::{StreamId, StreamKey, StreamNames};
 use vxtap_filter::Tunnel;
 use vxtap_wire::vxlan::Vni;
 
+use crate::admission::Admission;
 use crate::networks::Networks;
 
 /// Numbers mirror streams in order of appearance. Shared by all workers, each of which remembers the numbers that it was
@@ -21,6 +22,7 @@ pub struct StreamRegistry {
     keys: RwLock<Vec<StreamKey>>,
     limit: u32,
     networks: Networks,
+    admission: Admission,
 }
 
 impl StreamRegistry {
@@ -37,13 +39,30 @@ impl StreamRegistry {
 
     /// A registry that tells `limit` streams apart.
     pub fn with_limit(limit: u32) -> Self {
-        Self { ids: DashMap::default(), keys: RwLock::default(), limit, networks: Networks::default() }
+        Self {
+            ids: DashMap::default(),
+            keys: RwLock::default(),
+            limit,
+            networks: Networks::default(),
+            admission: Admission::default(),
+        }
     }
 
     /// The same, where several VNIs may be one network.
     #[must_use]
     pub fn with_networks(self, networks: Networks) -> Self {
         Self { networks, ..self }
+    }
+
+    /// The same, where not everybody is let in.
+    #[must_use]
+    pub fn with_admission(self, admission: Admission) -> Self {
+        Self { admission, ..self }
+    }
+
+    /// Who is let in.
+    pub const fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Which network a stream is of.
@@ -74,6 +93,12 @@ impl StreamRegistry {
         StreamId(self.limit)
     }
 
+    /// Gives `take` every stream told apart so far.
+    pub(crate) fn for_each(&self, mut take: impl FnMut(StreamId, &StreamKey)) {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        (0..).zip(keys.iter()).for_each(|(number, key)| take(StreamId(number), key));
+    }
+
     /// The stream with this number; `None` for [`StreamRegistry::other`] and for numbers not given out.
     pub fn key(&self, id: StreamId) -> Option<StreamKey> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(id.0 as usize).copied()
@@ -81,7 +106,12 @@ impl StreamRegistry {
 
     /// `vni 4242 from 10.0.0.7`, or [`StreamRegistry::OTHER_NAME`].
     pub fn name(&self, id: StreamId) -> String {
-        self.key(id).map_or_else(|| Self::OTHER_NAME.to_owned(), |key| key.to_string())
+        self.key(id).map_or_else(|| Self::OTHER_NAME.to_owned(), |key| self.networks.called(&key))
+    }
+
+    /// What configuration calls it; nothing for [`StreamRegistry::other`].
+    pub fn names(&self, id: StreamId) -> StreamNames {
+        self.key(id).map(|key| self.networks.names(&key)).unwrap_or_default()
     }
 
     /// What a filter may ask of the stream; nothing for [`StreamRegistry::other`].

@@ -1,17 +1,20 @@
 //! The summary at the end of a run: the ledger as one JSON object, and as lines for people.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot, WorkerSnapshot};
-use vxtap_analyzers::{Imbalance, Ledger};
+use vxtap_analyzers::dedup::PairDuplicates;
+use vxtap_analyzers::snapshot::{CaptureSnapshot, DuplicatePair, LogSnapshot, WorkerSnapshot};
+use vxtap_analyzers::{Imbalance, Ledger, StreamId};
 
 use crate::log::Stats;
 use crate::pipeline::PipelineTotals;
 use crate::settings::SummaryTarget;
+use crate::streams::StreamRegistry;
 
 /// What a run came to. Its JSON keys are part of the command contract.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +30,8 @@ pub struct Summary {
     pub capture: Option<CaptureSnapshot>,
     /// Logs; `null` without `--log`.
     pub log: Option<LogSnapshot>,
+    /// Copies of packets by the mirror streams that they came by, most first.
+    pub duplicate_pairs: Vec<DuplicatePair>,
     /// Each worker.
     pub workers: Vec<WorkerSummary>,
 }
@@ -51,7 +56,7 @@ pub struct WorkerSummary {
 
 /// The summaries of all workers: what each one's pipeline left, and what the writer wrote and did not write of it.
 pub(crate) fn workers(totals: Vec<PipelineTotals>, captured: &[(u64, u64)]) -> Vec<WorkerSummary> {
-    let summary = |(worker, PipelineTotals { mut ledger, shard }): (usize, PipelineTotals)| {
+    let summary = |(worker, PipelineTotals { mut ledger, shard, .. }): (usize, PipelineTotals)| {
         (ledger.captured, ledger.capture_dropped) = captured.get(worker).copied().unwrap_or_default();
         WorkerSummary {
             worker: worker as u32,
@@ -63,6 +68,26 @@ pub(crate) fn workers(totals: Vec<PipelineTotals>, captured: &[(u64, u64)]) -> V
         }
     };
     totals.into_iter().enumerate().map(summary).collect()
+}
+
+/// What several workers have counted for each pair, by the streams' names, most copies first.
+pub(crate) fn duplicate_pairs<'a>(
+    pairs: impl IntoIterator<Item = &'a PairDuplicates>,
+    streams: &StreamRegistry,
+) -> Vec<DuplicatePair> {
+    let mut sums: HashMap<(StreamId, StreamId), u64> = HashMap::new();
+    for PairDuplicates { first, second, duplicates } in pairs {
+        *sums.entry((*first, *second)).or_default() += duplicates;
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_unstable_by_key(|(pair, duplicates)| (std::cmp::Reverse(*duplicates), *pair));
+    sums.truncate(DuplicatePair::MAX_PAIRS);
+    let named = |((first, second), duplicates)| DuplicatePair {
+        first: streams.name(first),
+        second: streams.name(second),
+        duplicates,
+    };
+    sums.into_iter().map(named).collect()
 }
 
 impl From<WorkerSnapshot> for WorkerSummary {
@@ -86,7 +111,7 @@ impl Summary {
         for worker in &workers {
             ledger.merge(&worker.ledger);
         }
-        Self { ledger, seconds, streams, capture: None, log: None, workers }
+        Self { ledger, seconds, streams, capture: None, log: None, duplicate_pairs: Vec::new(), workers }
     }
 
     /// The same as the log has it, while the log is as in `log`.

@@ -17,6 +17,8 @@ use crate::shared::{Question, Shared, WorkerReport};
 
 /// How often a worker tells how it is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a worker tells what changes slowly or is long.
+const DETAIL_INTERVAL: Duration = Duration::from_secs(1);
 /// Slots of the flow table that are looked at between two batches while a question is answered.
 const SLOTS_PER_TURN: usize = 4096;
 /// How long a stopping worker goes on reading from a socket that never runs empty.
@@ -73,6 +75,8 @@ pub(crate) struct Worker {
     /// Batches in a row that left something in the socket.
     pressed: u32,
     reported: Instant,
+    /// When it last told what is of less interest.
+    detailed: Option<Instant>,
     answering: Option<Answering>,
 }
 
@@ -91,6 +95,7 @@ impl Worker {
             batch_time_ns: histogram(10_000_000_000),
             pressed: 0,
             reported: Instant::now(),
+            detailed: None,
             answering: None,
         }
     }
@@ -180,6 +185,7 @@ impl Worker {
         let begun = Instant::now();
         let now_ns = unix_ns();
         let WorkerParts { number, pipeline, outbox, steering, .. } = &mut self.parts;
+        pipeline.streams.refresh();
         let mut frames = FrameBatch::new();
         let mut received = 0;
         for datagram in batch.datagrams() {
@@ -258,9 +264,11 @@ impl Worker {
         let Some(Answering { question, from }) = &mut self.answering else { return };
         let table = self.parts.pipeline.flows();
         let (flows, next) = table.part(*from, SLOTS_PER_TURN);
-        let (number, registry) = (self.parts.number, &self.parts.shared.streams);
+        let (number, registry) = (self.parts.number, &self.parts.shared.registry);
         for flow in flows {
-            question.list.add(number, flow, || registry.name(flow.stream));
+            question
+                .list
+                .add(number, flow, || (registry.name(flow.stream), registry.networks().name_of(flow.key.network)));
         }
         match next {
             Some(next) => *from = next,
@@ -303,14 +311,21 @@ impl Worker {
             analysis: pipeline.analysis_snapshot(),
         };
         let mut report = self.parts.shared.report(self.parts.number);
-        let WorkerReport { worker, streams } = &mut *report;
+        let WorkerReport { worker, streams, turned_away, sides, pairs } = &mut *report;
         *worker = snapshot;
-        streams.clear();
-        streams.extend_from_slice(pipeline.streams.counters());
+        pipeline.streams.publish(streams);
+        pipeline.streams.publish_turned_away(unix_ns(), turned_away);
+        if self.detailed.is_none_or(|detailed| detailed.elapsed() >= DETAIL_INTERVAL) {
+            self.detailed = Some(self.reported);
+            sides.clear();
+            sides.extend(pipeline.sides());
+            pairs.clear();
+            pairs.extend_from_slice(pipeline.duplicate_pairs());
+        }
     }
 }
 
-/// Takes the VXLAN header off and looks into the frame; a datagram that is none is counted and gone.
+/// Takes the VXLAN header off and looks into the frame; a datagram that is none, or is not let in, is counted and gone.
 #[inline]
 fn open<'a>(
     pipeline: &mut Pipeline,
@@ -323,8 +338,8 @@ fn open<'a>(
     }
     match vxlan::decapsulate(datagram.payload) {
         Ok((header, frame)) => {
-            let stream = pipeline.streams.entry(StreamKey::vxlan(datagram.source, header.vni));
             let time_ns = datagram.time_ns.unwrap_or(now_ns);
+            let stream = pipeline.admit(StreamKey::vxlan(datagram.source, header.vni), time_ns, frame.len())?;
             let meta = PacketMeta { time_ns, stream: stream.id, network: stream.network };
             Some((meta, FrameView::parse(frame), header.reserved_bits_set))
         }

@@ -158,6 +158,14 @@ impl Collector {
         get(&format!("{}{path}", self.api))
     }
 
+    /// Status and body of the API's answer to `body`, which is JSON, at `path`; status 0 if there is none.
+    pub fn post(&self, path: &str, body: &serde_json::Value) -> (u16, String) {
+        match agent().post(format!("{}{path}", self.api)).send_json(body) {
+            Ok(mut response) => (response.status().as_u16(), response.body_mut().read_to_string().unwrap_or_default()),
+            Err(_) => (0, String::new()),
+        }
+    }
+
     /// The API's answer at `path`.
     ///
     /// # Panics
@@ -245,12 +253,15 @@ fn read_summary(directory: &Path) -> CollectorSummary {
 
 /// Status and body of what is at `url`; status 0 if nobody answers.
 pub fn get(url: &str) -> (u16, String) {
-    let config =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(10)));
-    match config.build().new_agent().get(url).call() {
+    match agent().get(url).call() {
         Ok(mut response) => (response.status().as_u16(), response.body_mut().read_to_string().unwrap_or_default()),
         Err(_) => (0, String::new()),
     }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder();
+    config.http_status_as_error(false).timeout_global(Some(Duration::from_secs(10))).build().new_agent()
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{HeaderValue, Response, StatusCode, Uri};
 use ureq::{Agent, Body};
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{Decision, FlowPage, FlowQuery, Snapshot};
 
 use crate::source::{Captured, Source, SourceError};
 
@@ -62,7 +63,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A [`Source`] that asks `/v1/snapshot`, `/v1/flows` and `/v1/extract` of a collector's API, again from the start with each
+/// A [`Source`] that asks `/v1/snapshot`, `/v1/flows`, `/v1/admission` and `/v1/extract` of a collector's API, again from the start with each
 /// question, so that it finds the collector again when that comes back.
 ///
 /// Takes no proxy from the environment (the collector is on this machine or behind a tunnel) and follows no redirection, so
@@ -116,6 +117,26 @@ impl Api {
             request = request.header("authorization", authorization);
         }
         request.call().map_err(|error| unreachable(url, &error))
+    }
+
+    /// Sends `body`, and takes no interest in the answer unless it is a refusal.
+    fn post(&self, path: &str, body: &impl Serialize) -> Result<(), SourceError> {
+        let url = self.url(path);
+        let mut request = self.agent.post(&url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let mut response = request.send_json(body).map_err(|error| unreachable(&url, &error))?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        let body = response.body_mut().with_config().limit(REFUSAL_MAX).read_to_vec();
+        Err(match refusal(status, &url, &body.unwrap_or_default()) {
+            // There is no filter in it.
+            SourceError::Filter(reason) => SourceError::Refused(reason),
+            other => other,
+        })
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, SourceError> {
@@ -173,6 +194,11 @@ impl Source for HttpSource {
 
     fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError> {
         self.api.get("/v1/flows", &parameters(query)?)
+    }
+
+    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
+        let path = format!("/v1/admission/{}", decision.choice.as_str());
+        self.api.post(&path, &serde_json::json!({ "stream": decision.selector }))
     }
 
     fn captured(&self) -> Option<Arc<dyn Captured>> {

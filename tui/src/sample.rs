@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vxtap_analyzers::snapshot::{
-    CaptureFile, CaptureSnapshot, Distribution, FlowPage, FlowSnapshot, LogSnapshot, RunState, Snapshot,
+    CaptureFile, CaptureSnapshot, Distribution, FlowPage, FlowSnapshot, LogSnapshot, RunState, SidesSnapshot, Snapshot,
     StreamSnapshot, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
@@ -58,7 +58,9 @@ fn stream(source: IpAddr, vni: u32, counters: StreamCounters) -> StreamSnapshot 
         encapsulation: Encapsulation::Vxlan,
         source: Some(source),
         vni: Some(vni),
+        network: None,
         counters,
+        sides: SidesSnapshot::default(),
     }
 }
 
@@ -229,6 +231,7 @@ pub(crate) fn flows(count: u16, seconds: u64) -> FlowPage {
             worker: u32::from(number) % 4,
             community_id: format!("1:LQU9qZlK+B5F3KDmev6m5PM{number:05}="),
             network: Some(4242 + u32::from(number) % 3),
+            network_name: None,
             stream: format!("vni {} from 10.0.0.7", 4242 + u32::from(number) % 3),
             protocol: protocol.into(),
             originator: Ipv4Addr::new(192, 168, high, low).into(),

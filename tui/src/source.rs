@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{Decision, FlowPage, FlowQuery, Snapshot};
 
 /// A collector to look at: in the same process, or over its API through HTTP.
 ///
@@ -15,6 +15,12 @@ pub trait Source: Send {
 
     /// The flows that `query` asks for.
     fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError>;
+
+    /// Decides about mirror streams that are not let in, or are. When it returns the decision is in force.
+    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
+        let Decision { choice, selector } = decision;
+        Err(SourceError::Refused(format!("can't {} {selector}: nothing is decided here", choice.as_str())))
+    }
 
     /// What the collector has captured, to be asked while the source is asked other things; `None` where it can't be.
     fn captured(&self) -> Option<Arc<dyn Captured>> {

@@ -34,6 +34,16 @@ pub mod ethertype {
     pub const ERSPAN_III: u16 = 0x22EB;
 }
 
+/// What a frame begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// An IPv4 or IPv6 header, as its version says: mirrors that keep no link header.
+    Ip,
+}
+
 /// What a network header is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Network {

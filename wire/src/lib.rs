@@ -11,12 +11,13 @@ pub mod community_id;
 pub mod envelope;
 mod flow;
 mod frame;
+pub mod geneve;
 mod steer;
 pub mod vxlan;
 
 pub use flow::{Direction, FiveTuple, FlowKey, InvalidNetworkId, IpAddress, IpVersion, NetworkId, protocol};
 pub use frame::{
-    ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
+    ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, Link, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
     TcpHeader, Transport, VlanStack, ethertype,
 };
 pub use steer::{BpfInstruction, SteerHash, steer_program};

@@ -9,12 +9,16 @@ use crate::protocols::EventKinds;
 use crate::stream::StreamId;
 
 fn event(tuple: FiveTuple, change: impl FnOnce(&mut Flow), stream: &StreamKey) -> Value {
+    event_with_names(tuple, change, stream, StreamNames::default())
+}
+
+fn event_with_names(tuple: FiveTuple, change: impl FnOnce(&mut Flow), stream: &StreamKey, names: StreamNames) -> Value {
     let (key, direction) = FlowKey::new(NetworkId(1), &tuple);
     let mut flow = Flow::begin(key, direction, StreamId(0), &FrameView::parse(&[]));
     flow.originator = direction;
     change(&mut flow);
     let stream = *stream;
-    let mut analysis = Analysis::new(EventKinds::ALL, move |_| stream);
+    let mut analysis = Analysis::new(EventKinds::ALL, move |_| stream).with_names(move |_| names);
     flow.app = Some(analysis.begin(&flow, 7));
     analysis.record(&FlowRecord { flow: &flow, end: FlowEnd::Idle });
     let mut line = Vec::new();
@@ -101,4 +105,15 @@ fn the_direction_of_the_event_is_the_originators() {
     let event = event(tuple(protocol::UDP), |flow| flow.originator = flow.originator.reversed(), &StreamKey::PLAIN);
     assert_eq!((&event["src_port"], &event["dest_port"]), (&json!(80), &json!(1673)));
     assert_ne!(Direction::LowToHigh, Direction::LowToHigh.reversed());
+}
+
+#[test]
+fn the_tunnel_has_the_names_that_configuration_gives() {
+    let stream = StreamKey::vxlan("10.0.0.7".parse().unwrap(), Vni::new(4242).unwrap());
+    let names = StreamNames { network: Some("blue"), vni: Some("web"), source: Some("gateway") };
+    let event = event_with_names(tuple(protocol::TCP), |_| {}, &stream, names);
+    let expected = json!({
+        "proto": "vxlan", "vni": 4242, "src_ip": "10.0.0.7", "network": "blue", "vni_name": "web", "src_name": "gateway"
+    });
+    assert_eq!(event["tunnel"], expected);
 }

@@ -5,6 +5,7 @@ fn flow() -> FlowSnapshot {
         worker: 1,
         community_id: String::new(),
         network: Some(42),
+        network_name: Some("blue".to_owned()),
         stream: "vni 42 from 10.200.0.1".to_owned(),
         protocol: "TCP".to_owned(),
         originator: "10.0.0.1".parse().unwrap(),
@@ -12,7 +13,7 @@ fn flow() -> FlowSnapshot {
         responder: "192.0.2.7".parse().unwrap(),
         responder_port: Some(443),
         state: "established".to_owned(),
-        app: None,
+        app: Some("tls".to_owned()),
         frames_to_responder: 0,
         frames_to_originator: 0,
         bytes_to_responder: 0,
@@ -42,6 +43,10 @@ fn every_kind_of_word_selects_by_its_field() {
         ("port 80", false),
         ("vni 42", true),
         ("vni 43", false),
+        ("network blue", true),
+        ("!network red", true),
+        ("app TLS", true),
+        ("app http", false),
         ("worker 1", true),
         ("worker 0", false),
         ("state established", true),
@@ -60,18 +65,18 @@ fn what_cannot_be_understood_is_named_with_what_was_expected() {
     for (filter, message) in [
         (
             "tcp nonsense",
-            "'nonsense' in the filter: expected a protocol, an address, a prefix, 'port N', 'vni N', 'worker N', 'state NAME' or 'stream TEXT'",
+            "'nonsense' in the filter: expected a protocol, an address, a prefix, 'port N', 'vni N', 'network NAME', 'app NAME', 'worker N', 'state NAME' or 'stream TEXT'",
         ),
         ("port", "'port' in the filter: expected a port number behind 'port'"),
         ("port 70000", "'70000' in the filter: expected a port, 0 to 65535"),
         (
             "10.0.0.0/33",
-            "'10.0.0.0/33' in the filter: expected a protocol, an address, a prefix, 'port N', 'vni N', 'worker N', 'state NAME' or 'stream TEXT'",
+            "'10.0.0.0/33' in the filter: expected a protocol, an address, a prefix, 'port N', 'vni N', 'network NAME', 'app NAME', 'worker N', 'state NAME' or 'stream TEXT'",
         ),
         ("state open", "'open' in the filter: expected new, established or closed"),
         (
             "\u{1b}[31m",
-            "'\\u{1b}[31m' in the filter: expected a protocol, an address, a prefix, 'port N', 'vni N', 'worker N', 'state NAME' or 'stream TEXT'",
+            "'\\u{1b}[31m' in the filter: expected a protocol, an address, a prefix, 'port N', 'vni N', 'network NAME', 'app NAME', 'worker N', 'state NAME' or 'stream TEXT'",
         ),
     ] {
         assert_eq!(filter.parse::<FlowFilter>().unwrap_err().to_string(), message, "{filter}");

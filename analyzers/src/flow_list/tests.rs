@@ -26,7 +26,7 @@ fn bytes_of(number: u16) -> u64 {
 fn page(query: &FlowQuery, numbers: impl Iterator<Item = u16>) -> FlowPage {
     let mut list = FlowList::new(query).unwrap();
     for number in numbers {
-        list.add(0, &flow(number, bytes_of(number)), || "vni 1 from 10.1.1.1".to_owned());
+        list.add(0, &flow(number, bytes_of(number)), || ("vni 1 from 10.1.1.1".to_owned(), None));
     }
     list.finish()
 }

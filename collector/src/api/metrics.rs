@@ -11,15 +11,13 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use vxtap_analyzers::Ledger;
-use vxtap_analyzers::snapshot::{Distribution, RunState, Snapshot, StreamSnapshot, WorkerSnapshot};
+use vxtap_analyzers::snapshot::{Distribution, RunState, Snapshot, WorkerSnapshot};
 
 mod analysis;
+mod streams;
 
 /// The media type of [`encode`]'s text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Mirror streams with metrics of their own, those with most frames; `streams` counts the others as well.
-const MAX_STREAMS: usize = 100;
 
 const NANOSECONDS: f64 = 1e9;
 
@@ -45,7 +43,7 @@ impl Collector for SnapshotMetrics {
         ledger(&mut families, snapshot)?;
         workers(&mut families, snapshot)?;
         analysis::encode(&mut families, snapshot)?;
-        streams(&mut families, snapshot)?;
+        streams::encode(&mut families, snapshot)?;
         files(&mut families, snapshot)?;
         followers(&mut families, snapshot)?;
         run(&mut families, snapshot)
@@ -131,28 +129,6 @@ fn quantiles(
     let Distribution { count: _, p50, p90, p99, max } = *distribution;
     for (quantile, value) in [("0.5", p50), ("0.9", p90), ("0.99", p99), ("1", max)] {
         family.gauge(&[("worker", worker.worker.to_string()), ("quantile", quantile.to_owned())], scale(value))?;
-    }
-    Ok(())
-}
-
-fn streams(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
-    families.gauge("streams", "Mirror streams seen", snapshot.streams_total)?;
-    let counters: [(&str, &str, CountOf<StreamSnapshot>); 4] = [
-        ("stream_frames", "Inner frames of a mirror stream", |stream| stream.counters.frames),
-        ("stream_bytes", "Bytes of inner frames of a mirror stream", |stream| stream.counters.bytes),
-        ("stream_truncated", "Frames of a mirror stream that the mirror cut", |stream| stream.counters.truncated),
-        ("stream_reserved_bits", "Datagrams of a mirror stream with a reserved bit set", |stream| {
-            stream.counters.reserved_bits
-        }),
-    ];
-    if snapshot.streams.is_empty() {
-        return Ok(());
-    }
-    for (name, help, count) in counters {
-        let mut family = families.family(name, help, MetricType::Counter)?;
-        for stream in snapshot.streams.iter().take(MAX_STREAMS) {
-            family.counter(&[("stream", stream.name.as_str())], count(stream))?;
-        }
     }
     Ok(())
 }

@@ -10,14 +10,14 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
 
 use super::access::{self, Access};
-use super::{FlowsError, Monitor, extract, live, metrics};
+use super::{FlowsError, Monitor, admission, extract, live, metrics};
 use crate::follow::Hub;
 
 /// The longest that a request waits for the monitor.
@@ -35,6 +35,9 @@ pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: 
         .route("/metrics", get(metrics))
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/flows", get(flows))
+        .route("/v1/admission", get(admission::show))
+        .route("/v1/admission/accept", post(admission::accept).fallback(only_post))
+        .route("/v1/admission/reject", post(admission::reject).fallback(only_post))
         .route("/v1/captures", get(captures))
         .route("/v1/extract", get(extract::extract))
         .route("/v1/live.pcapng", get(live::live))
@@ -101,7 +104,7 @@ impl Source {
 
     /// Asks the monitor on a thread that may block. A client that leaves takes its question out of the queue; one that
     /// is being asked keeps its place until the monitor is done, so that no more threads than places ever wait.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn Monitor) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
@@ -177,7 +180,7 @@ async fn unknown_path(uri: Uri) -> Failure {
         StatusCode::NOT_FOUND,
         format!(
             "there is no {}: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows, \
-             /v1/captures, /v1/extract or /v1/live.pcapng",
+             /v1/admission, /v1/captures, /v1/extract or /v1/live.pcapng",
             readable(uri.path())
         ),
     )
@@ -190,6 +193,10 @@ fn readable(path: &str) -> String {
 
 async fn unknown_method() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+}
+
+async fn only_post() -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here")
 }
 
 /// Every answer is of one moment.
@@ -211,7 +218,7 @@ fn bad_query(rejection: &QueryRejection) -> Failure {
 }
 
 /// JSON written where blocking is allowed: ten thousand flows take milliseconds.
-struct RawJson(Vec<u8>);
+pub(super) struct RawJson(Vec<u8>);
 
 impl IntoResponse for RawJson {
     fn into_response(self) -> Response {
@@ -219,7 +226,7 @@ impl IntoResponse for RawJson {
     }
 }
 
-fn to_json(value: &impl Serialize) -> Result<RawJson, Failure> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<RawJson, Failure> {
     serde_json::to_vec(value)
         .map(RawJson)
         .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the answer: {error}")))

@@ -1,5 +1,6 @@
 //! The API over real loopback connections, with a monitor that says what the test wants.
 
+mod admission;
 mod extract;
 mod hostile;
 mod live;
@@ -12,13 +13,15 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use vxtap_analyzers::fragments::FragmentCounters;
 use vxtap_analyzers::snapshot::{
-    AnalysisSnapshot, CaptureFile, CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort, FollowerSnapshot,
-    FollowersSnapshot, KeptSnapshot, LogSnapshot, ResponseTimes, RunState, Snapshot, StreamSnapshot, WorkerSnapshot,
+    AdmissionSnapshot, AnalysisSnapshot, CaptureFile, CaptureSnapshot, Choice, DuplicatePair, FlowPage, FlowQuery,
+    FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot, KeptSnapshot, LogSnapshot, ResponseTimes, RunState,
+    SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot, TurnedAwayStream, WorkerSnapshot,
 };
-use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
+use vxtap_analyzers::{DropReason, Encapsulation, Ledger, OneSidedCause, StreamCounters};
 
 use super::connection::Limits;
 use super::{ApiError, FlowsError, Monitor, Readiness, Server};
+use crate::admission::{Admission, DecideError};
 use crate::follow::Hub;
 use crate::settings::ApiSettings;
 
@@ -29,6 +32,7 @@ struct FakeMonitor {
     readiness: Mutex<Readiness>,
     flows: FlowsAnswer,
     hub: Hub,
+    admission: Admission,
     captures: Option<PathBuf>,
 }
 
@@ -39,6 +43,7 @@ impl FakeMonitor {
             readiness: Mutex::new(Readiness::ready("receiving")),
             flows: Box::new(|_| Ok(FlowPage::default())),
             hub: Hub::new(Arc::default()),
+            admission: Admission::default(),
             captures: None,
         }
     }
@@ -55,6 +60,14 @@ impl Monitor for FakeMonitor {
 
     fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError> {
         (self.flows)(query)
+    }
+
+    fn admission(&self) -> AdmissionSnapshot {
+        self.snapshot.lock().unwrap().admission.clone()
+    }
+
+    fn decide(&self, choice: Choice, selector: &str) -> Result<String, DecideError> {
+        self.admission.decide(choice, selector)
     }
 
     fn hub(&self) -> &Hub {
@@ -183,7 +196,13 @@ fn busy_snapshot() -> Snapshot {
         encapsulation: Encapsulation::Vxlan,
         source: Some("10.0.0.7".parse().unwrap()),
         vni: Some(4242),
+        network: Some("blue".into()),
         counters,
+        sides: SidesSnapshot {
+            counts: serde_json::from_value(json!({"both": 36, "originator_only": 37, "responder_only": 38})).unwrap(),
+            share: Some(0.75),
+            cause: Some(OneSidedCause::Filter { port: 80 }),
+        },
     };
     Snapshot {
         version: "1.2.3".into(),
@@ -209,6 +228,27 @@ fn busy_snapshot() -> Snapshot {
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
         followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },
         analysis,
+        admission: AdmissionSnapshot {
+            turned_away: vec![TurnedAwayStream {
+                name: "vni 9 from 10.0.0.9".into(),
+                selector: "vxlan vni 9 from 10.0.0.9".into(),
+                encapsulation: Encapsulation::Vxlan,
+                source: Some("10.0.0.9".parse().unwrap()),
+                vni: Some(9),
+                rejected: true,
+                frames: 91,
+                bytes: 92,
+                frames_per_second: 1.5,
+                bits_per_second: 2.5,
+                first_seen_ns: 93,
+                last_seen_ns: 94,
+            }],
+            turned_away_total: 95,
+            decisions_total: 96,
+            ..AdmissionSnapshot::default()
+        },
+        skew: SkewSnapshot { workers: Some(1.25), streams: Some(1.75) },
+        duplicate_pairs: vec![DuplicatePair { first: "a".into(), second: "b".into(), duplicates: 97 }],
     }
 }
 
@@ -244,6 +284,7 @@ fn flows_are_asked_for_as_the_query_says() {
         worker: 1,
         community_id: "1:abc".into(),
         network: Some(7),
+        network_name: None,
         stream: "vni 7 from 10.0.0.1".into(),
         protocol: "TCP".into(),
         originator: "10.1.1.1".parse().unwrap(),
@@ -343,7 +384,7 @@ fn an_unknown_path_and_an_unknown_method_are_refused_with_a_reason() {
     assert_eq!(
         answer.error(),
         "there is no /v2/snapshot: expected /healthz, /readyz, /metrics, /v1/snapshot, /v1/flows, \
-         /v1/captures, /v1/extract or /v1/live.pcapng"
+         /v1/admission, /v1/captures, /v1/extract or /v1/live.pcapng"
     );
     for path in ["/v1/snapshot", "/healthz"] {
         let mut response = agent().post(format!("http://{}{path}", server.address())).send("x").unwrap();
@@ -459,13 +500,21 @@ fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
         let labels = [("worker", "1"), ("reason", reason.as_str())];
         check("dropped_total", &labels, expected);
     }
-    let stream = [("stream", "vni 4242 from 10.0.0.7")];
+    let stream = [("stream", "vni 4242 from 10.0.0.7"), ("network", "blue")];
     for (name, labels, expected) in [
         ("stream_frames_total", &stream[..], 31.0),
         ("stream_bytes_total", &stream, 32.0),
         ("stream_truncated_total", &stream, 33.0),
         ("stream_reserved_bits_total", &stream, 34.0),
         ("streams", &[], 41.0),
+        ("stream_flows_total", &[stream[0], stream[1], ("seen", "responder")], 38.0),
+        ("stream_one_sided_share", &stream, 0.75),
+        ("streams_turned_away", &[("state", "waiting")], 94.0),
+        ("streams_turned_away", &[("state", "rejected")], 1.0),
+        ("admission_decisions", &[], 96.0),
+        ("worker_skew", &[], 1.25),
+        ("stream_skew", &[], 1.75),
+        ("stream_duplicates_total", &[("first", "a"), ("second", "b")], 97.0),
         ("capture_bytes_total", &[], 51.0),
         ("capture_pending", &[], 52.0),
         ("capture_files_total", &[], 53.0),
@@ -507,7 +556,11 @@ fn hostile_names_stay_inside_their_label() {
     let server = serve(Arc::new(FakeMonitor::new(snapshot)));
     let body = get(&server, "/metrics").body;
     let metrics = openmetrics::parse(&body).unwrap();
-    assert_eq!(metrics.value("vxtap_collector_stream_frames_total", &[("stream", hostile)]), Some(31.0), "{body}");
+    assert_eq!(
+        metrics.value("vxtap_collector_stream_frames_total", &[("stream", hostile), ("network", "blue")]),
+        Some(31.0),
+        "{body}"
+    );
     assert_eq!(metrics.value("vxtap_collector_received_total", &[]), None);
 }
 
@@ -520,7 +573,9 @@ fn streams_with_metrics_of_their_own_are_bounded() {
     let server = serve(Arc::new(FakeMonitor::new(snapshot)));
     let metrics = openmetrics::parse(&get(&server, "/metrics").body).unwrap();
     assert_eq!(metrics.count("vxtap_collector_stream_frames_total"), 100);
-    assert!(metrics.value("vxtap_collector_stream_frames_total", &[("stream", "vni 99")]).is_some());
+    assert!(
+        metrics.value("vxtap_collector_stream_frames_total", &[("stream", "vni 99"), ("network", "blue")]).is_some()
+    );
 }
 
 #[test]

@@ -18,7 +18,6 @@ mod entry;
 mod hook;
 mod kept;
 mod link;
-mod lock;
 mod manifest;
 mod space;
 mod tidy;
@@ -39,9 +38,9 @@ use thiserror::Error;
 use vxtap_analyzers::snapshot::KeptSnapshot;
 
 use self::kept::{Kept, Machine, Surroundings};
-use self::lock::Refused;
 use self::space::free_bytes;
 use self::work::Message;
+use crate::directory_lock::{self as lock, Refused};
 
 /// Messages of the writer that the keeper has not taken yet.
 const QUEUE_MESSAGES: usize = 4096;

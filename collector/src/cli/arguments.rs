@@ -9,8 +9,8 @@ use vxtap_tui::Endpoint;
 
 use crate::capture::CaptureFilter;
 use crate::config::{
-    ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options, PipelineOptions,
-    ReadOptions, ReceiveOptions, RunOptions, capture_filter, disk_rate, watch,
+    AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options,
+    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions, capture_filter, disk_rate, watch,
 };
 use crate::doctor::DoctorSettings;
 use crate::extract::{Criteria, ExtractOutput, ExtractSettings, Moment};
@@ -205,6 +205,8 @@ pub(super) struct RunFlags {
     #[command(flatten)]
     pipeline: PipelineOptions,
     #[command(flatten)]
+    admission: AdmissionOptions,
+    #[command(flatten)]
     receive: ReceiveOptions,
     #[command(flatten)]
     capture: CaptureOptions,
@@ -225,6 +227,8 @@ pub(super) struct ReadFlags {
     #[command(flatten)]
     pipeline: PipelineOptions,
     #[command(flatten)]
+    admission: AdmissionOptions,
+    #[command(flatten)]
     capture: CaptureOptions,
     #[command(flatten)]
     log: LogOptions,
@@ -239,6 +243,8 @@ pub(super) struct DemoFlags {
     #[command(flatten)]
     pipeline: PipelineOptions,
     #[command(flatten)]
+    admission: AdmissionOptions,
+    #[command(flatten)]
     capture: CaptureOptions,
     #[command(flatten)]
     log: LogOptions,
@@ -250,21 +256,21 @@ pub(super) struct DemoFlags {
 
 impl From<RunFlags> for Options {
     fn from(flags: RunFlags) -> Self {
-        let RunFlags { run, pipeline, receive, capture, log, api, follow, flows } = flags;
-        Self { receive, pipeline, flows, capture, log, api, follow, run, ..Self::default() }
+        let RunFlags { run, pipeline, admission, receive, capture, log, api, follow, flows } = flags;
+        Self { receive, pipeline, admission, flows, capture, log, api, follow, run, ..Self::default() }
     }
 }
 
 impl From<ReadFlags> for Options {
     fn from(flags: ReadFlags) -> Self {
-        let ReadFlags { read, pipeline, capture, log, flows } = flags;
-        Self { pipeline, flows, capture, log, read, ..Self::default() }
+        let ReadFlags { read, pipeline, admission, capture, log, flows } = flags;
+        Self { pipeline, admission, flows, capture, log, read, ..Self::default() }
     }
 }
 
 impl From<DemoFlags> for Options {
     fn from(flags: DemoFlags) -> Self {
-        let DemoFlags { demo, pipeline, capture, log, api, flows } = flags;
-        Self { pipeline, flows, capture, log, api, demo, ..Self::default() }
+        let DemoFlags { demo, pipeline, admission, capture, log, api, flows } = flags;
+        Self { pipeline, admission, flows, capture, log, api, demo, ..Self::default() }
     }
 }

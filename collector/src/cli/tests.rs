@@ -77,7 +77,7 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         assert_eq!(run_settings(&format!("run --write /x --{flag} {value}")), default, "--{flag} {value}");
         checked += 1;
     }
-    assert_eq!(checked, 36);
+    assert_eq!(checked, 37);
     let plain = demo_settings("demo --api none");
     assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
 }

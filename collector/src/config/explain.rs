@@ -8,7 +8,10 @@ use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::problem::Printable;
 use super::units::{Size, Time};
+use crate::admission::AdmissionSettings;
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Hook, Retention, Rotation, Selection};
+use crate::networks::NamedNetwork;
+use crate::selector::Selector;
 use crate::settings::{
     ApiSettings, CaptureSettings, Keeping, Listener, LogSettings, RunSettings, SummaryTarget, Timestamps,
 };
@@ -25,6 +28,7 @@ pub(crate) fn explain(settings: &RunSettings) -> String {
 
 fn write(settings: &RunSettings, to: &mut String) -> fmt::Result {
     receive(settings, to)?;
+    admission(settings, to)?;
     flows(settings, to)?;
     match &settings.pipeline.capture {
         Some(capture) => captures(capture, settings.pipeline.workers, to)?,
@@ -97,6 +101,27 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
             },
         ),
     )
+}
+
+fn admission(settings: &RunSettings, to: &mut String) -> fmt::Result {
+    let AdmissionSettings { policy, state } = &settings.pipeline.admission;
+    let texts = |selectors: &[Selector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let who = match policy.accept.as_slice() {
+        [] => "nobody is let in: every mirror stream waits to be accepted".into(),
+        _ if policy.accepts_all() => "every mirror stream is let in".into(),
+        listed => format!("let in are {}; others wait to be accepted", texts(listed)),
+    };
+    line(to, "admission", &who)?;
+    if !policy.reject.is_empty() {
+        line(to, "", &format!("kept out are {}", texts(&policy.reject)))?;
+    }
+    if let Some(directory) = state {
+        line(to, "", &format!("decisions are kept in {}", directory.display()))?;
+    }
+    for NamedNetwork { name, streams } in &settings.pipeline.networks {
+        line(to, "network", &format!("{name}: {streams}"))?;
+    }
+    Ok(())
 }
 
 fn flows(settings: &RunSettings, to: &mut String) -> fmt::Result {

@@ -11,6 +11,7 @@ use super::Sources;
 use super::key::{Given, KEYS, Key};
 use super::options::Options;
 use super::problem::{ConfigError, Place, Problem, line_of};
+use super::tables::Tables;
 
 /// The largest file that is taken for a configuration.
 const MAX_BYTES: u64 = 1 << 20;
@@ -58,8 +59,14 @@ impl ConfigFile {
                 faults.push((span, message));
             }
         };
+        // What flags or the environment say of them goes before all that the file says.
+        let mut tables = Tables::unless_set(options);
         for (section, content) in table.get_ref() {
             let section_name = section.get_ref().as_ref();
+            if let Some(kind) = Tables::kind(section_name) {
+                tables.read(kind, content, &mut check);
+                continue;
+            }
             let known = KEYS.iter().any(|key| key.section == section_name);
             let content = match content.get_ref() {
                 DeValue::Table(content) if known => content,
@@ -92,6 +99,7 @@ impl ConfigFile {
                 }
             }
         }
+        tables.put_into(options, |flag, span| sources.set(flag, self.place(&span)));
         faults.sort_by_key(|(span, _)| span.start);
         faults.into_iter().map(|(span, message)| Problem::new(self.place(&span), message)).collect()
     }
@@ -140,7 +148,7 @@ fn unknown_key(section: Option<&str>, name: &str) -> String {
     }
 }
 
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     match names {
         [] => String::new(),
         [one] => (*one).to_owned(),
@@ -149,7 +157,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// The name that is meant, if one is near enough to be.
-fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A long name takes quadratic time to compare and is near to nothing.
     if name.len() > 64 {
         return None;

@@ -110,6 +110,11 @@ impl Reading<'_> {
 
     /// Several values, or one: `["a", "b"]`, `"a"`, and in a variable `a,b`.
     fn list<T>(&mut self, slot: &mut Vec<T>, parse: Parse<T>) {
+        self.list_apart(',', slot, parse);
+    }
+
+    /// The same, where `separator` is between values in a variable.
+    fn list_apart<T>(&mut self, separator: char, slot: &mut Vec<T>, parse: Parse<T>) {
         let mut values = Vec::new();
         let mut take =
             |span: Option<Range<usize>>, item: Result<Cow<'_, str>, String>| match item.and_then(|text| parse(&text)) {
@@ -117,7 +122,7 @@ impl Reading<'_> {
                 Err(message) => self.applied.faults.push(Fault { span, message }),
             };
         match &self.given {
-            Given::Variable(text) => text.split(',').for_each(|item| take(None, Ok(item.into()))),
+            Given::Variable(text) => text.split(separator).for_each(|item| take(None, Ok(item.into()))),
             Given::File(value) => match value.get_ref() {
                 DeValue::Array(items) if items.is_empty() => {
                     take(Some(value.span()), Err("expected at least one value".into()));
@@ -151,7 +156,7 @@ impl Reading<'_> {
 }
 
 /// The text of a single value, as a flag would have it.
-fn one<'a>(value: &'a DeValue<'_>) -> Result<Cow<'a, str>, String> {
+pub(super) fn one<'a>(value: &'a DeValue<'_>) -> Result<Cow<'a, str>, String> {
     match value {
         DeValue::String(text) => Ok(text.as_ref().into()),
         DeValue::Integer(number) => Ok(decimal(number).into()),
@@ -168,7 +173,7 @@ fn decimal(number: &DeInteger<'_>) -> String {
     i64::from_str_radix(&digits, number.radix()).map_or_else(|_| number.to_string(), |number| number.to_string())
 }
 
-fn kind(value: &DeValue<'_>) -> &'static str {
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",
@@ -192,12 +197,16 @@ pub(super) const KEYS: &[Key] = &[
     key("receive", "pin", "pin", |o, r| r.truth(&mut o.receive.pin, Sense::Same)),
     key("pipeline", "workers", "workers", |o, r| r.scalar(&mut o.pipeline.workers, value::workers)),
     key("pipeline", "steer_seed", "steer-seed", |o, r| r.scalar(&mut o.pipeline.steer_seed, value::steer_seed)),
-    key("pipeline", "networks", "network", |o, r| r.list(&mut o.pipeline.network, value::network)),
+    key("pipeline", "networks", "network", |o, r| r.list_apart(';', &mut o.pipeline.network, value::network)),
+    key("pipeline", "names", "name", |o, r| r.list_apart(';', &mut o.pipeline.name, value::name)),
     key("pipeline", "dedup", "dedup", |o, r| r.text(&mut o.pipeline.dedup, value::dedup)),
     key("pipeline", "dedup_window", "dedup-window", |o, r| {
         r.scalar(&mut o.pipeline.dedup_window, value::dedup_window);
     }),
     key("pipeline", "summary", "summary", |o, r| r.text(&mut o.pipeline.summary, value::summary)),
+    key("admission", "accept", "accept", |o, r| r.list_apart(';', &mut o.admission.accept, value::accept)),
+    key("admission", "reject", "reject", |o, r| r.list_apart(';', &mut o.admission.reject, value::reject)),
+    key("admission", "state", "state", |o, r| r.text(&mut o.admission.state, value::directory)),
     key("flows", "max", "flow-max", |o, r| r.scalar(&mut o.flows.flow_max, value::flow_max)),
     key("flows", "idle_tcp_new", "idle-tcp-new", |o, r| r.scalar(&mut o.flows.idle_tcp_new, value::idle_timeout)),
     key("flows", "idle_tcp_established", "idle-tcp-established", |o, r| {

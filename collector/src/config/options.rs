@@ -12,7 +12,8 @@ use vxtap_analyzers::protocols::EventKinds;
 
 use super::value::{self, Command, Maybe};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
-use crate::networks::NamedNetwork;
+use crate::networks::{Name, NamedNetwork};
+use crate::selector::Selector;
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// Every setting that a file may hold. A command fills the groups that it has flags for.
@@ -20,6 +21,7 @@ use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 pub(crate) struct Options {
     pub(crate) receive: ReceiveOptions,
     pub(crate) pipeline: PipelineOptions,
+    pub(crate) admission: AdmissionOptions,
     pub(crate) flows: FlowOptions,
     pub(crate) capture: CaptureOptions,
     pub(crate) log: LogOptions,
@@ -75,10 +77,14 @@ pub(crate) struct PipelineOptions {
     #[arg(long, value_name = "N", value_parser = value::steer_seed)]
     pub(crate) steer_seed: Option<Maybe<u32>>,
 
-    /// Several VNIs that are one network: flows under any of them come together, and packets that two of them
-    /// mirror are told apart from their copies; NAME=VNI,VNI..., repeatable
+    /// Several VNIs or sources that are one network: flows under any of them come together, and packets that two of
+    /// them mirror are told apart from their copies; NAME=VNI,VNI... or 'NAME=vni 7-9 from 10.0.0.0/8', repeatable
     #[arg(long, value_name = "NAME=VNIS", value_parser = value::network)]
     pub(crate) network: Vec<NamedNetwork>,
+
+    /// What a VNI or an outer source is called: 'web=vni 7' or 'gateway=from 10.0.0.7', repeatable
+    #[arg(long, value_name = "NAME=WHAT", value_parser = value::name)]
+    pub(crate) name: Vec<Name>,
 
     /// Which copies of a packet are left out of flows and events: 'on' for those that came by another mirror
     /// stream of the network, 'window' also for those of the same stream within 0.1 ms, 'off' for none [default: on]
@@ -92,6 +98,23 @@ pub(crate) struct PipelineOptions {
     /// At the end, write where every packet went to FILE as JSON; - is standard output
     #[arg(long, value_name = "FILE", value_parser = value::summary, allow_hyphen_values = true)]
     pub(crate) summary: Option<SummaryTarget>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Admission")]
+pub(crate) struct AdmissionOptions {
+    /// Mirror streams that are let in: 'all', or those named, such as 'vni 100-199 from 10.0.0.0/8'; others wait,
+    /// counted and not kept; 'none' has everybody wait; repeatable [default: all]
+    #[arg(long, value_name = "STREAMS", value_parser = value::accept)]
+    pub(crate) accept: Vec<Maybe<Selector>>,
+
+    /// Mirror streams that are kept out, whatever is decided later; repeatable
+    #[arg(long, value_name = "STREAMS", value_parser = value::reject)]
+    pub(crate) reject: Vec<Selector>,
+
+    /// Keep what is decided of mirror streams over the API and on the dashboard in DIR
+    #[arg(long, value_name = "DIR", value_parser = value::directory)]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]

@@ -9,11 +9,14 @@ use vxtap_analyzers::protocols::EventKinds;
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
 use super::{
-    ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, LogOptions, PipelineOptions, ReceiveOptions,
-    Sources,
+    AdmissionOptions, ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, LogOptions, Options,
+    PipelineOptions, ReceiveOptions, Sources,
 };
+use crate::admission::{AdmissionSettings, Policy};
 use crate::capture::{Hook, Retention, Rotation, Selection};
 use crate::log::LogRotation;
+use crate::networks::Networks;
+use crate::selector::Selector;
 use crate::settings::{
     ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
     LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
@@ -25,6 +28,8 @@ const DEFAULT_API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::L
 const DEFAULT_DEMO_PPS: u64 = 20_000;
 /// How long a capture hook may take when nothing else is said.
 const DEFAULT_HOOK_LIMIT: Duration = Duration::from_mins(1);
+/// The most selectors of streams to accept, and to reject: all of them are looked at for each new stream.
+const MAX_SELECTORS: usize = 256;
 /// The most listeners of one collector.
 const MAX_LISTENERS: usize = 64;
 
@@ -59,6 +64,7 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     check_listeners(&options.receive.listen, sources, &mut problems);
     let api = api(&options.api, sources, &mut problems);
     let follow = follow(&options.follow, sources, &mut problems);
+    check_streams(gathered, &mut problems);
     let tui = options.run.tui.unwrap_or(false);
     check_standard_output(gathered, tui, &mut problems);
     if tui && !machine.terminal {
@@ -79,11 +85,36 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     })
 }
 
+/// What a new mirror stream is compared with is bounded.
+fn check_streams(gathered: &Gathered, problems: &mut Vec<Problem>) {
+    let (Options { pipeline, admission, .. }, sources) = (&gathered.options, &gathered.sources);
+    let networks = pipeline.network.iter();
+    let wide =
+        networks.filter(|network| network.streams.vni_by_vni().iter().any(|one| one.only_vni().is_none())).count();
+    for (flag, what, count, most) in [
+        ("network", "networks", pipeline.network.len(), Networks::MAX),
+        ("network", "networks that are more than a few VNIs", wide, Networks::MAX_WIDE),
+        ("name", "names", pipeline.name.len(), Networks::MAX_NAMES),
+        ("accept", "selectors of streams to accept", admission.accept.len(), MAX_SELECTORS),
+        ("reject", "selectors of streams to reject", admission.reject.len(), MAX_SELECTORS),
+    ] {
+        if count > most {
+            problems.push(Problem::new(sources.place(flag), format!("{count} {what}: expected at most {most}")));
+        }
+    }
+    let (all, none) = (Maybe(Some(Selector::ALL)), Maybe(None));
+    if admission.accept.len() > 1 && (admission.accept.contains(&all) || admission.accept.contains(&none)) {
+        let message = "'all' and 'none' stand alone: expected one of them, or the streams that are let in";
+        problems.push(Problem::new(sources.place("accept"), message));
+    }
+}
+
 /// Settings of `read`, which reads `files`.
 pub(crate) fn read(gathered: &Gathered, machine: Machine, files: Vec<PathBuf>) -> Result<ReadSettings, ConfigError> {
     let options = &gathered.options;
     let mut problems = Vec::new();
     check_standard_output(gathered, false, &mut problems);
+    check_streams(gathered, &mut problems);
     ConfigError::unless_empty(problems)?;
     let ports = &options.read.vxlan_port;
     Ok(ReadSettings {
@@ -118,6 +149,7 @@ pub(crate) fn demo(gathered: &Gathered, machine: Machine) -> Result<DemoSettings
     let mut problems = Vec::new();
     let api = api(&options.api, sources, &mut problems);
     check_standard_output(gathered, true, &mut problems);
+    check_streams(gathered, &mut problems);
     ConfigError::unless_empty(problems)?;
     Ok(DemoSettings {
         seconds: options.demo.seconds,
@@ -199,17 +231,27 @@ fn receive(options: &ReceiveOptions) -> ReceiveSettings {
 
 fn pipeline(gathered: &Gathered, default_workers: u32, machine: Machine) -> PipelineSettings {
     let options = &gathered.options;
-    let PipelineOptions { workers, steer_seed, network, dedup, dedup_window, summary: _ } = &options.pipeline;
+    let PipelineOptions { workers, steer_seed, network, name, dedup, dedup_window, summary: _ } = &options.pipeline;
     let default = Dedup::default();
     PipelineSettings {
         workers: workers.map_or(default_workers, |Maybe(workers)| workers.unwrap_or(machine.workers())),
         steer_seed: steer_seed.and_then(|Maybe(seed)| seed),
         flows: flows(&options.flows),
         networks: network.clone(),
+        names: name.clone(),
+        admission: admission(&options.admission),
         dedup: Dedup { mode: dedup.unwrap_or(default.mode), window: dedup_window.unwrap_or(default.window) },
         capture: options.capture.write.clone().map(|directory| capture_into(directory, &options.capture)),
         log: options.log.log.clone().map(|directory| log_into(directory, &options.log)),
     }
+}
+
+fn admission(options: &AdmissionOptions) -> AdmissionSettings {
+    let AdmissionOptions { accept, reject, state } = options;
+    let default = Policy::default();
+    let named = || accept.iter().filter_map(|Maybe(selector)| selector.clone()).collect();
+    let accept = if accept.is_empty() { default.accept } else { named() };
+    AdmissionSettings { policy: Policy { accept, reject: reject.clone() }, state: state.clone() }
 }
 
 /// Logs into `directory`, all else as `options` say.

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
+use crate::networks::Named;
+use crate::selector::Selector;
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
 
 const SAMPLE: &str = include_str!("../../examples/vxtap.toml");
@@ -273,7 +275,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         ("capture = 1", "1:1: 'capture' is a section: expected [capture]"),
         (
             "[zzzzzz]\nflush = 1",
-            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, flows, capture, log, api, follow, run, read \
+            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, admission, flows, capture, log, api, follow, run, read \
              or demo)",
         ),
         ("[[receive]]\nlisten = 1", "1:3: 'receive' is a section: expected [receive]"),
@@ -450,6 +452,85 @@ fn a_file_that_is_no_text_is_refused_with_a_reason() {
 }
 
 #[test]
+fn networks_and_names_may_stand_in_tables_and_come_behind_those_of_keys() {
+    let gathered = from_file(
+        r#"
+        [pipeline]
+        networks = ["red=7", "green=vni 8 from 10.0.0.0/8"]
+        names = "db=vni 70"
+        [[network]]
+        name = "blue"
+        vnis = [1, "2-3"]
+        [[network]]
+        name = "blue"
+        encapsulation = "vxlan"
+        sources = "fd00::/8"
+        [[name]]
+        name = "web"
+        vni = 1
+        [[name]]
+        name = "gateway"
+        source = "10.0.0.7"
+        "#,
+    )
+    .unwrap();
+    let pipeline = run(&gathered, MACHINE).unwrap().pipeline;
+    let networks: Vec<_> =
+        pipeline.networks.iter().map(|network| format!("{}: {}", network.name, network.streams)).collect();
+    let expected = ["red: vni 7", "green: vni 8 from 10.0.0.0/8", "blue: vni 1,2-3", "blue: vxlan from fd00::/8"];
+    assert_eq!(networks, expected);
+    let names: Vec<_> = pipeline.names.iter().map(|name| (name.name.as_str(), name.of)).collect();
+    let source = Named::Source("10.0.0.7".parse().unwrap());
+    assert_eq!(names, [("db", Named::Vni(70)), ("web", Named::Vni(1)), ("gateway", source)]);
+}
+
+#[test]
+fn tables_are_left_out_where_a_variable_says_something_else() {
+    let written = Written::new("[[network]]\nname = \"blue\"\nvnis = 1\n");
+    let variable = |name: &str| (name == "VXTAP_NETWORK").then(|| "red=5,6;green=vni 7".into());
+    let gathered = gather(Options::default(), Some(&written.path()), variable).unwrap();
+    let names: Vec<_> = gathered.options.pipeline.network.iter().map(|network| network.name.clone()).collect();
+    assert_eq!(names, ["red", "green"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_told_at_its_place() {
+    for (text, expected) in [
+        ("[network]\nname = \"blue\"", "vxtap.toml:1:1: 'network' is a list of tables: expected [[network]]"),
+        ("[[network]]\nvnis = 5", "vxtap.toml:1:1: 'name' is missing"),
+        ("[[network]]\nname = \"a b\"\nvnis = 5", "vxtap.toml:2:8: 'name': expected a name of up to 64 letters"),
+        ("[[network]]\nname = \"a\"", "vxtap.toml:1:1: a network is of VNIs or sources"),
+        ("[[network]]\nname = \"a\"\nvnis = [1, 99999999]", "vxtap.toml:3:12: 'vnis': '99999999' is no VNI"),
+        ("[[network]]\nname = \"a\"\nsources = \"x\"", "vxtap.toml:3:11: 'sources': 'x' is no address"),
+        ("[[network]]\nname = \"a\"\nencapsulation = \"gre\"", "vxtap.toml:3:17: 'encapsulation': expected"),
+        ("[[network]]\nname = \"a\"\nvni = 5", "vxtap.toml:3:1: unknown key 'vni' (did you mean 'vnis'?)"),
+        ("[[name]]\nname = \"a\"", "vxtap.toml:1:1: a name is of one thing: expected 'vni' or 'source'"),
+        ("[[name]]\nname = \"a\"\nvni = \"1-2\"", "vxtap.toml:3:7: 'vni': expected one VNI"),
+        ("[[name]]\nname = \"a\"\nsource = \"10.0.0.0/8\"", "vxtap.toml:3:10: 'source': expected one address"),
+        ("name = 5", "vxtap.toml:1:8: 'name' is a list of tables: expected [[name]]"),
+        ("network = [5]", "vxtap.toml:1:12: expected a table below [[network]]"),
+    ] {
+        let lines = first_lines(text);
+        assert!(lines[0].starts_with(expected), "{text}: {lines:?}");
+    }
+}
+
+#[test]
+fn who_is_let_in_is_all_or_those_that_are_named_or_nobody() {
+    let accept = |text: &str| run(&from_file(text).unwrap(), MACHINE).unwrap().pipeline.admission.policy.accept;
+    let selectors = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Selector>>();
+    assert_eq!(accept(""), selectors(&["all"]));
+    assert_eq!(accept("[admission]\naccept = \"none\""), []);
+    assert_eq!(accept("[admission]\naccept = [\"vni 1,2\", \"from ::1\"]"), selectors(&["vni 1,2", "from ::1"]));
+    for text in ["accept = [\"all\", \"vni 5\"]", "accept = [\"vni 5\", \"none\"]"] {
+        let error = run(&from_file(&format!("[admission]\n{text}")).unwrap(), MACHINE).unwrap_err().to_string();
+        assert!(error.contains("'all' and 'none' stand alone"), "{error}");
+    }
+    let lines = first_lines("[admission]\nreject = [\"vni 5\", \"nobody\"]");
+    assert!(lines[0].starts_with("vxtap.toml:2:20: 'reject': 'nobody': expected 'all', or any of"), "{lines:?}");
+}
+
+#[test]
 fn a_plain_run_is_explained() {
     let settings = run(&nothing(), MACHINE).unwrap();
     let expected = "\
@@ -457,6 +538,7 @@ listen     vxlan://[::]:4789 (all addresses, IPv4 and IPv6)
 workers    4 threads, on any CPU; 4 sockets in all, with a receive buffer of 64MiB each
 steering   both directions of a flow to one worker, by the kernel and checked; seed random
 datagrams  taken after 500us at most, several at a time (GRO); one time for each batch
+admission  every mirror stream is let in
 flows      up to 1048576 at a time; beyond, old ones end early and are counted
            TCP ends after silence of 1m (new), 10m (established), 10s (closed)
            others end after silence of 30s (one-way), 5m (both ways)
@@ -475,7 +557,8 @@ dashboard  none (--tui shows it)
 fn a_run_with_everything_set_is_explained_without_its_token() {
     let text = "[receive]\nlisten = [\"0.0.0.0\", \"10.0.0.1:1\"]\nbuffer = \"1MiB\"\ncoalesce = 0\ngro = false\n\
                 kernel_steering = false\npin = true\ntimestamps = \"kernel\"\n[pipeline]\nworkers = 1\nsteer_seed = 7\n\
-                summary = \"-\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
+                summary = \"-\"\nnetworks = [\"blue=1-2\"]\n[admission]\naccept = [\"vni 5\", \"from 10.0.0.0/8\"]\nreject = \"vni 9\"\n\
+                state = \"/s\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
                 rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\nevents = [\"dns\", \"stats\", \"flow\"]\n\
                 rotate_bytes = \"64MiB\"\nrotate_interval = \"1h\"\nkeep = 1\nstats_interval = \"none\"\n[api]\naddress = \"0.0.0.0:80\"\n\
                 token = \"0123456789abcdef\"\n[follow]\naddress = \"localhost:57012\"\nfilter = \"arp\"\n[run]\n\
@@ -486,6 +569,10 @@ listen     vxlan://0.0.0.0:4789 (all addresses, IPv4)
 workers    1 thread, each on a CPU of its own; 2 sockets in all, with a receive buffer of 1MiB each
 steering   both directions of a flow to one worker, in user space; seed 7
 datagrams  taken at once, one by one (no GRO); times by the kernel
+admission  let in are vni 5; from 10.0.0.0/8; others wait to be accepted
+           kept out are vni 9
+           decisions are kept in /s
+network    blue: vni 1-2
 flows      up to 1048576 at a time; beyond, old ones end early and are counted
            TCP ends after silence of 1m (new), 10m (established), 10s (closed)
            others end after silence of 30s (one-way), 5m (both ways)

@@ -10,11 +10,11 @@ use std::time::Duration;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_filter::Filter;
-use vxtap_wire::vxlan::Vni;
 
 use super::units::{Size, Time};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
-use crate::networks::NamedNetwork;
+use crate::networks::{Name, Named, NamedNetwork};
+use crate::selector::{Selector, SelectorError};
 use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
 
 /// A value, or the word that stands for having none (`auto`, `random`, `none`).
@@ -162,20 +162,44 @@ pub(crate) fn command(text: &str) -> Result<Command, String> {
     }
 }
 
-/// `blue=100,200`: a name, and the VNIs of the network.
+/// `blue=100,200` or `blue=vni 7-9 from 10.0.0.0/8`: a name, and the streams of the network.
 pub(crate) fn network(text: &str) -> Result<NamedNetwork, String> {
-    let expected = || "expected a name and VNIs, such as 'blue=100,200'".to_owned();
-    let (name, vnis) = text.split_once('=').ok_or_else(expected)?;
-    let name = name.trim();
+    let expected = || "expected a name and VNIs, such as 'blue=100,200' or 'blue=vni 7-9 from 10.0.0.0/8'".to_owned();
+    let (name, streams) = text.split_once('=').ok_or_else(expected)?;
+    let name = label(name)?;
+    let only_vnis = streams.chars().all(|c| c.is_ascii_digit() || ",-_ ".contains(c));
+    let streams = if only_vnis { format!("vni {}", streams.replace(' ', "")) } else { streams.to_owned() };
+    Ok(NamedNetwork { name, streams: streams.parse().map_err(|error| format!("{error} ({})", expected()))? })
+}
+
+/// `web=vni 7` or `gateway=from 10.0.0.7`: a name, and what has it.
+pub(crate) fn name(text: &str) -> Result<Name, String> {
+    let expected = || "expected a name and what has it, such as 'web=vni 7' or 'gateway=from 10.0.0.7'".to_owned();
+    let (name, of) = text.split_once('=').ok_or_else(expected)?;
+    let name = label(name)?;
+    let of: Selector = of.parse().map_err(|error| format!("{error} ({})", expected()))?;
+    let of = of.only_vni().map(Named::Vni).or_else(|| of.only_source().map(Named::Source));
+    Ok(Name { name, of: of.ok_or_else(|| format!("{}: one VNI or one address", expected()))? })
+}
+
+/// A name that people give.
+pub(crate) fn label(text: &str) -> Result<String, String> {
+    let name = text.trim();
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
-        return Err(format!("{}, the name of up to 64 letters, digits, '-', '_' and '.'", expected()));
+        return Err("expected a name of up to 64 letters, digits, '-', '_' and '.'".into());
     }
-    let vni = |text: &str| {
-        let number = number_between(text.trim(), 0, Vni::MAX)?;
-        Vni::new(number).ok_or_else(expected)
-    };
-    Ok(NamedNetwork { name: name.to_owned(), vnis: vnis.split(',').map(vni).collect::<Result<_, String>>()? })
+    Ok(name.to_owned())
+}
+
+/// Streams that are let in; `none` for nobody.
+pub(crate) fn accept(text: &str) -> Result<Maybe<Selector>, String> {
+    maybe(text.trim(), "none", reject)
+}
+
+/// Streams that are kept out.
+pub(crate) fn reject(text: &str) -> Result<Selector, String> {
+    text.parse().map_err(|error: SelectorError| error.to_string())
 }
 
 pub(crate) fn dedup(text: &str) -> Result<DedupMode, String> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock, PacketView};
 use vxtap_filter::{Filter, Packet, Tunnel};
-use vxtap_wire::vxlan::Vni;
 
 use super::queue::Lost;
 use crate::section;
@@ -97,12 +96,7 @@ impl Encoder {
     }
 
     fn stream(&mut self, id: StreamId) -> Stream {
-        *self.known.entry(id).or_insert_with(|| {
-            let key = self.streams.key(id);
-            let vni = key.and_then(|key| key.vni).map(Vni::get);
-            let tunnel = Tunnel { vni, network: None, outer_source: key.and_then(|key| key.source) };
-            Stream { tunnel, interface: None }
-        })
+        *self.known.entry(id).or_insert_with(|| Stream { tunnel: self.streams.tunnel(id), interface: None })
     }
 
     /// The number of the stream's interface, which is described first where it is new.

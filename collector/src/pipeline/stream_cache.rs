@@ -1,13 +1,16 @@
-//! A worker's own view of the mirror streams: their numbers without a shared lock, and their counters.
+//! A worker's own view of the mirror streams: whether they are let in, their numbers without a shared lock, and their counters.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vxtap_analyzers::{StreamCounters, StreamId, StreamKey};
+use vxtap_analyzers::{DropReason, StreamCounters, StreamId, StreamKey};
 use vxtap_wire::NetworkId;
 use vxtap_wire::vxlan::Vni;
 
+use super::turned_away::{TurnedAway, TurnedAwayReport};
+use crate::admission::Rules;
+use crate::selector::Origin;
 use crate::streams::StreamRegistry;
 
 /// The number of a mirror stream and the network its flows are in.
@@ -20,69 +23,174 @@ pub(crate) struct StreamEntry {
 /// Streams that are found without hashing.
 const RECENT: usize = 16;
 
+/// A stream that is let in, or why it is not.
+type Found = Result<StreamEntry, DropReason>;
+
 /// See the module.
 pub(crate) struct StreamCache {
     registry: Arc<StreamRegistry>,
+    /// Who is let in, as of `generation`.
+    rules: Arc<Rules>,
+    generation: u64,
     /// The streams of late, each at the place that its key has: datagrams of a few streams come in turn.
-    recent: [Option<(StreamKey, StreamEntry)>; RECENT],
+    recent: [Option<(StreamKey, Found)>; RECENT],
+    /// Streams that are let in.
     entries: HashMap<StreamKey, StreamEntry, foldhash::fast::RandomState>,
-    counters: Vec<StreamCounters>,
+    /// Whether `entries` has all that the registry will ever have, so that it need not be asked for others.
+    has_all: bool,
+    counters: Vec<Slot>,
+    /// Streams with something to publish.
+    touched: Vec<StreamId>,
+    away: TurnedAway,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    counters: StreamCounters,
+    /// Whether it is in `touched`.
+    touched: bool,
 }
 
 impl StreamCache {
-    pub(crate) fn new(registry: Arc<StreamRegistry>) -> Self {
-        Self { registry, recent: [None; RECENT], entries: HashMap::default(), counters: Vec::new() }
+    /// One that has seen nothing; `seed` is a number that nobody can guess.
+    pub(crate) fn new(registry: Arc<StreamRegistry>, seed: u64) -> Self {
+        let generation = registry.admission().generation();
+        Self {
+            rules: registry.admission().rules(),
+            registry,
+            generation,
+            recent: [None; RECENT],
+            entries: HashMap::default(),
+            has_all: false,
+            counters: Vec::new(),
+            touched: Vec::new(),
+            away: TurnedAway::new(seed),
+        }
     }
 
-    /// The stream of `key`.
+    /// Takes note of what was decided since; once a batch.
     #[inline]
-    pub(crate) fn entry(&mut self, key: StreamKey) -> StreamEntry {
+    pub(crate) fn refresh(&mut self) {
+        if self.registry.admission().generation() != self.generation {
+            self.renew();
+        }
+    }
+
+    #[cold]
+    fn renew(&mut self) {
+        // In this order: rules that come in between are taken again.
+        self.generation = self.registry.admission().generation();
+        self.rules = self.registry.admission().rules();
+        let Self { rules, entries, away, .. } = self;
+        let is_let_in = |origin: &Origin| rules.verdict(origin).drop_reason().is_none();
+        entries.retain(|key, _| is_let_in(&Origin::from(key)));
+        // Those that are let in again are found in the registry.
+        self.has_all = false;
+        away.retain(|origin| !is_let_in(origin));
+        self.recent = [None; RECENT];
+    }
+
+    /// The stream of `key`, or why its frames are dropped: they are to be given to [`StreamCache::turn_away`] then.
+    #[inline]
+    pub(crate) fn entry(&mut self, key: StreamKey) -> Found {
         match self.recent[place(&key)] {
-            Some((recent, entry)) if recent == key => entry,
+            Some((recent, found)) if recent == key => found,
             _ => self.look_up(key),
         }
     }
 
     #[cold]
-    fn look_up(&mut self, key: StreamKey) -> StreamEntry {
-        let entry = self.entries.get(&key).copied().unwrap_or_else(|| {
-            let id = self.registry.intern(&key);
-            let entry = StreamEntry { id, network: self.registry.networks().network(&key) };
-            // Streams over the registry's bound share one number, and are not remembered one by one.
-            if id != self.registry.other() {
-                self.entries.insert(key, entry);
-            }
-            entry
-        });
-        self.recent[place(&key)] = Some((key, entry));
-        let slots = entry.id.0 as usize + 1;
+    fn look_up(&mut self, key: StreamKey) -> Found {
+        let found = match self.entries.get(&key) {
+            Some(entry) => Ok(*entry),
+            None => match self.rules.verdict(&Origin::from(&key)).drop_reason() {
+                None => Ok(self.learn(key)),
+                Some(reason) => Err(reason),
+            },
+        };
+        self.recent[place(&key)] = Some((key, found));
+        found
+    }
+
+    /// Meets a stream that is let in for the first time.
+    fn learn(&mut self, key: StreamKey) -> StreamEntry {
+        let network = self.registry.networks().network(&key);
+        let other = self.registry.other();
+        let id = if self.has_all { other } else { self.registry.intern(&key) };
+        let entry = StreamEntry { id, network };
+        if id != other {
+            self.entries.insert(key, entry);
+        } else if !self.has_all {
+            // The registry is full, and stays as it is. With all that it has at hand, no further stream needs its locks.
+            self.take_all();
+        }
+        let slots = id.0 as usize + 1;
         if self.counters.len() < slots {
-            self.counters.resize(slots, StreamCounters::default());
+            self.counters.resize(slots, Slot::default());
         }
         entry
+    }
+
+    fn take_all(&mut self) {
+        let Self { registry, rules, entries, .. } = self;
+        registry.for_each(|id, key| {
+            if rules.verdict(&Origin::from(key)).drop_reason().is_none() {
+                entries.insert(*key, StreamEntry { id, network: registry.networks().network(key) });
+            }
+        });
+        self.has_all = true;
+        let slots = self.registry.other().0 as usize + 1;
+        self.counters.resize(slots, Slot::default());
     }
 
     /// Counts a frame of stream `id`, which must have come out of [`StreamCache::entry`].
     #[inline]
     pub(crate) fn count(&mut self, id: StreamId, time_ns: u64, bytes: usize, truncated: bool, reserved_bits: bool) {
-        let Some(counters) = self.counters.get_mut(id.0 as usize) else { return };
+        let Some(Slot { counters, touched }) = self.counters.get_mut(id.0 as usize) else { return };
         counters.frames += 1;
         counters.bytes += bytes as u64;
         counters.truncated += u64::from(truncated);
         counters.reserved_bits += u64::from(reserved_bits);
         counters.last_seen_ns = counters.last_seen_ns.max(time_ns);
+        if !*touched {
+            *touched = true;
+            self.touched.push(id);
+        }
     }
 
     /// Notes what came of a frame of stream `id` that the mirror had cut: `came` bytes of `wire_len`.
     pub(crate) fn note_cut(&mut self, id: StreamId, wire_len: u32, came: usize) {
-        let Some(counters) = self.counters.get_mut(id.0 as usize) else { return };
+        let Some(Slot { counters, .. }) = self.counters.get_mut(id.0 as usize) else { return };
         counters.cut_wire_len = counters.cut_wire_len.max(wire_len);
         counters.cut_len = counters.cut_len.max(u32::try_from(came).unwrap_or(u32::MAX));
     }
 
-    /// Counters by stream number.
-    pub(crate) fn counters(&self) -> &[StreamCounters] {
-        &self.counters
+    /// Counts a frame that is dropped since its stream is not let in.
+    pub(crate) fn turn_away(&mut self, key: &StreamKey, time_ns: u64, bytes: usize) {
+        self.away.count(&Origin::from(key), time_ns, bytes);
+    }
+
+    /// Brings `published`, counters by stream number, up to date: takes as long as there are streams with frames since the last time.
+    pub(crate) fn publish(&mut self, published: &mut Vec<StreamCounters>) {
+        if published.len() < self.counters.len() {
+            published.resize(self.counters.len(), StreamCounters::default());
+        }
+        for id in self.touched.drain(..) {
+            let number = id.0 as usize;
+            if let (Some(slot), Some(published)) = (self.counters.get_mut(number), published.get_mut(number)) {
+                slot.touched = false;
+                *published = slot.counters;
+            }
+        }
+    }
+
+    /// Brings `published`, the streams that are not let in, up to date once a second.
+    pub(crate) fn publish_turned_away(&mut self, now_ns: u64, published: &mut TurnedAwayReport) {
+        if self.away.tick(now_ns) {
+            published.rows.clear();
+            published.rows.extend(self.away.rows());
+            published.others = self.away.others();
+        }
     }
 }
 
@@ -98,3 +206,6 @@ fn place(key: &StreamKey) -> usize {
     // The upper bits of the product depend on all bits of both.
     (vni ^ source.rotate_left(16)).wrapping_mul(0x9E37_79B1) as usize >> 28
 }
+
+#[cfg(test)]
+mod tests;

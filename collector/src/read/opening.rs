@@ -25,7 +25,8 @@ struct Opened {
 }
 
 impl Opening<'_> {
-    /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame count as received and dropped.
+    /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame, or of a stream that is
+    /// not let in, count as received and dropped.
     pub(super) fn analyse(&self, chunk: &Chunk, pipeline: &mut Pipeline) {
         let mut batch = FrameBatch::new();
         for record in chunk.records() {
@@ -38,7 +39,7 @@ impl Opening<'_> {
                     continue;
                 }
             };
-            let (meta, wire_len) = counted(&opened, &record, pipeline);
+            let Some((meta, wire_len)) = admitted(&opened, &record, pipeline) else { continue };
             let mut view = FrameView::parse(&record.data[opened.start..opened.end]);
             view.wire_len = view.wire_len.max(wire_len);
             batch.push((meta, view));
@@ -56,7 +57,10 @@ impl Opening<'_> {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             match self.find(&record) {
                 Ok(opened) => {
-                    let (meta, wire_len) = counted(&opened, &record, pipeline);
+                    let Some((meta, wire_len)) = admitted(&opened, &record, pipeline) else {
+                        pipeline.ledger.received += 1;
+                        continue;
+                    };
                     let view = FrameView::parse(&record.data[opened.start..opened.end]);
                     let owner = self.steering.owner(&view);
                     let frame = SharedFrame {
@@ -104,11 +108,11 @@ impl Opening<'_> {
 }
 
 /// Counts the frame for its mirror stream; gives what is known of it, and its length when it was sent as far as the file tells: 0 for
-/// unknown.
+/// unknown. `None` where the stream is not let in: the frame is dropped.
 #[inline]
-fn counted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> (PacketMeta, u32) {
+fn admitted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> Option<(PacketMeta, u32)> {
     let Opened { stream, start, end, reserved_bits } = *opened;
-    let entry = pipeline.streams.entry(stream);
+    let entry = pipeline.admit(stream, record.time_ns, end - start)?;
     // What the capturing program cut off is missing as well, but padding at the end of a whole frame is not part of it.
     let cut = record.wire_len as usize > record.data.len();
     let wire_len = if cut { record.wire_len.saturating_sub(start as u32) } else { 0 };
@@ -116,5 +120,5 @@ fn counted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> (Pa
     if cut {
         pipeline.streams.note_cut(entry.id, wire_len, end - start);
     }
-    (PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network }, wire_len)
+    Some((PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network }, wire_len))
 }

@@ -1,5 +1,6 @@
 //! `vxtap-collector run` and `demo` on loopback, as an ordinary user.
 
+mod admission;
 mod api;
 mod demo;
 mod extract;
@@ -10,6 +11,7 @@ mod replay;
 mod signals;
 mod steering;
 mod streams;
+mod tenants;
 mod terminal;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -3,6 +3,7 @@
 mod flood;
 mod malformed;
 mod plain;
+mod vni_flood;
 mod vxlan;
 
 use std::fs;
@@ -22,6 +23,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 struct Read {
     summary: CollectorSummary,
     records: Vec<Record>,
+    /// The most memory that it took, in bytes.
+    peak_memory: u64,
+    took: Duration,
     directory: TempDir,
 }
 
@@ -41,7 +45,7 @@ fn read(file: &Path, arguments: &[&str]) -> Read {
     let finished = start(file, directory.path(), arguments).success();
     let summary = summary_of(&finished);
     let records = capture_file::read_all(&directory.path().join("captures"));
-    Read { summary, records, directory }
+    Read { summary, records, peak_memory: finished.peak_memory, took: finished.took, directory }
 }
 
 /// The summary, which balances.

@@ -13,7 +13,9 @@ fn at(seconds: u64, received: u64) -> Snapshot {
         encapsulation: Encapsulation::Vxlan,
         source: None,
         vni: Some(1),
+        network: None,
         counters,
+        sides: vxtap_analyzers::snapshot::SidesSnapshot::default(),
     };
     Snapshot {
         started_ns: 5,

@@ -97,6 +97,7 @@ fn a_client_that_does_not_take_its_answer_loses_its_place() {
                 worker: 0,
                 community_id: "x".repeat(2000),
                 network: None,
+                network_name: None,
                 stream: String::new(),
                 protocol: "TCP".into(),
                 originator: "10.1.1.1".parse().unwrap(),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::entry::{Closed, Entry, Identity, Records, Standing, is_capture_name, look_up, modified, nanoseconds};
 use super::link::Link;
-use super::lock::{Lock, Refused};
+use super::lock::{LOCK_NAME, Lock, Refused};
 use super::manifest::Manifest;
 use super::space::{LONGEST_LOOK, Pace};
 use super::voice::Voice;
@@ -382,7 +382,7 @@ impl Kept {
 
 impl Place {
     fn take(directory: &Path) -> Result<Self, Refused> {
-        let lock = Lock::take(directory)?;
+        let lock = Lock::take(directory, LOCK_NAME)?;
         let metadata = std::fs::metadata(directory).map_err(Refused::Failed)?;
         Ok(Self { lock, device: metadata.dev(), inode: metadata.ino() })
     }

@@ -1,4 +1,6 @@
-use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot, RunState, StreamSnapshot, WorkerSnapshot};
+use vxtap_analyzers::snapshot::{
+    CaptureSnapshot, LogSnapshot, RunState, SidesSnapshot, StreamSnapshot, WorkerSnapshot,
+};
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
 use super::super::Severity;
@@ -53,7 +55,15 @@ fn graded(change: impl Fn(&mut Snapshot)) -> (String, Vec<String>) {
 
 fn stream(name: &str, source: &str, counters: StreamCounters) -> StreamSnapshot {
     let source = Some(source.parse().unwrap());
-    StreamSnapshot { name: name.into(), encapsulation: Encapsulation::Vxlan, source, vni: Some(7), counters }
+    StreamSnapshot {
+        name: name.into(),
+        encapsulation: Encapsulation::Vxlan,
+        source,
+        vni: Some(7),
+        network: None,
+        counters,
+        sides: SidesSnapshot::default(),
+    }
 }
 
 #[test]

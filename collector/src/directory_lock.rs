@@ -1,4 +1,4 @@
-//! One collector for each capture directory.
+//! One collector for each directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -7,20 +7,22 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Name of the file that is locked. It stays when the lock is released: removing it could let in two at once.
-pub(super) const LOCK_NAME: &str = ".vxtap-lock";
+/// Name of the file that is locked in a directory of captures. It stays when the lock is released: removing it could let in
+/// two at once.
+pub(crate) const LOCK_NAME: &str = ".vxtap-lock";
 /// A longer content is not a pid.
 const MAX_PID_BYTES: u64 = 20;
 
 /// The lock of a directory, held until it is dropped. The system releases it when the process dies.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     file: File,
+    name: &'static str,
 }
 
 /// A lock that was not granted.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// Another process has it.
     Held {
         /// Its id, as it wrote it.
@@ -31,12 +33,12 @@ pub(super) enum Refused {
 }
 
 impl Lock {
-    /// Locks `directory`, or says at once why not.
-    pub(super) fn take(directory: &Path) -> Result<Self, Refused> {
+    /// Locks the file called `name` in `directory`, or says at once why not.
+    pub(crate) fn take(directory: &Path, name: &'static str) -> Result<Self, Refused> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o644);
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let mut file = options.open(directory.join(LOCK_NAME)).map_err(Refused::Failed)?;
+        let mut file = options.open(directory.join(name)).map_err(Refused::Failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Refused::Held { pid: read_pid(&mut file) }),
@@ -44,12 +46,12 @@ impl Lock {
         }
         // Whoever is refused reads it. A full disk is no reason to refuse this one.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { file })
+        Ok(Self { file, name })
     }
 
     /// Whether the locked file still is the one that others would find.
-    pub(super) fn is_in(&self, directory: &Path) -> bool {
-        match (self.file.metadata(), std::fs::symlink_metadata(directory.join(LOCK_NAME))) {
+    pub(crate) fn is_in(&self, directory: &Path) -> bool {
+        match (self.file.metadata(), std::fs::symlink_metadata(directory.join(self.name))) {
             (Ok(held), Ok(found)) => (held.dev(), held.ino()) == (found.dev(), found.ino()),
             _ => false,
         }
