@@ -150,6 +150,10 @@ pub struct Ledger {
     pub dropped: Drops,
     /// Datagrams that the kernel discarded because the receive queue was full or the checksum wrong.
     pub kernel_dropped: u64,
+    /// Of `kernel_dropped`, what the kernel counted while it handed over several datagrams as one: each may stand for several. 0 means
+    /// that `kernel_dropped` is exact.
+    #[serde(default)]
+    pub kernel_dropped_trains: u64,
     /// Inner frames written to a capture file.
     pub captured: u64,
     /// Inner frames that should have been written and were not: the disk was too slow, full or gone.
@@ -211,6 +215,7 @@ impl Ledger {
             *sum += count;
         }
         self.kernel_dropped += other.kernel_dropped;
+        self.kernel_dropped_trains += other.kernel_dropped_trains;
         self.captured += other.captured;
         self.capture_dropped += other.capture_dropped;
         self.not_captured += other.not_captured;
@@ -297,6 +302,7 @@ mod tests {
             analysed: 3,
             dropped: drops,
             kernel_dropped: 5,
+            kernel_dropped_trains: 13,
             captured: 6,
             capture_dropped: 7,
             not_captured: 8,

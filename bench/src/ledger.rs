@@ -14,6 +14,7 @@ pub(crate) struct CollectorSummary {
     pub(crate) analysed: u64,
     pub(crate) dropped: BTreeMap<String, u64>,
     pub(crate) kernel_dropped: u64,
+    pub(crate) kernel_dropped_trains: u64,
     pub(crate) captured: u64,
     pub(crate) capture_dropped: u64,
     pub(crate) not_captured: u64,

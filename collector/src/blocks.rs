@@ -45,8 +45,8 @@ impl<M> Block<M> {
 
 /// What a lane notes of the records of a block besides their bytes. The default takes no memory.
 pub(crate) trait Marks: Default {
-    /// With the memory that it usually needs.
-    fn with_room() -> Self {
+    /// With the memory that it usually needs for a block of so many bytes.
+    fn with_room(_block_bytes: usize) -> Self {
         Self::default()
     }
 
@@ -128,8 +128,11 @@ fn lane<M: Marks>(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd<M>, 
     // Each ring can hold every block, so giving a block to the other side always succeeds.
     let (full, full_end) = RingBuffer::new(blocks);
     let (empty_end, empty) = RingBuffer::new(blocks);
-    let block =
-        || Block { bytes: Vec::with_capacity(settings.block_bytes), marks: M::with_room(), ..Block::<M>::default() };
+    let block = || Block {
+        bytes: Vec::with_capacity(settings.block_bytes),
+        marks: M::with_room(settings.block_bytes),
+        ..Block::<M>::default()
+    };
     let closed = Arc::new(AtomicBool::new(false));
     let counters = Arc::new(LaneCounters::default());
     let lane = BlockLane {

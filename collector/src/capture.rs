@@ -29,6 +29,7 @@ mod rotation;
 mod selection;
 mod sinks;
 mod stream;
+mod stretch;
 mod writer;
 
 use std::io;

@@ -142,7 +142,7 @@ impl Pipeline {
             self.ledger.not_captured += frames;
         }
         if block.is_none() {
-            lane.refuse(frames);
+            lane.refuse(batch.iter().map(|(meta, _)| meta.stream));
             return;
         }
         let mut other_frames = false;

@@ -8,6 +8,7 @@ mod clock;
 mod cpu;
 mod ethtool;
 mod socket;
+mod trains;
 mod wait;
 
 pub(crate) use batch::{Batch, Datagram};

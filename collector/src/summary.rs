@@ -146,6 +146,13 @@ impl Summary {
             ledger.misdelivered,
             self.seconds,
         );
+        if ledger.kernel_dropped_trains > 0 {
+            let _ = write!(
+                text,
+                "\n{} of what the kernel dropped may have been several datagrams each; --no-gro counts exactly",
+                ledger.kernel_dropped_trains
+            );
+        }
         for (reason, count) in ledger.dropped.iter().filter(|(_, count)| *count > 0) {
             // Writing to a string cannot fail.
             let _ = write!(text, "\ndropped {count}: {reason} ({})", reason.meaning().trim());

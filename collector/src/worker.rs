@@ -24,6 +24,9 @@ const SLOTS_PER_TURN: usize = 4096;
 /// How long a stopping worker goes on reading from a socket that never runs empty.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// Batches that may leave something in the socket before its queue is looked at: at most 4 MiB of trains.
+const BATCHES_BETWEEN_LOOKS: u32 = 8;
+
 /// How long a worker that waits for others at the end sleeps between two looks.
 const HAND_OVER_PAUSE: Duration = Duration::from_micros(200);
 
@@ -69,7 +72,8 @@ pub(crate) struct Worker {
     batches: u64,
     batch_size: Histogram<u64>,
     batch_time_ns: Histogram<u64>,
-    kernel_dropped: u64,
+    /// Batches in a row that left something in the socket.
+    pressed: u32,
     reported: Instant,
     /// When it last told what is of less interest.
     detailed: Option<Instant>,
@@ -89,7 +93,7 @@ impl Worker {
             batches: 0,
             batch_size: histogram(1 << 16),
             batch_time_ns: histogram(10_000_000_000),
-            kernel_dropped: 0,
+            pressed: 0,
             reported: Instant::now(),
             detailed: None,
             answering: None,
@@ -124,6 +128,7 @@ impl Worker {
                     received += self.take(batch);
                 }
             }
+            self.watch_queues(more);
             let parcels = self.take_parcels();
             let sent = self.parts.outbox.flush();
             let now_ns = unix_ns();
@@ -150,6 +155,16 @@ impl Worker {
                 continue;
             }
             self.wait(now_ns);
+        }
+    }
+
+    /// Looks at the queues out of turn while they never run empty: trains have to be off before a queue is full.
+    #[inline]
+    fn watch_queues(&mut self, more: bool) {
+        self.pressed = if more { self.pressed + 1 } else { 0 };
+        if self.pressed == BATCHES_BETWEEN_LOOKS {
+            self.pressed = 0;
+            self.parts.sockets.iter_mut().for_each(|socket| socket.look(false));
         }
     }
 
@@ -268,10 +283,15 @@ impl Worker {
 
     fn report(&mut self) {
         self.reported = Instant::now();
-        let dropped: u64 = self.parts.sockets.iter_mut().map(ReceiveSocket::new_kernel_drops).sum();
-        self.kernel_dropped += dropped;
         let pipeline = &mut self.parts.pipeline;
-        pipeline.ledger.kernel_dropped = self.kernel_dropped;
+        pipeline.ledger.kernel_dropped = 0;
+        pipeline.ledger.kernel_dropped_trains = 0;
+        for socket in &mut self.parts.sockets {
+            socket.look(true);
+            let drops = socket.drops();
+            pipeline.ledger.kernel_dropped += drops.counted;
+            pipeline.ledger.kernel_dropped_trains += drops.trains;
+        }
         let shard = pipeline.shard_counters();
         pipeline.ledger.flows = shard.flows;
         let shard = *pipeline.shard_counters();

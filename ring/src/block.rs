@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{sockaddr_ll, tpacket_block_desc, tpacket3_hdr};
 
-use crate::frame::{Frame, Offload, PacketType, VNET_HEADER_LEN, VlanTag};
+use crate::frame::{Frame, FrameMut, Offload, PacketType, VNET_HEADER_LEN, VlanTag};
 
 /// What a tag is announced by where the kernel does not say.
 const DEFAULT_TPID: u16 = 0x8100;
@@ -90,6 +90,12 @@ impl<'ring> Block<'ring> {
         Frames { block: self, next, left: self.len() }
     }
 
+    /// The same frames, in which the program may write.
+    pub fn frames_mut(&mut self) -> FramesMut<'_> {
+        let Frames { next, left, .. } = self.frames();
+        FramesMut { block: self, next, left, free_from: 0 }
+    }
+
     /// Keeps the block from the kernel: [`Ring::next_block`](crate::Ring::next_block) gives it again, with all but its first `done`
     /// frames (of those that [`Block::frames`] gave this time).
     pub fn pause(mut self, done: usize) {
@@ -114,8 +120,9 @@ impl<'ring> Block<'ring> {
         }
     }
 
-    /// The frame whose header is at `at`, and where the next one's is; `None` if the kernel says what cannot be.
-    fn frame(&self, at: usize) -> Option<(Frame<'_>, usize)> {
+    /// What the header at `at` says; `None` if that cannot be.
+    #[inline]
+    fn look(&self, at: usize) -> Option<Found> {
         if !at.is_multiple_of(align_of::<tpacket3_hdr>())
             || at.checked_add(ADDRESS_AT + size_of::<sockaddr_ll>())? > self.len
         {
@@ -128,8 +135,7 @@ impl<'ring> Block<'ring> {
             (&*header.cast::<tpacket3_hdr>(), &*header.add(ADDRESS_AT).cast::<sockaddr_ll>())
         };
         let start = at.checked_add(usize::from(header.tp_mac))?;
-        let len = header.tp_snaplen as usize;
-        let bytes = self.bytes(start, len)?;
+        let end = start.checked_add(header.tp_snaplen as usize).filter(|end| *end <= self.len)?;
         let offload = if self.has_vnet_header {
             Offload::from_vnet_header(self.bytes(start.checked_sub(VNET_HEADER_LEN)?, VNET_HEADER_LEN)?.first_chunk()?)
         } else {
@@ -140,8 +146,8 @@ impl<'ring> Block<'ring> {
             tpid: if has(libc::TP_STATUS_VLAN_TPID_VALID) { header.hv1.tp_vlan_tpid } else { DEFAULT_TPID },
             tci: header.hv1.tp_vlan_tci as u16,
         });
-        let frame = Frame {
-            bytes,
+        let known = Frame {
+            bytes: &[],
             wire_len: header.tp_len.max(header.tp_snaplen),
             time_ns: u64::from(header.tp_sec) * 1_000_000_000 + u64::from(header.tp_nsec),
             packet_type: PacketType::new(address.sll_pkttype),
@@ -150,7 +156,7 @@ impl<'ring> Block<'ring> {
             checksum_missing: has(libc::TP_STATUS_CSUMNOTREADY),
             offload,
         };
-        Some((frame, at.checked_add(header.tp_next_offset as usize)?))
+        Some(Found { known, bytes: start..end, next: at.checked_add(header.tp_next_offset as usize)? })
     }
 
     fn bytes(&self, start: usize, len: usize) -> Option<&[u8]> {
@@ -181,6 +187,16 @@ impl std::fmt::Debug for Block<'_> {
     }
 }
 
+/// What a frame's header says.
+struct Found {
+    /// All but the bytes.
+    known: Frame<'static>,
+    /// Where they are.
+    bytes: std::ops::Range<usize>,
+    /// Where the next frame's header is.
+    next: usize,
+}
+
 /// The frames of a block in turn.
 #[derive(Debug)]
 pub struct Frames<'a> {
@@ -195,9 +211,44 @@ impl<'a> Iterator for Frames<'a> {
     #[inline]
     fn next(&mut self) -> Option<Frame<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let (frame, next) = self.block.frame(self.next)?;
+        let Found { known, bytes, next } = self.block.look(self.next)?;
         self.next = next;
-        Some(frame)
+        Some(Frame { bytes: self.block.bytes(bytes.start, bytes.len())?, ..known })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left))
+    }
+}
+
+/// The frames of a block in turn, in which the program may write.
+#[derive(Debug)]
+pub struct FramesMut<'a> {
+    /// Borrowed from a mutable borrow, so nobody else gives frames of it meanwhile.
+    block: &'a Block<'a>,
+    next: usize,
+    left: usize,
+    /// Behind all bytes that were given.
+    free_from: usize,
+}
+
+impl<'a> Iterator for FramesMut<'a> {
+    type Item = FrameMut<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<FrameMut<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        if self.next < self.free_from {
+            return None;
+        }
+        let Found { known, bytes, next } = self.block.look(self.next)?;
+        self.next = next;
+        self.free_from = bytes.end;
+        // SAFETY: the range is inside the block, which is the program's for as long as it is borrowed. It begins behind a header
+        // that lies behind all bytes that were given before, so no two frames' bytes overlap, and no header is looked at that
+        // lies in one of them.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.block.start.as_ptr().add(bytes.start), bytes.len()) };
+        Some(FrameMut::new(bytes, known))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

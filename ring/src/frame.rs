@@ -23,6 +23,33 @@ pub struct Frame<'a> {
     pub offload: Offload,
 }
 
+/// A frame in the ring's memory, in which the program may write.
+#[derive(Debug)]
+pub struct FrameMut<'a> {
+    bytes: &'a mut [u8],
+    /// All but the bytes.
+    known: Frame<'static>,
+}
+
+impl<'a> FrameMut<'a> {
+    /// A frame of which `known` tells all but the bytes.
+    pub const fn new(bytes: &'a mut [u8], known: Frame<'static>) -> Self {
+        Self { bytes, known }
+    }
+
+    /// The frame as it is now.
+    #[inline]
+    pub fn frame(&self) -> Frame<'_> {
+        Frame { bytes: self.bytes, ..self.known }
+    }
+
+    /// Its bytes.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes
+    }
+}
+
 /// Which way a frame crossed the interface, and for whom it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketType {

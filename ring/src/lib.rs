@@ -25,10 +25,10 @@ mod ring;
 mod socket;
 mod wait;
 
-pub use block::{Block, Frames};
+pub use block::{Block, Frames, FramesMut};
 pub use error::RingError;
 pub use fanout::{Fanout, FanoutGroup};
-pub use frame::{Checksum, Frame, Offload, PacketType, SuperFrame, SuperFrameKind, VlanTag};
+pub use frame::{Checksum, Frame, FrameMut, Offload, PacketType, SuperFrame, SuperFrameKind, VlanTag};
 pub use interface::{Interface, LinkKind};
 /// One instruction of classic BPF, as the kernel has it.
 pub use libc::sock_filter as Instruction;

@@ -1,7 +1,9 @@
 //! The command line of `vxtap-sender`.
 
 mod arguments;
+mod policy;
 mod report;
+mod transfer;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -13,9 +15,12 @@ use clap::Parser as _;
 
 use crate::control::Control;
 use crate::error::SendError;
+use crate::policy::PolicyError;
+use crate::policy::export::ExportError;
+use crate::policy::import::ImportError;
 use crate::summary::Summary;
 use crate::{capture, generate, replay};
-use arguments::{Arguments, Command, SummaryTarget};
+use arguments::{Arguments, Command, PolicyCommand, SummaryTarget, positive_number};
 use watch::Watch;
 
 /// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.
@@ -39,40 +44,60 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nothing can be done if standard error is gone.
             let _ = writeln!(std::io::stderr(), "vxtap-sender: {}", told(&error));
-            let usage = error.downcast_ref::<SendError>().is_some_and(SendError::is_usage);
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
 }
 
+/// Whether the arguments, or the documents that they name, are at fault, and not the run.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<SendError>().is_some_and(SendError::is_usage)
+        || error.is::<PolicyError>()
+        || error.is::<ImportError>()
+        || error.is::<ExportError>()
+        || error.is::<transfer::Unreadable>()
+}
+
 fn run(command: &Command) -> anyhow::Result<()> {
     let control = Arc::new(Control::default());
-    let watch = || Watch::start(Arc::clone(&control)).context("cannot watch for signals");
-    let summary = match command {
+    match command {
         Command::Replay(arguments) => {
-            let _watch = watch()?;
-            replay::run(&arguments.settings()?, &control)?
-        }
-        Command::Generate(arguments) => {
-            let _watch = watch()?;
-            generate::run(&arguments.settings()?, &control)?
+            let settings = arguments.settings()?;
+            told_to(&watched(&control, || replay::run(&settings, &control))?, arguments.summary())
         }
         Command::Capture(arguments) => {
             let capture = capture::Capture::open(&arguments.settings(), &control)?;
-            // Threads have privileges of their own, so this comes before there is a second one.
+            // Threads have privileges of their own, so those are given up before there is a second thread.
             capture.drop_privileges()?;
-            let _ = writeln!(std::io::stderr(), "capturing from {}", arguments.what());
-            let _watch = watch()?;
-            capture.run()
+            say(&format!("capturing from {}", arguments.what()));
+            told_to(&watched(&control, || Ok(capture.run()))?, arguments.summary())
         }
-    };
-    let target = match command {
-        Command::Replay(arguments) => arguments.summary(),
-        Command::Generate(arguments) => arguments.summary(),
-        Command::Capture(arguments) => arguments.summary(),
-    };
-    let _ = write!(std::io::stderr(), "{}", report::Report(&summary));
-    write_summary(&summary, target)?;
+        Command::Generate(arguments) => {
+            let settings = arguments.settings()?;
+            told_to(&watched(&control, || generate::run(&settings, &control))?, arguments.summary())
+        }
+        Command::Policy(PolicyCommand::Check(arguments)) => policy::check(arguments),
+        Command::Policy(PolicyCommand::Explain(arguments)) => policy::explain(arguments),
+        Command::Policy(PolicyCommand::Import(arguments)) => transfer::import(arguments),
+        Command::Policy(PolicyCommand::Export(arguments)) => transfer::export(arguments),
+    }
+}
+
+fn say(what: &str) {
+    // Nothing can be done if standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+/// Runs until it is done or stopped.
+fn watched(control: &Arc<Control>, run: impl FnOnce() -> Result<Summary, SendError>) -> anyhow::Result<Summary> {
+    let _watch = Watch::start(Arc::clone(control)).context("cannot watch for signals")?;
+    Ok(run()?)
+}
+
+/// Tells what was sent, and whether it adds up.
+fn told_to(summary: &Summary, target: Option<&SummaryTarget>) -> anyhow::Result<()> {
+    let _ = write!(std::io::stderr(), "{}", report::Report(summary));
+    write_summary(summary, target)?;
     summary.check()?;
     summary.check_capture()?;
     Ok(())

@@ -11,6 +11,7 @@ mod control;
 mod error;
 pub mod generate;
 mod pace;
+pub mod policy;
 pub mod replay;
 mod send_loop;
 mod source;

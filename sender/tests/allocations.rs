@@ -6,11 +6,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::UdpSocket;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use vxtap_sender::generate::{self, FrameSize, GenerateSettings};
+use vxtap_sender::policy::{Decider, Decision, Direction, Engine, Interface, OwnTraffic, Policy};
 use vxtap_sender::replay::{self, ReplaySettings};
 use vxtap_sender::{Control, Method, Rate, Target, Timing, TransmitSettings};
+use vxtap_wire::FrameView;
 use vxtap_wire::vxlan::Vni;
 
 thread_local! {
@@ -108,4 +111,42 @@ fn replaying_allocates_nothing_for_a_frame() {
     let ((short, few), (long, many)) = (run(5_000), run(50_000));
     assert_eq!((few, many), (5_000, 50_000));
     assert_eq!(short, long);
+}
+
+#[test]
+fn deciding_about_a_packet_allocates_nothing_whether_for_packets_or_for_flows() {
+    let text = include_str!("../examples/policy.toml");
+    for scope in ["packet", "flow"] {
+        let text = format!("{text}\n[semantics]\nscope = \"{scope}\"\nflow_max = 64\n");
+        let policy = Arc::new(Policy::parse("policy.toml", &text).unwrap());
+        let interface = Interface { name: "eth0".into(), ..Interface::default() };
+        let mut own = OwnTraffic::default();
+        own.add_target("192.0.2.7:4789".parse().unwrap());
+        let mut decider = Decider::new(Arc::new(Engine::new(&policy, &interface).unwrap()), Arc::new(own));
+        // More flows than the table has room for, and an ICMP error that quotes one.
+        let mut frames = Vec::new();
+        for port in 0..200 {
+            let mut frame = Vec::new();
+            let builder =
+                etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([203, 0, 113, 9], [10, 0, 0, 1], 64);
+            builder.udp(53, 1000 + port).write(&mut frame, &[0; 100]).unwrap();
+            let quoted = frame[14..].to_vec();
+            frames.push(frame);
+            let mut error = Vec::new();
+            let builder =
+                etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([203, 0, 113, 9], [10, 0, 0, 1], 64);
+            builder.icmpv4_raw(3, 3, [0; 4]).write(&mut error, &quoted).unwrap();
+            frames.push(error);
+        }
+        let (count, mirrored) = allocations(|| {
+            let decisions = frames.iter().map(|frame| {
+                let view = FrameView::parse_outermost(frame);
+                decider.decide(Direction::Inbound, &view, 1)
+            });
+            decisions.filter(|decision| matches!(decision, Decision::Mirror(_))).count() as u64
+        });
+        assert_eq!(count, 0, "{scope}");
+        // Half of the flows of DNS are sampled, and no ICMP.
+        assert!((60..140).contains(&mirrored), "{scope}: {mirrored}");
+    }
 }

@@ -10,6 +10,7 @@
 pub mod capture_file;
 pub mod captures;
 pub mod collector;
+pub mod command_lines;
 pub mod compare;
 pub mod conversations;
 pub mod datagram;

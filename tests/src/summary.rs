@@ -38,6 +38,9 @@ pub struct Ledger {
     pub dropped: BTreeMap<String, u64>,
     /// Lost in the kernel.
     pub kernel_dropped: u64,
+    /// Of those, what may stand for several datagrams each.
+    #[serde(default)]
+    pub kernel_dropped_trains: u64,
     /// Written to capture files.
     pub captured: u64,
     /// Should have been written and were not.
@@ -118,6 +121,7 @@ impl Ledger {
             *self.dropped.entry(reason.clone()).or_default() += count;
         }
         self.kernel_dropped += other.kernel_dropped;
+        self.kernel_dropped_trains += other.kernel_dropped_trains;
         self.captured += other.captured;
         self.capture_dropped += other.capture_dropped;
         self.not_captured += other.not_captured;

@@ -224,7 +224,16 @@ impl<'a> FrameView<'a> {
     #[inline]
     pub fn parse(frame: &'a [u8]) -> Self {
         let mut view = Self::unseen(frame);
-        view.walk(Walk::ethernet);
+        view.walk(MAX_TUNNELS, Walk::ethernet);
+        view
+    }
+
+    /// Looks at `frame` as [`FrameView::parse`] does, but only at its outermost packet: what the mirrored host's own tunnels
+    /// carry is payload. That is the packet that a mirror filter is about.
+    #[inline]
+    pub fn parse_outermost(frame: &'a [u8]) -> Self {
+        let mut view = Self::unseen(frame);
+        view.walk(0, Walk::ethernet);
         view
     }
 
@@ -232,7 +241,7 @@ impl<'a> FrameView<'a> {
     #[inline]
     pub fn parse_ip(packet: &'a [u8]) -> Self {
         let mut view = Self::unseen(packet);
-        view.walk(Walk::ip_by_version);
+        view.walk(MAX_TUNNELS, Walk::ip_by_version);
         view
     }
 
@@ -258,8 +267,8 @@ impl<'a> FrameView<'a> {
 
     /// Not inlined, so that the view is filled where the caller has it: moving it takes half as long as the walk.
     #[inline(never)]
-    fn walk(&mut self, first: impl FnOnce(&mut Walk<'a>, &mut Self, usize)) {
-        first(&mut Walk::new(self.bytes), self, 0);
+    fn walk(&mut self, max_tunnels: u8, first: impl FnOnce(&mut Walk<'a>, &mut Self, usize)) {
+        first(&mut Walk::new(self.bytes, max_tunnels), self, 0);
         let cut = self.bytes_missing() != 0 || self.payload_wire_len > self.payload_len;
         if cut && self.missing == Missing::Nothing {
             self.missing = Missing::Payload;

@@ -37,7 +37,11 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         ));
         let missing = sent.sent - received.received;
         let dropped = received.kernel_dropped;
-        let shown = format!("{} = {} + {missing}, of which the kernel counted {dropped}", sent.sent, received.received);
+        let in_doubt = received.collector.as_ref().map_or(0, |collector| collector.kernel_dropped_trains);
+        let shown = format!(
+            "{} = {} + {missing}, of which the kernel counted {dropped}, {in_doubt} of them perhaps trains",
+            sent.sent, received.received
+        );
         let what = format!("overload, {how}: sent = received + dropped by the kernel");
         rows.push(if missing > dropped {
             // Reconciled already: only a receiver that takes trains may come here.

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{CWD, RenameFlags};
 use time::OffsetDateTime;
 use time::macros::format_description;
+use vxtap_analyzers::StreamId;
 use vxtap_analyzers::snapshot::{CaptureFile, CaptureSnapshot};
+use vxtap_capfile::pcapng::PacketView;
 
 use super::CaptureFormat;
 use super::closing::{ClosedFile, Closing};
 use super::merge::{Held, Run};
-use super::open_file::{FileStart, OpenFile, Segment};
+use super::open_file::{FileStart, Missed, OpenFile, Segment};
 use super::output::{Create, Output};
 use super::rotation::Rotation;
 use crate::section;
@@ -51,6 +53,8 @@ pub(super) struct FilesSettings {
     pub(super) rotation: Rotation,
     /// Whether the records are of now, and time that passes ends files.
     pub(super) live: bool,
+    /// Whether a file may describe streams that have no record in it.
+    pub(super) ahead: bool,
     pub(super) create: Create,
 }
 
@@ -71,6 +75,7 @@ pub(super) struct CaptureFiles {
     next_sequence: u32,
     open: Option<OpenFile>,
     segment: Segment,
+    missed: Missed,
     /// Not before then, after an error.
     retry_at: Option<Instant>,
 }
@@ -91,12 +96,18 @@ impl CaptureFiles {
             next_sequence: 1,
             open: None,
             segment: Segment::default(),
+            missed: Missed::new(),
             retry_at: None,
         }
     }
 
     /// Writes the records of `runs`, or drops those that the disk refuses, and tells `outcome` what became of how many of which lane.
     pub(super) fn write(&mut self, held: &mut [Held], runs: &mut [Run], mut outcome: impl FnMut(usize, Outcome)) {
+        for run in runs.iter().filter(|run| run.bytes.start == 0) {
+            for (stream, frames) in &held[run.held].block.marks.refused {
+                *self.missed.entry(*stream).or_default() += frames;
+            }
+        }
         let mut from = 0;
         loop {
             while runs.get(from).is_some_and(|run| run.records == 0) {
@@ -108,6 +119,7 @@ impl CaptureFiles {
             }
             if !self.ready() {
                 for run in rest {
+                    self.miss(held, run);
                     outcome(held[run.held].lane, Outcome { discarded: run.records, written: 0 });
                 }
                 return;
@@ -125,6 +137,15 @@ impl CaptureFiles {
                 let (written, discarded) = if written { (records, 0) } else { (0, records) };
                 outcome(held[run.held].lane, Outcome { written, discarded });
             }
+        }
+    }
+
+    /// Notes by streams that the records of `run`, which no file has taken, are in none.
+    fn miss(&mut self, held: &[Held], run: &Run) {
+        let mut rest = &held[run.held].block.bytes[run.bytes.clone()];
+        while let Some(record) = PacketView::first(rest) {
+            *self.missed.entry(StreamId(record.interface())).or_default() += 1;
+            rest = &rest[record.block().len()..];
         }
     }
 
@@ -175,6 +196,7 @@ impl CaptureFiles {
             format: self.settings.format,
             rotation: self.settings.rotation,
             live: self.settings.live,
+            ahead: self.settings.ahead,
             os: &self.os,
         };
         Ok(OpenFile::new(start, &mut self.segment))
@@ -189,7 +211,7 @@ impl CaptureFiles {
     fn append(&mut self, held: &[Held]) -> bool {
         let Some(file) = &mut self.open else { return false };
         let before = file.output.length();
-        let appended = file.append(held, &self.segment);
+        let appended = file.append(held, &self.segment, &mut self.missed);
         let (source, intact) = match appended {
             Ok(()) if file.published => {
                 self.count(before);
@@ -288,7 +310,7 @@ impl CaptureFiles {
             return;
         }
         let before = file.output.length();
-        let (file, pages) = file.end(nanoseconds(SystemTime::now()));
+        let (file, pages) = file.end(nanoseconds(SystemTime::now()), &mut self.missed);
         let OpenFile { output, path, name, records, first_ns, last_ns, .. } = file;
         let bytes = output.length();
         drop(output);

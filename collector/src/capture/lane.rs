@@ -7,6 +7,7 @@ use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::PacketHeader;
 use vxtap_wire::FlowKey;
 
+use super::stretch::Stretches;
 use crate::blocks::{BlockLane, Marks, WhenFull};
 use crate::follow::Hub;
 
@@ -18,6 +19,8 @@ pub struct CaptureLane {
     wanted: Wanted,
     /// Number of the block being filled, from 1; see [`CaptureLane::begin`].
     stamp: u32,
+    /// Refused since the last block, by stream.
+    refused: Vec<(StreamId, u64)>,
     /// Place of the records that come in the order of the input; 0 where time alone orders them.
     turn: u64,
 }
@@ -25,6 +28,9 @@ pub struct CaptureLane {
 /// Flows that one block can note without growing: in a block of 1 MiB of full-sized packets each could be of another flow. Memory that
 /// is not used is not touched.
 const USUAL_FLOWS: usize = 4096;
+
+/// Streams whose refused frames are told apart between two blocks.
+const REFUSED_STREAMS_MAX: usize = 64;
 
 /// Who wants the frames of a lane.
 #[derive(Clone, Debug)]
@@ -55,6 +61,10 @@ pub(super) struct CaptureMarks {
     pub(super) last_ns: u64,
     /// Whether the times of the records never go back.
     pub(super) sorted: bool,
+    /// Its records by stretches.
+    pub(super) stretches: Stretches,
+    /// Frames by stream that the lane refused before the block.
+    pub(super) refused: Vec<(StreamId, u64)>,
     /// Flows that have records in the block; may be some that have none.
     pub(super) flows: Vec<FlowKey>,
     /// Whether there are frames that the index cannot tell by their flow.
@@ -63,25 +73,37 @@ pub(super) struct CaptureMarks {
 
 impl Default for CaptureMarks {
     fn default() -> Self {
-        Self { turn: 0, first_ns: u64::MAX, last_ns: 0, sorted: true, flows: Vec::new(), other_frames: false }
+        Self {
+            turn: 0,
+            first_ns: u64::MAX,
+            last_ns: 0,
+            sorted: true,
+            stretches: Stretches::default(),
+            refused: Vec::new(),
+            flows: Vec::new(),
+            other_frames: false,
+        }
     }
 }
 
 impl Marks for CaptureMarks {
-    fn with_room() -> Self {
-        Self { flows: Vec::with_capacity(USUAL_FLOWS), ..Self::default() }
+    fn with_room(block_bytes: usize) -> Self {
+        let stretches = Stretches::with_room(block_bytes);
+        Self { stretches, flows: Vec::with_capacity(USUAL_FLOWS), ..Self::default() }
     }
 
     fn clear(&mut self) {
-        let mut flows = std::mem::take(&mut self.flows);
+        let Self { mut flows, mut stretches, .. } = std::mem::take(self);
         flows.clear();
-        *self = Self { flows, ..Self::default() };
+        stretches.clear();
+        *self = Self { stretches, flows, ..Self::default() };
     }
 }
 
 impl CaptureMarks {
     #[inline]
-    fn note(&mut self, time_ns: u64) {
+    fn note(&mut self, time_ns: u64, stream: StreamId, length: usize) {
+        self.stretches.add(length, time_ns, stream);
         self.sorted &= time_ns >= self.last_ns;
         self.first_ns = self.first_ns.min(time_ns);
         self.last_ns = self.last_ns.max(time_ns);
@@ -110,7 +132,7 @@ impl LaneProgress {
 
 impl CaptureLane {
     pub(super) const fn new(blocks: BlockLane<CaptureMarks>, progress: Arc<LaneProgress>, wanted: Wanted) -> Self {
-        Self { blocks, progress, wanted, stamp: 0, turn: 0 }
+        Self { blocks, progress, wanted, stamp: 0, refused: Vec::new(), turn: 0 }
     }
 
     /// What becomes of frames at the moment.
@@ -148,15 +170,27 @@ impl CaptureLane {
         if !self.blocks.has_room(bytes) {
             return None;
         }
-        let (_, records) = self.blocks.current();
+        let (marks, records) = self.blocks.current();
         if records == 0 {
             self.stamp = self.stamp.checked_add(1).unwrap_or(1);
+            marks.refused.append(&mut self.refused);
         }
         Some(self.stamp)
     }
 
-    /// Counts frames as dropped that no block takes.
-    pub(crate) fn refuse(&mut self, frames: u64) {
+    /// Counts frames of these streams as dropped, that no block takes.
+    #[cold]
+    pub(crate) fn refuse(&mut self, streams: impl Iterator<Item = StreamId>) {
+        let mut frames = 0;
+        for stream in streams {
+            frames += 1;
+            if let Some((_, refused)) = self.refused.iter_mut().find(|(known, _)| *known == stream) {
+                *refused += 1;
+            } else if self.refused.len() < REFUSED_STREAMS_MAX {
+                // Of a stream beyond these it counts with all, but is not in the statistics of a file.
+                self.refused.push((stream, 1));
+            }
+        }
         self.blocks.refuse(frames);
     }
 
@@ -175,10 +209,11 @@ impl CaptureLane {
         // The stream's number stands for the interface until the writer knows the interface's number in its file.
         let header = PacketHeader { interface: stream.0, time_ns, wire_len };
         let turn = self.turn;
-        let marks = self.blocks.append(Self::record_len(frame.len()), |block| header.append_to(block, frame));
+        let length = Self::record_len(frame.len());
+        let marks = self.blocks.append(length, |block| header.append_to(block, frame));
         if let Some(marks) = marks {
             marks.turn = turn;
-            marks.note(time_ns);
+            marks.note(time_ns, stream, length);
         }
     }
 

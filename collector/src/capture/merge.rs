@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use vxtap_capfile::pcapng::PacketView;
 
 use super::lane::{CaptureMarks, LaneProgress};
+use super::stretch::Stretch;
 use crate::blocks::Block;
 
 /// Frames on their way from one worker to another, and batches whose clock was read before they were received, are not older than this.
@@ -66,6 +67,15 @@ pub(super) struct Held {
     head_ns: u64,
     records_left: u64,
     since: Instant,
+}
+
+impl Held {
+    /// The stretch of the block that `run` begins with, if it has all of it.
+    pub(super) fn stretch(&self, run: &Run) -> Option<&Stretch> {
+        // In another order a run is a single record.
+        let stretches = self.places.is_none().then_some(&self.block.marks.stretches)?;
+        stretches.at(run.bytes.start).filter(|stretch| stretch.end <= run.bytes.end)
+    }
 }
 
 /// One record of a block.
@@ -174,7 +184,7 @@ impl Merge {
             } else {
                 break;
             };
-            let run = self.run(held, bound_ns, bytes_max - bytes);
+            let run = self.run(held, bound_ns, bytes_max - bytes, bytes_max);
             bytes += run.bytes.len();
             runs.push(run);
         }
@@ -219,8 +229,9 @@ impl Merge {
         Some((number, bound))
     }
 
-    /// Takes records of one block, up to the time `bound_ns` and some `bytes_max` bytes, but at least one.
-    fn run(&mut self, number: usize, bound_ns: u64, bytes_max: usize) -> Run {
+    /// Takes records of one block, up to the time `bound_ns` and some `bytes_max` bytes, but at least one; or the whole block, if that
+    /// has no more than `block_max` bytes.
+    fn run(&mut self, number: usize, bound_ns: u64, bytes_max: usize, block_max: usize) -> Run {
         let held = &mut self.held[number];
         let late_before = self.out_ns;
         if let Some(places) = &held.places {
@@ -233,7 +244,8 @@ impl Merge {
             return Run { held: number, bytes: start as usize..(start + length) as usize, records: 1 };
         }
         let start = held.at;
-        let whole = held.block.marks.last_ns <= bound_ns && held.block.bytes.len() - start <= bytes_max;
+        // To look for a record that ends the run costs more than a few bytes too many.
+        let whole = held.block.marks.last_ns <= bound_ns && held.block.bytes.len() <= block_max;
         if whole && held.head_ns >= late_before {
             let run = Run { held: number, bytes: start..held.block.bytes.len(), records: held.records_left };
             (held.at, held.records_left) = (held.block.bytes.len(), 0);

@@ -98,6 +98,7 @@ impl Captures {
                     format: settings.format,
                     rotation: settings.rotation,
                     live: input == Input::Live,
+                    ahead: !settings.split,
                     create,
                 };
                 Destination::Files(Sinks::new(files, streams, progress, closing, merges.len(), settings.split))

@@ -112,6 +112,12 @@ impl Batch {
         Ok(more)
     }
 
+    /// Messages that were received: datagrams, or trains of them.
+    #[cfg(test)]
+    pub(crate) const fn messages(&self) -> usize {
+        self.filled
+    }
+
     /// Whether nothing was received.
     pub(crate) fn is_empty(&self) -> bool {
         self.filled == 0

@@ -8,12 +8,15 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use socket2::{Domain, Protocol, Socket, Type};
 use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
+use super::trains::{Look, Trains};
 use crate::settings::{Listener, ReceiveSettings, Timestamps};
 
 /// From `linux/udp.h`; not in the libc crate under this level.
 const UDP_NO_CHECK6_RX: libc::c_int = 102;
 const UDP_GRO: libc::c_int = 104;
-/// Index of the drop counter in what SO_MEMINFO gives (`linux/sock_diag.h`).
+/// Indices in what SO_MEMINFO gives (`linux/sock_diag.h`): memory that the queue takes, memory that it may take, drops.
+const SK_MEMINFO_RMEM_ALLOC: usize = 0;
+const SK_MEMINFO_RCVBUF: usize = 1;
 const SK_MEMINFO_DROPS: usize = 8;
 const SK_MEMINFO_VARS: usize = 9;
 
@@ -49,6 +52,18 @@ pub(crate) struct ReceiveSocket {
     pub(crate) buffer_bytes: u64,
     /// The kernel's drop count when it was last asked; it wraps at 32 bits.
     drops_seen: u32,
+    drops: KernelDrops,
+    /// `None` where trains are never taken.
+    trains: Option<Trains>,
+}
+
+/// What the kernel dropped at a socket: its queue was full, or the checksum wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KernelDrops {
+    /// As often as the kernel counted.
+    pub(crate) counted: u64,
+    /// Of those, what was counted while trains were on: each may stand for several datagrams.
+    pub(crate) trains: u64,
 }
 
 /// Opens `workers` sockets on `listener`'s address, in the workers' order: the kernel numbers the sockets of a
@@ -79,7 +94,8 @@ pub(crate) fn open_group(
         socket.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
         let socket = UdpSocket::from(socket);
         address = socket.local_addr().map_err(refused("read the bound address"))?;
-        sockets.push(ReceiveSocket { socket, buffer_bytes, drops_seen: 0 });
+        let trains = settings.gro.then(Trains::new);
+        sockets.push(ReceiveSocket { socket, buffer_bytes, drops_seen: 0, drops: KernelDrops::default(), trains });
     }
     let steered = workers > 1 && settings.kernel_steering && attach_steering(&sockets, steer, workers);
     Ok((sockets, address, steered))
@@ -116,10 +132,6 @@ fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -
     if address.is_ipv6() {
         // Senders of VXLAN leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
         set_option(socket.as_fd(), libc::SOL_UDP, UDP_NO_CHECK6_RX, 1)?;
-    }
-    if settings.gro {
-        // Older kernels do not know it: then every datagram comes by itself.
-        let _ = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, 1);
     }
     if settings.timestamps == Timestamps::Kernel {
         set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
@@ -174,8 +186,49 @@ impl ReceiveSocket {
         self.socket.as_fd()
     }
 
-    /// Datagrams that the kernel dropped at this socket since the last call: its queue was full, or their checksum wrong.
-    pub(crate) fn new_kernel_drops(&mut self) -> u64 {
+    /// What the kernel dropped at this socket so far.
+    pub(crate) const fn drops(&self) -> KernelDrops {
+        self.drops
+    }
+
+    /// Looks at the socket's queue: counts what the kernel dropped, and switches trains off before the queue is full, or on
+    /// again. `regular` for one of ten looks a second; the others come while the queue never runs empty.
+    pub(crate) fn look(&mut self, regular: bool) {
+        let Some(info) = self.memory() else { return };
+        let dropped = self.count_drops(info[SK_MEMINFO_DROPS]);
+        let look = Look {
+            queued: u64::from(info[SK_MEMINFO_RMEM_ALLOC]),
+            room: u64::from(info[SK_MEMINFO_RCVBUF]),
+            dropped: dropped > 0,
+        };
+        let Some(trains) = &mut self.trains else { return };
+        let were_on = trains.are_on();
+        if !trains.look(look, regular) {
+            return;
+        }
+        let on = trains.are_on();
+        // Kernels before 5.0 do not know it: then every datagram comes by itself.
+        if set_option(self.socket.as_fd(), libc::SOL_UDP, UDP_GRO, on.into()).is_err() {
+            self.trains = None;
+        } else if were_on && let Some(info) = self.memory() {
+            // What was dropped between the look and the switch may still have been trains.
+            let drops = self.count_drops(info[SK_MEMINFO_DROPS]);
+            self.drops.trains += drops;
+        }
+    }
+
+    /// Notes the kernel's drop counter. Gives by how much it has grown.
+    fn count_drops(&mut self, counter: u32) -> u64 {
+        let new = u64::from(counter.wrapping_sub(std::mem::replace(&mut self.drops_seen, counter)));
+        self.drops.counted += new;
+        if self.trains.is_some_and(Trains::are_on) {
+            self.drops.trains += new;
+        }
+        new
+    }
+
+    /// What SO_MEMINFO says of the socket.
+    fn memory(&self) -> Option<[u32; SK_MEMINFO_VARS]> {
         let mut info = [0u32; SK_MEMINFO_VARS];
         let mut len = size_of_val(&info) as libc::socklen_t;
         // SAFETY: `info` has room for `len` bytes, and the kernel writes no more than that.
@@ -188,11 +241,7 @@ impl ReceiveSocket {
                 &raw mut len,
             )
         };
-        if result != 0 {
-            return 0;
-        }
-        let drops = info[SK_MEMINFO_DROPS];
-        u64::from(drops.wrapping_sub(std::mem::replace(&mut self.drops_seen, drops)))
+        (result == 0).then_some(info)
     }
 }
 

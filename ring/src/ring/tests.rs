@@ -297,6 +297,34 @@ fn a_block_that_was_paused_goes_on_behind_the_frames_that_are_done() {
 }
 
 #[test]
+fn what_is_written_into_a_frame_stays_in_it() {
+    in_namespace(|| {
+        let mut ring = open("a0", &Settings { retire: Duration::from_secs(1), ..small() });
+        for number in 0..20 {
+            send("a0", None, &frame(number, 60 + usize::from(number)));
+        }
+        let (mut wait, _waker) = Wait::new().unwrap();
+        let start = Instant::now();
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        while seen.len() < 20 {
+            assert!(start.elapsed() < SOON, "only {} frames came", seen.len());
+            wait.wait(std::iter::once(&ring), Duration::from_millis(20));
+            while let Some(mut block) = ring.next_block() {
+                for mut frame in block.frames_mut() {
+                    frame.bytes_mut().last_mut().into_iter().for_each(|last| *last = 0xee);
+                    assert_eq!(frame.frame().bytes.last(), Some(&0xee));
+                }
+                seen.extend(block.frames().map(|frame| frame.bytes.to_vec()));
+            }
+        }
+        for (number, seen) in (0..20).zip(seen) {
+            let sent = frame(number, 60 + usize::from(number));
+            assert_eq!((&seen[..seen.len() - 1], seen.last()), (&sent[..sent.len() - 1], Some(&0xee)));
+        }
+    });
+}
+
+#[test]
 fn outgoing_frames_are_left_out_when_asked_for() {
     in_namespace(|| {
         let mut ring = open("a0", &Settings { ignore_outgoing: true, ..small() });

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use vxtap_filter::{Filter, Packet, Tunnel};
-use vxtap_ring::{Condition, Frame, Interface, LinkKind, Ring, Settings, Statistics, VlanTag, Wait};
+use vxtap_ring::{Condition, Frame, FrameMut, Interface, LinkKind, Ring, Settings, Statistics, VlanTag, Wait};
 use vxtap_wire::BpfInstruction;
 
 use super::Way;
@@ -38,6 +38,18 @@ pub(crate) struct Captured<'a> {
     pub(crate) is_outgoing: bool,
     /// Index of the interface among those that were asked for.
     pub(crate) interface: u16,
+}
+
+impl<'a> Captured<'a> {
+    fn of(frame: &Frame<'a>, interface: u16) -> Self {
+        Self {
+            bytes: frame.bytes,
+            wire_len: frame.wire_len,
+            time_ns: frame.time_ns,
+            is_outgoing: frame.packet_type.is_outgoing(),
+            interface,
+        }
+    }
 }
 
 /// What is captured.
@@ -248,10 +260,10 @@ impl Tap {
         sink: &mut impl FnMut(&Captured<'_>) -> ControlFlow<()>,
     ) -> (usize, ControlFlow<()>) {
         for blocks in 0..MOST_BLOCKS {
-            let Some(block) = self.ring.next_block() else { return (blocks, ControlFlow::Continue(())) };
+            let Some(mut block) = self.ring.next_block() else { return (blocks, ControlFlow::Continue(())) };
             let mut frames = 0;
-            for frame in block.frames() {
-                let (given, flow) = maker.make(&frame, interface, self.given, sink);
+            for mut frame in block.frames_mut() {
+                let (given, flow) = maker.make(&mut frame, interface, self.given, sink);
                 self.given = given;
                 if given == 0 {
                     frames += 1;
@@ -296,62 +308,54 @@ impl Maker<'_> {
     #[inline]
     fn make(
         &mut self,
-        frame: &Frame<'_>,
+        frame: &mut FrameMut<'_>,
         interface: u16,
         given: usize,
         sink: &mut impl FnMut(&Captured<'_>) -> ControlFlow<()>,
     ) -> (usize, ControlFlow<()>) {
-        let captured = Captured {
-            bytes: frame.bytes,
-            wire_len: frame.wire_len,
-            time_ns: frame.time_ns,
-            is_outgoing: frame.packet_type.is_outgoing(),
-            interface,
-        };
-        if given == 0 && self.filter.is_some() && (self.decides_all || frame.vlan.is_some()) && !self.wants(frame) {
+        let known = frame.frame();
+        let (vlan, offload) = (known.vlan, known.offload);
+        if given == 0 && self.filter.is_some() && (self.decides_all || vlan.is_some()) && !self.wants(&known) {
             self.counters.skip(SkipReason::Filter);
             return (0, ControlFlow::Continue(()));
         }
-        if frame.bytes.len() < MACS_LEN {
+        if known.bytes.len() < MACS_LEN {
             self.counters.skip(SkipReason::EmptyFrame);
             return (0, ControlFlow::Continue(()));
         }
-        if frame.offload.super_frame.is_some() {
-            return self.cut(frame, &captured, given, sink);
+        if offload.super_frame.is_some() {
+            return self.cut(&known, interface, given, sink);
         }
-        if frame.offload.checksum.is_none() && frame.vlan.is_none() {
-            return (0, sink(&captured));
-        }
-        // No more is copied than somebody will look at.
-        let tag = if frame.vlan.is_some() { TAG_LEN } else { 0 };
-        let len = frame.bytes.len().min(self.longest.max(MACS_LEN + TAG_LEN));
-        let copy = &mut self.scratch[TAG_LEN..TAG_LEN + len];
-        copy.copy_from_slice(&frame.bytes[..len]);
-        if let Some(checksum) = frame.offload.checksum {
-            let is_whole = frame.bytes.len() == frame.wire_len as usize;
-            let finished = if is_whole { finished_checksum(frame.bytes, checksum) } else { None };
+        if let Some(checksum) = offload.checksum {
+            let is_whole = known.bytes.len() == known.wire_len as usize;
+            let finished = if is_whole { finished_checksum(known.bytes, checksum) } else { None };
             match finished {
-                // Where it is cut off, nobody misses it.
-                Some((place, checksum)) => {
-                    if let Some(there) = copy.get_mut(place..place + 2) {
-                        there.copy_from_slice(&checksum);
-                    }
-                }
+                // In the ring itself: the memory is ours until the block is given back.
+                Some((place, checksum)) => frame.bytes_mut()[place..place + 2].copy_from_slice(&checksum),
                 None => self.counters.capture.checksums_unknown.add(1),
             }
         }
-        let start = self.put_tag(frame.vlan);
+        let known = frame.frame();
+        let captured = Captured::of(&known, interface);
+        if vlan.is_none() {
+            return (0, sink(&captured));
+        }
+        // No more is copied than somebody will look at.
+        let len = known.bytes.len().min(self.longest.max(MACS_LEN + TAG_LEN));
+        self.scratch[TAG_LEN..TAG_LEN + len].copy_from_slice(&known.bytes[..len]);
+        let start = self.put_tag(vlan);
         let bytes = &self.scratch[start..TAG_LEN + len];
-        (0, sink(&Captured { bytes, wire_len: frame.wire_len + tag as u32, ..captured }))
+        (0, sink(&Captured { bytes, wire_len: known.wire_len + TAG_LEN as u32, ..captured }))
     }
 
     fn cut(
         &mut self,
         frame: &Frame<'_>,
-        captured: &Captured<'_>,
+        interface: u16,
         given: usize,
         sink: &mut impl FnMut(&Captured<'_>) -> ControlFlow<()>,
     ) -> (usize, ControlFlow<()>) {
+        let captured = Captured::of(frame, interface);
         let Some(segments) = Segments::of(frame.bytes, frame.wire_len, &frame.offload, captured.is_outgoing) else {
             self.counters.skip(SkipReason::SuperFrame);
             return (0, ControlFlow::Continue(()));
@@ -371,7 +375,7 @@ impl Maker<'_> {
             }
             let start = self.put_tag(frame.vlan);
             let bytes = &self.scratch[start..TAG_LEN + written];
-            if sink(&Captured { bytes, wire_len: (len + tag) as u32, ..*captured }).is_break() {
+            if sink(&Captured { bytes, wire_len: (len + tag) as u32, ..captured }).is_break() {
                 let done = index + 1;
                 return (if done == count { 0 } else { done }, ControlFlow::Break(()));
             }

@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use vxtap_filter::Filter;
 use vxtap_wire::vxlan::Vni;
 
+use super::policy::{CheckArguments, ExplainArguments};
+use super::transfer::{ExportArguments, ImportArguments};
 use crate::capture::{CaptureSettings, Way};
 use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
@@ -34,6 +36,21 @@ pub(super) enum Command {
     Capture(CaptureArguments),
     /// Make traffic and send it, 1000 frames a second unless told otherwise
     Generate(GenerateArguments),
+    /// What is mirrored: policies, and those of clouds
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Look a policy through: what is wrong with it, what should be looked at, how much it may send
+    Check(CheckArguments),
+    /// Which session and rule decide about packets, and which are passed over
+    Explain(ExplainArguments),
+    /// Make a policy of what a cloud's command line or API prints for its sessions, filters and targets (JSON)
+    Import(ImportArguments),
+    /// Write the documents with which a cloud mirrors as a policy says
+    Export(ExportArguments),
 }
 
 #[derive(Debug, Args)]
@@ -324,7 +341,7 @@ fn vni(text: &str) -> Result<Vni, String> {
     text.parse().ok().and_then(Vni::new).ok_or_else(|| format!("expected a whole number from 0 to {}", Vni::MAX))
 }
 
-fn positive_number(text: &str) -> Result<f64, String> {
+pub(super) fn positive_number(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("expected a number greater than 0".to_owned()),
@@ -350,7 +367,7 @@ mod tests {
     fn generate(line: &str) -> GenerateSettings {
         match parse(&format!("generate --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Generate(arguments) => arguments.settings().unwrap(),
-            _ => panic!("not generate"),
+            other => panic!("not generate: {other:?}"),
         }
     }
 
@@ -383,7 +400,7 @@ mod tests {
     fn replay(line: &str) -> ReplaySettings {
         match parse(&format!("replay a.pcap --to ::1 --vni 7 {line}")).unwrap().command {
             Command::Replay(arguments) => arguments.settings().unwrap(),
-            _ => panic!("not replay"),
+            other => panic!("not replay: {other:?}"),
         }
     }
 

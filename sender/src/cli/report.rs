@@ -92,7 +92,7 @@ impl fmt::Display for Report<'_> {
 }
 
 /// A number with its digits in groups of three.
-struct Grouped(u64);
+pub(super) struct Grouped(pub(super) u64);
 
 impl fmt::Display for Grouped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,11 +23,12 @@ struct Sender {
 
 impl Sender {
     fn start(lab: &Lab, interfaces: &[&str], to: &str, options: &[&str]) -> Self {
-        Self::start_by(lab, &[], interfaces, to, options)
+        let vni = VNI.to_string();
+        Self::start_by(lab, &[], &[interfaces, &["--to", to, "--vni", &vni], options].concat())
     }
 
-    /// Starts it by a program that takes a command line.
-    fn start_by(lab: &Lab, by: &[&str], interfaces: &[&str], to: &str, options: &[&str]) -> Self {
+    /// Starts it with `arguments`, by a program that takes a command line where there is one.
+    fn start_by(lab: &Lab, by: &[&str], arguments: &[&str]) -> Self {
         let program = Program::Sender.path();
         let mut command = match by {
             [] => lab.host.command(&program),
@@ -37,8 +38,7 @@ impl Sender {
                 command
             }
         };
-        command.arg("capture").args(interfaces).args(["--to", to, "--vni", &VNI.to_string()]).args(options);
-        command.args(["--summary", "-"]);
+        command.arg("capture").args(arguments).args(["--summary", "-"]);
         let mut process = Running::start(&mut command);
         process.wait_for_line(SOON, "that it captures", |line| line.contains("capturing from").then_some(()));
         Self { process }
@@ -253,6 +253,79 @@ fn tags_that_the_kernel_takes_out_are_in_the_frames_again() {
 }
 
 #[test]
+fn a_policy_decides_about_every_packet_of_a_super_frame_and_cuts_it() {
+    const LENGTH: usize = 200;
+    if !have_tools(&["iperf3"]) {
+        return;
+    }
+    let Some(lab) = Lab::open(Outer::V4) else { return };
+    let policy = lab.directory().join("policy.toml");
+    let text = format!(
+        r#"
+        [[source]]
+        name = "web"
+        interfaces = "mir0"
+        [[filter]]
+        name = "some"
+        inbound = [
+            {{ action = "accept", protocol = "tcp", destination_ports = [80, 5201] }},
+            {{ action = "accept", protocol = "icmp" }},
+        ]
+        outbound = [
+            {{ action = "accept", protocol = "tcp", source_ports = 80 }},
+            {{ action = "accept", protocol = "icmp" }},
+        ]
+        [[target]]
+        name = "collector"
+        address = "{}"
+        [[session]]
+        name = "all"
+        source = "web"
+        filter = "some"
+        target = "collector"
+        vni = {VNI}
+        length = {LENGTH}
+        "#,
+        to(&lab)
+    );
+    std::fs::write(&policy, text).unwrap();
+    lab.turn_offloads_on();
+    lab.tap();
+    let collector = start_collector(&lab);
+    let wire = Watch::start(&lab.host, "tap1", "", &lab.directory().join("wire.pcap"));
+    let sender = Sender::start_by(&lab, &[], &["mir0", "--policy", policy.to_str().unwrap()]);
+    let _server = iperf3(&lab.host);
+    lab.between_marks(|| {
+        for url in ["http://10.77.0.1/large", "http://[fd77::1]/small"] {
+            lab.client.run(&format!("curl -sS --fail -o /dev/null {url}"));
+        }
+        // Super-frames that are shorter than the longest packet.
+        lab.client.run("iperf3 -c 10.77.0.1 -N -M 200 -l 600 -n 200K");
+        lab.client.run("dig +tries=1 +time=5 @10.77.0.1 a.lab.test A");
+    });
+    let there = wire.finish();
+    let sent = sender.stop();
+    stop_collector(&lab, collector);
+    let captured = captured(&lab);
+    let accepted = |frame: &&[u8]| {
+        let tuple = FrameView::parse(frame).five_tuple.expect("it is IP");
+        let is_outbound =
+            tuple.source.0.starts_with(&[10, 77, 0, 1]) || (tuple.source.0[0] == 0xfd && tuple.source.0[15] == 1);
+        match (tuple.protocol, is_outbound) {
+            (1, _) => true,
+            (6, true) => tuple.source_port == 80,
+            (6, false) => [80, 5201].contains(&tuple.destination_port),
+            _ => false,
+        }
+    };
+    let expected: Vec<&[u8]> =
+        talk(&there).into_iter().filter(accepted).map(|frame| &frame[..frame.len().min(LENGTH)]).collect();
+    assert!(expected.len() > 3000, "{} frames are too few for the traffic made", expected.len());
+    same_frames(expected, talk(&captured)).unwrap();
+    assert!(count(&sent["capture"], "super_frames") > 100, "{sent}");
+}
+
+#[test]
 fn a_collector_on_the_same_host_whose_api_is_followed_makes_no_loop() {
     let Some(lab) = Lab::open(Outer::V4) else { return };
     let captures = lab.directory().join("captures");
@@ -309,7 +382,7 @@ fn one_capability_is_enough_and_none_is_left() {
         "--inh-caps=-all,+net_raw",
         "--ambient-caps=-all,+net_raw",
     ];
-    let sender = Sender::start_by(&lab, &by, &["mir0"], to(&lab), &[]);
+    let sender = Sender::start_by(&lab, &by, &["mir0", "--to", to(&lab), "--vni", &VNI.to_string()]);
     let status = std::fs::read_to_string(format!("/proc/{}/status", sender.process.id())).unwrap();
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {

@@ -432,6 +432,22 @@ fn only_so_many_tunnels_are_looked_through() {
 }
 
 #[test]
+fn the_outermost_packet_is_the_tunnel_and_what_it_carries_is_payload() {
+    let inside = ipv4(protocol::TCP, &tcp(1, 2, b"data"));
+    let vxlan = [&crate::vxlan::header(Vni::new(7).unwrap())[..], &ethernet(ethertype::IPV4, &inside)].concat();
+    for (protocol, ports, payload, packet) in [
+        (protocol::IPV4, (0, 0), &inside, inside.clone()),
+        (protocol::UDP, (9, 4789), &vxlan, udp(9, 4789, &vxlan)),
+        (protocol::TCP, (1, 2), &b"data".to_vec(), tcp(1, 2, b"data")),
+    ] {
+        let frame = ethernet(ethertype::IPV4, &ipv4(protocol, &packet));
+        let view = FrameView::parse_outermost(&frame);
+        assert_eq!((view.five_tuple, view.tunnels), (Some(v4(A4, B4, ports, protocol)), 0));
+        assert_eq!((view.payload(), view.network_offset(), view.malformed), (&payload[..], 14, None));
+    }
+}
+
+#[test]
 fn ethernet_padding_is_never_taken_for_a_header() {
     // Each packet ends behind its IP header; what follows looks like a header and is padding.
     let padding = [0x45, 0, 0, 0, 0x50, 0x10, 1, 1, 1, 1, 0, 0, 0x50, 0x10, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1];

@@ -12,7 +12,7 @@ mod network;
 mod transport;
 mod tunnel;
 
-use super::{FrameView, MAX_SHIMS, MAX_TUNNELS, Malformed, Missing, Network, Transport};
+use super::{FrameView, MAX_SHIMS, Malformed, Missing, Network, Transport};
 use crate::flow::{FiveTuple, IpAddress, IpVersion};
 
 /// Bytes behind this offset are not looked at: no link carries such a frame, and sums of offsets fit 32 bits.
@@ -29,12 +29,14 @@ pub(super) struct Walk<'a> {
     shims: u8,
     /// Tunnels entered so far; bounds the walk.
     tunnels: u8,
+    /// How many may be entered.
+    max_tunnels: u8,
 }
 
 impl<'a> Walk<'a> {
     #[inline]
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { readable: &bytes[..bytes.len().min(MAX_READABLE)], end: None, shims: 0, tunnels: 0 }
+    pub(super) fn new(bytes: &'a [u8], max_tunnels: u8) -> Self {
+        Self { readable: &bytes[..bytes.len().min(MAX_READABLE)], end: None, shims: 0, tunnels: 0, max_tunnels }
     }
 
     #[inline]
@@ -81,7 +83,7 @@ impl<'a> Walk<'a> {
         at: usize,
         walk: impl FnOnce(&mut Self, &mut FrameView<'a>, usize),
     ) {
-        if self.tunnels < MAX_TUNNELS {
+        if self.tunnels < self.max_tunnels {
             self.tunnels += 1;
             walk(self, view, at);
         }

@@ -121,6 +121,8 @@ fn totals(written: u64, dropped: u64) -> Vec<LaneTotals> {
     vec![LaneTotals { written, dropped }]
 }
 
+mod statistics;
+
 #[test]
 fn frames_come_out_with_time_stream_name_and_length_on_the_wire() {
     for direct in [false, true] {
