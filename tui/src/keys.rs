@@ -209,7 +209,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
     Section {
         heading: "",
-        places: &[Place::FlowList, Place::FlowDetail, Place::Streams, Place::Asking, Place::Help],
+        places: &[Place::FlowList, Place::FlowDetail, Place::Asking, Place::Help],
         bindings: &[bind(&[key(KeyCode::Esc, "Esc")], Command::Back, "back, drop the filter, no")],
     },
     Section {

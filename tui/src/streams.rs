@@ -114,10 +114,11 @@ impl Streams {
                 self.decided = Some(decision);
                 true
             }
-            Command::Back => self.asking.take().is_some() || self.told.take().is_some(),
+            Command::Back => self.asking.take().is_some(),
             other => {
                 let moved = self.list.go(other);
                 if moved {
+                    self.told.take_if(|told| !matches!(told, Told::UnderWay(_)));
                     self.followed = rows.get(self.list.selected()).map(|row| row.name().to_owned());
                 }
                 moved

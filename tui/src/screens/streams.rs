@@ -234,7 +234,7 @@ fn about(app: &App, snapshot: &Snapshot, row: Row<'_>, width: usize) -> Vec<Line
             if let Some((cause, share)) = stream.sides.cause.zip(stream.sides.share) {
                 let told = format!("{} of its flows are one-sided: {cause}", number::share(share, 1.0));
                 let style = app.theme.notice();
-                lines.extend(text::wrap(&told, width, 2).into_iter().map(|line| Line::styled(line, style)));
+                lines.extend(text::wrap(&told, width, 3).into_iter().map(|line| Line::styled(line, style)));
             }
             for pair in snapshot.duplicate_pairs.iter().filter(|pair| pair.second == stream.name) {
                 let told = format!("{} copies of packets of {}", number::count(pair.duplicates), pair.first);
