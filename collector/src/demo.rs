@@ -36,7 +36,7 @@ pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let end = End::on_signal()?;
     let run = RunSettings {
-        listen: vec![Listener::Vxlan(any_port)],
+        listen: vec![Listener::vxlan(any_port)],
         receive: ReceiveSettings::default(),
         pipeline: settings.pipeline.clone(),
         api: settings.api.clone(),

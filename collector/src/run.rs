@@ -23,13 +23,13 @@ use crate::networks::Networks;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::receive::{Waiter, open_group};
-use crate::settings::{Listener, RunSettings};
+use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
 use crate::signals::on_signal;
 use crate::streams::StreamRegistry;
 use crate::summary::{self, Summary};
 use crate::watch::Watch;
-use crate::worker::{Steering, Worker, WorkerParts, unix_ns};
+use crate::worker::{Opening, Steering, Worker, WorkerParts, unix_ns};
 
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
@@ -155,12 +155,15 @@ impl Collector {
         let workers = settings.pipeline.workers;
         let steer = SteerHash::new(settings.pipeline.steer_seed.unwrap_or_else(|| random_seed() as u32));
         let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         let mut steered = true;
         for listener in &settings.listen {
+            let Listener::Udp(listener) = listener;
             let (group, address, by_kernel) = open_group(*listener, workers, &settings.receive, steer)?;
             steered &= by_kernel;
             addresses.push(address);
+            listeners.push(UdpListener { address, ..*listener }.to_string());
             for (worker, socket) in sockets.iter_mut().zip(group) {
                 worker.push(socket);
             }
@@ -181,6 +184,8 @@ impl Collector {
         let (inboxes, outboxes) = connect(workers, &wakers);
         let (askers, questions): (Vec<_>, Vec<_>) = wakers.into_iter().map(Asker::new).unzip();
         let steering = Steering { hash: steer, workers, broken: steering_broken() };
+        let sender_times = settings.receive.timestamps == Timestamps::Sender;
+        let opening = Opening { rules: settings.pipeline.envelope, sender_times };
         let mut threads = Vec::new();
         let parts = sockets.into_iter().zip(waiters).zip(inboxes).zip(outboxes).zip(questions).zip(lanes);
         for (number, (((((sockets, waiter), inbox), outbox), questions), lanes)) in parts.enumerate() {
@@ -203,6 +208,7 @@ impl Collector {
                 pipeline,
                 shared,
                 steering,
+                opening,
                 coalesce,
                 pin: settings.receive.pin,
             };
@@ -221,16 +227,15 @@ impl Collector {
                     .with_context(|| format!("start worker {number}"))?,
             );
         }
-        for address in &addresses {
+        for listener in &listeners {
             tracing::info!(
-                "listening on {}: {workers} workers, flows steered by {}",
-                Listener::Vxlan(*address),
+                "listening on {listener}: {workers} workers, flows steered by {}",
                 if steered { "the kernel" } else { "hand-over" }
             );
         }
         let monitor = Arc::new(LiveMonitor {
             started_ns: unix_ns(),
-            listeners: addresses.iter().map(|address| Listener::Vxlan(*address).to_string()).collect(),
+            listeners,
             shared,
             outputs: outputs.monitor(),
             hub,
@@ -279,11 +284,8 @@ impl Collector {
         let captured = outputs.finish_captures();
         monitor.hub.close();
         let pairs = summary::duplicate_pairs(totals.iter().flat_map(|totals| &totals.pairs), &monitor.shared.registry);
-        let mut summary = Summary::new(
-            summary::workers(totals, &captured),
-            begun.elapsed().as_secs_f64(),
-            monitor.shared.registry.len() as u64,
-        );
+        let mut summary =
+            Summary::new(summary::workers(totals, &captured), begun.elapsed().as_secs_f64(), &monitor.shared.registry);
         if let Some(mut stats) = stats.and_then(StatsTicker::stop) {
             stats.write(&summary.stats(monitor.outputs.log().as_ref()));
         }

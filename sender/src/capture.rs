@@ -9,7 +9,7 @@ mod error;
 mod guard;
 mod live;
 mod packets;
-mod privileges;
+pub(crate) mod privileges;
 mod segment;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,13 +24,13 @@ use crate::summary::{SkipReason, Summary};
 use crate::transmit::{TransmitSettings, Transmitter};
 pub use error::CaptureError;
 pub use guard::LoopGuard;
-use live::{Live, LiveSettings};
+pub(crate) use live::{Live, LiveSettings};
 use packets::Packets;
 
 /// TCP port of a collector's API unless it was told otherwise.
-const API_PORT: u16 = 9789;
+pub(crate) const API_PORT: u16 = 9789;
 /// Longest wait for a frame, so that a request to stop is heard.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the end of a run waits for the kernel to take what was captured.
 const MOST_DRAINING: Duration = Duration::from_secs(2);
 
@@ -228,7 +228,7 @@ pub struct CaptureSummary {
 }
 
 impl CaptureSummary {
-    fn of(counters: &CaptureCounters) -> Self {
+    pub(crate) fn of(counters: &CaptureCounters) -> Self {
         Self {
             frames: counters.frames.get(),
             ring_frames: counters.ring_frames.get(),

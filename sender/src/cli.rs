@@ -19,8 +19,8 @@ use crate::policy::PolicyError;
 use crate::policy::export::ExportError;
 use crate::policy::import::ImportError;
 use crate::summary::Summary;
-use crate::{capture, generate, replay};
-use arguments::{Arguments, Command, PolicyCommand, SummaryTarget, positive_number};
+use crate::{capture, generate, mirror, replay};
+use arguments::{Arguments, Capture, Command, PolicyCommand, Replay, SummaryTarget, positive_number};
 use watch::Watch;
 
 /// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.
@@ -63,14 +63,30 @@ fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Replay(arguments) => {
             let settings = arguments.settings()?;
-            told_to(&watched(&control, || replay::run(&settings, &control))?, arguments.summary())
+            let summary = watched(&control, || match &settings {
+                Replay::ToOneTarget(settings) => replay::run(settings, &control),
+                Replay::ByPolicy(settings) => mirror::files::run(settings, &control),
+            })?;
+            told_to(&summary, arguments.summary())
         }
         Command::Capture(arguments) => {
-            let capture = capture::Capture::open(&arguments.settings(), &control)?;
             // Threads have privileges of their own, so those are given up before there is a second thread.
-            capture.drop_privileges()?;
-            say(&format!("capturing from {}", arguments.what()));
-            told_to(&watched(&control, || Ok(capture.run()))?, arguments.summary())
+            let summary = match arguments.settings() {
+                Capture::ToOneTarget(settings) => {
+                    let capture = capture::Capture::open(&settings, &control)?;
+                    capture.drop_privileges()?;
+                    let (target, vni) = (&settings.transmit.target, settings.transmit.vni);
+                    say(&format!("capturing from {} to {target} as VNI {vni}", settings.interfaces.join(", ")));
+                    watched(&control, || Ok(capture.run()))?
+                }
+                Capture::ByPolicy(settings) => {
+                    let mirror = mirror::live::LiveMirror::open(&settings, &control)?;
+                    mirror.drop_privileges()?;
+                    say(&format!("mirroring {}", mirror.what()));
+                    watched(&control, || mirror.run())?
+                }
+            };
+            told_to(&summary, arguments.summary())
         }
         Command::Generate(arguments) => {
             let settings = arguments.settings()?;

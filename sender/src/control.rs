@@ -1,15 +1,27 @@
 //! What another thread may do with a run under way: stop it, and read how far it is.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::capture::CaptureCounters;
 use crate::summary::{SendFault, SkipReason};
 
 /// Shared between a run and whoever watches it; made new for each run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Control {
     stop: AtomicBool,
     counters: Counters,
+    hang_up: Mutex<Option<HangUp>>,
+}
+
+/// What has the policy read again.
+type HangUp = Box<dyn Fn() + Send>;
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("stop", &self.stop).field("counters", &self.counters).finish_non_exhaustive()
+    }
 }
 
 impl Control {
@@ -21,6 +33,20 @@ impl Control {
     /// Whether the run was asked to end.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Has the run read its policy again; `false` where it has none.
+    pub fn reload(&self) -> bool {
+        let hang_up = self.hang_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hang_up) = &*hang_up {
+            hang_up();
+        }
+        hang_up.is_some()
+    }
+
+    /// From now on [`Control::reload`] does this.
+    pub(crate) fn hang_up(&self, what: Option<HangUp>) {
+        *self.hang_up.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     /// The counters as of the last batch.

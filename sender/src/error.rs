@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use vxtap_capfile::{LinkType, OpenError, ReadError};
 
 use crate::capture::CaptureError;
+use crate::mirror::reason;
+use crate::policy::PolicyError;
+use crate::summary::Imbalance;
 
 /// Why a run could not begin or go on. A frame that cannot be sent is never an error: it is counted.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,20 @@ pub enum SendError {
         /// What one outer packet may measure.
         mtu: u32,
     },
+    /// A policy is not right; told with its places.
+    #[error(transparent)]
+    Policy(PolicyError),
+    /// The control port cannot be served.
+    #[error("cannot serve the control port on {address}: {}", reason(source))]
+    Control {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The books of a mirror do not agree: a fault of this program.
+    #[error(transparent)]
+    Imbalance(#[from] Imbalance),
     /// An interface cannot be captured from.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -77,9 +94,12 @@ impl SendError {
             Self::Setting(_)
             | Self::Resolve { .. }
             | Self::SourcePorts { .. }
+            | Self::Policy(_)
             | Self::Open(_)
             | Self::LinkType { .. } => true,
-            Self::Read(_) | Self::Socket { .. } | Self::PathMtu { .. } => false,
+            Self::Read(_) | Self::Socket { .. } | Self::PathMtu { .. } | Self::Control { .. } | Self::Imbalance(_) => {
+                false
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::control::Control;
 use crate::error::SendError;
 use crate::pace::{Rate, Timing};
-use crate::send_loop;
+use crate::send_loop::{self, ToOneTarget};
 use crate::summary::Summary;
 use crate::transmit::{TransmitSettings, Transmitter};
 use conversations::Conversations;
@@ -114,9 +114,12 @@ pub fn run(settings: &GenerateSettings, control: &Control) -> Result<Summary, Se
     let mut transmitter = Transmitter::open(&settings.transmit)?;
     let timing = Timing::Rate(settings.rate);
     let (duration, ports) = (settings.duration, transmitter.ports());
+    let (transmitter, counters) = (&mut transmitter, control.counters());
     if let Some(size) = settings.size {
-        send_loop::run(&mut Load::new(settings, size, ports), &mut transmitter, timing, duration, control)
+        let source = &mut Load::new(settings, size, ports);
+        send_loop::run(&mut ToOneTarget { source, transmitter, counters }, timing, duration, control)
     } else {
-        send_loop::run(&mut Conversations::new(settings, ports), &mut transmitter, timing, duration, control)
+        let source = &mut Conversations::new(settings, ports);
+        send_loop::run(&mut ToOneTarget { source, transmitter, counters }, timing, duration, control)
     }
 }

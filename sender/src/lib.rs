@@ -10,6 +10,7 @@ pub mod cli;
 mod control;
 mod error;
 pub mod generate;
+pub mod mirror;
 mod pace;
 pub mod policy;
 pub mod replay;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::control::Control;
 use crate::error::SendError;
 use crate::pace::Timing;
-use crate::send_loop;
-use crate::source::Files;
+use crate::send_loop::{self, ToOneTarget};
+use crate::source::{Files, Records};
 use crate::summary::Summary;
 use crate::transmit::{TransmitSettings, Transmitter};
 
@@ -50,8 +50,10 @@ impl ReplaySettings {
 /// be read of a damaged file is sent, and the damage is counted once.
 pub fn run(settings: &ReplaySettings, control: &Control) -> Result<Summary, SendError> {
     settings.check()?;
-    Files::check(settings)?;
+    Records::check(&settings.files, settings.loops)?;
     let mut transmitter = Transmitter::open(&settings.transmit)?;
-    let mut files = Files::open(settings, transmitter.ports(), control.counters())?;
-    send_loop::run(&mut files, &mut transmitter, settings.timing, None, control)
+    let counters = control.counters();
+    let mut files = Files::open(settings, transmitter.ports(), counters)?;
+    let mut traffic = ToOneTarget { source: &mut files, transmitter: &mut transmitter, counters };
+    send_loop::run(&mut traffic, settings.timing, None, control)
 }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::batch::{MAX_FRAMES, Source};
-use crate::control::Control;
+use crate::batch::{MAX_FRAMES, Slot, Source};
+use crate::control::{Control, Counters};
 use crate::error::SendError;
 use crate::pace::{Pacer, Timing};
 use crate::summary::Summary;
-use crate::transmit::Transmitter;
+use crate::transmit::{Method, Transmitter};
 
 /// Longest sleep, so that a request to stop is heard.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
@@ -15,39 +15,101 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// not keep the rate anyway.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Sends what `source` gives until it gives nothing more, `duration` has passed, or `control` asks to stop.
+/// What a paced run sends: frames, and their way out.
+pub(crate) trait Traffic {
+    /// Puts the next frames into `slots`, which is empty and keeps its capacity of [`MAX_FRAMES`]; none at the end. Those before
+    /// were sent or [abandoned](Self::abandon).
+    fn fill(&mut self, slots: &mut Vec<Slot>) -> Result<(), SendError>;
+
+    /// Makes datagrams of the frames of `slots`: headers in front, ends cut.
+    fn encapsulate(&mut self, now: Instant, slots: &mut [Slot]);
+
+    /// Sends every frame of `slots`, each once, and counts what became of it.
+    ///
+    /// Where the kernel takes no more for now and the run `is_over`, the rest is abandoned.
+    fn send(&mut self, slots: &mut [Slot], is_over: &dyn Fn() -> bool);
+
+    /// `slots` are not sent, since the run was stopped.
+    fn abandon(&mut self, slots: &[Slot]);
+
+    /// Length in bytes of the outer IP, UDP and tunnel headers.
+    fn outer_bytes(&self) -> u32;
+
+    /// How datagrams are sent now.
+    fn method(&self) -> Method;
+
+    /// The outer source ports.
+    fn source_ports(&self) -> Vec<u16>;
+}
+
+/// All frames of a source to one target. Frames of a run that was stopped are as if they had not been read.
+pub(crate) struct ToOneTarget<'a, S> {
+    pub(crate) source: &'a mut S,
+    pub(crate) transmitter: &'a mut Transmitter,
+    pub(crate) counters: &'a Counters,
+}
+
+impl<S: Source> Traffic for ToOneTarget<'_, S> {
+    fn fill(&mut self, slots: &mut Vec<Slot>) -> Result<(), SendError> {
+        self.source.fill(slots)
+    }
+
+    fn encapsulate(&mut self, now: Instant, slots: &mut [Slot]) {
+        self.transmitter.encapsulate(now, self.source.bytes(), slots);
+    }
+
+    fn send(&mut self, slots: &mut [Slot], is_over: &dyn Fn() -> bool) {
+        self.transmitter.send(self.source.bytes(), slots, self.counters, is_over);
+    }
+
+    fn abandon(&mut self, _: &[Slot]) {}
+
+    fn outer_bytes(&self) -> u32 {
+        self.transmitter.outer_bytes()
+    }
+
+    fn method(&self) -> Method {
+        self.transmitter.method()
+    }
+
+    fn source_ports(&self) -> Vec<u16> {
+        self.transmitter.source_ports()
+    }
+}
+
+/// Sends `traffic` until there is no more, `duration` has passed, or `control` asks to stop.
 pub(crate) fn run(
-    source: &mut impl Source,
-    transmitter: &mut Transmitter,
+    traffic: &mut impl Traffic,
     timing: Timing,
     duration: Option<Duration>,
     control: &Control,
 ) -> Result<Summary, SendError> {
-    let mut pacer = Pacer::new(timing, transmitter.outer_bytes(), duration);
+    let mut pacer = Pacer::new(timing, traffic.outer_bytes(), duration);
     let mut slots = Vec::with_capacity(MAX_FRAMES);
     let start = Instant::now();
     let mut last_sent = start;
     'run: loop {
         slots.clear();
-        source.fill(&mut slots)?;
+        traffic.fill(&mut slots)?;
         if slots.is_empty() {
             break;
         }
         let mut now = Instant::now();
-        transmitter.encapsulate(now, source.bytes(), &mut slots);
+        traffic.encapsulate(now, &mut slots);
         let mut sent = 0;
         while sent < slots.len() {
             let elapsed = now.duration_since(start);
             let grace = if pacer.is_top_speed() || pacer.behind_ns() > 0 { Duration::ZERO } else { GRACE };
             let longest = duration.map_or(Duration::MAX, |duration| duration.saturating_add(grace));
             if control.is_stopped() || elapsed >= longest {
+                traffic.abandon(&slots[sent..]);
                 break 'run;
             }
             let waiting = &mut slots[sent..];
             let due = pacer.take_due(nanoseconds(elapsed), waiting);
             if due > 0 {
                 let is_over = || control.is_stopped() || start.elapsed() >= longest;
-                transmitter.send(source.bytes(), &mut waiting[..due], control.counters(), &is_over);
+                traffic.send(&mut waiting[..due], &is_over);
                 sent += due;
                 now = Instant::now();
                 last_sent = now;
@@ -55,6 +117,7 @@ pub(crate) fn run(
             }
             let Some(due_ns) = pacer.due_ns(&waiting[0]) else {
                 // Nothing more is due in time; the run lasts as long as it was told to, all the same.
+                traffic.abandon(waiting);
                 wait_until(start + duration.unwrap_or_default(), control);
                 break 'run;
             };
@@ -67,8 +130,8 @@ pub(crate) fn run(
     Ok(Summary {
         seconds: ended.duration_since(start).as_secs_f64(),
         behind_seconds: Duration::from_nanos(pacer.behind_ns()).as_secs_f64(),
-        transmit: transmitter.method().as_str(),
-        source_ports: transmitter.source_ports(),
+        transmit: traffic.method().as_str(),
+        source_ports: traffic.source_ports(),
         ..Summary::of(control)
     })
 }

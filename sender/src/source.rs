@@ -4,7 +4,8 @@
 //! mapped: measured at top speed, the page faults of a mapping cost what the copies cost, and a mapped file that
 //! somebody cuts short ends the process with a bus error.
 
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use vxtap_capfile::{CaptureReader, Fault, LinkType, MAX_FRAME_BYTES};
 use vxtap_wire::{ETHERNET_HEADER_LEN, FrameView, SteerHash};
@@ -15,36 +16,46 @@ use crate::error::SendError;
 use crate::replay::ReplaySettings;
 use crate::summary::SkipReason;
 
-/// Reads the frames of several files, one file after the other, as often as asked.
-pub(crate) struct Files<'a> {
-    settings: &'a ReplaySettings,
+/// Reads the records of several files, one file after the other, as often as asked.
+pub(crate) struct Records<'a> {
+    files: &'a [PathBuf],
+    most_loops: u64,
     counters: &'a Counters,
-    hash: SteerHash,
-    ports: u32,
     reader: CaptureReader,
     /// The file that `reader` reads.
     file: usize,
-    /// Most frames to give at a time: one from a pipe, where waiting for the next would hold back those that are there.
-    most: usize,
-    /// Latest time in the file so far; none at its beginning.
-    latest_ns: Option<u64>,
     /// A record of another link type, until the file has shown an Ethernet frame.
     foreign: Option<LinkType>,
     ethernet_seen: bool,
+    /// No frame of the file has been given.
+    at_start: bool,
     /// Frames given in this loop.
     frames: u64,
     loops: u64,
     ended: bool,
-    buffer: Vec<u8>,
 }
 
-impl<'a> Files<'a> {
+/// One record with an Ethernet frame, never empty.
+pub(crate) struct Record<'a> {
+    /// The frame, as far as it was captured.
+    pub(crate) bytes: &'a [u8],
+    /// Length on the wire.
+    pub(crate) wire_len: u32,
+    /// When it was captured, in nanoseconds since 1970.
+    pub(crate) time_ns: u64,
+    /// Whether it is the first of its file.
+    pub(crate) is_first: bool,
+    /// Whether it may wait for the one after it: from a pipe that may be long in coming.
+    pub(crate) may_wait: bool,
+}
+
+impl<'a> Records<'a> {
     /// Looks into every file that can be read twice: whether it is a capture file, and has an Ethernet frame.
-    pub(crate) fn check(settings: &ReplaySettings) -> Result<(), SendError> {
-        for path in &settings.files {
+    pub(crate) fn check(files: &[PathBuf], loops: u64) -> Result<(), SendError> {
+        for path in files {
             let is_regular = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
             if path == Path::new("-") || (path.exists() && !is_regular) {
-                if settings.loops != 1 {
+                if loops != 1 {
                     let what = format!("'{}' can be read only once (leave --loops out)", path.display());
                     return Err(SendError::Setting(what));
                 }
@@ -69,58 +80,28 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Opens the first file.
-    pub(crate) fn open(settings: &'a ReplaySettings, ports: u32, counters: &'a Counters) -> Result<Self, SendError> {
-        let reader = CaptureReader::open(&settings.files[0])?;
+    /// Opens the first of `files`, at least one; all of them are read `loops` times, 0 is without end.
+    pub(crate) fn open(files: &'a [PathBuf], loops: u64, counters: &'a Counters) -> Result<Self, SendError> {
         Ok(Self {
-            settings,
+            files,
+            most_loops: loops,
             counters,
-            hash: SteerHash::new(settings.transmit.port_seed),
-            ports,
-            most: most_frames(&reader),
-            reader,
+            reader: CaptureReader::open(&files[0])?,
             file: 0,
-            latest_ns: None,
             foreign: None,
             ethernet_seen: false,
+            at_start: true,
             frames: 0,
             loops: 0,
             ended: false,
-            buffer: vec![0; ENOUGH_BYTES + HEADROOM + MAX_FRAME_BYTES],
         })
     }
 
-    /// Goes on to the next file, or to the first again.
-    fn next_file(&mut self) -> Result<(), SendError> {
-        if let (Some(link_type), false) = (self.foreign, self.ethernet_seen) {
-            // Only a pipe comes here: it could not be looked into before.
-            return Err(refuse(&self.reader, link_type));
-        }
-        self.file += 1;
-        if self.file == self.settings.files.len() {
-            self.file = 0;
-            self.loops += 1;
-            self.counters.loops.add(1);
-            // Files without a single frame would be opened again and again for nothing.
-            if self.loops == self.settings.loops || self.frames == 0 {
-                self.ended = true;
-                return Ok(());
-            }
-            self.frames = 0;
-        }
-        self.reader = CaptureReader::open(&self.settings.files[self.file])?;
-        self.most = most_frames(&self.reader);
-        self.latest_ns = None;
-        self.foreign = None;
-        self.ethernet_seen = false;
-        Ok(())
-    }
-}
-
-impl Source for Files<'_> {
-    fn fill(&mut self, slots: &mut Vec<Slot>) -> Result<(), SendError> {
-        let mut used = 0;
-        while slots.len() < self.most && used < ENOUGH_BYTES && !self.ended {
+    /// Gives `sink` record after record until it breaks (that record is taken, too) or there are no more, and counts those that have
+    /// no frame. Gives whether there may be more.
+    pub(crate) fn give(&mut self, mut sink: impl FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<bool, SendError> {
+        while !self.ended {
+            let may_wait = self.reader.size().is_some();
             let record = match self.reader.next_record() {
                 Some(Ok(record)) => record,
                 Some(Err(error)) if matches!(error.fault, Fault::Io(_)) => return Err(error.into()),
@@ -146,28 +127,96 @@ impl Source for Files<'_> {
                 self.counters.skip(SkipReason::EmptyFrame);
                 continue;
             }
-            // Merged captures can go back in time a little: such a frame follows at once.
-            let latest_ns = self.latest_ns.unwrap_or(record.time_ns);
-            let gap_ns = record.time_ns.saturating_sub(latest_ns);
-            self.latest_ns = Some(latest_ns.max(record.time_ns));
-            let flow = flow_hash(self.hash, record.data);
-            let (port, len) = ((flow % self.ports) as u16, record.data.len());
-            used += HEADROOM;
-            self.buffer[used..used + len].copy_from_slice(record.data);
-            slots.push(Slot { offset: used, frame_len: len as u32, len: 0, flow, port, gap_ns });
-            used += len;
             self.frames += 1;
+            let record = Record {
+                bytes: record.data,
+                wire_len: record.wire_len.max(record.data.len() as u32),
+                time_ns: record.time_ns,
+                is_first: std::mem::replace(&mut self.at_start, false),
+                may_wait,
+            };
+            if sink(&record).is_break() {
+                return Ok(true);
+            }
         }
+        Ok(false)
+    }
+
+    /// Goes on to the next file, or to the first again.
+    fn next_file(&mut self) -> Result<(), SendError> {
+        if let (Some(link_type), false) = (self.foreign, self.ethernet_seen) {
+            // Only a pipe comes here: it could not be looked into before.
+            return Err(refuse(&self.reader, link_type));
+        }
+        self.file += 1;
+        if self.file == self.files.len() {
+            self.file = 0;
+            self.loops += 1;
+            self.counters.loops.add(1);
+            // Files without a single frame would be opened again and again for nothing.
+            if self.loops == self.most_loops || self.frames == 0 {
+                self.ended = true;
+                return Ok(());
+            }
+            self.frames = 0;
+        }
+        self.reader = CaptureReader::open(&self.files[self.file])?;
+        self.foreign = None;
+        self.ethernet_seen = false;
+        self.at_start = true;
+        Ok(())
+    }
+}
+
+/// Batches of the frames of several files.
+pub(crate) struct Files<'a> {
+    records: Records<'a>,
+    hash: SteerHash,
+    ports: u32,
+    /// Latest time in the file so far.
+    latest_ns: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Files<'a> {
+    /// Opens the first file.
+    pub(crate) fn open(settings: &'a ReplaySettings, ports: u32, counters: &'a Counters) -> Result<Self, SendError> {
+        Ok(Self {
+            records: Records::open(&settings.files, settings.loops, counters)?,
+            hash: SteerHash::new(settings.transmit.port_seed),
+            ports,
+            latest_ns: 0,
+            buffer: vec![0; ENOUGH_BYTES + HEADROOM + MAX_FRAME_BYTES],
+        })
+    }
+}
+
+impl Source for Files<'_> {
+    fn fill(&mut self, slots: &mut Vec<Slot>) -> Result<(), SendError> {
+        let Self { records, hash, ports, latest_ns, buffer } = self;
+        let mut used = 0;
+        records.give(|record| {
+            // Merged captures can go back in time a little: such a frame follows at once.
+            if record.is_first {
+                *latest_ns = record.time_ns;
+            }
+            let gap_ns = record.time_ns.saturating_sub(*latest_ns);
+            *latest_ns = record.time_ns.max(*latest_ns);
+            let flow = flow_hash(*hash, record.bytes);
+            let (port, len) = ((flow % *ports) as u16, record.bytes.len());
+            used += HEADROOM;
+            buffer[used..used + len].copy_from_slice(record.bytes);
+            slots.push(Slot { offset: used, frame_len: len as u32, flow, port, gap_ns, ..Slot::default() });
+            used += len;
+            let is_enough = slots.len() == MAX_FRAMES || used >= ENOUGH_BYTES || !record.may_wait;
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
         Ok(())
     }
 
     fn bytes(&mut self) -> &mut [u8] {
         &mut self.buffer
     }
-}
-
-const fn most_frames(reader: &CaptureReader) -> usize {
-    if reader.size().is_some() { MAX_FRAMES } else { 1 }
 }
 
 fn refuse(reader: &CaptureReader, link_type: LinkType) -> SendError {

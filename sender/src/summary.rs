@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::capture::{CaptureImbalance, CaptureSummary};
 use crate::control::{Control, Counter};
+use crate::mirror::MirrorSummary;
 
 macro_rules! reasons {
     ($(#[doc = $type_doc:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+ }) => {
@@ -40,11 +41,37 @@ reasons! {
         FileDamaged = "file_damaged",
         /// Record without a single byte of its frame.
         EmptyFrame = "empty_frame",
+        /// No session takes it.
+        Unmatched = "unmatched",
+        /// A rule rejects it.
+        Rejected = "rejected",
+        /// Our own tunnels and health checks, and what comes back because of them.
+        Own = "own",
+        /// What is never mirrored: ARP, DHCP, services of the cloud, networks that the policy names.
+        Never = "never",
+        /// Which way it went is not known: neither end is the mirrored host's.
+        DirectionUnknown = "direction_unknown",
+        /// Of a flow that the session's sample leaves out.
+        Sample = "sample",
+        /// Of a flow that is given up, so that others fit into a budget whole.
+        Shed = "shed",
+        /// One more than a budget of packets allows.
+        PacketBudget = "packet_budget",
+        /// More than a budget of bits allows.
+        RateBudget = "rate_budget",
+        /// Given up since the process is over its CPU budget.
+        CpuBudget = "cpu_budget",
+        /// The target's name has no address, or there is no route to it.
+        NoTarget = "no_target",
+        /// The target answers with errors, and is left alone for a while.
+        TargetDown = "target_down",
+        /// The queue towards the target was found full by another frame of the batch.
+        QueueFull = "queue_full",
         /// The filter of a capture does not want it, which the kernel could not tell.
         Filter = "filter",
         /// Super-frame that cannot be cut into packets: of an unknown protocol, or in more than one tunnel.
         SuperFrame = "super_frame",
-        /// It was captured, and the kernel would not take it before the run had to end.
+        /// It was captured, or waited for its time, when the run had to end.
         Stopped = "stopped",
     }
 }
@@ -82,6 +109,11 @@ impl Reasons {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
+    /// Reasons that occurred, with their counts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().copied()
+    }
+
     fn merge(&mut self, other: &Self) {
         for (name, count) in &other.0 {
             match self.0.iter_mut().find(|(reason, _)| reason == name) {
@@ -91,7 +123,7 @@ impl Reasons {
         }
     }
 
-    fn collect<'a>(counts: impl Iterator<Item = (&'static str, &'a Counter)>) -> Self {
+    pub(crate) fn collect<'a>(counts: impl Iterator<Item = (&'static str, &'a Counter)>) -> Self {
         Self(counts.map(|(name, count)| (name, count.get())).filter(|(_, count)| *count > 0).collect())
     }
 }
@@ -153,6 +185,9 @@ pub struct Summary {
     pub transmit: &'static str,
     /// The outer source ports.
     pub source_ports: Vec<u16>,
+    /// The same by mirror session and direction, where a policy decided.
+    #[serde(flatten)]
+    pub mirror: Option<MirrorSummary>,
     /// Frames that crossed a captured interface, were wanted, and found no room in its ring.
     pub ring_dropped: u64,
     /// What a capture did besides.

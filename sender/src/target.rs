@@ -16,6 +16,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// Port `port` of `host`, a name or an address without brackets.
+    pub(crate) const fn new(host: String, port: u16) -> Self {
+        Self { host, port }
+    }
+
     /// The addresses of the target, in the resolver's order; at least one.
     pub fn resolve(&self) -> Result<Vec<SocketAddr>, SendError> {
         if let Ok(ip) = self.host.parse::<IpAddr>() {

@@ -7,24 +7,25 @@
 //!   is found out by trying, at the start and again on each refusal.
 //! - A datagram that the kernel does not take is counted by its reason; the run goes on.
 
+mod link;
 mod message;
+mod outbox;
 mod socket;
 mod train;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use vxtap_wire::vxlan::{self, Vni};
 
 use crate::batch::{HEADROOM, Slot};
 use crate::control::Counters;
 use crate::error::SendError;
-use crate::summary::SendFault;
+use crate::summary::{SendFault, SkipReason};
 use crate::target::Target;
-use message::Messages;
-use socket::PortSocket;
-use train::Planner;
+pub(crate) use link::{Link, LinkSettings};
+pub(crate) use outbox::{Outbox, Tally};
 
 /// How the frames are encapsulated and handed to the kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,35 +106,12 @@ impl Method {
     }
 }
 
-/// How long a full queue is waited for before the datagrams at its door are given up.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
-const QUEUE_RETRY: Duration = Duration::from_micros(200);
-/// How often the path MTU is asked for, so that a path that carries more again is noticed.
-const MTU_REFRESH: Duration = Duration::from_secs(1);
-/// How often one kind of trouble is told.
-const NOTICE_INTERVAL: Duration = Duration::from_mins(1);
-
-/// Sends batches of frames to one target.
+/// Sends batches of frames to one target, all under one VNI.
 pub(crate) struct Transmitter {
     link: Link,
     header: [u8; vxlan::HEADER_LEN],
     packet_length: u32,
-    planner: Planner,
-    messages: Messages,
-    /// Slots of the batch in hand, port by port.
-    by_port: Vec<u16>,
-    port_ends: Vec<usize>,
-}
-
-/// The sockets, and what was learned about the way to the target.
-struct Link {
-    target: SocketAddr,
-    sockets: Vec<PortSocket>,
-    method: Method,
-    /// Longest frame that the path carries behind the VXLAN header.
-    max_frame: u32,
-    mtu_read: Instant,
-    last_notice: Option<Instant>,
+    outbox: Outbox,
 }
 
 impl Transmitter {
@@ -146,77 +124,52 @@ impl Transmitter {
         if settings.packet_length == Some(0) {
             return Err(SendError::Setting("packet length 0 (expected 1 or more)".to_owned()));
         }
-        let mut first_error = None;
-        for target in settings.target.resolve()? {
-            match Self::open_to(settings, target) {
-                Ok(transmitter) => return Ok(transmitter),
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        Err(first_error.unwrap_or_else(|| SendError::Setting(format!("{} has no address", settings.target))))
-    }
-
-    fn open_to(settings: &TransmitSettings, target: SocketAddr) -> Result<Self, SendError> {
-        let sockets = socket::open_ports(settings, target)?;
-        // Without a checksum the kernel refuses to segment (its receivers could not put the trains together again).
-        let method = if settings.udp_checksum { settings.method } else { settings.method.max(Method::Batches) };
-        let method = match sockets[0].probe_segmentation() {
-            Err(error) if method == Method::Trains => {
-                tracing::info!(%error, "the kernel has no UDP segmentation offload, sending datagrams one by one");
-                Method::Batches
-            }
-            _ => method,
+        let link_settings = LinkSettings {
+            source_ports: settings.source_ports,
+            source_port_base: settings.source_port_base,
+            udp_checksum: settings.udp_checksum,
+            method: settings.method,
+            waits: true,
         };
-        let ports = sockets.len();
-        let mut link = Link { target, sockets, method, max_frame: 0, mtu_read: Instant::now(), last_notice: None };
-        let mtu = link.read_path_mtu();
-        if link.max_frame == 0 {
-            return Err(SendError::PathMtu { target, mtu });
-        }
+        let link = Link::open_any(link_settings, &settings.target.resolve()?, &settings.target)?;
         Ok(Self {
+            outbox: Outbox::new(link.ports()),
             link,
             header: vxlan::header(settings.vni),
             packet_length: settings.packet_length.unwrap_or(u32::MAX),
-            planner: Planner::new(max_payload(target)),
-            messages: Messages::new(),
-            by_port: Vec::with_capacity(crate::batch::MAX_FRAMES),
-            port_ends: Vec::with_capacity(ports),
         })
     }
 
     /// How many source ports there are.
-    pub(crate) fn ports(&self) -> u32 {
-        self.link.sockets.len() as u32
+    pub(crate) const fn ports(&self) -> u32 {
+        self.link.ports()
     }
 
     /// The source ports.
     pub(crate) fn source_ports(&self) -> Vec<u16> {
-        self.link.sockets.iter().map(PortSocket::port).collect()
+        self.link.source_ports()
     }
 
     /// Where the datagrams go.
     pub(crate) const fn target(&self) -> SocketAddr {
-        self.link.target
+        self.link.address()
     }
 
     /// How datagrams are sent now.
     pub(crate) const fn method(&self) -> Method {
-        self.link.method
+        self.link.method()
     }
 
     /// Length in bytes of the outer IP, UDP and VXLAN headers.
     pub(crate) const fn outer_bytes(&self) -> u32 {
-        outer_bytes(self.link.target)
+        self.link.outer_bytes() + vxlan::HEADER_LEN as u32
     }
 
     /// Puts the VXLAN header before every frame of `slots`, which point into `bytes`, and cuts it to the packet length
     /// and to what the path carries.
     pub(crate) fn encapsulate(&mut self, now: Instant, bytes: &mut [u8], slots: &mut [Slot]) {
-        if now.duration_since(self.link.mtu_read) >= MTU_REFRESH {
-            self.link.mtu_read = now;
-            self.link.read_path_mtu();
-        }
-        let longest = self.packet_length.min(self.link.max_frame);
+        self.link.begin(now);
+        let longest = self.packet_length.min(self.link.max_frame(HEADROOM as u8));
         for slot in slots {
             slot.len = slot.frame_len.min(longest);
             bytes[slot.offset - HEADROOM..slot.offset].copy_from_slice(&self.header);
@@ -224,190 +177,56 @@ impl Transmitter {
     }
 
     /// Sends every frame of `slots`, which point into `bytes` and were [encapsulated](Self::encapsulate), each once, and counts what
-    /// became of it. Frames with one source port go out in the order in which flows need them; see [`Planner`].
+    /// became of it.
     ///
     /// Where the kernel takes no more for now and the run `is_over`, the rest is left, neither sent nor counted.
     pub(crate) fn send(&mut self, bytes: &[u8], slots: &mut [Slot], counters: &Counters, is_over: &dyn Fn() -> bool) {
-        self.sort_by_port(slots);
-        let mut start = 0;
-        for port in 0..self.link.sockets.len() {
-            let end = self.port_ends[port];
-            if start < end {
-                let share = Share { port, range: start..end, bytes, counters, is_over };
-                if !self.send_port(slots, &share) {
-                    return;
-                }
-            }
-            start = end;
-        }
-    }
-
-    /// Fills `by_port` with the slots' indices, port after port and in order within each. Cuts the slots once more: the
-    /// path may have turned out to carry less than when they were cut.
-    fn sort_by_port(&mut self, slots: &mut [Slot]) {
-        self.port_ends.clear();
-        self.port_ends.resize(self.link.sockets.len(), 0);
-        for slot in slots.iter_mut() {
-            slot.len = slot.len.min(self.link.max_frame);
-            self.port_ends[usize::from(slot.port)] += 1;
-        }
-        let mut sum = 0;
-        for end in &mut self.port_ends {
-            let count = *end;
-            *end = sum;
-            sum += count;
-        }
-        self.by_port.clear();
-        self.by_port.resize(slots.len(), 0);
-        for (index, slot) in slots.iter().enumerate() {
-            let place = &mut self.port_ends[usize::from(slot.port)];
-            self.by_port[*place] = index as u16;
-            *place += 1;
-        }
-    }
-
-    /// Sends the slots of one port; `false` if it stopped before the last.
-    fn send_port(&mut self, slots: &mut [Slot], share: &Share<'_>) -> bool {
-        let Share { port, range, bytes, counters, is_over } = share;
-        let port = *port;
-        let mut start = range.start;
-        let mut queue_full_since = None;
-        let mut tried_again_at = None;
-        // Each round plans what is left of the port, until nothing is. A new round begins when a refusal changed what a
-        // message may be: shorter frames, or no trains.
-        while start < range.end {
-            let Self { link, planner, messages, by_port, .. } = self;
-            planner.plan(slots, &by_port[start..range.end], link.method);
-            by_port[start..range.end].copy_from_slice(planner.order());
-            let mut loaded = messages.load(bytes, slots, planner);
-            let mut message = 0;
-            while message < loaded.len() {
-                let error = match loaded.send(&link.sockets[port], message, link.method) {
-                    Ok(taken) => {
-                        queue_full_since = None;
-                        // It blocked on a full buffer until its time was over.
-                        let is_slow = message + taken < loaded.len();
-                        for train in message..message + taken {
-                            let members = planner.members(train);
-                            start += members.len();
-                            count_sent(members, slots, self.packet_length, counters);
-                        }
-                        message += taken;
-                        if is_slow && is_over() {
-                            return false;
-                        }
-                        continue;
-                    }
-                    Err(error) => error,
-                };
-                if error.kind() == io::ErrorKind::Interrupted {
-                    continue;
-                }
-                let fault = fault_of(&error);
-                if fault == SendFault::QueueFull {
-                    if is_over() {
-                        return false;
-                    }
-                    let since = *queue_full_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() < QUEUE_PATIENCE {
-                        std::thread::sleep(QUEUE_RETRY);
-                        continue;
-                    }
-                }
-                if link.learn_from(&error, port, slots) {
-                    break;
-                }
-                link.sockets[port].forget_errors();
-                if fault == SendFault::TooLong && tried_again_at != Some(start) {
-                    // A router said so of an earlier datagram, before what it said was heeded.
-                    tried_again_at = Some(start);
-                    continue;
-                }
-                link.notice(&error);
-                let members = planner.members(message).len();
-                counters.read.add(members as u64);
-                counters.send_errors[fault as usize].add(members as u64);
-                start += members;
-                message += 1;
-            }
-        }
-        true
+        let mut tally = RunTally { counters, packet_length: self.packet_length };
+        self.outbox.send(std::slice::from_mut(&mut self.link), bytes, slots, &mut tally, is_over);
     }
 }
 
-/// What one port has to send of a batch.
-struct Share<'a> {
-    port: usize,
-    /// Of the slots in order of port.
-    range: std::ops::Range<usize>,
-    bytes: &'a [u8],
+/// Counts all frames of a run together.
+struct RunTally<'a> {
     counters: &'a Counters,
-    is_over: &'a dyn Fn() -> bool,
+    packet_length: u32,
 }
 
-impl Link {
-    /// Whether `error` taught something that makes another try worth while: a smaller path MTU (then all frames of
-    /// `slots` are cut again) or a method that the kernel lacks.
-    fn learn_from(&mut self, error: &io::Error, port: usize, slots: &mut [Slot]) -> bool {
-        if matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::EINVAL)) {
-            let before = self.max_frame;
-            if let Ok(mtu) = self.sockets[port].path_mtu() {
-                self.max_frame = self.max_frame.min(max_frame(self.target, mtu));
-            }
-            if self.max_frame < before && self.max_frame > 0 {
-                for slot in slots {
-                    slot.len = slot.len.min(self.max_frame);
+impl Tally for RunTally<'_> {
+    fn sent(&mut self, members: &[u16], slots: &[Slot]) {
+        let (mut bytes, mut by_length, mut by_mtu) = (0, 0, 0);
+        for member in members {
+            let slot = &slots[usize::from(*member)];
+            bytes += u64::from(slot.len) + u64::from(slot.head);
+            if slot.len < slot.frame_len {
+                if slot.len < self.packet_length {
+                    by_mtu += 1;
+                } else {
+                    by_length += 1;
                 }
-                return true;
-            }
-            self.max_frame = before;
-        }
-        if let Some(method) = self.method.fallback(error) {
-            tracing::warn!(%error, from = self.method.as_str(), to = method.as_str(), "the kernel refuses how datagrams are sent");
-            self.method = method;
-            return true;
-        }
-        false
-    }
-
-    /// Reads what the path carries on all sockets (routes may differ by port) and keeps the least.
-    fn read_path_mtu(&mut self) -> u32 {
-        let mtu = self.sockets.iter().filter_map(|socket| socket.path_mtu().ok()).min().unwrap_or(0);
-        let frame = max_frame(self.target, mtu);
-        if frame > 0 || self.max_frame == 0 {
-            self.max_frame = frame;
-        }
-        mtu
-    }
-
-    fn notice(&mut self, error: &io::Error) {
-        if self.last_notice.is_none_or(|last| last.elapsed() >= NOTICE_INTERVAL) {
-            self.last_notice = Some(Instant::now());
-            tracing::warn!("datagrams to {} are not sent: {error} (told at most once a minute)", self.target);
-        }
-    }
-}
-
-/// Counts the datagrams of one message that the kernel took.
-fn count_sent(members: &[u16], slots: &[Slot], packet_length: u32, counters: &Counters) {
-    let (mut bytes, mut by_length, mut by_mtu) = (0, 0, 0);
-    for member in members {
-        let slot = &slots[usize::from(*member)];
-        bytes += u64::from(slot.len) + vxlan::HEADER_LEN as u64;
-        if slot.len < slot.frame_len {
-            if slot.len < packet_length {
-                by_mtu += 1;
-            } else {
-                by_length += 1;
             }
         }
+        let counters = self.counters;
+        counters.read.add(members.len() as u64);
+        counters.sent.add(members.len() as u64);
+        counters.bytes_sent.add(bytes);
+        counters.truncated_packet_length.add(by_length);
+        counters.truncated_mtu.add(by_mtu);
+        counters.messages.add(1);
     }
-    counters.read.add(members.len() as u64);
-    counters.sent.add(members.len() as u64);
-    counters.bytes_sent.add(bytes);
-    counters.truncated_packet_length.add(by_length);
-    counters.truncated_mtu.add(by_mtu);
-    counters.messages.add(1);
+
+    fn failed(&mut self, members: &[u16], _: &[Slot], fault: SendFault) {
+        self.counters.read.add(members.len() as u64);
+        self.counters.send_errors[fault as usize].add(members.len() as u64);
+    }
+
+    fn withheld(&mut self, members: &[u16], _: &[Slot], reason: SkipReason) {
+        // Frames of a run that was stopped are as if they had not been read.
+        if reason != SkipReason::Stopped {
+            self.counters.read.add(members.len() as u64);
+            self.counters.skipped[reason as usize].add(members.len() as u64);
+        }
+    }
 }
 
 fn fault_of(error: &io::Error) -> SendFault {
@@ -421,30 +240,6 @@ fn fault_of(error: &io::Error) -> SendFault {
         Some(libc::EMSGSIZE) => SendFault::TooLong,
         _ => SendFault::Other,
     }
-}
-
-/// Length of the outer headers on the way to `target`.
-const fn outer_bytes(target: SocketAddr) -> u32 {
-    match target {
-        SocketAddr::V4(_) => vxlan::OVERHEAD_IPV4 as u32,
-        SocketAddr::V6(_) => vxlan::OVERHEAD_IPV6 as u32,
-    }
-}
-
-/// Longest UDP payload that one outer packet to `target` can have at all: the length fields have 16 bits, and the one
-/// of IPv4 counts its own header.
-const fn max_payload(target: SocketAddr) -> u32 {
-    match target.ip() {
-        IpAddr::V4(_) => 65_535 - 28,
-        IpAddr::V6(_) => 65_535 - 8,
-    }
-}
-
-/// Longest frame that fits one outer packet of `mtu` bytes; 0 where none does.
-const fn max_frame(target: SocketAddr, mtu: u32) -> u32 {
-    let by_mtu = mtu.saturating_sub(outer_bytes(target));
-    let by_length = max_payload(target) - vxlan::HEADER_LEN as u32;
-    if by_mtu < by_length { by_mtu } else { by_length }
 }
 
 #[cfg(test)]

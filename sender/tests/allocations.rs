@@ -5,14 +5,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::UdpSocket;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use vxtap_sender::generate::{self, FrameSize, GenerateSettings};
+use vxtap_sender::mirror::files::FileMirrorSettings;
 use vxtap_sender::policy::{Decider, Decision, Direction, Engine, Interface, OwnTraffic, Policy};
 use vxtap_sender::replay::{self, ReplaySettings};
-use vxtap_sender::{Control, Method, Rate, Target, Timing, TransmitSettings};
+use vxtap_sender::{Control, Method, Rate, Target, Timing, TransmitSettings, mirror};
 use vxtap_wire::FrameView;
 use vxtap_wire::vxlan::Vni;
 
@@ -89,21 +90,63 @@ fn generating_allocates_nothing_for_a_frame_or_a_flow() {
     }
 }
 
+/// A capture of `frames` frames of many lengths, a second apart: UDP of a host to one of 256 others.
+fn capture(path: &Path, frames: u32) {
+    let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+    for n in 0..frames {
+        let len = 60 + n % 1000;
+        for field in [n, 0, len, len] {
+            file.extend(field.to_le_bytes());
+        }
+        let [high, low] = (len as u16 - 14).to_be_bytes();
+        let start = file.len();
+        file.extend([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, high, low, 0, 0, 0, 0, 64, 17, 0, 0]);
+        file.extend([10, 0, 0, 1, 192, 0, 2, n as u8, 0x30, 0x39, 0, 9]);
+        file.resize(start + len as usize, n as u8);
+    }
+    std::fs::write(path, file).unwrap();
+}
+
+#[test]
+fn mirroring_by_a_policy_allocates_nothing_for_a_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    for (sessions, shed) in
+        [("encapsulation = \"geneve\"", "flows"), ("length = 100", "length"), ("max_pps = 1", "packets")]
+    {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = receiver.local_addr().unwrap().port();
+        let policy = folder.path().join("policy.toml");
+        let text = format!(
+            "[budget]\nmax_mbps = 100\nshed = \"{shed}\"\n[[source]]\nname = \"host\"\naddresses = [\"10.0.0.1\"]\n[[target]]\n\
+             name = \"c\"\naddress = \"127.0.0.1\"\nport = {port}\n[[session]]\nname = \"s\"\nnumber = 1\nsource = \"host\"\n\
+             target = \"c\"\nvni = 1\n{sessions}\n"
+        );
+        std::fs::write(&policy, text).unwrap();
+        let (base, _other) = transmit(Method::Trains);
+        let run = |frames: u32| {
+            let path = folder.path().join("frames.pcap");
+            capture(&path, frames);
+            let settings = FileMirrorSettings {
+                timing: Timing::Rate(Rate::TopSpeed),
+                source_port_base: base.source_port_base,
+                ..FileMirrorSettings::new(policy.clone(), vec![path])
+            };
+            let control = Arc::new(Control::default());
+            allocations(|| mirror::files::run(&settings, &control).unwrap().read)
+        };
+        let ((short, few), (long, many)) = (run(5_000), run(50_000));
+        assert_eq!((few, many), (5_000, 50_000));
+        assert_eq!(short, long, "{sessions}");
+    }
+}
+
 #[test]
 fn replaying_allocates_nothing_for_a_frame() {
     let folder = tempfile::tempdir().unwrap();
     let (transmit, _receiver) = transmit(Method::Trains);
     let run = |frames: u32| {
         let path: PathBuf = folder.path().join("frames.pcap");
-        let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
-        for n in 0..frames {
-            let len = 60 + n % 1000;
-            for field in [n, 0, len, len] {
-                file.extend(field.to_le_bytes());
-            }
-            file.resize(file.len() + len as usize, n as u8);
-        }
-        std::fs::write(&path, file).unwrap();
+        capture(&path, frames);
         let timing = Timing::Rate(Rate::TopSpeed);
         let settings = ReplaySettings { timing, ..ReplaySettings::new(transmit.clone(), vec![path]) };
         allocations(|| replay::run(&settings, &Control::default()).unwrap().sent)

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{
     AdmissionSnapshot, CaptureFile, CaptureSnapshot, Distribution, DuplicatePair, FlowPage, FlowSnapshot, LogSnapshot,
     RunState, SidesSnapshot, Snapshot, StreamSnapshot, TurnedAwayStream, WorkerSnapshot,
@@ -60,7 +61,7 @@ fn stream(source: IpAddr, vni: u32, counters: StreamCounters) -> StreamSnapshot 
         vni: Some(vni),
         network: None,
         counters,
-        sides: SidesSnapshot::default(),
+        ..StreamSnapshot::default()
     }
 }
 
@@ -135,6 +136,7 @@ pub(crate) fn waiting(seconds: u64) -> Snapshot {
     snapshot.skew.workers = Some(1.23);
     snapshot.skew.streams = Some(3.5);
     snapshot.streams[1].network = Some("blue".into());
+    snapshot.streams[1].loss = Some(StreamLoss { received: 1_000_000, lost: 1_234, duplicated: 0 });
     snapshot.streams[1].sides =
         SidesSnapshot { share: Some(0.63), cause: Some(OneSidedCause::DirectionsSplit), ..SidesSnapshot::default() };
     snapshot.duplicate_pairs = vec![DuplicatePair {
@@ -170,7 +172,17 @@ fn capture(seconds: u64) -> CaptureSnapshot {
 pub(crate) fn losing(seconds: u64) -> Snapshot {
     let mut snapshot = busy(seconds);
     let ledger = &mut snapshot.ledger;
-    for (number, reason) in DropReason::ALL.iter().enumerate() {
+    let reasons = [
+        DropReason::VxlanTooShort,
+        DropReason::VxlanFlagClear,
+        DropReason::VxlanEmptyFrame,
+        DropReason::DatagramTruncated,
+        DropReason::HandOverFull,
+        DropReason::LinkType,
+        DropReason::FileDamaged,
+        DropReason::NotEncapsulated,
+    ];
+    for (number, reason) in reasons.iter().enumerate() {
         let packets = seconds * (number as u64 + 1);
         ledger.dropped.add(*reason, packets);
         ledger.received += packets;

@@ -1,7 +1,7 @@
 //! Bytes to headers and back, and the identity of a flow.
 //!
-//! This crate owns what can be computed from the bytes of one packet: the VXLAN header ([`vxlan`]), a view of an
-//! Ethernet frame down to its innermost five-tuple ([`FrameView`]), flow identity ([`FiveTuple`], [`FlowKey`]), the
+//! This crate owns what can be computed from the bytes of one packet: the headers of VXLAN ([`vxlan`]), VXLAN-GPE ([`vxlan_gpe`]) and
+//! GENEVE ([`geneve`]), what a mirror has put around a frame ([`envelope`]), a view of a frame down to its innermost five-tuple ([`FrameView`]), flow identity ([`FiveTuple`], [`FlowKey`]), the
 //! hash that decides which worker a flow belongs to ([`SteerHash`], [`steer_program`]) and the [`community_id`].
 //! It does no I/O, reads no clock, keeps no history and takes no configuration.
 
@@ -11,12 +11,14 @@ pub mod community_id;
 pub mod envelope;
 mod flow;
 mod frame;
+pub mod geneve;
 mod steer;
 pub mod vxlan;
+pub mod vxlan_gpe;
 
 pub use flow::{Direction, FiveTuple, FlowKey, InvalidNetworkId, IpAddress, IpVersion, NetworkId, protocol};
 pub use frame::{
-    ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
+    ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, Link, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
     TcpHeader, Transport, VlanStack, ethertype,
 };
 pub use steer::{BpfInstruction, SteerHash, steer_program};

@@ -30,10 +30,17 @@ pub struct Vni(u32);
 impl Vni {
     /// The largest identifier that 24 bits hold.
     pub const MAX: u32 = 0x00ff_ffff;
+    /// The identifier 0.
+    pub const ZERO: Self = Self(0);
 
     /// The identifier `value`, or `None` where it does not fit into 24 bits.
     pub const fn new(value: u32) -> Option<Self> {
         if value <= Self::MAX { Some(Self(value)) } else { None }
+    }
+
+    /// The identifier in the upper 24 bits of a header's last word.
+    pub(crate) const fn of_word(word: u32) -> Self {
+        Self(word >> 8)
     }
 
     /// The identifier as a number, 0 to [`Vni::MAX`].
@@ -94,7 +101,7 @@ pub fn decapsulate(datagram: &[u8]) -> Result<(VxlanHeader, &[u8]), VxlanError> 
     }
     let word = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
     let reserved = (header[0] & !FLAG_VNI) | header[1] | header[2] | header[3] | header[7];
-    Ok((VxlanHeader { vni: Vni(word >> 8), reserved_bits_set: reserved != 0 }, frame))
+    Ok((VxlanHeader { vni: Vni::of_word(word), reserved_bits_set: reserved != 0 }, frame))
 }
 
 /// The eight header bytes that a sender puts before a frame of network `vni`, all reserved bits zero.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
+use vxtap_wire::envelope::Layers;
 
 use super::problem::Printable;
 use super::units::{Size, Time};
@@ -13,7 +14,7 @@ use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Hook, Retentio
 use crate::networks::NamedNetwork;
 use crate::selector::Selector;
 use crate::settings::{
-    ApiSettings, CaptureSettings, Keeping, Listener, LogSettings, RunSettings, SummaryTarget, Timestamps,
+    ApiSettings, CaptureSettings, Keeping, Listener, LogSettings, RunSettings, SummaryTarget, Timestamps, UdpListener,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -55,7 +56,7 @@ fn line(to: &mut String, about: &str, what: &str) -> fmt::Result {
 
 fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
     for (number, listener) in settings.listen.iter().enumerate() {
-        let Listener::Vxlan(address) = listener;
+        let Listener::Udp(UdpListener { address, .. }) = listener;
         let takes = match address.ip() {
             IpAddr::V6(ip) if ip.is_unspecified() => " (all addresses, IPv4 and IPv6)",
             IpAddr::V4(ip) if ip.is_unspecified() => " (all addresses, IPv4)",
@@ -85,6 +86,14 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
             settings.pipeline.steer_seed.map_or_else(|| "random".into(), |seed| seed.to_string()),
         ),
     )?;
+    let layers = match settings.pipeline.envelope.layers {
+        Layers::Known => "the outermost tunnel is taken off, and a gateway load balancer's with it".into(),
+        Layers::UpTo(1) => "the outermost tunnel is taken off".into(),
+        Layers::UpTo(layers) => format!("up to {layers} tunnels in each other are taken off"),
+    };
+    let critical =
+        if settings.pipeline.envelope.accept_unknown_critical { "; unknown critical options are taken" } else { "" };
+    line(to, "envelope", &format!("{layers}{critical}"))?;
     let wait = match receive.coalesce {
         Duration::ZERO => "at once".into(),
         wait => format!("after {} at most", Time(wait)),
@@ -98,6 +107,7 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
             match receive.timestamps {
                 Timestamps::Batch => "one time for each batch",
                 Timestamps::Kernel => "times by the kernel",
+                Timestamps::Sender => "times by the sender, where it tells",
             },
         ),
     )

@@ -6,10 +6,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use vxtap_wire::envelope::Kind;
 use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
 use super::trains::{Look, Trains};
-use crate::settings::{Listener, ReceiveSettings, Timestamps};
+use crate::settings::{ReceiveSettings, Timestamps, UdpListener};
 
 /// From `linux/udp.h`; not in the libc crate under this level.
 const UDP_NO_CHECK6_RX: libc::c_int = 102;
@@ -30,13 +31,13 @@ pub(crate) enum ListenError {
     )]
     InUse {
         /// What was asked for.
-        listener: Listener,
+        listener: UdpListener,
     },
     /// The operating system refused.
     #[error("cannot listen on {listener}: {operation}: {source}")]
     Refused {
         /// What was asked for.
-        listener: Listener,
+        listener: UdpListener,
         /// What was being done.
         operation: &'static str,
         /// What the system said.
@@ -48,6 +49,8 @@ pub(crate) enum ListenError {
 #[derive(Debug)]
 pub(crate) struct ReceiveSocket {
     socket: UdpSocket,
+    /// How what comes is encapsulated.
+    pub(crate) kind: Kind,
     /// Bytes that the kernel granted for its receive queue.
     pub(crate) buffer_bytes: u64,
     /// The kernel's drop count when it was last asked; it wraps at 32 bits.
@@ -71,12 +74,12 @@ pub(crate) struct KernelDrops {
 ///
 /// Gives the sockets, the address really bound (port 0 takes a free one), and whether the kernel steers.
 pub(crate) fn open_group(
-    listener: Listener,
+    listener: UdpListener,
     workers: u32,
     settings: &ReceiveSettings,
     steer: SteerHash,
 ) -> Result<(Vec<ReceiveSocket>, SocketAddr, bool), ListenError> {
-    let Listener::Vxlan(mut address) = listener;
+    let UdpListener { kind, mut address } = listener;
     let refused = |operation| move |source| ListenError::Refused { listener, operation, source };
     if address.port() != 0 {
         // A group lets every process of this user in, so a second collector would silently take half of the traffic:
@@ -95,13 +98,20 @@ pub(crate) fn open_group(
         let socket = UdpSocket::from(socket);
         address = socket.local_addr().map_err(refused("read the bound address"))?;
         let trains = settings.gro.then(Trains::new);
-        sockets.push(ReceiveSocket { socket, buffer_bytes, drops_seen: 0, drops: KernelDrops::default(), trains });
+        sockets.push(ReceiveSocket {
+            socket,
+            kind,
+            buffer_bytes,
+            drops_seen: 0,
+            drops: KernelDrops::default(),
+            trains,
+        });
     }
-    let steered = workers > 1 && settings.kernel_steering && attach_steering(&sockets, steer, workers);
+    let steered = workers > 1 && settings.kernel_steering && attach_steering(&sockets, kind, steer, workers);
     Ok((sockets, address, steered))
 }
 
-fn bind_error(listener: Listener, source: io::Error) -> ListenError {
+fn bind_error(listener: UdpListener, source: io::Error) -> ListenError {
     if source.kind() == io::ErrorKind::AddrInUse {
         ListenError::InUse { listener }
     } else {
@@ -130,7 +140,7 @@ fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<u64> {
 fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
-        // Senders of VXLAN leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
+        // Senders of VXLAN and GENEVE leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
         set_option(socket.as_fd(), libc::SOL_UDP, UDP_NO_CHECK6_RX, 1)?;
     }
     if settings.timestamps == Timestamps::Kernel {
@@ -140,9 +150,9 @@ fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -
 }
 
 /// Attaches the steering program to the group. Gives whether the kernel took it; without, user space hands over.
-fn attach_steering(sockets: &[ReceiveSocket], steer: SteerHash, workers: u32) -> bool {
+fn attach_steering(sockets: &[ReceiveSocket], kind: Kind, steer: SteerHash, workers: u32) -> bool {
     let Some(first) = sockets.first() else { return false };
-    let mut filter: Vec<libc::sock_filter> = steer_program(steer, workers)
+    let mut filter: Vec<libc::sock_filter> = steer_program(kind, steer, workers)
         .into_iter()
         .map(|BpfInstruction { code, jt, jf, k }| libc::sock_filter { code, jt, jf, k })
         .collect();

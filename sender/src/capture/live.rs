@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use vxtap_filter::{Filter, Packet, Tunnel};
+use vxtap_filter::{Filter, Packet};
 use vxtap_ring::{Condition, Frame, FrameMut, Interface, LinkKind, Ring, Settings, Statistics, VlanTag, Wait};
 use vxtap_wire::BpfInstruction;
 
@@ -76,7 +76,6 @@ pub(crate) struct Live<'a> {
     wait: Wait,
     maker: Maker<'a>,
     guard: LoopGuard,
-    program: Option<Vec<BpfInstruction>>,
     way: Way,
     looked_after: Instant,
     is_closing: bool,
@@ -90,6 +89,8 @@ struct Tap {
     index: u32,
     condition: Condition,
     kind: LinkKind,
+    /// Decides in the kernel which frames are wanted, and how much of them.
+    program: Option<Vec<BpfInstruction>>,
     counted: Statistics,
     /// Packets of the next super-frame that were given already.
     given: usize,
@@ -115,7 +116,6 @@ impl<'a> Live<'a> {
             wait,
             maker,
             guard,
-            program,
             way,
             looked_after: Instant::now(),
             is_closing: false,
@@ -129,7 +129,7 @@ impl<'a> Live<'a> {
                 block_bytes: BLOCK_BYTES,
                 blocks: ring_bytes.div_ceil(BLOCK_BYTES).max(2),
                 ignore_outgoing: way == Way::In && interface.kind != LinkKind::Loopback,
-                filter: &live.kernel_program(interface.kind),
+                filter: &live.kernel_program(interface.kind, program.as_deref()),
                 ..Settings::default()
             };
             let ring = Ring::open(&settings)?;
@@ -145,6 +145,7 @@ impl<'a> Live<'a> {
                 index,
                 condition,
                 kind,
+                program: program.clone(),
                 counted: Statistics::default(),
                 given: 0,
             });
@@ -152,9 +153,28 @@ impl<'a> Live<'a> {
         Ok(live)
     }
 
-    fn kernel_program(&self, kind: LinkKind) -> Vec<vxtap_ring::Instruction> {
+    fn kernel_program(&self, kind: LinkKind, program: Option<&[BpfInstruction]>) -> Vec<vxtap_ring::Instruction> {
         let is_loopback = kind == LinkKind::Loopback;
-        self.guard.program(Wanted { way: self.way, is_loopback, program: self.program.as_deref() })
+        self.guard.program(Wanted { way: self.way, is_loopback, program })
+    }
+
+    /// From now on the kernel decides otherwise: what is refused on all interfaces, what is wanted of each (`programs`, as long as
+    /// there are; the rest wants all), and how many bytes. Frames that are in the rings were decided on before.
+    pub(crate) fn decide(
+        &mut self,
+        guard: LoopGuard,
+        mut programs: Vec<Option<Vec<BpfInstruction>>>,
+        longest: usize,
+    ) -> Result<(), CaptureError> {
+        self.guard = guard;
+        self.maker.longest = longest;
+        programs.resize(self.taps.len(), None);
+        for (place, program) in programs.into_iter().enumerate() {
+            let kernel = self.kernel_program(self.taps[place].kind, program.as_deref());
+            self.taps[place].ring.set_filter(&kernel)?;
+            self.taps[place].program = program;
+        }
+        Ok(())
     }
 
     /// Gives `sink` the packets that are there, those of one interface in their order, until it breaks; that packet is taken,
@@ -181,6 +201,11 @@ impl<'a> Live<'a> {
                 self.look_after();
             }
         }
+    }
+
+    /// Names of the interfaces.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.taps.iter().map(|tap| tap.name.as_str())
     }
 
     /// Has no more frames come; those that are in the rings are still given.
@@ -233,7 +258,7 @@ impl<'a> Live<'a> {
     /// Binds a tap to the interface that has its name now. Takes no privilege.
     fn bind_again(&mut self, place: usize) -> Result<(), CaptureError> {
         let interface = Interface::named(&self.taps[place].name)?;
-        let program = self.kernel_program(interface.kind);
+        let program = self.kernel_program(interface.kind, self.taps[place].program.as_deref());
         let tap = &mut self.taps[place];
         if let LinkKind::Other(kind) = interface.kind {
             return Err(CaptureError::NoEthernet { name: interface.name, kind });
@@ -401,7 +426,7 @@ impl Maker<'_> {
             self.put_tag(frame.vlan);
             (bytes, wire_len) = (&self.scratch[..end], wire_len + TAG_LEN as u32);
         }
-        let packet = Packet { frame: bytes, wire_len, tunnel: Tunnel::default() };
+        let packet = Packet { frame: bytes, wire_len, ..Packet::default() };
         self.filter.as_ref().is_none_or(|filter| filter.matches(&packet))
     }
 }

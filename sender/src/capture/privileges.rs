@@ -6,7 +6,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// Takes every capability from the calling thread, and from threads that it starts from now on, and has programs that
 /// they run gain none.
-pub(super) fn drop_all() -> io::Result<()> {
+pub(crate) fn drop_all() -> io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     // Kernels without ambient capabilities have none to clear.
     let _ = rustix::thread::clear_ambient_capability_set();

@@ -15,6 +15,9 @@ use super::transfer::{ExportArguments, ImportArguments};
 use crate::capture::{CaptureSettings, Way};
 use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
+use crate::mirror::files::{FileMirrorSettings, OwnEnd};
+use crate::mirror::live::LiveMirrorSettings;
+use crate::mirror::{ControlSettings, control_token};
 use crate::pace::{Rate, Timing};
 use crate::replay::ReplaySettings;
 use crate::target::Target;
@@ -70,16 +73,31 @@ pub(super) struct ReplayArguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     loops: u64,
     #[command(flatten)]
+    route: RouteArguments,
+    /// With --policy: addresses, networks or MAC addresses of the mirrored host, which tell which way packets went
+    /// [default: what the policy's sources name]
+    #[arg(long, value_name = "END,…", value_delimiter = ',', conflicts_with = "to")]
+    direction_by: Vec<OwnEnd>,
+    /// With --policy: the interface that the files are from, where the policy's sources name several
+    #[arg(long, value_name = "NAME", conflicts_with = "to")]
+    interface: Option<String>,
+    #[command(flatten)]
     transmit: TransmitArguments,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CaptureArguments {
-    /// Interfaces to capture from; each must be there at the start, and may go and come back
-    #[arg(required = true, value_name = "INTERFACE")]
+    /// Interfaces to capture from; each must be there at the start, and may go and come back [default with --policy: those
+    /// that its sources select]
+    #[arg(required_unless_present = "policy", value_name = "INTERFACE")]
     interfaces: Vec<String>,
+    #[command(flatten)]
+    route: RouteArguments,
+    /// With --policy: what this host is called in sources that select by tag; repeatable
+    #[arg(long, value_name = "TAG", conflicts_with = "to")]
+    tag: Vec<String>,
     /// Only frames that match, in tcpdump's language; decided in the kernel
-    #[arg(long, value_name = "EXPRESSION", value_parser = filter)]
+    #[arg(long, value_name = "EXPRESSION", value_parser = filter, conflicts_with = "policy")]
     filter: Option<Filter>,
     /// Only frames that come in, or that go out
     #[arg(long, value_name = "WAY", value_enum, default_value_t = WayArgument::Both)]
@@ -135,6 +153,12 @@ pub(super) struct GenerateArguments {
     /// Stop after so many frames
     #[arg(long, value_name = "N")]
     packets: Option<u64>,
+    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default
+    #[arg(long, value_name = "HOST[:PORT]")]
+    to: Target,
+    /// VXLAN network identifier, 0 to 16777215
+    #[arg(long, value_name = "N", value_parser = vni)]
+    vni: Vni,
     #[command(flatten)]
     transmit: TransmitArguments,
 }
@@ -152,15 +176,61 @@ struct RateArguments {
     top_speed: bool,
 }
 
+/// Where frames go: all to one target, or by a policy.
+#[derive(Debug, Args)]
+struct RouteArguments {
+    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default
+    #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "policy", requires = "vni")]
+    to: Option<Target>,
+    /// VXLAN network identifier, 0 to 16777215
+    #[arg(long, value_name = "N", value_parser = vni, required_unless_present = "policy", requires = "to")]
+    vni: Option<Vni>,
+    /// Mirror by the sessions of this policy instead; see docs/policy.md
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "vni", "packet_length"])]
+    policy: Option<PathBuf>,
+    /// With --policy: serve metrics and control over HTTP on this address; off loopback it takes --control-token
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "to")]
+    control: Option<SocketAddr>,
+    /// What requests to the control port must show: 16 characters or more
+    #[arg(long, value_name = "TOKEN", env = "VXTAP_CONTROL_TOKEN", hide_env_values = true, value_parser = control_token,
+          requires = "control")]
+    control_token: Option<String>,
+    /// With --policy: look the names of targets up again so often
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "to")]
+    resolve_interval: Option<Duration>,
+}
+
+impl RouteArguments {
+    /// The one target, where there is one.
+    fn one(&self) -> Option<(Target, Vni)> {
+        Some((self.to.clone()?, self.vni?))
+    }
+
+    fn control(&self) -> Option<ControlSettings> {
+        let address = self.control?;
+        Some(ControlSettings { address, token: self.control_token.clone() })
+    }
+}
+
+/// What a replay does.
+pub(super) enum Replay {
+    /// Sends all frames to one target.
+    ToOneTarget(ReplaySettings),
+    /// Mirrors by a policy.
+    ByPolicy(FileMirrorSettings),
+}
+
+/// What a capture does.
+pub(super) enum Capture {
+    /// Sends all packets to one target.
+    ToOneTarget(CaptureSettings),
+    /// Mirrors by a policy.
+    ByPolicy(LiveMirrorSettings),
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Encapsulation")]
 struct TransmitArguments {
-    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default
-    #[arg(long, value_name = "HOST[:PORT]")]
-    to: Target,
-    /// VXLAN network identifier, 0 to 16777215
-    #[arg(long, value_name = "N", value_parser = vni)]
-    vni: Vni,
     /// Cut frames to N bytes (counted behind the VXLAN header)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     packet_length: Option<u32>,
@@ -232,13 +302,33 @@ impl FromStr for Size {
 }
 
 impl ReplayArguments {
-    pub(super) fn settings(&self) -> Result<ReplaySettings, SendError> {
+    pub(super) fn settings(&self) -> Result<Replay, SendError> {
         let timing = match self.rate.rate()? {
             Some(rate) => Timing::Rate(rate),
             None => Timing::Original { speed: self.speed.unwrap_or(1.0), max_gap: self.max_gap },
         };
-        let (transmit, files) = (self.transmit.settings(self.rate.top_speed), self.files.clone());
-        Ok(ReplaySettings { timing, loops: self.loops, ..ReplaySettings::new(transmit, files) })
+        let (loops, files) = (self.loops, self.files.clone());
+        if let Some((to, vni)) = self.route.one() {
+            let transmit = self.transmit.settings(to, vni, self.rate.top_speed);
+            return Ok(Replay::ToOneTarget(ReplaySettings { timing, loops, ..ReplaySettings::new(transmit, files) }));
+        }
+        let policy = self.route.policy.clone().unwrap_or_default();
+        let default = FileMirrorSettings::new(policy, files);
+        let transmit = &self.transmit;
+        Ok(Replay::ByPolicy(FileMirrorSettings {
+            timing,
+            loops,
+            own: self.direction_by.clone(),
+            interface: self.interface.clone(),
+            source_ports: transmit.source_ports,
+            source_port_base: transmit.source_port_base,
+            port_seed: transmit.port_seed,
+            udp_checksum: !transmit.no_udp_checksum,
+            method: transmit.method(self.rate.top_speed),
+            resolve_interval: self.route.resolve_interval.unwrap_or(default.resolve_interval),
+            control: self.route.control(),
+            ..default
+        }))
     }
 
     pub(super) const fn summary(&self) -> Option<&SummaryTarget> {
@@ -247,26 +337,37 @@ impl ReplayArguments {
 }
 
 impl CaptureArguments {
-    /// What goes where, for a person.
-    pub(super) fn what(&self) -> String {
-        format!("{} to {} as VNI {}", self.interfaces.join(", "), self.transmit.to, self.transmit.vni)
-    }
-
-    pub(super) fn settings(&self) -> CaptureSettings {
+    pub(super) fn settings(&self) -> Capture {
+        let way = match self.direction {
+            WayArgument::In => Way::In,
+            WayArgument::Out => Way::Out,
+            WayArgument::Both => Way::Both,
+        };
+        let (services, ring_bytes, duration) = (self.never.clone(), self.ring << 20, self.seconds);
         // What a block of the ring has is there at once, so trains fill as at top speed.
-        let default = CaptureSettings::new(self.transmit.settings(true), self.interfaces.clone());
-        CaptureSettings {
-            way: match self.direction {
-                WayArgument::In => Way::In,
-                WayArgument::Out => Way::Out,
-                WayArgument::Both => Way::Both,
-            },
-            filter: self.filter.clone(),
-            services: self.never.clone(),
-            ring_bytes: self.ring << 20,
-            duration: self.seconds,
-            ..default
+        if let Some((to, vni)) = self.route.one() {
+            let default = CaptureSettings::new(self.transmit.settings(to, vni, true), self.interfaces.clone());
+            let filter = self.filter.clone();
+            return Capture::ToOneTarget(CaptureSettings { way, filter, services, ring_bytes, duration, ..default });
         }
+        let policy = self.route.policy.clone().unwrap_or_default();
+        let default = LiveMirrorSettings::new(policy, self.interfaces.clone());
+        let transmit = &self.transmit;
+        Capture::ByPolicy(LiveMirrorSettings {
+            tags: self.tag.clone(),
+            way,
+            services,
+            ring_bytes,
+            duration,
+            source_ports: transmit.source_ports,
+            source_port_base: transmit.source_port_base,
+            port_seed: transmit.port_seed,
+            udp_checksum: !transmit.no_udp_checksum,
+            method: transmit.method(true),
+            resolve_interval: self.route.resolve_interval.unwrap_or(default.resolve_interval),
+            control: self.route.control(),
+            ..default
+        })
     }
 
     pub(super) const fn summary(&self) -> Option<&SummaryTarget> {
@@ -276,7 +377,7 @@ impl CaptureArguments {
 
 impl GenerateArguments {
     pub(super) fn settings(&self) -> Result<GenerateSettings, SendError> {
-        let default = GenerateSettings::new(self.transmit.settings(self.rate.top_speed));
+        let default = GenerateSettings::new(self.transmit.settings(self.to.clone(), self.vni, self.rate.top_speed));
         Ok(GenerateSettings {
             rate: self.rate.rate()?.unwrap_or(default.rate),
             flows: self.flows,
@@ -314,21 +415,25 @@ impl RateArguments {
 }
 
 impl TransmitArguments {
-    fn settings(&self, top_speed: bool) -> TransmitSettings {
+    fn settings(&self, to: Target, vni: Vni, top_speed: bool) -> TransmitSettings {
         TransmitSettings {
             packet_length: self.packet_length,
             source_ports: self.source_ports,
             source_port_base: self.source_port_base,
             port_seed: self.port_seed,
             udp_checksum: !self.no_udp_checksum,
-            method: match self.transmit {
-                Some(MethodArgument::Trains) => Method::Trains,
-                None if top_speed => Method::Trains,
-                // At a rate there is seldom more than one frame due, and order is worth more.
-                None | Some(MethodArgument::Batches) => Method::Batches,
-                Some(MethodArgument::Single) => Method::Single,
-            },
-            ..TransmitSettings::new(self.to.clone(), self.vni)
+            method: self.method(top_speed),
+            ..TransmitSettings::new(to, vni)
+        }
+    }
+
+    const fn method(&self, top_speed: bool) -> Method {
+        match self.transmit {
+            Some(MethodArgument::Trains) => Method::Trains,
+            None if top_speed => Method::Trains,
+            // At a rate there is seldom more than one frame due, and order is worth more.
+            None | Some(MethodArgument::Batches) => Method::Batches,
+            Some(MethodArgument::Single) => Method::Single,
         }
     }
 }
@@ -373,8 +478,11 @@ mod tests {
 
     fn capture(line: &str) -> CaptureSettings {
         match parse(&format!("capture --to ::1 --vni 7 {line}")).unwrap().command {
-            Command::Capture(arguments) => arguments.settings(),
-            _ => panic!("not capture"),
+            Command::Capture(arguments) => match arguments.settings() {
+                Capture::ToOneTarget(settings) => settings,
+                Capture::ByPolicy(_) => panic!("by a policy"),
+            },
+            other => panic!("not capture: {other:?}"),
         }
     }
 
@@ -397,9 +505,25 @@ mod tests {
         assert_eq!(settings.services, ["192.0.2.1:80".parse().unwrap(), "[::1]:81".parse().unwrap()]);
     }
 
+    #[test]
+    fn a_capture_by_a_policy_names_no_interface_unless_it_is_told_to() {
+        let line = "capture --policy p.toml --tag web --tag db --direction out --control 127.0.0.1:1 --ring 3";
+        let Command::Capture(arguments) = parse(line).unwrap().command else { panic!("not capture") };
+        let Capture::ByPolicy(settings) = arguments.settings() else { panic!("not by a policy") };
+        assert_eq!(
+            (settings.policy, settings.interfaces.len(), settings.tags),
+            ("p.toml".into(), 0, vec!["web".into(), "db".into()])
+        );
+        assert_eq!((settings.way, settings.ring_bytes, settings.method), (Way::Out, 3 << 20, Method::Trains));
+        assert_eq!(settings.control.unwrap().address.port(), 1);
+    }
+
     fn replay(line: &str) -> ReplaySettings {
         match parse(&format!("replay a.pcap --to ::1 --vni 7 {line}")).unwrap().command {
-            Command::Replay(arguments) => arguments.settings().unwrap(),
+            Command::Replay(arguments) => match arguments.settings().unwrap() {
+                Replay::ToOneTarget(settings) => settings,
+                Replay::ByPolicy(_) => panic!("by a policy"),
+            },
             other => panic!("not replay: {other:?}"),
         }
     }
@@ -442,6 +566,21 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_by_a_policy_has_its_flags_and_no_target_of_its_own() {
+        let line = "replay a.pcap --policy p.toml --direction-by 10.0.0.1,02:00:00:00:00:01 --interface eth0 --top-speed \
+                    --control 127.0.0.1:9790 --control-token 0123456789abcdef --resolve-interval 5 --source-ports 3";
+        let line: Vec<&str> = line.split_whitespace().collect();
+        let Command::Replay(arguments) = parse(&line.join(" ")).unwrap().command else { panic!("not replay") };
+        let Replay::ByPolicy(settings) = arguments.settings().unwrap() else { panic!("not by a policy") };
+        assert_eq!((settings.policy, settings.files), ("p.toml".into(), vec!["a.pcap".into()]));
+        assert_eq!((settings.own.len(), settings.interface.as_deref(), settings.source_ports), (2, Some("eth0"), 3));
+        assert_eq!((settings.timing, settings.method), (Timing::Rate(Rate::TopSpeed), Method::Trains));
+        assert_eq!(settings.resolve_interval, Duration::from_secs(5));
+        let control = settings.control.unwrap();
+        assert_eq!((control.address.port(), control.token.as_deref()), (9790, Some("0123456789abcdef")));
+    }
+
+    #[test]
     fn wrong_values_and_two_timings_are_refused_with_what_was_expected() {
         for (line, expected) in [
             ("replay --to ::1 --vni 1", "<FILE>"),
@@ -452,7 +591,15 @@ mod tests {
             ("replay a.pcap --to ::1 --vni 1 --pps 5 --top-speed", "cannot be used with"),
             ("replay a.pcap --to ::1 --vni 1 --speed 0", "greater than 0"),
             ("replay a.pcap --to ::1 --vni 1 --speed nan", "greater than 0"),
+            ("replay a.pcap --to ::1 --vni 1 --policy p.toml", "cannot be used with"),
+            ("replay a.pcap --policy p.toml --packet-length 100", "cannot be used with"),
+            ("replay a.pcap --to ::1 --vni 1 --control 127.0.0.1:1", "cannot be used with"),
+            ("replay a.pcap --policy p.toml --direction-by host", "expected for example"),
+            ("replay a.pcap --policy p.toml --control 127.0.0.1:1 --control-token short", "16 to 256"),
             ("capture --to ::1 --vni 1", "<INTERFACE>"),
+            ("capture eth0", "--to"),
+            ("capture --policy p.toml --filter tcp", "cannot be used with"),
+            ("capture eth0 --to ::1 --vni 1 --tag web", "cannot be used with"),
             ("capture eth0 --to ::1 --vni 1 --filter tcpp", "capture filter, character 1"),
             ("capture eth0 --to ::1 --vni 1 --direction up", "[possible values: in, out, both]"),
             ("capture eth0 --to ::1 --vni 1 --never here", "--never"),

@@ -25,15 +25,18 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Turns the first SIGINT or SIGTERM into a stop of `control`, and the second into the end of the process.
+    /// Turns the first SIGINT or SIGTERM into a stop of `control`, and the second into the end of the process; SIGHUP into
+    /// a [reload](Control::reload), where there is anything to read again.
     pub(super) fn start(control: Arc<Control>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (interrupt, terminate) = {
+        let signals = {
             let _guard = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal)
         };
+        let [interrupt, terminate, hang_up] = signals;
+        let (interrupt, terminate, hang_up) = (interrupt?, terminate?, hang_up?);
         let (end, ended) = oneshot::channel();
-        let watch = move || runtime.block_on(watch(&control, interrupt, terminate, ended));
+        let watch = move || runtime.block_on(watch(&control, interrupt, terminate, hang_up, ended));
         let thread = thread::Builder::new().name("watch".to_owned()).spawn(watch)?;
         Ok(Self { end: Some(end), thread: Some(thread) })
     }
@@ -51,7 +54,13 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(control: &Control, mut interrupt: Signal, mut terminate: Signal, mut ended: oneshot::Receiver<()>) {
+async fn watch(
+    control: &Control,
+    mut interrupt: Signal,
+    mut terminate: Signal,
+    mut hang_up: Signal,
+    mut ended: oneshot::Receiver<()>,
+) {
     let is_shown = io::stderr().is_terminal();
     let start = Instant::now();
     let (mut before, mut before_at) = (control.progress(), start);
@@ -62,6 +71,7 @@ async fn watch(control: &Control, mut interrupt: Signal, mut terminate: Signal, 
             _ = &mut ended => break,
             _ = interrupt.recv() => stop(control),
             _ = terminate.recv() => stop(control),
+            _ = hang_up.recv() => if !control.reload() { stop(control) },
             _ = ticks.tick(), if is_shown => {
                 let (now, at) = (control.progress(), Instant::now());
                 let status = Status { elapsed: at - start, now, before, interval: at - before_at };

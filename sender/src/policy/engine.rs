@@ -3,6 +3,7 @@
 //! An [`Engine`] is what one interface needs of a policy: its sessions in order, and their rules sorted by family and protocol
 //! so that few are looked at. It does not change; threads share it. A [`Decider`] is one thread's.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,6 +100,13 @@ struct EngineSession {
     sample: Sample,
     /// Whether its filter lets the cloud's resolver through.
     resolver: bool,
+    /// Sessions of one filter share them.
+    rules: Arc<BothWays>,
+}
+
+/// The rules of a filter for each direction.
+#[derive(Debug)]
+struct BothWays {
     inbound: RuleLists,
     outbound: RuleLists,
 }
@@ -106,8 +114,8 @@ struct EngineSession {
 impl EngineSession {
     fn rules(&self, direction: Direction) -> &RuleLists {
         match direction {
-            Direction::Inbound => &self.inbound,
-            Direction::Outbound => &self.outbound,
+            Direction::Inbound => &self.rules.inbound,
+            Direction::Outbound => &self.rules.outbound,
         }
     }
 }
@@ -133,6 +141,7 @@ impl Engine {
         let selected: Vec<bool> = policy.sources.iter().map(selects).collect();
         let of_interface = |sources: &[usize]| sources.iter().any(|at| selected.get(*at) == Some(&true));
         let mut sessions: Vec<EngineSession> = Vec::new();
+        let mut of_filters: HashMap<Option<usize>, Arc<BothWays>> = HashMap::new();
         for (place, session) in policy.sessions.iter().enumerate() {
             if !session.enabled || !of_interface(&session.sources) {
                 continue;
@@ -156,13 +165,16 @@ impl Engine {
                 Some(filter) => RuleLists::new(filter.rules(direction), direction),
                 None => RuleLists::bare(policy.semantics.bare_rule),
             };
+            let both = || {
+                let (inbound, outbound) = (rules(Direction::Inbound), rules(Direction::Outbound));
+                Arc::new(BothWays { inbound, outbound })
+            };
             sessions.push(EngineSession {
                 place,
                 length: session.length,
                 sample: session.sample,
                 resolver: filter.is_some_and(|filter| filter.services.contains(&NetworkService::AmazonDns)),
-                inbound: rules(Direction::Inbound),
-                outbound: rules(Direction::Outbound),
+                rules: Arc::clone(of_filters.entry(session.filter).or_insert_with(both)),
             });
         }
         Ok(Self {

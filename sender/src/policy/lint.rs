@@ -1,12 +1,16 @@
 //! What should be looked at in a policy that is right: quotas of the provider, rules and sessions that nothing reaches,
 //! identifiers that two share.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::Serialize;
 use vxtap_wire::IpVersion;
 
+use super::engine::{Engine, OwnTraffic};
 use super::file::PolicyFile;
 use super::model::{Action, Direction, Filter, PortRange, Rule, Session};
+use super::prefilter::{MAX_INSTRUCTIONS, PrefilterSettings};
 use super::problem::Problem;
 use super::provider::{Order, RejectEnds, Scope};
 
@@ -35,7 +39,7 @@ pub struct Finding {
 impl PolicyFile {
     /// What should be looked at, in the file's order.
     pub fn lint(&self) -> Vec<Finding> {
-        let mut lint = Lint { file: self, findings: Vec::new() };
+        let mut lint = Lint { file: self, findings: Vec::new(), compared: 0 };
         lint.quotas();
         lint.unused();
         lint.vnis();
@@ -43,15 +47,27 @@ impl PolicyFile {
             lint.shadowed_rules(at);
         }
         lint.sessions();
+        lint.kernel();
+        if lint.compared > MAX_COMPARED {
+            lint.note(
+                "",
+                "there are too many rules to compare each with each: some that nothing reaches may not be told".into(),
+            );
+        }
         let mut findings = lint.findings;
         findings.sort_by_key(|finding| finding.problem.place.as_ref().map(|place| (place.line, place.column)));
         findings
     }
 }
 
+/// How many pairs of rules are compared at most.
+const MAX_COMPARED: usize = 20_000_000;
+
 struct Lint<'f> {
     file: &'f PolicyFile,
     findings: Vec<Finding>,
+    /// Pairs of rules that were compared.
+    compared: usize,
 }
 
 impl<'f> Lint<'f> {
@@ -119,9 +135,30 @@ impl<'f> Lint<'f> {
         let sessions = &self.file.policy.sessions;
         for (at, session) in sessions.iter().enumerate() {
             if let Some(twin) = sessions.iter().take(at).find(|twin| twin.vni == session.vni) {
-                let message = format!("sessions '{}' and '{}' both have VNI {}", twin.name, session.name, session.vni);
                 let path = format!("{}.vni", self.session_path(at));
+                let provider = self.file.policy.provider;
+                let said =
+                    self.file.document.sessions.get(self.file.session_place(at)).is_some_and(|one| one.vni.is_some());
+                let default = if said { String::new() } else { format!(", the default of {provider}") };
+                let message =
+                    format!("sessions '{}' and '{}' both have VNI {}{default}", twin.name, session.name, session.vni);
                 self.warn(&path, message);
+            }
+        }
+    }
+
+    /// Sources whose packets all come out of the kernel, because their sessions are too long for a program.
+    fn kernel(&mut self) {
+        let policy = Arc::new(self.file.policy.clone());
+        for (at, source) in policy.sources.iter().enumerate() {
+            let Ok(engine) = Engine::of(&policy, &source.name, |one| one.name == source.name) else { continue };
+            if engine.prefilter(&OwnTraffic::default(), PrefilterSettings::default()).too_long {
+                let message = format!(
+                    "the rules for source '{}' are more than a program for the kernel holds ({MAX_INSTRUCTIONS} instructions): all its \
+                     packets are copied out of the kernel",
+                    source.name
+                );
+                self.note(&format!("source[{at}]"), message);
             }
         }
     }
@@ -132,6 +169,10 @@ impl<'f> Lint<'f> {
         for direction in Direction::BOTH {
             let rules = rules_of.rules(direction);
             for (at, rule) in rules.iter().enumerate() {
+                self.compared = self.compared.saturating_add(at);
+                if self.compared > MAX_COMPARED {
+                    return;
+                }
                 let Some(before) = rules.iter().take(at).find(|before| covers(before, rule)) else { continue };
                 let message = format!(
                     "no packet reaches {direction} rule {}: rule {} before it matches all that it matches{}",
@@ -226,6 +267,12 @@ impl<'f> Lint<'f> {
         for direction in Direction::BOTH {
             for (at, rule) in own.rules(direction).iter().enumerate().filter(|(_, rule)| rule.action == Action::Accept)
             {
+                let against = before.iter().filter_map(|before| self.filter_of(before));
+                let pairs: usize = against.map(|filter| filter.rules(direction).len()).sum();
+                self.compared = self.compared.saturating_add(pairs);
+                if self.compared > MAX_COMPARED {
+                    return;
+                }
                 let taker = before.iter().find_map(|before| {
                     let rules = self.filter_of(before)?.rules(direction);
                     let place = rules.iter().position(|taker| covers(taker, rule))?;

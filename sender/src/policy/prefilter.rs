@@ -71,7 +71,8 @@ impl Engine {
         let mut writer = Writer::new(self, own, settings);
         writer.write();
         let exact = writer.exact;
-        match writer.code.finish() {
+        let program = if writer.is_full() { None } else { writer.code.finish() };
+        match program {
             Some(program) if program.len() <= MAX_INSTRUCTIONS => Prefilter { program, exact, too_long: false },
             _ => {
                 // All that is left is how much of a frame is wanted.
@@ -120,6 +121,12 @@ impl<'e> Writer<'e> {
         let exact =
             !sampled && policy.semantics.scope == Scope::Packet && (*own == OwnTraffic::default() || !policy.never.own);
         Self { engine, own, settings, code, whole, drop, accepts, exact }
+    }
+
+    /// Whether there is more than the kernel takes in any case. Then nothing more needs to be written.
+    fn is_full(&self) -> bool {
+        // Some jumps to the very next instruction go at the end.
+        self.code.len() > 4 * MAX_INSTRUCTIONS
     }
 
     fn session(&self, place: usize) -> Option<&'e Session> {
@@ -336,6 +343,9 @@ impl<'e> Writer<'e> {
             match self.filter(session) {
                 Some(filter) => {
                     for rule in filter.rules(direction) {
+                        if self.is_full() {
+                            return;
+                        }
                         let to = match rule.action {
                             Action::Accept => accept,
                             Action::Reject if semantics.reject_ends == RejectEnds::All => self.drop,
@@ -403,6 +413,9 @@ impl<'e> Writer<'e> {
     /// Goes to `matches` if the address at `at` is in one of those of `nets` that are of `version`, and on if it is not.
     fn nets(&mut self, nets: &[IpNet], version: IpVersion, at: u32, matches: Label) {
         for net in nets.iter().filter(|net| is_of(net, version)) {
+            if self.is_full() {
+                return;
+            }
             let next = self.code.label();
             let (value, mask) = value_of(net);
             for word in 0..4_u32 {

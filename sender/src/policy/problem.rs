@@ -8,8 +8,8 @@ use serde::Serialize;
 
 /// The most problems that an error shows.
 const MAX_SHOWN: usize = 50;
-/// The longest line of a file that is shown below a problem, in characters.
-const MAX_LINE: usize = 120;
+/// How much of a line of the file is shown below a problem, in characters.
+const MAX_LINE: usize = 100;
 
 /// A place in a policy file. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,12 +18,12 @@ pub struct Place {
     pub line: usize,
     /// Column.
     pub column: usize,
-    /// The line's text, nothing in it that acts on a terminal; empty where it is too long.
+    /// The line's text around the place, nothing in it that acts on a terminal.
     #[serde(skip)]
     excerpt: String,
-    /// How many characters are meant.
+    /// How many characters of the excerpt are in front of those that are meant, and how many are.
     #[serde(skip)]
-    marked: usize,
+    marked: (usize, usize),
 }
 
 /// One thing that is wrong with a policy, or that should be looked at.
@@ -51,9 +51,9 @@ impl fmt::Display for Problem {
 impl Problem {
     /// The line of the file with the place marked, to be shown below the problem. Nothing where there is no place.
     pub fn excerpt(&self) -> Option<String> {
-        let place = self.place.as_ref().filter(|place| !place.excerpt.is_empty())?;
+        let place = self.place.as_ref()?;
         let margin = " ".repeat(place.line.to_string().len());
-        let (before, marks) = (" ".repeat(place.column - 1), "^".repeat(place.marked));
+        let (before, marks) = (" ".repeat(place.marked.0), "^".repeat(place.marked.1));
         Some(format!("  {} | {}\n  {margin} | {before}{marks}", place.line, place.excerpt))
     }
 }
@@ -111,12 +111,16 @@ impl std::error::Error for PolicyError {}
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     text: String,
+    /// Where lines begin.
+    lines: Vec<usize>,
     spans: HashMap<String, Range<usize>>,
 }
 
 impl Places {
     pub(super) fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), spans: HashMap::new() }
+        let behind = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(behind).collect();
+        Self { text: text.to_owned(), lines, spans: HashMap::new() }
     }
 
     pub(super) fn note(&mut self, path: &str, span: Range<usize>) {
@@ -142,8 +146,26 @@ impl Places {
     }
 
     pub(super) fn at(&self, path: &str, span: Option<Range<usize>>, message: impl Into<String>) -> Problem {
-        let place = span.map(|span| place(&self.text, &span));
+        let place = span.map(|span| self.place(&span));
         Problem { about: path.to_owned(), place, message: printable(&message.into()) }
+    }
+
+    fn place(&self, span: &Range<usize>) -> Place {
+        let text = self.text.as_str();
+        let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let start = floor(span.start);
+        let end = floor(span.end.max(start));
+        let number = self.lines.partition_point(|begin| *begin <= start).max(1);
+        let line_start = self.lines.get(number - 1).copied().unwrap_or(0);
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let before = text[line_start..start].chars().count();
+        let marked = text[start..end].lines().next().map_or(0, |marked| marked.chars().count());
+        // Of a long line, what is around the place; rules in one line are often long.
+        let skipped = if line.chars().count() <= MAX_LINE { 0 } else { before.saturating_sub(MAX_LINE / 2) };
+        let excerpt: String =
+            line.chars().skip(skipped).take(MAX_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let room = excerpt.chars().count().saturating_sub(before - skipped).max(1);
+        Place { line: number, column: before + 1, excerpt, marked: (before - skipped, marked.clamp(1, room)) }
     }
 }
 
@@ -185,28 +207,6 @@ impl Findings {
         let mut problems = self.problems;
         problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.line, place.column)));
         (self.places, problems)
-    }
-}
-
-fn place(text: &str, span: &Range<usize>) -> Place {
-    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let start = floor(span.start);
-    let end = floor(span.end.max(start));
-    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-    let line = text[line_start..].lines().next().unwrap_or_default();
-    let before = text[line_start..start].chars().count();
-    let length = line.chars().count();
-    let marked = text[start..end].lines().next().map_or(0, |marked| marked.chars().count());
-    let excerpt = if length > MAX_LINE {
-        String::new()
-    } else {
-        line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-    };
-    Place {
-        line: text[..start].matches('\n').count() + 1,
-        column: before + 1,
-        excerpt,
-        marked: marked.clamp(1, length.saturating_sub(before).max(1)),
     }
 }
 

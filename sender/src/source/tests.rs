@@ -62,7 +62,7 @@ impl Fixture {
 
     /// Every frame with its gap, as the sender would send them.
     fn read(&self, control: &Control) -> Result<Vec<(Vec<u8>, u64)>, SendError> {
-        Files::check(&self.settings)?;
+        Records::check(&self.settings.files, self.settings.loops)?;
         let mut files = Files::open(&self.settings, 16, control.counters())?;
         let (mut frames, mut slots) = (Vec::new(), Vec::new());
         loop {

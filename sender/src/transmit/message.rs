@@ -8,7 +8,7 @@ use std::mem;
 use super::Method;
 use super::socket::PortSocket;
 use super::train::Planner;
-use crate::batch::{HEADROOM, MAX_FRAMES, Slot};
+use crate::batch::{MAX_FRAMES, Slot};
 
 /// The control message that asks for segmentation; laid out as `CMSG_FIRSTHDR` and `CMSG_DATA` would have it.
 #[repr(C, align(8))]
@@ -53,7 +53,7 @@ impl Messages {
             for member in members {
                 let slot = &slots[usize::from(*member)];
                 // A slice, so that a slot that points outside panics here and never reaches the kernel.
-                let datagram = &bytes[slot.offset - HEADROOM..slot.offset + slot.len as usize];
+                let datagram = &bytes[slot.offset - usize::from(slot.head)..slot.offset + slot.len as usize];
                 self.vectors[next] =
                     libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() };
                 next += 1;
@@ -90,18 +90,19 @@ impl Loaded<'_> {
     }
 
     /// Sends the messages from `first` on; gives how many the kernel took, at least one. An error is about message
-    /// `first`, which was not sent.
-    pub(super) fn send(&mut self, socket: &PortSocket, first: usize, method: Method) -> io::Result<usize> {
+    /// `first`, which was not sent. Blocks on a full queue only if it `waits`.
+    pub(super) fn send(&mut self, socket: &PortSocket, first: usize, method: Method, waits: bool) -> io::Result<usize> {
         let headers = &mut self.headers[first..];
+        let flags = if waits { 0 } else { libc::MSG_DONTWAIT };
         let result = if method == Method::Single {
             // SAFETY: as below, for one message.
-            let result = unsafe { libc::sendmsg(socket.fd(), &raw const headers[0].msg_hdr, 0) };
+            let result = unsafe { libc::sendmsg(socket.fd(), &raw const headers[0].msg_hdr, flags) };
             if result < 0 { -1 } else { 1 }
         } else {
             // SAFETY: `Messages::load` filled all these headers. They point to vectors and control messages in boxed
             // slices of `Messages` and the vectors to `bytes`; all are borrowed for as long as
             // `self` lives, so none has moved or gone. The kernel writes only to the headers' lengths.
-            unsafe { libc::sendmmsg(socket.fd(), headers.as_mut_ptr(), headers.len() as libc::c_uint, 0) }
+            unsafe { libc::sendmmsg(socket.fd(), headers.as_mut_ptr(), headers.len() as libc::c_uint, flags) }
         };
         usize::try_from(result).map_err(|_| io::Error::last_os_error())
     }

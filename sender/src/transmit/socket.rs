@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::TransmitSettings;
+use super::LinkSettings;
 use crate::error::SendError;
 
 /// Asked for; the kernel grants less by default. One train is 64 KiB, so this holds a few dozen.
@@ -28,7 +28,7 @@ pub(super) struct PortSocket {
 }
 
 /// Opens as many sockets as `settings` asks for, on the first free ports from the base on.
-pub(super) fn open_ports(settings: &TransmitSettings, target: SocketAddr) -> Result<Vec<PortSocket>, SendError> {
+pub(super) fn open_ports(settings: LinkSettings, target: SocketAddr) -> Result<Vec<PortSocket>, SendError> {
     let wanted = settings.source_ports;
     let mut sockets = Vec::with_capacity(usize::from(wanted));
     for port in settings.source_port_base..=u16::MAX {
@@ -96,6 +96,11 @@ impl PortSocket {
         self.port
     }
 
+    /// The port, and the address of this host that the kernel chose for the way to the target.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()?.as_socket()
+    }
+
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
@@ -111,6 +116,11 @@ impl PortSocket {
     pub(super) fn probe_segmentation(&self) -> io::Result<()> {
         self.set(libc::SOL_UDP, libc::UDP_SEGMENT, PROBE_SEGMENT)?;
         self.set(libc::SOL_UDP, libc::UDP_SEGMENT, 0)
+    }
+
+    /// The error that the last datagrams brought back, if any; it is forgotten.
+    pub(super) fn take_error(&self) -> Option<io::Error> {
+        self.socket.take_error().unwrap_or_else(Some)
     }
 
     /// Empties the error queue: its errors were counted when a call reported them, and a full queue hides new ones.

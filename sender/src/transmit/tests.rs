@@ -1,5 +1,7 @@
 use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
+use super::link::max_datagram;
 use super::*;
 use crate::control::Control;
 
@@ -76,7 +78,7 @@ fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_t
     let mut slots = [slot(FIRST, 1000, 0), slot(FIRST, 100, 0), slot(FIRST, 90, 0)];
     transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
     transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
-    transmitter.link.max_frame = 80;
+    transmitter.link.force(Some(88), None);
     let mut short = [slot(FIRST, 1000, 0)];
     transmitter.encapsulate(Instant::now(), &mut bytes, &mut short);
     transmitter.send(&bytes, &mut short, control.counters(), &|| false);
@@ -90,9 +92,9 @@ fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_t
 fn a_path_that_carries_less_than_was_thought_costs_the_end_of_frames_and_no_frame() {
     let (socket, target) = receiver("127.0.0.1:0");
     let mut transmitter = Transmitter::open(&settings(target)).unwrap();
-    let carried = transmitter.link.max_frame;
+    let carried = transmitter.link.max_frame(HEADROOM as u8);
     // As if the path had narrowed since the kernel was last asked; the kernel then refuses what is too long.
-    transmitter.link.max_frame = u32::MAX;
+    transmitter.link.force(Some(u32::MAX), None);
     let mut bytes = vec![1; FIRST + 70_000];
     let control = Control::default();
     let mut slots = [slot(FIRST, 60, 0), slot(FIRST, 70_000, 0), slot(FIRST, 61, 0), slot(FIRST, 70_000, 1)];
@@ -178,7 +180,7 @@ fn when_the_kernel_refuses_trains_their_datagrams_go_one_by_one() {
     // The kernel segments nothing on a socket without checksums; `open` knows that, so trains are forced here.
     let without = TransmitSettings { udp_checksum: false, ..settings(target) };
     let mut transmitter = Transmitter::open(&without).unwrap();
-    transmitter.link.method = Method::Trains;
+    transmitter.link.force(None, Some(Method::Trains));
     let control = Control::default();
     let mut slots = [slot(8, 60, 0), slot(76, 60, 0), slot(144, 10, 0)];
     let mut bytes: Vec<u8> = (0..=255).collect();
@@ -192,9 +194,9 @@ fn when_the_kernel_refuses_trains_their_datagrams_go_one_by_one() {
 }
 
 #[test]
-fn the_longest_frame_fits_the_path_and_the_length_fields() {
+fn the_longest_datagram_fits_the_path_and_the_length_fields() {
     let (v4, v6) = ("192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:1".parse().unwrap());
-    assert_eq!((max_frame(v4, 1500), max_frame(v6, 1500)), (1464, 1444));
-    assert_eq!((max_frame(v4, 65_536), max_frame(v6, 65_536)), (65_499, 65_480));
-    assert_eq!((max_frame(v4, 36), max_frame(v4, 0)), (0, 0));
+    assert_eq!((max_datagram(v4, 1500), max_datagram(v6, 1500)), (1472, 1452));
+    assert_eq!((max_datagram(v4, 65_536), max_datagram(v6, 65_536)), (65_507, 65_488));
+    assert_eq!((max_datagram(v4, 36), max_datagram(v4, 0)), (0, 0));
 }

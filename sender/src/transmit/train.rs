@@ -7,8 +7,6 @@
 //! Each frame joins the first train of its length that has room and comes no earlier than the last train with a
 //! frame of its flow. Afterwards, a train of one joins the end of an earlier, longer-framed train under the same rule.
 
-use vxtap_wire::vxlan;
-
 use super::Method;
 use crate::batch::{MAX_FRAMES, Slot};
 
@@ -41,7 +39,6 @@ struct Train {
 
 /// Plans the trains of one port's frames. Keeps its memory from plan to plan.
 pub(super) struct Planner {
-    max_bytes: u32,
     trains: Vec<Train>,
     /// The train of each frame, in the order in which the frames were given.
     train_of: Vec<u16>,
@@ -54,10 +51,8 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    /// `max_bytes` bounds the UDP payload of a whole train.
-    pub(super) fn new(max_bytes: u32) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            max_bytes,
             trains: Vec::with_capacity(MAX_FRAMES),
             train_of: Vec::with_capacity(MAX_FRAMES),
             last_train: vec![0; 1 << FLOW_BITS],
@@ -66,8 +61,9 @@ impl Planner {
         }
     }
 
-    /// Plans `frames`, indices into `slots`, all of one port and in the order in which they came.
-    pub(super) fn plan(&mut self, slots: &[Slot], frames: &[u16], method: Method) {
+    /// Plans `frames`, indices into `slots`, all of one port and in the order in which they came. `max_bytes` bounds the UDP
+    /// payload of a whole train.
+    pub(super) fn plan(&mut self, slots: &[Slot], frames: &[u16], method: Method, max_bytes: u32) {
         self.order.clear();
         self.ends.clear();
         if method != Method::Trains || frames.len() == 1 {
@@ -75,8 +71,8 @@ impl Planner {
             self.ends.extend(1..=frames.len() as u16);
             return;
         }
-        self.assign(slots, frames);
-        self.join_singles();
+        self.assign(slots, frames, max_bytes);
+        self.join_singles(max_bytes);
         self.lay_out(frames);
     }
 
@@ -96,18 +92,18 @@ impl Planner {
         &self.order[usize::from(start)..usize::from(self.ends[train])]
     }
 
-    fn assign(&mut self, slots: &[Slot], frames: &[u16]) {
+    fn assign(&mut self, slots: &[Slot], frames: &[u16], max_bytes: u32) {
         self.trains.clear();
         self.train_of.clear();
         self.last_train.fill(0);
         for frame in frames {
             let slot = &slots[usize::from(*frame)];
-            let datagram = slot.len + vxlan::HEADER_LEN as u32;
+            let datagram = slot.len + u32::from(slot.head);
             let flow = &mut self.last_train[(slot.flow >> (u32::BITS - FLOW_BITS)) as usize];
             let earliest = flow.saturating_sub(1);
             let from = usize::from(earliest).max(self.trains.len().saturating_sub(WINDOW));
             let fits = |train: &Train| {
-                train.datagram == datagram && train.members < MAX_MEMBERS && train.bytes + datagram <= self.max_bytes
+                train.datagram == datagram && train.members < MAX_MEMBERS && train.bytes + datagram <= max_bytes
             };
             let train = if let Some(offset) = self.trains[from..].iter().position(fits) {
                 let train = &mut self.trains[from + offset];
@@ -126,7 +122,7 @@ impl Planner {
     }
 
     /// Joins trains of one to the end of earlier trains.
-    fn join_singles(&mut self) {
+    fn join_singles(&mut self, max_bytes: u32) {
         for index in 0..self.trains.len() {
             let single = self.trains[index];
             if single.members != 1 {
@@ -138,7 +134,7 @@ impl Planner {
                     && train.members < MAX_MEMBERS
                     && !train.closed
                     && train.datagram > single.datagram
-                    && train.bytes + single.datagram <= self.max_bytes
+                    && train.bytes + single.datagram <= max_bytes
             };
             if let Some(offset) = self.trains[from..index].iter().position(takes) {
                 let host = &mut self.trains[from + offset];

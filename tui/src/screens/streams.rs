@@ -140,6 +140,8 @@ fn lines(app: &App, snapshot: &Snapshot, rows: &[Row<'_>], width: usize) -> Vec<
         Column::number("bytes", 6, Column::EXTRA + 3),
         Column::name("cause", 17, 17, Column::EXTRA + 4),
         Column::number("flows judged", 12, Column::EXTRA + 5),
+        // Of streams whose sender numbers what it sends.
+        Column::number("lost", 5, 7),
     ];
     let grid = Grid::choose(&columns, width);
     let title = |column: usize| (column == 0).then(|| (title(&visible, rows.len()), app.theme.heading()));
@@ -207,7 +209,11 @@ fn cell(app: &App, snapshot: &Snapshot, row: Row<'_>, column: usize) -> Cell {
         (9, Row::In(stream)) => (stream.network.clone().unwrap_or_default(), plain),
         (10, Row::In(stream)) => (number::count(stream.counters.bytes), plain),
         (11, Row::In(stream)) => (stream.sides.cause.map_or("", |cause| cause.as_str()).to_owned(), plain),
-        (_, Row::In(stream)) => (number::count(stream.sides.counts.judged()), plain),
+        (12, Row::In(stream)) => (number::count(stream.sides.counts.judged()), plain),
+        (_, Row::In(stream)) => match stream.loss {
+            None => ("-".to_owned(), plain),
+            Some(loss) => (number::count(loss.lost), if loss.lost > 0 { app.theme.bad() } else { plain }),
+        },
     }
 }
 

@@ -230,6 +230,20 @@ fn what_is_no_toml_is_told_alone_and_what_is_no_policy_too() {
 }
 
 #[test]
+fn a_long_line_is_shown_around_what_is_wrong_with_it() {
+    let many = "\"10.0.0.0/8\", ".repeat(20);
+    let text = format!(
+        "[[filter]]\nname = \"f\"\ninbound = [{{ action = \"accept\", source = [{many}\"10.0.0.0/99\", {many}] }}]\n"
+    );
+    let error = PolicyFile::parse("p", &text).unwrap_err();
+    let shown = error.problems().iter().find(|problem| problem.message.contains("/99")).unwrap().excerpt().unwrap();
+    let [line, marks] = shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+    assert!(line.chars().count() < 110, "{shown}");
+    let from = marks.find('^').unwrap();
+    assert_eq!(&line[from..from + marks.matches('^').count()], "\"10.0.0.0/99\"", "{shown}");
+}
+
+#[test]
 fn a_problem_of_the_host_has_a_place_in_the_file_too() {
     let file = PolicyFile::parse("p.toml", EXAMPLE).unwrap();
     let error = file.error(vec![file.problem("source[0].interfaces[0]", "there is no interface 'eth0'")]);

@@ -105,6 +105,37 @@ fn sessions_that_nothing_reaches_or_whose_rules_are_taken_before_are_told() {
 }
 
 #[test]
+fn rules_that_do_not_fit_into_the_kernel_are_told() {
+    let rules: Vec<String> = (0..900)
+        .map(|at| {
+            format!("{{ action = \"accept\", protocol = \"tcp\", source = \"10.{}.{}.0/24\" }}", at / 256, at % 256)
+        })
+        .collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let told = |rules: &[&str]| {
+        let policy = inbound("vxtap", rules).replace("{ number = 1, action", "{ action");
+        findings(&policy).iter().any(|(_, _, text)| text.contains("more than a program for the kernel holds"))
+    };
+    assert!(told(&rules) && !told(&rules[..100]));
+}
+
+#[test]
+fn a_large_policy_is_looked_through_with_bounded_work() {
+    // Each session has the same 600 rules: compared pair by pair that would be sixty billion pairs.
+    let rules: Vec<String> =
+        (0..600).map(|at| format!("{{action=\"accept\",source=\"10.{}.{}.0/24\"}}", at / 256, at % 256)).collect();
+    let sessions: Vec<String> = (0..600)
+        .map(|at| {
+            format!("[[session]]\nname=\"s{at}\"\nnumber={at}\nsource=\"here\"\nfilter=\"f\"\ntarget=\"there\"\n")
+        })
+        .collect();
+    let text = format!("[[filter]]\nname = \"f\"\ninbound = [{}]\n{}", rules.join(","), sessions.concat());
+    let found = findings(&text);
+    assert!(found.iter().any(|(_, _, text)| text.contains("too many rules")), "{}", found.len());
+    assert!(found.iter().any(|(_, _, text)| text.contains("more than a program for the kernel holds")));
+}
+
+#[test]
 fn quotas_shared_vnis_and_objects_that_nobody_uses_are_told() {
     let tcp = "{ number = 1, action = \"accept\", protocol = \"tcp\" }";
     let has = |policy: &str, words: &str| findings(policy).iter().any(|(_, _, text)| text.contains(words));

@@ -142,6 +142,11 @@ impl Assembler {
         self.items.push(Item::Branch { code: test.code() | 0x08, k: 0, wanted: true, to });
     }
 
+    /// How many instructions there are at least.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// The program; `None` where a label is nowhere or behind a jump to it.
     pub(super) fn finish(self) -> Option<Vec<BpfInstruction>> {
         let Self { items, labels } = self;

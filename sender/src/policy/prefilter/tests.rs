@@ -2,6 +2,7 @@
 
 mod captures;
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
@@ -108,7 +109,14 @@ pub(super) fn agrees(prefilter: &Prefilter, decider: &mut Decider, direction: Di
 pub(super) fn random_policy(random: &mut Random, provider: Provider, universe: &Universe) -> (Prefilter, Decider) {
     let file = PolicyFile::from_document(document(random, provider, universe)).unwrap();
     let engine = Arc::new(Engine::new(&Arc::new(file.policy), &interface()).unwrap());
-    let own = Arc::new(OwnTraffic::default());
+    let mut own = OwnTraffic::default();
+    if random.one_in(3) {
+        // Then the program is not exact, but must not drop more than the engine.
+        own.add_target(SocketAddr::new(random.of(&universe.v4), random.of(&universe.ports)));
+        own.add_target(SocketAddr::new(random.of(&universe.v6), random.of(&universe.ports)));
+        own.add_health(SocketAddr::new(random.of(&universe.v4), random.of(&universe.ports)));
+    }
+    let own = Arc::new(own);
     (engine.prefilter(&own, PrefilterSettings::default()), Decider::new(engine, own))
 }
 
@@ -130,7 +138,7 @@ fn what_the_engine_takes_of_random_packets_the_program_lets_through_and_plain_on
             dropped += usize::from(agrees(&prefilter, &mut decider, packet.direction, &bytes));
         }
     }
-    assert!(dropped > 10_000 && exact > 1_500, "{dropped} {exact}");
+    assert!(dropped > 10_000 && exact > 1_000, "{dropped} {exact}");
 }
 
 fn engine(text: &str) -> Arc<Engine> {

@@ -8,9 +8,9 @@ fn slots(frames: &[(u32, u32)]) -> Vec<Slot> {
 
 /// The trains of `frames`, which are flow and length of each, as indices.
 fn plan(frames: &[(u32, u32)], max_bytes: u32) -> Vec<Vec<u16>> {
-    let mut planner = Planner::new(max_bytes);
+    let mut planner = Planner::new();
     let indices: Vec<u16> = (0..frames.len() as u16).collect();
-    planner.plan(&slots(frames), &indices, Method::Trains);
+    planner.plan(&slots(frames), &indices, Method::Trains, max_bytes);
     (0..planner.trains()).map(|train| planner.members(train).to_vec()).collect()
 }
 
@@ -48,8 +48,8 @@ fn a_shorter_frame_is_the_last_of_its_train_though_longer_ones_came_behind_it() 
 
 #[test]
 fn without_segmentation_each_frame_stays_alone_and_in_place() {
-    let mut planner = Planner::new(65_507);
-    planner.plan(&slots(&[(1, 100), (2, 50), (3, 100)]), &[0, 1, 2], Method::Batches);
+    let mut planner = Planner::new();
+    planner.plan(&slots(&[(1, 100), (2, 50), (3, 100)]), &[0, 1, 2], Method::Batches, 65_507);
     assert_eq!(planner.order(), [0, 1, 2]);
     assert_eq!(planner.trains(), 3);
     assert_eq!(planner.members(1), [1]);
@@ -57,12 +57,12 @@ fn without_segmentation_each_frame_stays_alone_and_in_place() {
 
 #[test]
 fn a_planner_remembers_nothing_of_the_plan_before() {
-    let mut planner = Planner::new(65_507);
+    let mut planner = Planner::new();
     let many = slots(&[(1, 100), (1, 50), (1, 70), (2, 100)]);
-    planner.plan(&many, &[0, 1, 2, 3], Method::Trains);
-    planner.plan(&many, &[3], Method::Trains);
+    planner.plan(&many, &[0, 1, 2, 3], Method::Trains, 65_507);
+    planner.plan(&many, &[3], Method::Trains, 65_507);
     assert_eq!((planner.trains(), planner.members(0)), (1, [3].as_slice()));
-    planner.plan(&many, &[0, 3], Method::Trains);
+    planner.plan(&many, &[0, 3], Method::Trains, 65_507);
     assert_eq!((planner.trains(), planner.members(0)), (1, [0, 3].as_slice()));
 }
 

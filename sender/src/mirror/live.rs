@@ -1,0 +1,305 @@
+//! Mirroring what crosses network interfaces, by a policy.
+//!
+//! The kernel's programs let through at least what the policy in force mirrors. When another policy is to come into force, they are opened
+//! first; the frames that came before that are decided about by the old policy, then the new one comes into force, and the
+//! kernel gets its programs: no frame is let through by one policy and cut or refused by another.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vxtap_ring::{Interface as Link, LinkKind};
+
+use super::api::{BoundServer, ControlSettings, Shown};
+use super::ledger::Ledger;
+use super::mailbox::Mailbox;
+use super::steward::{Interfaces, Start, Steward, StewardSettings};
+use super::{Depth, Frame, Mirror};
+use crate::capture::{
+    API_PORT, CaptureSettings, CaptureSummary, Live, LiveSettings, LoopGuard, PATIENCE, Way, privileges,
+};
+use crate::control::Control;
+use crate::error::SendError;
+use crate::policy::{Direction, Interface, Policy, PolicyFile};
+use crate::summary::Summary;
+use crate::transmit::{LinkSettings, Method, TransmitSettings};
+
+/// How long another policy waits at most for the frames that came before it: longer than that they are hardly in a ring.
+const MOST_WAITING: Duration = Duration::from_secs(1);
+/// How long the end of a run waits for what is in the rings.
+const MOST_DRAINING: Duration = Duration::from_secs(2);
+
+/// Which interfaces to mirror, by what policy, and how.
+#[derive(Clone, Debug)]
+pub struct LiveMirrorSettings {
+    /// The policy file.
+    pub policy: PathBuf,
+    /// Names of the interfaces; none: all that the policy's sources select at the start.
+    pub interfaces: Vec<String>,
+    /// What this host is called in sources that select by tag.
+    pub tags: Vec<String>,
+    /// Which way frames go that are captured.
+    pub way: Way,
+    /// TCP services that are not captured, since they show what was mirrored; see [`CaptureSettings::services`].
+    pub services: Vec<std::net::SocketAddr>,
+    /// Bytes of the ring of each interface.
+    pub ring_bytes: u32,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// Outer source ports for each target.
+    pub source_ports: u16,
+    /// First of them.
+    pub source_port_base: u16,
+    /// Seed of the hash that picks a flow's source port.
+    pub port_seed: u32,
+    /// Whether outer UDP checksums are filled in.
+    pub udp_checksum: bool,
+    /// The most that is asked of the kernel.
+    pub method: Method,
+    /// How often names are looked up again.
+    pub resolve_interval: Duration,
+    /// Where the control port is, if there is to be one.
+    pub control: Option<ControlSettings>,
+}
+
+impl LiveMirrorSettings {
+    /// All that the sources of `policy` select on `interfaces`, until it is stopped.
+    pub const fn new(policy: PathBuf, interfaces: Vec<String>) -> Self {
+        Self {
+            policy,
+            interfaces,
+            tags: Vec::new(),
+            way: Way::Both,
+            services: Vec::new(),
+            ring_bytes: CaptureSettings::DEFAULT_RING_BYTES,
+            duration: None,
+            source_ports: TransmitSettings::DEFAULT_SOURCE_PORTS,
+            source_port_base: TransmitSettings::DEFAULT_SOURCE_PORT_BASE,
+            port_seed: 0,
+            udp_checksum: true,
+            method: Method::Trains,
+            resolve_interval: StewardSettings::RESOLVE_INTERVAL,
+            control: None,
+        }
+    }
+}
+
+/// A mirror of interfaces that is about to run.
+pub struct LiveMirror<'a> {
+    live: Live<'a>,
+    mirror: Mirror,
+    steward: Steward,
+    control_port: Option<BoundServer>,
+    ledger: Arc<Ledger>,
+    control: &'a Arc<Control>,
+    duration: Option<Duration>,
+    services: Vec<std::net::SocketAddr>,
+}
+
+impl<'a> LiveMirror<'a> {
+    /// Reads the policy, opens sockets and rings. From here on frames are captured, and [`LiveMirror::run`] mirrors them.
+    ///
+    /// Takes `CAP_NET_RAW`, and nothing afterwards.
+    pub fn open(settings: &LiveMirrorSettings, control: &'a Arc<Control>) -> Result<Self, SendError> {
+        let control_port = settings.control.as_ref().map(BoundServer::bind).transpose()?;
+        let names = names(settings)?;
+        let (ledger, mailbox) = (Arc::<Ledger>::default(), Arc::<Mailbox>::default());
+        let steward = StewardSettings {
+            policy: settings.policy.clone(),
+            links: LinkSettings {
+                source_ports: settings.source_ports,
+                source_port_base: settings.source_port_base,
+                udp_checksum: settings.udp_checksum,
+                method: settings.method,
+                waits: false,
+            },
+            resolve_interval: settings.resolve_interval,
+            tick: StewardSettings::TICK,
+            interfaces: interfaces(names.clone(), settings.tags.clone()),
+        };
+        let Start { steward, plan, exits } = Steward::prepare(steward, Arc::clone(&ledger), Arc::clone(&mailbox))?;
+        let (seed, control_of_mirror) = (settings.port_seed, Arc::clone(control));
+        let mirror = Mirror::new(plan, exits, seed, Depth::Live, Arc::clone(&ledger), control_of_mirror, mailbox);
+        let live = LiveSettings {
+            interfaces: &names,
+            way: settings.way,
+            guard: guard(&mirror, &settings.services),
+            filter: None,
+            longest: usize::MAX,
+            ring_bytes: settings.ring_bytes,
+        };
+        let live = Live::open(live, control.counters())?;
+        let (services, duration) = (settings.services.clone(), settings.duration);
+        Ok(Self { live, mirror, steward, control_port, ledger, control, duration, services })
+    }
+
+    /// Gives up every privilege of the calling thread and of those that it starts.
+    pub fn drop_privileges(&self) -> Result<(), SendError> {
+        privileges::drop_all().map_err(|source| crate::capture::CaptureError::Privileges(source).into())
+    }
+
+    /// The interfaces and the policy, for a person.
+    pub fn what(&self) -> String {
+        let names: Vec<_> = self.live.names().collect();
+        format!("{} by {}", names.join(", "), self.steward.path().display())
+    }
+
+    /// Mirrors until `control` or the settings end it; what is in the rings then is mirrored as well.
+    pub fn run(self) -> Result<Summary, SendError> {
+        let Self { mut live, mut mirror, steward, control_port, ledger, control, duration, services } = self;
+        let status = steward.status();
+        let office = steward.start().map_err(|error| SendError::Setting(format!("cannot start a thread: {error}")))?;
+        control.hang_up(Some(office.reload()));
+        let _server = match control_port {
+            Some(port) => {
+                tracing::info!("control port on http://{}", port.address());
+                let (ledger, control) = (Arc::clone(&ledger), Arc::clone(control));
+                Some(port.serve(Shown { ledger, control, status, requests: office.requests() })?)
+            }
+            None => None,
+        };
+        let start = Instant::now();
+        let end = duration.and_then(|duration| start.checked_add(duration));
+        let mut closed_at: Option<Instant> = None;
+        // Since when the kernel lets everything through, because another policy is to come into force.
+        let mut opened_at: Option<Instant> = None;
+        let mut is_drained = false;
+        loop {
+            let now = Instant::now();
+            if closed_at.is_none() && (control.is_stopped() || end.is_some_and(|end| now >= end)) {
+                live.close();
+                closed_at = Some(now);
+            }
+            if opened_at.is_none() && mirror.has_plan_waiting() && closed_at.is_none() {
+                live.decide(guard(&mirror, &services), Vec::new(), usize::MAX)?;
+                opened_at = Some(now);
+            }
+            let takes_plan = opened_at.is_some_and(|opened| {
+                let waited = now.duration_since(opened);
+                (is_drained && waited >= Live::latency()) || waited >= MOST_WAITING
+            });
+            mirror.begin_with(now, takes_plan);
+            if takes_plan {
+                opened_at = None;
+            }
+            if opened_at.is_none() && closed_at.is_none() && mirror.take_kernel_change() {
+                let programs = (0..live.names().count()).map(|place| {
+                    let prefilter = mirror.plan().prefilter(place);
+                    Some(prefilter.map_or_else(refuse_all, |prefilter| prefilter.program))
+                });
+                let programs = programs.collect();
+                live.decide(guard(&mirror, &services), programs, mirror.plan().longest())?;
+            }
+            let patience = match (closed_at, opened_at) {
+                (None, None) => PATIENCE,
+                _ => Live::latency(),
+            };
+            let more = live.give(patience, |packet| {
+                mirror.offer(&Frame {
+                    bytes: packet.bytes,
+                    wire_len: packet.wire_len,
+                    time_ns: packet.time_ns,
+                    direction: Some(if packet.is_outgoing { Direction::Outbound } else { Direction::Inbound }),
+                    interface: packet.interface,
+                })
+            });
+            is_drained = !more;
+            mirror.flush();
+            let closed_for = closed_at.map(|closed| closed.elapsed());
+            if closed_for.is_some_and(|time| (!more && time >= Live::latency()) || time >= MOST_DRAINING) {
+                break;
+            }
+        }
+        live.look_after();
+        control.hang_up(None);
+        ledger.check(control.counters())?;
+        Ok(Summary {
+            seconds: start.elapsed().as_secs_f64(),
+            transmit: mirror.method().as_str(),
+            source_ports: mirror.source_ports(),
+            capture: Some(CaptureSummary::of(&control.counters().capture)),
+            mirror: Some(ledger.summary()),
+            ..Summary::of(control)
+        })
+    }
+}
+
+/// A program that wants nothing.
+fn refuse_all() -> Vec<vxtap_wire::BpfInstruction> {
+    const RETURN: u16 = 0x06;
+    vec![vxtap_wire::BpfInstruction { code: RETURN, jt: 0, jf: 0, k: 0 }]
+}
+
+/// What the kernel refuses whatever the policy wants: copies, and what shows them. Nothing where the policy has our own traffic
+/// mirrored.
+fn guard(mirror: &Mirror, services: &[std::net::SocketAddr]) -> LoopGuard {
+    if !mirror.plan().guards_own() {
+        return LoopGuard::default();
+    }
+    let targets: Vec<_> = mirror.targets().collect();
+    let mut services = services.to_vec();
+    services.extend(targets.iter().map(|target| std::net::SocketAddr::new(target.ip(), API_PORT)));
+    services.sort_unstable();
+    services.dedup();
+    LoopGuard { targets, services }
+}
+
+/// The interfaces to capture from.
+fn names(settings: &LiveMirrorSettings) -> Result<Vec<String>, SendError> {
+    for (place, name) in settings.interfaces.iter().enumerate() {
+        if settings.interfaces[..place].contains(name) {
+            return Err(SendError::Setting(format!("interface '{name}' is named twice")));
+        }
+    }
+    if !settings.interfaces.is_empty() {
+        return Ok(settings.interfaces.clone());
+    }
+    let file = PolicyFile::load(&settings.policy).map_err(SendError::Policy)?;
+    let all = host_interfaces(&settings.tags)?;
+    let selected = |interface: &&Interface| file.policy.sources.iter().any(|source| source.selects(interface));
+    let is_ethernet = |interface: &&Interface| {
+        Link::named(&interface.name).is_ok_and(|link| !matches!(link.kind, LinkKind::Other(_)))
+    };
+    let names: Vec<_> = all.iter().filter(selected).filter(is_ethernet).map(|found| found.name.clone()).collect();
+    if names.is_empty() {
+        let present: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
+        return Err(SendError::Setting(format!(
+            "no source of the policy selects an interface of this host (there are {})",
+            present.join(", ")
+        )));
+    }
+    Ok(names)
+}
+
+/// Tells the interfaces of these names, with the addresses that they have when it is asked.
+fn interfaces(names: Vec<String>, tags: Vec<String>) -> Interfaces {
+    Arc::new(move |_: &Policy| {
+        let mut all = host_interfaces(&tags)?;
+        let of_name = |name: &String| {
+            let found = all.iter().position(|interface| interface.name == *name);
+            // One that is not there for now has a name all the same.
+            found.map_or_else(
+                || Interface { name: name.clone(), tags: tags.clone(), ..Interface::default() },
+                |at| all.swap_remove(at),
+            )
+        };
+        Ok(names.iter().map(of_name).collect())
+    })
+}
+
+/// All interfaces of this host.
+fn host_interfaces(tags: &[String]) -> Result<Vec<Interface>, SendError> {
+    let failed =
+        |error: std::io::Error| SendError::Setting(format!("cannot list the interfaces of this host: {error}"));
+    let addresses = if_addrs::get_if_addrs().map_err(failed)?;
+    let mut interfaces = Vec::new();
+    for entry in std::fs::read_dir(Path::new("/sys/class/net")).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        let own = addresses.iter().filter(|address| address.name == name);
+        let loopback = own.clone().any(if_addrs::Interface::is_loopback);
+        let addresses = own.map(if_addrs::Interface::ip).collect();
+        interfaces.push(Interface { name, addresses, loopback, tags: tags.to_vec() });
+    }
+    interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(interfaces)
+}
