@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use time::OffsetDateTime;
+use vxtap_wire::geneve::{Balancer, Cookie, GoogleCookie};
 use vxtap_wire::{FiveTuple, FlowKey, IpVersion, protocol};
 
 use crate::app::FlowApp;
@@ -147,6 +148,9 @@ pub(crate) fn tunnel(stream: &StreamKey, names: &StreamNames) -> Vec<u8> {
     JsonObject::append_to(&mut member, |json| {
         json.word("proto", stream.encapsulation.as_str());
         json.number("vni", vni.get());
+        if !stream.around.is_empty() {
+            json.array("vnis", |list| stream.vnis().for_each(|vni| list.number(vni.get())));
+        }
         if let Some(source) = stream.source {
             json.raw("src_ip", |line| append_address(line, source));
         }
@@ -154,6 +158,24 @@ pub(crate) fn tunnel(stream: &StreamKey, names: &StreamNames) -> Vec<u8> {
         for (member, name) in [("network", names.network), ("vni_name", names.vni), ("src_name", names.source)] {
             if let Some(name) = name {
                 json.text(member, name);
+            }
+        }
+        if let Some(direction) = stream.direction {
+            json.word("direction", direction.as_str());
+        }
+        // Numbers of 64 bits and more are text: readers of JSON round them.
+        match stream.cookie {
+            Cookie::None => {}
+            Cookie::Balancer(Balancer { cloud, endpoint, attachment }) => {
+                json.word("cloud", cloud.as_str());
+                json.word("endpoint", &format!("{endpoint:016x}"));
+                json.word("attachment", &format!("{attachment:016x}"));
+            }
+            Cookie::Google(GoogleCookie { network, endpoint, profile }) => {
+                json.word("cloud", "google");
+                json.number("network_cookie", network);
+                json.word("endpoint", &format!("{:032x}", u128::from_be_bytes(endpoint)));
+                json.word("profile", &format!("{profile:016x}"));
             }
         }
     });

@@ -17,7 +17,10 @@ use std::fmt;
 
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use vxtap_wire::envelope::EnvelopeError;
+use vxtap_wire::geneve::GeneveError;
 use vxtap_wire::vxlan::VxlanError;
+use vxtap_wire::vxlan_gpe::GpeError;
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
@@ -51,11 +54,31 @@ drop_reasons! {
     VxlanFlagClear = "vxlan_flag_clear",
     /// VXLAN header with no inner frame behind it.
     VxlanEmptyFrame = "vxlan_empty_frame",
+    /// Datagram shorter than a GENEVE header (8 bytes).
+    GeneveTooShort = "geneve_too_short",
+    /// GENEVE of a version other than 0.
+    GeneveVersion = "geneve_version",
+    /// GENEVE control packet (O bit): a message between tunnel endpoints.
+    GeneveControl = "geneve_control",
+    /// GENEVE options longer than the datagram, or an option longer than their room.
+    GeneveOptionOverrun = "geneve_option_overrun",
+    /// GENEVE with a critical option that is not known (--accept-unknown-critical takes it).
+    GeneveUnknownCritical = "geneve_unknown_critical",
+    /// GENEVE around neither Ethernet nor IP.
+    GenevePayload = "geneve_payload",
+    /// GENEVE header with nothing behind it.
+    GeneveEmptyFrame = "geneve_empty_frame",
+    /// VXLAN-GPE of a version other than 0.
+    VxlanGpeVersion = "vxlan_gpe_version",
+    /// VXLAN-GPE control packet (O bit): a message between tunnel endpoints.
+    VxlanGpeControl = "vxlan_gpe_control",
+    /// VXLAN-GPE around neither Ethernet nor IP: NSH, or an unknown protocol.
+    VxlanGpePayload = "vxlan_gpe_payload",
     /// Datagram longer than the receive buffer: its end is gone.
     DatagramTruncated = "datagram_truncated",
     /// Handed over to the worker that owns the flow, whose queue was full.
     HandOverFull = "hand_over_full",
-    /// Record of a capture file whose link type is not Ethernet.
+    /// Record of a capture file whose link type is neither Ethernet nor raw IP.
     LinkType = "link_type",
     /// Capture file that ends in the middle of a record, or whose next record makes no sense.
     FileDamaged = "file_damaged",
@@ -78,6 +101,32 @@ impl From<VxlanError> for DropReason {
             VxlanError::HeaderTooShort => Self::VxlanTooShort,
             VxlanError::FlagClear => Self::VxlanFlagClear,
             VxlanError::EmptyFrame => Self::VxlanEmptyFrame,
+        }
+    }
+}
+
+impl From<GeneveError> for DropReason {
+    fn from(error: GeneveError) -> Self {
+        match error {
+            GeneveError::HeaderTooShort => Self::GeneveTooShort,
+            GeneveError::Version => Self::GeneveVersion,
+            GeneveError::Control => Self::GeneveControl,
+            GeneveError::OptionOverrun => Self::GeneveOptionOverrun,
+            GeneveError::Payload => Self::GenevePayload,
+            GeneveError::EmptyFrame => Self::GeneveEmptyFrame,
+        }
+    }
+}
+
+impl From<EnvelopeError> for DropReason {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Vxlan(error) | EnvelopeError::Gpe(GpeError::Vxlan(error)) => error.into(),
+            EnvelopeError::Gpe(GpeError::Version) => Self::VxlanGpeVersion,
+            EnvelopeError::Gpe(GpeError::Control) => Self::VxlanGpeControl,
+            EnvelopeError::Gpe(GpeError::Payload(_)) => Self::VxlanGpePayload,
+            EnvelopeError::Geneve(error) => error.into(),
+            EnvelopeError::UnknownCritical => Self::GeneveUnknownCritical,
         }
     }
 }

@@ -17,6 +17,7 @@ mod flow_table;
 pub mod fragments;
 pub mod json;
 mod ledger;
+pub mod losses;
 pub mod protocols;
 mod shard;
 mod sides;

@@ -53,6 +53,8 @@ pub struct ShardCounters {
     pub truncated: u64,
     /// Frames with a header that contradicts itself.
     pub malformed: u64,
+    /// Frames with more tunnels in each other than are looked through.
+    pub too_deep: u64,
 }
 
 /// The state of one worker.
@@ -143,6 +145,7 @@ impl Shard {
             self.counters.frames += 1;
             self.counters.truncated += u64::from(view.bytes_missing() > 0);
             self.counters.malformed += u64::from(view.malformed.is_some());
+            self.counters.too_deep += u64::from(view.too_deep);
             match &view.five_tuple {
                 Some(tuple) if view.network != Network::Arp => {
                     let is_fragment = view.fragment.is_some();

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Ledger;
+use crate::losses::StreamLoss;
 use crate::sides::{OneSidedCause, SideCounts};
 use crate::stream::{Encapsulation, StreamCounters};
 
@@ -40,6 +41,9 @@ pub struct Snapshot {
     pub streams: Vec<StreamSnapshot>,
     /// Mirror streams in all, those not listed included.
     pub streams_total: u64,
+    /// What was lost on the way here, all streams together; `None` where no sender numbers its datagrams.
+    #[serde(default)]
+    pub loss: Option<StreamLoss>,
     /// Where captures go; `None` without `--write`.
     pub capture: Option<CaptureSnapshot>,
     /// Where logs go; `None` without `--log`.
@@ -115,6 +119,9 @@ pub struct WorkerSnapshot {
     pub truncated: u64,
     /// Inner frames with a header that contradicts itself.
     pub malformed: u64,
+    /// Inner frames with more tunnels in each other than are looked through.
+    #[serde(default)]
+    pub too_deep: u64,
     /// Receive buffer that the kernel granted, in bytes, all sockets of the worker together; 0 when reading files.
     pub receive_buffer: u64,
     /// System calls that returned at least one datagram.
@@ -157,7 +164,7 @@ impl Distribution {
 }
 
 /// One mirror stream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamSnapshot {
     /// `vni 4242 from 10.0.0.7`.
     pub name: String,
@@ -165,11 +172,20 @@ pub struct StreamSnapshot {
     pub encapsulation: Encapsulation,
     /// Outer source address.
     pub source: Option<std::net::IpAddr>,
-    /// VNI.
+    /// VNI; of several layers the innermost.
     pub vni: Option<u32>,
     /// Name of the network that its flows are in, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// VNIs of all layers, outermost first, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vnis: Vec<u32>,
+    /// `ingress` or `egress`, where the mirror tells which way its frames went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// What was lost on the way here; `None` where the sender does not number its datagrams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<StreamLoss>,
     /// All workers together.
     pub counters: StreamCounters,
     /// Its flows by the directions that were seen.

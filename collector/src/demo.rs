@@ -38,7 +38,7 @@ pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
     // Nobody but its own senders sends to a demo.
     let end = End::on_signal(Duration::ZERO)?;
     let run = RunSettings {
-        listen: vec![Listener::Vxlan(any_port)],
+        listen: vec![Listener::vxlan(any_port)],
         receive: ReceiveSettings::default(),
         pipeline: settings.pipeline.clone(),
         api: settings.api.clone(),

@@ -138,8 +138,8 @@ impl Examination<'_> {
     /// UDP ports that mirrored datagrams come to, with their addresses.
     fn data_addresses(&self) -> impl Iterator<Item = std::net::SocketAddr> {
         self.settings.run.listen.iter().map(|listener| {
-            let Listener::Vxlan(address) = *listener;
-            address
+            let Listener::Udp(listener) = listener;
+            listener.address
         })
     }
 
@@ -177,8 +177,8 @@ fn interfaces(settings: &DoctorSettings, machine: &Machine) -> Result<Vec<Interf
     if settings.interfaces.is_empty() {
         let listens = |interface: &Interface| {
             settings.run.listen.iter().any(|listener| {
-                let Listener::Vxlan(address) = listener;
-                takes(address.ip(), interface)
+                let Listener::Udp(listener) = listener;
+                takes(listener.address.ip(), interface)
             })
         };
         return Ok(there.into_iter().filter(listens).collect());

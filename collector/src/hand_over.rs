@@ -8,7 +8,7 @@
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use vxtap_analyzers::PacketMeta;
 use vxtap_analyzers::StreamId;
-use vxtap_wire::NetworkId;
+use vxtap_wire::{Link, NetworkId};
 
 use crate::receive::Waker;
 
@@ -18,8 +18,8 @@ const PARCEL_BYTES: usize = 64 << 10;
 const INBOX_PARCELS: usize = 64;
 /// Empty parcels that are kept for each worker at the most.
 const SPARE_PARCELS: usize = 16;
-/// Bytes in front of each frame: time, stream, network, length on the wire, length.
-const HEAD_BYTES: usize = 24;
+/// Bytes in front of each frame: time, stream, network, length on the wire, length, link.
+const HEAD_BYTES: usize = 28;
 
 /// Frames for one worker.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ pub(crate) struct ParcelFrame<'a> {
     pub(crate) meta: PacketMeta,
     /// Length when it was sent, as far as the receiving side knows; 0 for unknown.
     pub(crate) wire_len: u32,
+    /// What it begins with.
+    pub(crate) link: Link,
     pub(crate) bytes: &'a [u8],
 }
 
@@ -41,7 +43,9 @@ impl Parcel {
     fn push(&mut self, frame: &ParcelFrame<'_>) {
         self.bytes.reserve(HEAD_BYTES + frame.bytes.len());
         self.bytes.extend_from_slice(&frame.meta.time_ns.to_ne_bytes());
-        for word in [frame.meta.stream.0, frame.meta.network.0, frame.wire_len, frame.bytes.len() as u32] {
+        let PacketMeta { stream, network, .. } = frame.meta;
+        let is_ip = u32::from(frame.link == Link::Ip);
+        for word in [stream.0, network.0, frame.wire_len, frame.bytes.len() as u32, is_ip] {
             self.bytes.extend_from_slice(&word.to_ne_bytes());
         }
         self.bytes.extend_from_slice(frame.bytes);
@@ -58,7 +62,8 @@ impl Parcel {
             rest = following;
             let time_ns = u64::from_ne_bytes(*head.first_chunk()?);
             let meta = PacketMeta { time_ns, stream: StreamId(word(8)), network: NetworkId(word(12)) };
-            Some(ParcelFrame { meta, wire_len: word(16), bytes })
+            let link = if word(24) == 0 { Link::Ethernet } else { Link::Ip };
+            Some(ParcelFrame { meta, wire_len: word(16), link, bytes })
         })
     }
 }
@@ -178,7 +183,12 @@ mod tests {
 
     fn frame(time_ns: u64, bytes: &[u8]) -> ParcelFrame<'_> {
         let meta = PacketMeta { time_ns, stream: StreamId(3), network: NetworkId(4) };
-        ParcelFrame { meta, wire_len: 99, bytes }
+        ParcelFrame {
+            meta,
+            wire_len: 99,
+            link: if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip },
+            bytes,
+        }
     }
 
     #[test]
@@ -190,9 +200,11 @@ mod tests {
         assert!(inboxes[1].is_empty(), "nothing is sent before the parcel is full or flushed");
         assert!(outboxes[0].flush());
         let parcel = inboxes[1].next().unwrap();
-        let seen: Vec<_> =
-            parcel.frames().map(|frame| (frame.meta.time_ns, frame.wire_len, frame.bytes.to_vec())).collect();
-        assert_eq!(seen, (0..10u8).map(|at| (u64::from(at), 99, vec![at; 5])).collect::<Vec<_>>());
+        let seen: Vec<_> = parcel
+            .frames()
+            .map(|frame| (frame.meta.time_ns, frame.wire_len, frame.link == Link::Ip, frame.bytes.to_vec()))
+            .collect();
+        assert_eq!(seen, (0..10u8).map(|at| (u64::from(at), 99, at % 2 == 1, vec![at; 5])).collect::<Vec<_>>());
         assert!(inboxes[0].is_empty());
     }
 

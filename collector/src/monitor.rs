@@ -76,16 +76,21 @@ impl LiveMonitor {
         let mut order: Vec<usize> = (0..sums.len()).filter(|id| sums[*id].frames > 0).collect();
         order.sort_unstable_by_key(|id| (std::cmp::Reverse(sums[*id].frames), *id));
         order.truncate(Snapshot::MAX_STREAMS);
+        let losses = self.shared.registry.stream_losses();
         let (registry, sides) = (&self.shared.registry, self.shared.sides());
         let snapshot = |number: usize| {
             let id = StreamId(number as u32);
             let key = registry.key(id).unwrap_or(StreamKey::PLAIN);
+            let vnis = if key.around.is_empty() { Vec::new() } else { key.vnis().map(Vni::get).collect() };
             StreamSnapshot {
                 name: registry.name(id),
                 encapsulation: key.encapsulation,
                 source: key.source,
                 vni: key.vni.map(Vni::get),
+                vnis,
+                direction: key.direction.map(|direction| direction.as_str().to_owned()),
                 network: registry.networks().name(&key).map(str::to_owned),
+                loss: losses.get(&id).copied(),
                 counters: sums[number],
                 sides: sides.get(&id).map(SidesSnapshot::from).unwrap_or_default(),
             }
@@ -105,6 +110,7 @@ impl Monitor for LiveMonitor {
             listeners: self.listeners.clone(),
             streams: self.streams(),
             streams_total: self.shared.registry.len() as u64,
+            loss: self.shared.registry.loss(),
             capture: self.outputs.capture(),
             log: self.outputs.log(),
             followers: self.hub.snapshot(),

@@ -1,5 +1,6 @@
 //! What a worker does with frames, wherever they came from: analysis, capture, log, ledger.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -11,6 +12,7 @@ use vxtap_analyzers::{
 };
 use vxtap_filter::Tunnel;
 use vxtap_index::IndexBuilder;
+use vxtap_wire::vxlan::Vni;
 use vxtap_wire::{FlowKey, FrameView};
 
 use crate::capture::{CaptureLane, Fate, Selection};
@@ -99,6 +101,16 @@ impl Pipeline {
                 self.streams.turn_away(&key, time_ns, bytes);
                 None
             }
+        }
+    }
+
+    /// The same of VXLAN in one layer.
+    #[inline]
+    pub(crate) fn admit_vxlan(&mut self, source: IpAddr, vni: Vni, time_ns: u64, bytes: usize) -> Option<StreamEntry> {
+        match self.streams.vxlan(source, vni) {
+            Ok(entry) => Some(entry),
+            // Why is found again on the way.
+            Err(_) => self.admit(StreamKey::vxlan(source, vni), time_ns, bytes),
         }
     }
 
@@ -264,6 +276,7 @@ impl Pipeline {
             self.log_events();
         }
         self.log_events();
+        self.streams.tell_losses();
         self.ledger.flows = self.shard.counters().flows;
         let pairs = self.dedup.pairs().to_vec();
         PipelineTotals { ledger: self.ledger, shard: *self.shard.counters(), pairs }
@@ -278,7 +291,7 @@ fn tunnel(known: &mut Vec<Option<Tunnel<'static>>>, registry: &StreamRegistry, s
     }
     let tunnel = registry.tunnel(stream);
     // The registry bounds the numbers; the one for all streams that are too many is beyond them.
-    if stream != registry.other() {
+    if !registry.is_other(stream) {
         known.resize(known.len().max(number + 1), None);
         known[number] = Some(tunnel);
     }

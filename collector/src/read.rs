@@ -36,7 +36,7 @@ pub enum ReadFailure {
     #[error(transparent)]
     Open(#[from] vxtap_capfile::OpenError),
     /// A file has frames of another kind: nothing was read, nothing written.
-    #[error("cannot read '{file}': its link type is {link_type}, and only Ethernet frames can be read")]
+    #[error("cannot read '{file}': its link type is {link_type}, and only Ethernet frames and IP packets can be read")]
     LinkType {
         /// The file.
         file: String,
@@ -58,7 +58,8 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let begun = Instant::now();
     let files = settings.files.iter().map(CaptureReader::open).collect::<Result<Vec<_>, _>>()?;
     for file in &files {
-        if let Some(link_type) = file.link_type().filter(|link_type| *link_type != LinkType::ETHERNET) {
+        let is_unknown = |link_type: &LinkType| *link_type != LinkType::ETHERNET && !link_type.is_ip();
+        if let Some(link_type) = file.link_type().filter(is_unknown) {
             return Err(ReadFailure::LinkType { file: file.name().to_owned(), link_type });
         }
     }
@@ -74,7 +75,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
 
     let pairs = summary::duplicate_pairs(totals.iter().flat_map(|totals| &totals.pairs), &streams);
     let workers = summary::workers(totals, &captured);
-    let mut result = Summary::new(workers, begun.elapsed().as_secs_f64(), streams.len() as u64);
+    let mut result = Summary::new(workers, begun.elapsed().as_secs_f64(), &streams);
     if let Some(mut stats) = outputs.take_stats() {
         stats.write(&result.stats(monitor.log().as_ref()));
     }

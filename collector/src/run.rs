@@ -24,12 +24,12 @@ use crate::networks::Networks;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::receive::{Handed, ReceiveSocket, Waiter, kept_name, open_group};
-use crate::settings::{Listener, RunSettings};
+use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
 use crate::streams::StreamRegistry;
 use crate::summary::{self, Summary};
 use crate::watch::Watch;
-use crate::worker::{Steering, Worker, WorkerParts, unix_ns};
+use crate::worker::{Opening, Steering, Worker, WorkerParts, unix_ns};
 
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
@@ -126,15 +126,17 @@ impl Collector {
         let workers = settings.pipeline.workers;
         let steer = SteerHash::new(settings.pipeline.steer_seed.unwrap_or_else(|| random_seed() as u32));
         let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         let mut steered = true;
         for listener in &settings.listen {
-            let Listener::Vxlan(address) = listener;
-            let bound = handed.datagrams(*address)?;
+            let Listener::Udp(listener) = listener;
+            let bound = handed.datagrams(listener.address)?;
             let ours = bound.is_empty();
             let group = open_group(*listener, workers, &settings.receive, steer, bound)?;
             steered &= group.steered;
             addresses.push(group.address);
+            listeners.push(UdpListener { address: group.address, ..*listener }.to_string());
             for (number, socket) in group.sockets.into_iter().enumerate() {
                 if ours {
                     manager.keep(&kept_name(number, group.address), socket.fd());
@@ -160,6 +162,8 @@ impl Collector {
         let (inboxes, outboxes) = connect(workers, &wakers);
         let (askers, questions): (Vec<_>, Vec<_>) = wakers.into_iter().map(Asker::new).unzip();
         let steering = Steering { hash: steer, workers, broken: steering_broken() };
+        let sender_times = settings.receive.timestamps == Timestamps::Sender;
+        let opening = Opening { rules: settings.pipeline.envelope, sender_times };
         let mut threads = Vec::new();
         let parts = sockets.into_iter().zip(waiters).zip(inboxes).zip(outboxes).zip(questions).zip(lanes);
         for (number, (((((sockets, waiter), inbox), outbox), questions), lanes)) in parts.enumerate() {
@@ -182,6 +186,7 @@ impl Collector {
                 pipeline,
                 shared,
                 steering,
+                opening,
                 coalesce,
                 pin: settings.receive.pin,
             };
@@ -200,14 +205,12 @@ impl Collector {
                     .with_context(|| format!("start worker {number}"))?,
             );
         }
-        for address in &addresses {
+        for listener in &listeners {
             tracing::info!(
-                "listening on {}: {workers} workers, flows steered by {}",
-                Listener::Vxlan(*address),
+                "listening on {listener}: {workers} workers, flows steered by {}",
                 if steered { "the kernel" } else { "hand-over" }
             );
         }
-        let listeners: Vec<String> = addresses.iter().map(|address| Listener::Vxlan(*address).to_string()).collect();
         let state = Arc::new(HealthState::new(settings.health.rules.clone(), end.clone()));
         let observer = Observer::new(Arc::clone(&shared), queues, outputs.monitor().capture_watch());
         if let Some(port) = &port {
@@ -265,11 +268,8 @@ impl Collector {
         let captured = outputs.finish_captures();
         monitor.hub.close();
         let pairs = summary::duplicate_pairs(totals.iter().flat_map(|totals| &totals.pairs), &monitor.shared.registry);
-        let mut summary = Summary::new(
-            summary::workers(totals, &captured),
-            begun.elapsed().as_secs_f64(),
-            monitor.shared.registry.len() as u64,
-        );
+        let mut summary =
+            Summary::new(summary::workers(totals, &captured), begun.elapsed().as_secs_f64(), &monitor.shared.registry);
         if let Some(mut stats) = stats.and_then(StatsTicker::stop) {
             stats.write(&summary.stats(monitor.outputs.log().as_ref()));
         }

@@ -1,8 +1,9 @@
 //! What a pcapng section of this collector says of itself, in a file and in a live stream alike.
 
-use vxtap_analyzers::{StreamId, StreamKey};
+use vxtap_analyzers::{Encapsulation, StreamId, StreamKey};
 use vxtap_capfile::LinkType;
 use vxtap_capfile::pcapng::{InterfaceDescription, SectionHeader};
+use vxtap_wire::Link;
 
 use crate::streams::StreamRegistry;
 
@@ -26,15 +27,26 @@ pub(crate) fn begin(os: &str, out: &mut Vec<u8>) {
 /// capture does.
 pub(crate) fn describe(streams: &StreamRegistry, stream: StreamId, out: &mut Vec<u8>) {
     let description = match streams.key(stream) {
-        Some(StreamKey { vni: Some(vni), source: Some(source), .. }) => {
+        Some(key @ StreamKey { vni: Some(vni), source: Some(source), .. }) => {
             let names = streams.names(stream);
             let names = [("network", names.network), ("vni_name", names.vni), ("source_name", names.source)];
             let named = names.into_iter().filter_map(|(what, name)| Some(format!(" {what}={}", name?)));
-            format!("inner frames of a mirror stream: vni={} source={source}{}", vni.get(), named.collect::<String>())
+            let around: Vec<_> = key.around.as_slice().iter().map(ToString::to_string).collect();
+            let around = if around.is_empty() { String::new() } else { format!(" around={}", around.join(",")) };
+            let encapsulation = match key.encapsulation {
+                Encapsulation::Vxlan => String::new(),
+                other => format!(" encapsulation={}", other.as_str()),
+            };
+            let named = named.collect::<String>();
+            format!("inner frames of a mirror stream: vni={vni}{around} source={source}{named}{encapsulation}")
         }
         Some(_) => "frames of a capture file that were in no tunnel".into(),
         None => "inner frames of the mirror streams that were too many to tell apart".into(),
     };
     let name = streams.name(stream);
-    InterfaceDescription { name: &name, description: &description, link_type: LinkType::ETHERNET }.append_to(out);
+    let link_type = match streams.link(stream) {
+        Link::Ethernet => LinkType::ETHERNET,
+        Link::Ip => LinkType::RAW_IP,
+    };
+    InterfaceDescription { name: &name, description: &description, link_type }.append_to(out);
 }

@@ -36,7 +36,7 @@ impl From<&StreamKey> for Origin {
 
 impl From<Origin> for StreamKey {
     fn from(origin: Origin) -> Self {
-        Self { encapsulation: origin.encapsulation, source: origin.source, vni: origin.vni }
+        Self { encapsulation: origin.encapsulation, source: origin.source, vni: origin.vni, ..Self::PLAIN }
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use vxtap_analyzers::dedup::{DedupMode, DedupSettings};
 use vxtap_analyzers::protocols::EventKinds;
+use vxtap_wire::envelope::{Kind, Rules};
 
 use crate::admission::AdmissionSettings;
 use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
-use crate::health::Rules;
+use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::{Name, NamedNetwork};
 
@@ -51,7 +52,7 @@ pub struct HealthSettings {
     /// Where load balancers ask; `None` for no port of its own.
     pub address: Option<SocketAddr>,
     /// When it should not.
-    pub rules: Rules,
+    pub rules: ReadinessRules,
 }
 
 /// What `run` and `read` have in common: everything behind the socket or the file.
@@ -61,6 +62,8 @@ pub struct PipelineSettings {
     pub workers: u32,
     /// Seed of the steer hash; `None` takes a random one.
     pub steer_seed: Option<u32>,
+    /// What a mirror's envelope is.
+    pub envelope: Rules,
     /// Flow following.
     pub flows: FlowSettings,
     /// Networks that are mirrored under several VNIs or from several sources.
@@ -83,6 +86,7 @@ impl Default for PipelineSettings {
         Self {
             workers: 1,
             steer_seed: None,
+            envelope: Rules::default(),
             flows: FlowSettings::default(),
             networks: Vec::new(),
             names: Vec::new(),
@@ -100,43 +104,72 @@ impl PipelineSettings {
 }
 
 /// Something to receive mirrored traffic on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listener {
-    /// VXLAN datagrams to a UDP address. `[::]` takes IPv4 as well.
-    Vxlan(SocketAddr),
+    /// A UDP port.
+    Udp(UdpListener),
+}
+
+/// A UDP port, and what comes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpListener {
+    /// How what comes is encapsulated.
+    pub kind: Kind,
+    /// Where. `[::]` takes IPv4 as well.
+    pub address: SocketAddr,
 }
 
 impl Listener {
     /// `vxlan://[::]:4789`: all addresses of the machine, IPv4 and IPv6.
     pub const DEFAULT: Self =
-        Self::Vxlan(SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), vxtap_wire::vxlan::PORT));
+        Self::vxlan(SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), vxtap_wire::vxlan::PORT));
+
+    /// VXLAN to `address`.
+    pub const fn vxlan(address: SocketAddr) -> Self {
+        Self::Udp(UdpListener { kind: Kind::Vxlan, address })
+    }
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Vxlan(address) => write!(f, "vxlan://{address}"),
+            Self::Udp(listener) => listener.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for UdpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.kind.as_str(), self.address)
     }
 }
 
 impl FromStr for Listener {
     type Err = String;
 
-    /// Takes `vxlan://ADDRESS[:PORT]`; the scheme may be left out, the port is 4789 by default.
+    /// Takes `vxlan://ADDRESS[:PORT]`, `geneve://…` and `vxlan-gpe://…`; without a scheme it is VXLAN, and the port is by
+    /// default the one that the encapsulation has.
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            None => text,
-            Some(("vxlan", rest)) => rest,
-            Some((scheme, _)) => return Err(format!("unknown scheme '{scheme}' (expected vxlan://ADDRESS[:PORT])")),
+        let (kind, rest) = match text.split_once("://") {
+            None => (Kind::Vxlan, text),
+            Some((scheme, rest)) => {
+                match [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve].into_iter().find(|k| k.as_str() == scheme) {
+                    Some(kind) => (kind, rest),
+                    None => {
+                        return Err(format!(
+                            "unknown scheme '{scheme}' (expected vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT])"
+                        ));
+                    }
+                }
+            }
         };
         let address = rest.parse::<SocketAddr>().or_else(|_| {
             let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
-            bare.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, vxtap_wire::vxlan::PORT))
+            bare.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, kind.port()))
         });
-        address
-            .map(Self::Vxlan)
-            .map_err(|_| format!("'{rest}' is not an address (expected for example 0.0.0.0:4789 or [::]:4789)"))
+        address.map(|address| Self::Udp(UdpListener { kind, address })).map_err(|_| {
+            format!("'{rest}' is not an address (expected for example 0.0.0.0:{0} or [::]:{0})", kind.port())
+        })
     }
 }
 
@@ -178,6 +211,8 @@ pub enum Timestamps {
     Batch,
     /// The kernel's time of arrival for each datagram.
     Kernel,
+    /// The time at which vxtap's sender captured the frame; without one, or where it is too far from ours, as [`Timestamps::Batch`].
+    Sender,
 }
 
 /// How flows are followed.
@@ -365,8 +400,8 @@ pub struct ReadSettings {
     pub files: Vec<PathBuf>,
     /// What to decapsulate.
     pub encapsulation: ReadEncapsulation,
-    /// UDP destination ports taken for VXLAN.
-    pub vxlan_ports: Vec<u16>,
+    /// UDP destination ports, and what is behind each.
+    pub ports: Vec<(u16, Kind)>,
     /// Workers, flows, captures and logs.
     pub pipeline: PipelineSettings,
     /// Where the summary goes besides the log.
@@ -376,11 +411,13 @@ pub struct ReadSettings {
 /// What `read` takes for mirrored traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadEncapsulation {
-    /// Frames to a VXLAN port are decapsulated, others are taken as they are.
+    /// Frames to a port of VXLAN or GENEVE are decapsulated, others are taken as they are.
     #[default]
     Auto,
-    /// Frames to a VXLAN port are decapsulated, others are passed over.
+    /// Frames to a VXLAN port, or one of VXLAN-GPE, are decapsulated, others are passed over.
     Vxlan,
+    /// Frames to a GENEVE port are decapsulated, others are passed over.
+    Geneve,
     /// Every frame is taken as it is.
     None,
 }

@@ -1,21 +1,25 @@
 //! The mirror streams of one run: from key to number and back.
 
-use std::sync::{PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use vxtap_analyzers::losses::{LossLedger, LossTracker, StreamLoss};
 use vxtap_analyzers::{StreamId, StreamKey, StreamNames};
 use vxtap_filter::Tunnel;
+use vxtap_wire::Link;
 use vxtap_wire::vxlan::Vni;
 
 use crate::admission::Admission;
 use crate::networks::Networks;
+use crate::worker::unix_ns;
 
 /// Numbers mirror streams in order of appearance. Shared by all workers, each of which remembers the numbers that it was
 /// given: this is for the first datagram of a stream, not for every one.
 ///
 /// It holds a bounded number of streams, for anyone can send datagrams with new VNIs. All streams beyond the bound
-/// share one number, [`StreamRegistry::other`].
+/// share a number, [`StreamRegistry::other`].
 #[derive(Debug)]
 pub struct StreamRegistry {
     ids: DashMap<StreamKey, StreamId>,
@@ -23,6 +27,8 @@ pub struct StreamRegistry {
     limit: u32,
     networks: Networks,
     admission: Admission,
+    /// Touched ten times a second by each worker, and only where senders number their datagrams.
+    losses: Mutex<LossLedger>,
 }
 
 impl StreamRegistry {
@@ -45,6 +51,7 @@ impl StreamRegistry {
             limit,
             networks: Networks::default(),
             admission: Admission::default(),
+            losses: Mutex::default(),
         }
     }
 
@@ -70,7 +77,7 @@ impl StreamRegistry {
         &self.networks
     }
 
-    /// The number of `key`, a new one where it has none yet; numbers are `0..=limit`.
+    /// The number of `key`, a new one where it has none yet; numbers are `0..=limit + 1`.
     pub fn intern(&self, key: &StreamKey) -> StreamId {
         if let Some(id) = self.ids.get(key) {
             return *id;
@@ -80,7 +87,7 @@ impl StreamRegistry {
             Entry::Vacant(entry) => {
                 let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
                 let Some(id) = u32::try_from(keys.len()).ok().filter(|id| *id < self.limit) else {
-                    return self.other();
+                    return self.other_of(key.link);
                 };
                 keys.push(*key);
                 *entry.insert(StreamId(id))
@@ -88,7 +95,8 @@ impl StreamRegistry {
         }
     }
 
-    /// The number that all streams beyond the bound share: the largest that there is.
+    /// The number that all streams beyond the bound share whose frames are Ethernet. The number after it is the one of those without a
+    /// link header: an interface of a capture has frames of one kind.
     pub const fn other(&self) -> StreamId {
         StreamId(self.limit)
     }
@@ -99,6 +107,25 @@ impl StreamRegistry {
         (0..).zip(keys.iter()).for_each(|(number, key)| take(StreamId(number), key));
     }
 
+    /// Whether the number is one that streams beyond the bound share.
+    pub const fn is_other(&self, id: StreamId) -> bool {
+        id.0 >= self.limit
+    }
+
+    /// The number that streams beyond the bound share whose frames begin with `link`.
+    pub(crate) const fn other_of(&self, link: Link) -> StreamId {
+        match link {
+            Link::Ethernet => self.other(),
+            Link::Ip => StreamId(self.limit + 1),
+        }
+    }
+
+    /// What the frames of the stream begin with.
+    pub fn link(&self, id: StreamId) -> Link {
+        let shared = if id == self.other_of(Link::Ip) { Link::Ip } else { Link::Ethernet };
+        self.key(id).map_or(shared, |key| key.link)
+    }
+
     /// The stream with this number; `None` for [`StreamRegistry::other`] and for numbers not given out.
     pub fn key(&self, id: StreamId) -> Option<StreamKey> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(id.0 as usize).copied()
@@ -106,7 +133,11 @@ impl StreamRegistry {
 
     /// `vni 4242 from 10.0.0.7`, or [`StreamRegistry::OTHER_NAME`].
     pub fn name(&self, id: StreamId) -> String {
-        self.key(id).map_or_else(|| Self::OTHER_NAME.to_owned(), |key| self.networks.called(&key))
+        match self.key(id) {
+            Some(key) => self.networks.called(&key),
+            None if self.link(id) == Link::Ip => format!("{} ip", Self::OTHER_NAME),
+            None => Self::OTHER_NAME.to_owned(),
+        }
     }
 
     /// What configuration calls it; nothing for [`StreamRegistry::other`].
@@ -119,9 +150,38 @@ impl StreamRegistry {
         let key = self.key(id);
         Tunnel {
             vni: key.and_then(|key| key.vni).map(Vni::get),
+            around: key.map(|key| key.around).unwrap_or_default(),
             network: key.as_ref().and_then(|key| self.networks.name(key)),
             outer_source: key.and_then(|key| key.source),
         }
+    }
+
+    /// Takes what a worker has to tell of the senders' numbers.
+    pub(crate) fn take_losses(&self, tracker: &mut LossTracker) {
+        let now_ns = unix_ns();
+        let mut losses = self.losses();
+        let untracked = tracker.tell(|seen| losses.take(seen, now_ns));
+        losses.count_untracked(untracked);
+    }
+
+    /// What was lost on the way, by stream, as far as senders number their datagrams.
+    pub(crate) fn stream_losses(&self) -> HashMap<StreamId, StreamLoss, foldhash::fast::RandomState> {
+        self.losses().streams()
+    }
+
+    /// All streams together; `None` where no sender numbers its datagrams.
+    pub(crate) fn loss(&self) -> Option<StreamLoss> {
+        let losses = self.losses();
+        if losses.is_empty() {
+            return None;
+        }
+        let mut sum = StreamLoss::default();
+        losses.streams().values().for_each(|loss| sum.merge(loss));
+        Some(sum)
+    }
+
+    fn losses(&self) -> MutexGuard<'_, LossLedger> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Streams told apart so far.

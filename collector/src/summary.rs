@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Serialize;
 use vxtap_analyzers::dedup::PairDuplicates;
+use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, DuplicatePair, LogSnapshot, WorkerSnapshot};
 use vxtap_analyzers::{Imbalance, Ledger, StreamId};
 
@@ -26,6 +27,10 @@ pub struct Summary {
     pub seconds: f64,
     /// Mirror streams seen.
     pub streams: u64,
+    /// Datagrams that vxtap's senders numbered and that did not come; `null` where none numbers them.
+    pub lost: Option<u64>,
+    /// What became of the datagrams of each stream that has numbers, most losses first; at most [`Summary::MAX_LOSSES`].
+    pub losses: Vec<LossSummary>,
     /// Capture files; `null` without `--write`.
     pub capture: Option<CaptureSnapshot>,
     /// Logs; `null` without `--log`.
@@ -52,6 +57,8 @@ pub struct WorkerSummary {
     pub truncated: u64,
     /// Frames with a header that contradicts itself.
     pub malformed: u64,
+    /// Frames with more tunnels in each other than are looked through.
+    pub too_deep: u64,
 }
 
 /// The summaries of all workers: what each one's pipeline left, and what the writer wrote and did not write of it.
@@ -65,6 +72,7 @@ pub(crate) fn workers(totals: Vec<PipelineTotals>, captured: &[(u64, u64)]) -> V
             not_ip: shard.not_ip,
             truncated: shard.truncated,
             malformed: shard.malformed,
+            too_deep: shard.too_deep,
         }
     };
     totals.into_iter().enumerate().map(summary).collect()
@@ -100,18 +108,46 @@ impl From<WorkerSnapshot> for WorkerSummary {
             not_ip: worker.not_ip,
             truncated: worker.truncated,
             malformed: worker.malformed,
+            too_deep: worker.too_deep,
         }
     }
 }
 
+/// What became of one mirror stream on its way here.
+#[derive(Clone, Debug, Serialize)]
+pub struct LossSummary {
+    /// Name of the stream.
+    pub stream: String,
+    /// Its datagrams.
+    #[serde(flatten)]
+    pub loss: StreamLoss,
+}
+
 impl Summary {
+    /// At most so many streams are listed with their losses.
+    pub const MAX_LOSSES: usize = 1000;
+
     /// Adds the workers up.
-    pub(crate) fn new(workers: Vec<WorkerSummary>, seconds: f64, streams: u64) -> Self {
+    pub(crate) fn new(workers: Vec<WorkerSummary>, seconds: f64, registry: &StreamRegistry) -> Self {
         let mut ledger = Ledger::default();
         for worker in &workers {
             ledger.merge(&worker.ledger);
         }
-        Self { ledger, seconds, streams, capture: None, log: None, duplicate_pairs: Vec::new(), workers }
+        let mut losses: Vec<_> = registry.stream_losses().into_iter().collect();
+        losses.sort_by_key(|(stream, loss)| (std::cmp::Reverse(loss.lost), *stream));
+        losses.truncate(Self::MAX_LOSSES);
+        let summary = |(stream, loss)| LossSummary { stream: registry.name(stream), loss };
+        Self {
+            ledger,
+            seconds,
+            streams: registry.len() as u64,
+            lost: registry.loss().map(|loss| loss.lost),
+            losses: losses.into_iter().map(summary).collect(),
+            capture: None,
+            log: None,
+            duplicate_pairs: Vec::new(),
+            workers,
+        }
     }
 
     /// The same as the log has it, while the log is as in `log`.
@@ -153,8 +189,11 @@ impl Summary {
                 ledger.kernel_dropped_trains
             );
         }
-        for (reason, count) in ledger.dropped.iter().filter(|(_, count)| *count > 0) {
+        if let Some(lost) = self.lost {
             // Writing to a string cannot fail.
+            let _ = write!(text, "\n{lost} lost on the way, by the numbers of the senders");
+        }
+        for (reason, count) in ledger.dropped.iter().filter(|(_, count)| *count > 0) {
             let _ = write!(text, "\ndropped {count}: {reason} ({})", reason.meaning().trim());
         }
         text

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 use hdrhistogram::Histogram;
+use vxtap_analyzers::DropReason;
 use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
-use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
-use vxtap_wire::{FrameView, SteerHash, vxlan};
+use vxtap_wire::envelope::Kind;
+use vxtap_wire::{FrameView, SteerHash};
 
 use crate::hand_over::{Inbox, Outbox, ParcelFrame};
 use crate::pipeline::{FrameBatch, Pipeline, PipelineTotals};
-use crate::receive::{Batch, Datagram, ReceiveSocket, Waiter, pin_to_cpu};
+use crate::receive::{Batch, ReceiveSocket, Waiter, pin_to_cpu};
 use crate::shared::{Question, Shared, WorkerReport};
+
+mod opening;
+pub(crate) use opening::Opening;
 
 /// How often a worker tells how it is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -41,6 +45,7 @@ pub(crate) struct WorkerParts {
     pub(crate) pipeline: Pipeline,
     pub(crate) shared: Arc<Shared>,
     pub(crate) steering: Steering,
+    pub(crate) opening: Opening,
     pub(crate) coalesce: Duration,
     /// Whether to stay on the CPU of the worker's number.
     pub(crate) pin: bool,
@@ -123,9 +128,10 @@ impl Worker {
             let mut received = 0;
             let mut more = false;
             for socket in 0..self.parts.sockets.len() {
+                let kind = self.parts.sockets[socket].kind;
                 more |= batch.receive(self.parts.sockets[socket].fd())?;
                 if !batch.is_empty() {
-                    received += self.take(batch);
+                    received += self.take(batch, kind);
                 }
             }
             self.watch_queues(more);
@@ -181,18 +187,18 @@ impl Worker {
         self.parts.pipeline.rise(unix_ns());
     }
 
-    /// Takes one batch of datagrams through decapsulation, steering and, for what is its own, analysis.
-    fn take(&mut self, batch: &Batch) -> u64 {
+    /// Takes one batch of datagrams, out of a socket of `kind`, through decapsulation, steering and, for what is its own, analysis.
+    fn take(&mut self, batch: &Batch, kind: Kind) -> u64 {
         let begun = Instant::now();
         let now_ns = unix_ns();
-        let WorkerParts { number, pipeline, outbox, steering, .. } = &mut self.parts;
+        let WorkerParts { number, pipeline, outbox, steering, opening, .. } = &mut self.parts;
         pipeline.streams.refresh();
         let mut frames = FrameBatch::new();
         let mut received = 0;
         for datagram in batch.datagrams() {
             received += 1;
             pipeline.ledger.received_bytes += datagram.payload.len() as u64;
-            let Some((meta, view, reserved_bits)) = open(pipeline, &datagram, now_ns) else { continue };
+            let Some((meta, view, reserved_bits)) = opening.open(pipeline, kind, &datagram, now_ns) else { continue };
             let truncated = view.bytes_missing() > 0;
             pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
             if truncated {
@@ -207,7 +213,7 @@ impl Worker {
                 }
             } else {
                 pipeline.ledger.misdelivered += 1;
-                let frame = ParcelFrame { meta, wire_len: view.wire_len, bytes: view.bytes };
+                let frame = ParcelFrame { meta, wire_len: view.wire_len, link: view.link, bytes: view.bytes };
                 if !outbox.push(owner, &frame) {
                     pipeline.ledger.drop_one(DropReason::HandOverFull);
                 }
@@ -305,12 +311,14 @@ impl Worker {
             not_ip: shard.not_ip,
             truncated: shard.truncated,
             malformed: shard.malformed,
+            too_deep: shard.too_deep,
             receive_buffer: self.parts.sockets.iter().map(|socket| socket.buffer_bytes).sum(),
             batches: self.batches,
             batch_size: Distribution::of(&self.batch_size),
             batch_time_ns: Distribution::of(&self.batch_time_ns),
             analysis: pipeline.analysis_snapshot(),
         };
+        pipeline.streams.tell_losses();
         let mut report = self.parts.shared.report(self.parts.number);
         let WorkerReport { worker, streams, turned_away, sides, pairs } = &mut *report;
         *worker = snapshot;
@@ -326,36 +334,11 @@ impl Worker {
     }
 }
 
-/// Takes the VXLAN header off and looks into the frame; a datagram that is none, or is not let in, is counted and gone.
-#[inline]
-fn open<'a>(
-    pipeline: &mut Pipeline,
-    datagram: &Datagram<'a>,
-    now_ns: u64,
-) -> Option<(PacketMeta, FrameView<'a>, bool)> {
-    if datagram.truncated {
-        pipeline.ledger.drop_one(DropReason::DatagramTruncated);
-        return None;
-    }
-    match vxlan::decapsulate(datagram.payload) {
-        Ok((header, frame)) => {
-            let time_ns = datagram.time_ns.unwrap_or(now_ns);
-            let stream = pipeline.admit(StreamKey::vxlan(datagram.source, header.vni), time_ns, frame.len())?;
-            let meta = PacketMeta { time_ns, stream: stream.id, network: stream.network };
-            Some((meta, FrameView::parse(frame), header.reserved_bits_set))
-        }
-        Err(error) => {
-            pipeline.ledger.drop_one(error.into());
-            None
-        }
-    }
-}
-
 /// Looks into frames out of a parcel and gives them on in batches.
 fn for_each_batch<'a>(frames: impl Iterator<Item = ParcelFrame<'a>>, mut analyse: impl FnMut(&FrameBatch<'a>)) {
     let mut batch = FrameBatch::new();
     for frame in frames {
-        let mut view = FrameView::parse(frame.bytes);
+        let mut view = FrameView::parse_link(frame.link, frame.bytes);
         view.wire_len = view.wire_len.max(frame.wire_len);
         batch.push((frame.meta, view));
         if batch.is_full() {

@@ -48,7 +48,10 @@ fn main() {
 
 fn measure(filter: &Filter, frames: &[Vec<u8>]) -> (f64, f64) {
     let tunnel = Tunnel { vni: Some(7), ..Tunnel::default() };
-    let packets: Vec<_> = frames.iter().map(|frame| Packet { frame, wire_len: frame.len() as u32, tunnel }).collect();
+    let packets: Vec<_> = frames
+        .iter()
+        .map(|frame| Packet { frame, wire_len: frame.len() as u32, tunnel, ..Packet::default() })
+        .collect();
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();

@@ -63,6 +63,8 @@ use std::sync::Arc;
 pub use error::{FilterError, NotForKernel};
 pub use flow::FlowFacts;
 pub use vxtap_wire::BpfInstruction;
+use vxtap_wire::Link;
+use vxtap_wire::envelope::Vnis;
 
 use flow::Question;
 use graph::{Graph, Next};
@@ -84,8 +86,10 @@ struct Compiled {
 /// One inner frame, as a filter sees it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Packet<'a> {
-    /// The frame's bytes, from its Ethernet header on, as far as they are there.
+    /// The frame's bytes, from its first header on, as far as they are there.
     pub frame: &'a [u8],
+    /// What that is. In front of an IP packet a filter sees an Ethernet header of zeros that announces it; `len` stays the packet's own.
+    pub link: Link,
     /// Length in bytes of the frame when it was sent: what `len`, `less` and `greater` look at.
     pub wire_len: u32,
     /// How the frame came.
@@ -95,8 +99,10 @@ pub struct Packet<'a> {
 /// The mirror tunnel that a frame came in. What is `None` matches no `vni`, `network` or `outer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tunnel<'a> {
-    /// VNI.
+    /// VNI of the innermost layer of the tunnel.
     pub vni: Option<u32>,
+    /// VNIs of the layers around that one: `vni` asks for any of them.
+    pub around: Vnis,
     /// Name of the configured network.
     pub network: Option<&'a str>,
     /// Source address of the outer IP header.

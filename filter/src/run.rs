@@ -1,5 +1,7 @@
 //! Running a program over a packet.
 
+use vxtap_wire::{ETHERNET_HEADER_LEN, Link, ethertype};
+
 use crate::Packet;
 use crate::formula::{Own, Relation, Size, compute, holds};
 use crate::program::{Chain, Op, Program, SCRATCH};
@@ -12,14 +14,27 @@ impl Program {
     /// Whether the program accepts `packet`. Every jump leads forward, so it ends.
     #[inline]
     pub(crate) fn accepts(&self, packet: &Packet<'_>) -> bool {
-        let accepted = if self.scratch { self.run(packet, &mut [0; SCRATCH]) } else { self.run(packet, &mut []) };
+        match packet.link {
+            Link::Ethernet => self.accepts_bytes(packet, packet.frame),
+            Link::Ip => self.accepts_bytes(packet, BehindEthernet(packet.frame)),
+        }
+    }
+
+    #[inline]
+    fn accepts_bytes(&self, packet: &Packet<'_>, bytes: impl Bytes) -> bool {
+        let accepted =
+            if self.scratch { self.run(packet, bytes, &mut [0; SCRATCH]) } else { self.run(packet, bytes, &mut []) };
         accepted.unwrap_or(false)
     }
 
     /// `None` where the program reads behind the end of the frame or divides by zero.
     #[inline]
-    fn run<const WORDS: usize>(&self, packet: &Packet<'_>, scratch: &mut [u32; WORDS]) -> Option<bool> {
-        let frame = packet.frame;
+    fn run<const WORDS: usize>(
+        &self,
+        packet: &Packet<'_>,
+        frame: impl Bytes,
+        scratch: &mut [u32; WORDS],
+    ) -> Option<bool> {
         let (mut a, mut x) = (0_u32, 0_u32);
         let mut at = 0_usize;
         loop {
@@ -29,51 +44,51 @@ impl Program {
             at += 1;
             match stride.run {
                 Run::HalfEqual => {
-                    a = half(frame, offset)? & mask;
+                    a = frame.half(offset)? & mask;
                     at = go(a == k);
                 }
                 Run::ByteEqual => {
-                    a = byte(frame, offset)? & mask;
+                    a = frame.byte(offset)? & mask;
                     at = go(a == k);
                 }
                 Run::WordEqual => {
-                    a = word(frame, offset)? & mask;
+                    a = frame.word(offset)? & mask;
                     at = go(a == k);
                 }
                 Run::HalfAnyBit => {
-                    a = half(frame, offset)?;
+                    a = frame.half(offset)?;
                     at = go(a & k != 0);
                 }
                 Run::ByteAnyBit => {
-                    a = byte(frame, offset)?;
+                    a = frame.byte(offset)?;
                     at = go(a & k != 0);
                 }
                 Run::IndexedHalfEqual => {
-                    a = half(frame, x.checked_add(offset)?)? & mask;
+                    a = frame.half(x.checked_add(offset)?)? & mask;
                     at = go(a == k);
                 }
                 Run::TransportHalfEqual => {
-                    x = (byte(frame, mask)? & 0x0f) << 2;
-                    a = half(frame, x.checked_add(offset)?)?;
+                    x = (frame.byte(mask)? & 0x0f) << 2;
+                    a = frame.half(x.checked_add(offset)?)?;
                     at = go(a == k);
                 }
                 Run::HalfEither => {
-                    a = half(frame, offset)?;
+                    a = frame.half(offset)?;
                     at = if a != k && a == mask { usize::from(stride.other) } else { go(a == k) };
                 }
                 Run::TwoHalves => {
-                    a = half(frame, offset)?;
+                    a = frame.half(offset)?;
                     if a != k {
-                        a = half(frame, offset + 2)?;
+                        a = frame.half(offset + 2)?;
                     }
                     at = go(a == k);
                 }
                 Run::TransportTwoHalves => {
-                    x = (byte(frame, mask)? & 0x0f) << 2;
+                    x = (frame.byte(mask)? & 0x0f) << 2;
                     let place = x.checked_add(offset)?;
-                    a = half(frame, place)?;
+                    a = frame.half(place)?;
                     if a != k {
-                        a = half(frame, place.checked_add(2)?)?;
+                        a = frame.half(place.checked_add(2)?)?;
                     }
                     at = go(a == k);
                 }
@@ -81,21 +96,21 @@ impl Program {
                     Op::Compare(Relation::Equal) => at = go(a == k),
                     Op::Accept => return Some(true),
                     Op::Reject => return Some(false),
-                    Op::Load(Size::Byte) => a = byte(frame, k)?,
-                    Op::Load(Size::Half) => a = half(frame, k)?,
-                    Op::Load(Size::Word) => a = word(frame, k)?,
+                    Op::Load(Size::Byte) => a = frame.byte(k)?,
+                    Op::Load(Size::Half) => a = frame.half(k)?,
+                    Op::Load(Size::Word) => a = frame.word(k)?,
                     Op::LoadIndexed(size) => {
                         let place = x.checked_add(k)?;
                         a = match size {
-                            Size::Byte => byte(frame, place)?,
-                            Size::Half => half(frame, place)?,
-                            Size::Word => word(frame, place)?,
+                            Size::Byte => frame.byte(place)?,
+                            Size::Half => frame.half(place)?,
+                            Size::Word => frame.word(place)?,
                         };
                     }
                     Op::LoadLength => a = packet.wire_len,
                     Op::LoadNumber => a = k,
                     Op::LoadScratch => a = *scratch.get(k as usize)?,
-                    Op::IndexHeaderLength => x = (byte(frame, k)? & 0x0f) << 2,
+                    Op::IndexHeaderLength => x = (frame.byte(k)? & 0x0f) << 2,
                     Op::IndexNumber => x = k,
                     Op::IndexScratch => x = *scratch.get(k as usize)?,
                     Op::Store => *scratch.get_mut(k as usize)? = a,
@@ -124,7 +139,9 @@ impl Own {
     fn holds(&self, packet: &Packet<'_>) -> bool {
         let tunnel = &packet.tunnel;
         match self {
-            Self::Vni(vni) => tunnel.vni == Some(*vni),
+            Self::Vni(vni) => {
+                tunnel.vni == Some(*vni) || tunnel.around.as_slice().iter().any(|around| around.get() == *vni)
+            }
             Self::Network(name) => tunnel.network == Some(name),
             Self::Outer(net) => tunnel.outer_source.is_some_and(|source| net.contains(source)),
         }
@@ -134,22 +151,22 @@ impl Own {
 impl Chain {
     /// As the loop does that tcpdump emits, which moves the offset behind an authentication header to the header's length
     /// instead of adding it. That can go round for ever; here it ends without a match.
-    fn holds(self, frame: &[u8]) -> Option<bool> {
+    fn holds(self, frame: impl Bytes) -> Option<bool> {
         let Self { v6, network, protocol } = self;
-        let mut header = byte(frame, network.checked_add(if v6 { 6 } else { 9 })?)?;
-        let mut behind = if v6 { 40 } else { (byte(frame, network)? & 0x0f) << 2 };
+        let mut header = frame.byte(network.checked_add(if v6 { 6 } else { 9 })?)?;
+        let mut behind = if v6 { 40 } else { (frame.byte(network)? & 0x0f) << 2 };
         for _ in 0..MAX_HEADERS {
             let at = behind.checked_add(network)?;
             match header {
                 _ if header == protocol => return Some(true),
                 0 | 60 | 43 | 44 if v6 => {
-                    let next = byte(frame, at)?;
-                    behind += (byte(frame, at.checked_add(1)?)? + 1) * 8;
+                    let next = frame.byte(at)?;
+                    behind += (frame.byte(at.checked_add(1)?)? + 1) * 8;
                     header = next;
                 }
                 51 => {
-                    let next = byte(frame, at)?;
-                    behind = (byte(frame, at.checked_add(1)?)? + 2) * 4;
+                    let next = frame.byte(at)?;
+                    behind = (frame.byte(at.checked_add(1)?)? + 2) * 4;
                     header = next;
                 }
                 _ => return Some(false),
@@ -159,19 +176,54 @@ impl Chain {
     }
 }
 
-#[inline]
-fn byte(frame: &[u8], at: u32) -> Option<u32> {
-    frame.get(at as usize).map(|byte| u32::from(*byte))
+/// What a program reads.
+trait Bytes: Copy {
+    fn byte(self, at: u32) -> Option<u32>;
+    fn half(self, at: u32) -> Option<u32>;
+    fn word(self, at: u32) -> Option<u32>;
 }
 
-#[inline]
-fn half(frame: &[u8], at: u32) -> Option<u32> {
-    let bytes = frame.get(at as usize..)?.first_chunk()?;
-    Some(u32::from(u16::from_be_bytes(*bytes)))
+impl Bytes for &[u8] {
+    #[inline]
+    fn byte(self, at: u32) -> Option<u32> {
+        self.get(at as usize).map(|byte| u32::from(*byte))
+    }
+
+    #[inline]
+    fn half(self, at: u32) -> Option<u32> {
+        let bytes = self.get(at as usize..)?.first_chunk()?;
+        Some(u32::from(u16::from_be_bytes(*bytes)))
+    }
+
+    #[inline]
+    fn word(self, at: u32) -> Option<u32> {
+        let bytes = self.get(at as usize..)?.first_chunk()?;
+        Some(u32::from_be_bytes(*bytes))
+    }
 }
 
-#[inline]
-fn word(frame: &[u8], at: u32) -> Option<u32> {
-    let bytes = frame.get(at as usize..)?.first_chunk()?;
-    Some(u32::from_be_bytes(*bytes))
+/// An IP packet as if an Ethernet header were in front of it.
+#[derive(Clone, Copy)]
+struct BehindEthernet<'a>(&'a [u8]);
+
+impl Bytes for BehindEthernet<'_> {
+    fn byte(self, at: u32) -> Option<u32> {
+        const HEADER_LEN: u32 = ETHERNET_HEADER_LEN as u32;
+        let version = self.0.first().map_or(0, |byte| byte >> 4);
+        let kind = if version == 6 { ethertype::IPV6 } else { ethertype::IPV4 };
+        match at.checked_sub(HEADER_LEN) {
+            Some(at) => self.0.byte(at),
+            None if at == HEADER_LEN - 2 => Some(u32::from(kind >> 8)),
+            None if at == HEADER_LEN - 1 => Some(u32::from(kind & 0xff)),
+            None => Some(0),
+        }
+    }
+
+    fn half(self, at: u32) -> Option<u32> {
+        Some(self.byte(at)? << 8 | self.byte(at.checked_add(1)?)?)
+    }
+
+    fn word(self, at: u32) -> Option<u32> {
+        Some(self.half(at)? << 16 | self.half(at.checked_add(2)?)?)
+    }
 }

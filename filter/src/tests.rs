@@ -89,7 +89,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 fn survives(text: &str, frame: &[u8]) {
     match Filter::parse(text) {
         Ok(filter) => {
-            let packet = Packet { frame, wire_len: frame.len() as u32, tunnel: Tunnel::default() };
+            let packet = Packet { frame, wire_len: frame.len() as u32, ..Packet::default() };
             filter.matches(&packet);
             assert!(filter.may_match(&FlowFacts::no_flow()));
             if let Ok(program) = filter.program(96) {
@@ -126,7 +126,7 @@ proptest! {
         let filter = Filter::parse(&text);
         for frame in &frames {
             let tunnel = Tunnel { vni: Some(vni), ..Tunnel::default() };
-            let packet = Packet { frame, wire_len: frame.len() as u32, tunnel };
+            let packet = Packet { frame, wire_len: frame.len() as u32, tunnel, ..Packet::default() };
             let each: Vec<bool> = primitives.iter().map(|filter| filter.matches(&packet)).collect();
             // What is refused is refused because nothing can match.
             let got = filter.as_ref().is_ok_and(|filter| filter.matches(&packet));
@@ -138,7 +138,7 @@ proptest! {
 #[test]
 fn a_frame_that_ends_before_what_is_asked_for_does_not_match() {
     let frame = [0; 13];
-    let packet = Packet { frame: &frame, wire_len: 60, tunnel: Tunnel::default() };
+    let packet = Packet { frame: &frame, wire_len: 60, ..Packet::default() };
     for text in ["ip", "not ip", "ether[13] = 0 or len > 0", "ether[0] = 1 or not ether[13] = 0"] {
         assert!(!Filter::parse(text).unwrap().matches(&packet), "{text}");
     }
@@ -152,7 +152,7 @@ fn a_chain_of_headers_that_goes_round_ends() {
     frame[12..14].copy_from_slice(&[0x86, 0xdd]);
     frame[20] = 51;
     frame[54..56].copy_from_slice(&[51, 8]);
-    let packet = Packet { frame: &frame, wire_len: 100, tunnel: Tunnel::default() };
+    let packet = Packet { frame: &frame, wire_len: 100, ..Packet::default() };
     assert!(!Filter::parse("ip6 protochain 6").unwrap().matches(&packet));
 }
 

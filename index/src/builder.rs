@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 
 use foldhash::fast::RandomState;
-use vxtap_wire::{ETHERNET_HEADER_LEN, FlowKey, FrameView, IpVersion, Missing};
+use vxtap_wire::{ETHERNET_HEADER_LEN, FlowKey, FrameView, IpVersion, Link, Missing};
 
 pub use store::IndexSize;
 pub(crate) use store::write_index;
@@ -178,19 +178,23 @@ impl IndexBuilder {
     /// Whether the headers of a frame say no more to a filter than its flow key does.
     ///
     /// A flow key holds the innermost five-tuple of a frame, a filter looks at the outermost headers. They are of the same
-    /// packet only in a frame that is Ethernet with IPv4 or IPv6 directly behind it and a transport header directly behind
+    /// packet only in a frame that is Ethernet with IPv4 or IPv6 directly behind it, or IP alone, and a transport header directly behind
     /// that, no fragment, no tunnel inside, not malformed, and not cut before its payload. Every other frame is one of the
     /// "other frames" of its page: tagged, labelled, tunnelled, fragmented, cut, with extension headers, or not IP. A filter
     /// reads every page that has such frames; a search for one flow does not need to.
     pub fn is_plain(view: &FrameView) -> bool {
         let Some(tuple) = &view.five_tuple else { return false };
         // An authentication or extension header hides the protocol from one of the two.
-        let protocol_at = ETHERNET_HEADER_LEN
+        let link_len = match view.link {
+            Link::Ethernet => ETHERNET_HEADER_LEN,
+            Link::Ip => 0,
+        };
+        let protocol_at = link_len
             + match tuple.version {
                 IpVersion::V4 => 9,
                 IpVersion::V6 => 6,
             };
-        view.network_offset() == ETHERNET_HEADER_LEN
+        view.network_offset() == link_len
             && view.tunnels == 0
             && view.fragment.is_none()
             && view.malformed.is_none()

@@ -10,13 +10,13 @@ use crate::capture::Record;
 use crate::community_id::CommunityId;
 use crate::format;
 use crate::open::{Enough, Index, Unusable};
-use crate::scan::view;
+use crate::scan::{link, view};
 use crate::tunnel::TunnelFacts;
 
 /// What is looked for: records that all of these want. Nothing given wants every record.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// A filter wants Ethernet frames that it matches, and never one of another link type.
+    /// A filter wants Ethernet frames and IP packets that it matches, and never one of another link type.
     pub filter: Option<Filter>,
     /// A flow, in whatever network it is. The innermost five-tuple of a frame decides.
     pub community_id: Option<CommunityId>,
@@ -74,7 +74,8 @@ impl Query {
                 marks.take(list)
             })?;
         } else if let Some(filter) = self.filter.as_ref().filter(|_| marks.open > 0) {
-            let vni_is_known = index.descriptions()?.interfaces().all(|interface| TunnelFacts::of(interface).has_vni());
+            let vni_is_known =
+                index.descriptions()?.interfaces().all(|interface| TunnelFacts::of(interface).has_one_vni());
             index.wanted(
                 |key| filter.may_match(&facts(key, vni_is_known)),
                 |list| {
@@ -96,12 +97,10 @@ impl Query {
                 tuple.is_some_and(|tuple| flows.may_be(&tuple) && CommunityId::of(&tuple) == *id)
             })
             && self.filter.as_ref().is_none_or(|filter| {
-                record.link_type == vxtap_capfile::LinkType::ETHERNET
-                    && filter.matches(&Packet {
-                        frame: record.frame,
-                        wire_len: record.wire_len,
-                        tunnel: tunnel.tunnel(),
-                    })
+                link(record.link_type).is_some_and(|link| {
+                    let (frame, wire_len, tunnel) = (record.frame, record.wire_len, tunnel.tunnel());
+                    filter.matches(&Packet { frame, link, wire_len, tunnel })
+                })
             })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use vxtap_capfile::LinkType;
-use vxtap_wire::{FlowKey, FrameView, NetworkId};
+use vxtap_wire::{FlowKey, FrameView, Link, NetworkId};
 
 use crate::builder::{IndexBuilder, PageRange};
 use crate::capture::{Beginning, Content, Damage, Descriptions, Record, Section, Visit, Walker};
@@ -173,13 +173,18 @@ impl OpenPage {
     }
 }
 
+/// What frames of a link type begin with, where it is one that is looked into.
+#[inline]
+pub(crate) fn link(link_type: LinkType) -> Option<Link> {
+    match link_type {
+        LinkType::ETHERNET => Some(Link::Ethernet),
+        ip if ip.is_ip() => Some(Link::Ip),
+        _ => None,
+    }
+}
+
 /// The frame of a record, where its link type is one that is looked into.
 #[inline]
 pub(crate) fn view<'a>(record: &Record<'a>) -> Option<FrameView<'a>> {
-    match record.link_type {
-        LinkType::ETHERNET => Some(FrameView::parse(record.frame)),
-        // Raw IP, and the numbers that it has on some systems.
-        LinkType(12 | 14 | 101 | 228 | 229) => Some(FrameView::parse_ip(record.frame)),
-        _ => None,
-    }
+    link(record.link_type).map(|link| FrameView::parse_link(link, record.frame))
 }

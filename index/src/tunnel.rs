@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use vxtap_filter::Tunnel;
 use vxtap_wire::NetworkId;
+use vxtap_wire::envelope::Vnis;
+use vxtap_wire::vxlan::Vni;
 
 use crate::capture::Interface;
 
@@ -11,18 +13,25 @@ use crate::capture::Interface;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TunnelFacts {
     vni: Option<u32>,
+    /// VNIs of layers around that one.
+    around: Vnis,
     source: Option<IpAddr>,
     network: Option<String>,
 }
 
 impl TunnelFacts {
-    /// From the words `vni=100`, `source=10.0.0.1` and `network=NAME` in the interface's description, in any place and order;
+    /// From the words `vni=100`, `around=1,2`, `source=10.0.0.1` and `network=NAME` in the interface's description, in any place and order;
     /// where it has no such word, from a name such as `vni 100 from 10.0.0.1`.
     pub(crate) fn of(interface: &Interface) -> Self {
         let mut facts = Self::default();
         for word in interface.description.split_ascii_whitespace() {
             match word.split_once('=') {
                 Some(("vni", vni)) => facts.vni = vni.parse().ok().filter(|vni| is_vni(*vni)),
+                Some(("around", vnis)) => {
+                    vnis.split(',')
+                        .filter_map(|vni| Vni::new(vni.parse().ok()?))
+                        .for_each(|vni| facts.around.push(vni));
+                }
                 Some(("source", source)) => facts.source = source.parse().ok(),
                 Some(("network", network)) => facts.network = Some(network.to_owned()),
                 _ => {}
@@ -42,12 +51,13 @@ impl TunnelFacts {
 
     /// As a filter takes it.
     pub(crate) fn tunnel(&self) -> Tunnel<'_> {
-        Tunnel { vni: self.vni, network: self.network.as_deref(), outer_source: self.source }
+        let Self { vni, around, source, network } = self;
+        Tunnel { vni: *vni, around: *around, network: network.as_deref(), outer_source: *source }
     }
 
-    /// Whether the interface tells the VNI.
-    pub(crate) const fn has_vni(&self) -> bool {
-        self.vni.is_some()
+    /// Whether the interface tells the VNI, and there is no other.
+    pub(crate) const fn has_one_vni(&self) -> bool {
+        self.vni.is_some() && self.around.is_empty()
     }
 
     /// The network that flows of the stream are in, as far as the interface tells: the VNI.

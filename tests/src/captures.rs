@@ -94,8 +94,13 @@ impl Capture {
         capture_file::read(&self.path)
     }
 
-    /// The inner frames of each VNI: what a decapsulating writer must put out.
+    /// The inner frames of each VNI of VXLAN: what a decapsulating writer must put out.
     pub fn decapsulated(&self) -> Vec<(u32, Vec<Record>)> {
+        self.decapsulated_from("vxlan")
+    }
+
+    /// The same of any tunnel: `vxlan`, `geneve`.
+    pub fn decapsulated_from(&self, tunnel: &str) -> Vec<(u32, Vec<Record>)> {
         let directory = self.expected.join("decap");
         if !directory.is_dir() {
             return Vec::new();
@@ -104,7 +109,7 @@ impl Capture {
             .expect("a readable directory")
             .filter_map(|entry| {
                 let path = entry.expect("a directory entry").path();
-                let vni = path.file_stem()?.to_str()?.strip_prefix("vxlan_")?.parse().ok()?;
+                let vni = path.file_stem()?.to_str()?.strip_prefix(tunnel)?.strip_prefix('_')?.parse().ok()?;
                 Some((vni, capture_file::read(&path)))
             })
             .collect();

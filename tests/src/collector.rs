@@ -138,9 +138,10 @@ impl Settings {
     }
 }
 
-/// The address in `… listening on vxlan://ADDRESS`.
+/// The address in `… listening on vxlan://ADDRESS`, or of another scheme.
 fn listener_of(line: &str) -> Option<SocketAddr> {
-    word_after(line, "listening on vxlan://")?.trim_end_matches(':').parse().ok()
+    let (_, address) = word_after(line, "listening on ")?.split_once("://")?;
+    address.trim_end_matches(':').parse().ok()
 }
 
 /// The address in `… api on http://ADDRESS`.

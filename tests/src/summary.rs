@@ -15,8 +15,25 @@ pub struct CollectorSummary {
     pub ledger: Ledger,
     /// Length of the run.
     pub seconds: f64,
+    /// Datagrams that senders numbered and that did not come; `None` where none was numbered.
+    pub lost: Option<u64>,
+    /// What became of the streams that have numbers.
+    pub losses: Vec<StreamLoss>,
     /// Each worker.
     pub workers: Vec<WorkerSummary>,
+}
+
+/// What became of a mirror stream on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StreamLoss {
+    /// Name of the stream.
+    pub stream: String,
+    /// Datagrams that came, each counted once.
+    pub received: u64,
+    /// Datagrams that did not come.
+    pub lost: u64,
+    /// Datagrams that came again.
+    pub duplicated: u64,
 }
 
 /// One worker's part.

@@ -30,6 +30,16 @@ pub fn fields(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
     Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
 }
 
+/// As [`fields`], the values in all headers and options that have them, separated by commas.
+///
+/// # Errors
+/// As [`read`].
+pub fn all_fields(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
+    let mut arguments = vec!["-T", "fields", "-E", "occurrence=a"];
+    arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+    Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
+}
+
 /// As [`fields`], each frame by itself: nothing is reassembled, so the order of the frames makes no difference.
 ///
 /// # Errors

@@ -1,10 +1,14 @@
-//! The outer headers of a mirrored datagram as a capture file holds it: Ethernet, IP and UDP around the payload that a
-//! socket would have delivered.
+//! A mirror's envelope: the outer headers of a mirrored datagram as a capture file holds it (Ethernet, IP and UDP around the
+//! payload that a socket would have delivered), and the tunnels in it, which [`open`] takes off.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::flow::protocol;
-use crate::frame::{ETHERNET_HEADER_LEN, ethertype};
+use crate::frame::{ETHERNET_HEADER_LEN, Link, ethertype};
+
+mod opening;
+
+pub use opening::{EnvelopeError, Kind, Layers, MAX_LAYERS, Opened, Rules, Vnis, open};
 
 /// A UDP datagram in an Ethernet frame, and who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +25,20 @@ pub struct OuterDatagram<'a> {
     pub payload_offset: usize,
 }
 
-/// The whole UDP datagram in `frame`, which begins with an Ethernet header; `None` for anything else, and for fragments,
+/// The whole UDP datagram in `frame`, which begins as `link` says; `None` for anything else, and for fragments,
 /// which the kernel of a receiving host would put together first. VLAN tags of the outer frame are walked over.
 #[inline]
-pub fn outer_datagram(frame: &[u8]) -> Option<OuterDatagram<'_>> {
+pub fn outer_datagram(link: Link, frame: &[u8]) -> Option<OuterDatagram<'_>> {
+    match (link, frame.first()? >> 4) {
+        (Link::Ethernet, _) => in_ethernet(frame),
+        (Link::Ip, 4) => ipv4(frame, 0),
+        (Link::Ip, 6) => ipv6(frame, 0),
+        (Link::Ip, _) => None,
+    }
+}
+
+#[inline]
+fn in_ethernet(frame: &[u8]) -> Option<OuterDatagram<'_>> {
     let mut at = ETHERNET_HEADER_LEN;
     let mut ether_type = u16_at(frame, at - 2)?;
     let mut tags = 0;

@@ -15,7 +15,6 @@ pub const MAX_TUNNELS: u8 = 4;
 const MAX_SHIMS: u8 = 16;
 /// How many IPv6 extension headers are walked in one packet before it counts as malformed.
 const MAX_EXTENSIONS: u8 = 128;
-const GENEVE_PORT: u16 = 6081;
 
 /// EtherTypes that the walk knows.
 pub mod ethertype {
@@ -202,6 +201,8 @@ pub enum Malformed {
 pub struct FrameView<'a> {
     /// The frame's bytes as they came.
     pub bytes: &'a [u8],
+    /// What they begin with.
+    pub link: Link,
     /// Length of the frame when it was sent: `bytes.len()`, or more when a mirror cut it. Recovered from the
     /// outermost IP header inside the frame (or ARP, IEEE 802.3 or PPPoE where there is none), since VXLAN carries no
     /// original length. A header that says too much looks the same as a frame that was cut.
@@ -219,6 +220,8 @@ pub struct FrameView<'a> {
     pub fragment: Option<Fragment>,
     /// Tunnels of the mirrored host that were looked through, down to the packet that the view shows.
     pub tunnels: u8,
+    /// Whether there are more tunnels, one in the other, than are looked through ([`MAX_TUNNELS`]).
+    pub too_deep: bool,
     /// What is cut off first, inside tunnels as well.
     pub missing: Missing,
     /// What contradicts itself.
@@ -233,7 +236,7 @@ impl<'a> FrameView<'a> {
     /// Looks at `frame`, which begins with an Ethernet header.
     #[inline]
     pub fn parse(frame: &'a [u8]) -> Self {
-        let mut view = Self::unseen(frame);
+        let mut view = Self::unseen(Link::Ethernet, frame);
         view.walk(MAX_TUNNELS, Walk::ethernet);
         view
     }
@@ -242,23 +245,33 @@ impl<'a> FrameView<'a> {
     /// carry is payload. That is the packet that a mirror filter is about.
     #[inline]
     pub fn parse_outermost(frame: &'a [u8]) -> Self {
-        let mut view = Self::unseen(frame);
+        let mut view = Self::unseen(Link::Ethernet, frame);
         view.walk(0, Walk::ethernet);
         view
+    }
+
+    /// Looks at `frame`, which begins as `link` says.
+    #[inline]
+    pub fn parse_link(link: Link, frame: &'a [u8]) -> Self {
+        match link {
+            Link::Ethernet => Self::parse(frame),
+            Link::Ip => Self::parse_ip(frame),
+        }
     }
 
     /// Looks at `packet`, which begins with an IPv4 or IPv6 header and has no Ethernet header.
     #[inline]
     pub fn parse_ip(packet: &'a [u8]) -> Self {
-        let mut view = Self::unseen(packet);
+        let mut view = Self::unseen(Link::Ip, packet);
         view.walk(MAX_TUNNELS, Walk::ip_by_version);
         view
     }
 
     #[inline]
-    fn unseen(bytes: &'a [u8]) -> Self {
+    fn unseen(link: Link, bytes: &'a [u8]) -> Self {
         Self {
             bytes,
+            link,
             wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             vlans: VlanStack::default(),
             network: Network::Other,
@@ -266,6 +279,7 @@ impl<'a> FrameView<'a> {
             five_tuple: None,
             fragment: None,
             tunnels: 0,
+            too_deep: false,
             missing: Missing::Nothing,
             malformed: None,
             network_offset: 0,

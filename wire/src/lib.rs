@@ -1,7 +1,7 @@
 //! Bytes to headers and back, and the identity of a flow.
 //!
-//! This crate owns what can be computed from the bytes of one packet: the VXLAN header ([`vxlan`]), a view of an
-//! Ethernet frame down to its innermost five-tuple ([`FrameView`]), flow identity ([`FiveTuple`], [`FlowKey`]), the
+//! This crate owns what can be computed from the bytes of one packet: the headers of VXLAN ([`vxlan`]), VXLAN-GPE ([`vxlan_gpe`]) and
+//! GENEVE ([`geneve`]), what a mirror has put around a frame ([`envelope`]), a view of a frame down to its innermost five-tuple ([`FrameView`]), flow identity ([`FiveTuple`], [`FlowKey`]), the
 //! hash that decides which worker a flow belongs to ([`SteerHash`], [`steer_program`]) and the [`community_id`].
 //! It does no I/O, reads no clock, keeps no history and takes no configuration.
 
@@ -14,6 +14,7 @@ mod frame;
 pub mod geneve;
 mod steer;
 pub mod vxlan;
+pub mod vxlan_gpe;
 
 pub use flow::{Direction, FiveTuple, FlowKey, InvalidNetworkId, IpAddress, IpVersion, NetworkId, protocol};
 pub use frame::{

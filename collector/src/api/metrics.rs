@@ -86,11 +86,12 @@ fn ledger(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
 }
 
 fn workers(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
-    let counters: [(&str, &str, CountOf<WorkerSnapshot>); 5] = [
+    let counters: [(&str, &str, CountOf<WorkerSnapshot>); 6] = [
         ("flows_evicted", "Flows ended early because the table was full", |worker| worker.flows_evicted),
         ("not_ip", "Inner frames that are neither IPv4 nor IPv6", |worker| worker.not_ip),
         ("truncated", "Inner frames whose end the mirror cut off", |worker| worker.truncated),
         ("malformed", "Inner frames with a header that contradicts itself", |worker| worker.malformed),
+        ("too_deep", "Inner frames with more tunnels than are looked through", |worker| worker.too_deep),
         ("batches", "System calls that returned a datagram", |worker| worker.batches),
     ];
     for (name, help, count) in counters {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use vxtap_analyzers::fragments::FragmentCounters;
+use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{
     AdmissionSnapshot, AnalysisSnapshot, CaptureFile, CaptureSnapshot, Choice, DuplicatePair, FlowPage, FlowQuery,
     FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot, HealthSnapshot, KeptSnapshot, LogSnapshot, NotReady,
@@ -179,6 +180,7 @@ fn busy_snapshot() -> Snapshot {
         not_ip: 24,
         truncated: 25,
         malformed: 26,
+        too_deep: 29,
         receive_buffer: 27,
         batches: 28,
         batch_time_ns: vxtap_analyzers::snapshot::Distribution {
@@ -196,6 +198,7 @@ fn busy_snapshot() -> Snapshot {
         bytes: 32,
         truncated: 33,
         reserved_bits: 34,
+        clock_apart: 36,
         last_seen_ns: 35,
         ..StreamCounters::default()
     };
@@ -205,6 +208,9 @@ fn busy_snapshot() -> Snapshot {
         source: Some("10.0.0.7".parse().unwrap()),
         vni: Some(4242),
         network: Some("blue".into()),
+        vnis: vec![0, 4242],
+        direction: Some("egress".into()),
+        loss: Some(StreamLoss { received: 37, lost: 38, duplicated: 39 }),
         counters,
         sides: SidesSnapshot {
             counts: serde_json::from_value(json!({"both": 36, "originator_only": 37, "responder_only": 38})).unwrap(),
@@ -223,6 +229,7 @@ fn busy_snapshot() -> Snapshot {
         workers: vec![worker.clone(), WorkerSnapshot { worker: 1, ..worker }],
         streams: vec![stream],
         streams_total: 41,
+        loss: Some(StreamLoss { received: 42, lost: 43, duplicated: 44 }),
         capture: Some(CaptureSnapshot {
             directory: "/captures".into(),
             bytes: 51,

@@ -1,6 +1,8 @@
 //! The formats of capture files.
 
 use vxtap_capfile::LinkType;
+use vxtap_capfile::pcapng::PacketView;
+use vxtap_wire::{ETHERNET_HEADER_LEN, Link, ethertype};
 
 /// What capture files are written as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,20 +47,33 @@ impl CaptureFormat {
         debug_assert_eq!(out.len() - header_at, PCAP_HEADER_LEN);
     }
 
-    /// The length of a record of a classic file with a frame of `frame_len` bytes, in bytes.
-    pub(super) const fn pcap_record_len(frame_len: usize) -> usize {
-        PCAP_RECORD_HEADER_LEN + frame_len
+    /// The length of a record of a classic file with a frame of `frame_len` bytes that begins as `link` says, in bytes.
+    pub(super) const fn pcap_record_len(link: Link, frame_len: usize) -> usize {
+        let link_len = match link {
+            Link::Ethernet => 0,
+            Link::Ip => ETHERNET_HEADER_LEN,
+        };
+        PCAP_RECORD_HEADER_LEN + link_len + frame_len
     }
 
-    /// Appends the record (section 5) of a frame.
-    pub(super) fn append_pcap_record(self, time_ns: u64, wire_len: u32, frame: &[u8], out: &mut Vec<u8>) {
+    /// Appends a record (section 5). A classic file has frames of one kind: an IP packet without Ethernet gets a header of zeros that
+    /// announces it.
+    pub(super) fn append_pcap_record(self, record: &PacketView<'_>, link: Link, out: &mut Vec<u8>) {
+        let (time_ns, frame) = (record.time_ns(), record.frame());
+        let mut ethernet = [0; ETHERNET_HEADER_LEN];
+        let kind = if frame.first().is_some_and(|byte| byte >> 4 == 6) { ethertype::IPV6 } else { ethertype::IPV4 };
+        ethernet[ETHERNET_HEADER_LEN - 2..].copy_from_slice(&kind.to_be_bytes());
+        let ethernet = if link == Link::Ip { &ethernet[..] } else { &[] };
+        let added = ethernet.len() as u32;
         let fraction = (time_ns % 1_000_000_000) as u32;
         let fraction = if self == Self::PcapNanoseconds { fraction } else { fraction / 1000 };
         // The field has 32 bits: it lasts until 2106.
         let seconds = (time_ns / 1_000_000_000) as u32;
-        for word in [seconds, fraction, frame.len() as u32, wire_len] {
+        let (captured, wire_len) = (frame.len() as u32 + added, record.wire_len().saturating_add(added));
+        for word in [seconds, fraction, captured, wire_len] {
             out.extend_from_slice(&word.to_le_bytes());
         }
+        out.extend_from_slice(ethernet);
         out.extend_from_slice(frame);
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock, PacketView};
+use vxtap_wire::Link;
 
 use super::CaptureFormat;
 use super::merge::{Held, Run};
@@ -58,6 +59,7 @@ pub(super) type Missed = BTreeMap<StreamId, u64>;
 /// One interface of the file.
 struct Interface {
     stream: StreamId,
+    link: Link,
     written: Counts,
     /// In the segment being made.
     pending: Counts,
@@ -210,7 +212,7 @@ impl OpenFile {
             return false;
         }
         for number in new.into_iter().flatten() {
-            self.add_interface(StreamId(number));
+            self.add_interface(StreamId(number), streams.link(StreamId(number)));
         }
         for (stream, counts) in of_streams {
             self.note(stream.0, counts);
@@ -232,18 +234,22 @@ impl OpenFile {
     ) -> Option<usize> {
         let record = PacketView::first(records)?;
         let block_len = record.block().len();
+        let stream = StreamId(record.interface());
+        let known = self.interface(stream);
+        let link = match known.and_then(|number| self.interfaces.get(number as usize)) {
+            Some(interface) => interface.link,
+            None => streams.link(stream),
+        };
         let length = match self.format {
             CaptureFormat::Pcapng => block_len,
-            _ => CaptureFormat::pcap_record_len(record.frame().len()),
+            _ => CaptureFormat::pcap_record_len(link, record.frame().len()),
         };
         let bytes = segment.bytes + length;
         if bytes > most && segment.records > 0 {
             return None;
         }
         let time_ns = record.time_ns();
-        let stream = StreamId(record.interface());
         let prelude_before = segment.prelude.len();
-        let known = self.interface(stream);
         let new = if known.is_none() { self.to_be_described(stream) } else { None };
         let describes = self.format == CaptureFormat::Pcapng;
         for number in new.clone().into_iter().flatten().filter(|_| describes) {
@@ -264,12 +270,12 @@ impl OpenFile {
             self.interval_ns = self.rotation.interval_of(time_ns);
         }
         for number in new.into_iter().flatten() {
-            self.add_interface(StreamId(number));
+            self.add_interface(StreamId(number), streams.link(StreamId(number)));
         }
         let number = self.interface(stream)?;
         self.note(number, &Counts { records: 1, first_ns: time_ns, last_ns: time_ns });
         if self.format != CaptureFormat::Pcapng {
-            self.format.append_pcap_record(time_ns, record.wire_len(), record.frame(), &mut segment.rewritten);
+            self.format.append_pcap_record(&record, link, &mut segment.rewritten);
         } else if number != stream.0
             && let Some(mut record) = PacketBlock::first(records)
         {
@@ -304,14 +310,14 @@ impl OpenFile {
         self.numbers.get(stream.0 as usize).copied().filter(|number| *number != NO_INTERFACE)
     }
 
-    fn add_interface(&mut self, stream: StreamId) -> u32 {
+    fn add_interface(&mut self, stream: StreamId, link: Link) -> u32 {
         let number = self.interfaces.len() as u32;
         let index = stream.0 as usize;
         if self.numbers.len() <= index {
             self.numbers.resize(index + 1, NO_INTERFACE);
         }
         self.numbers[index] = number;
-        self.interfaces.push(Interface { stream, written: Counts::NONE, pending: Counts::NONE });
+        self.interfaces.push(Interface { stream, link, written: Counts::NONE, pending: Counts::NONE });
         number
     }
 

@@ -39,7 +39,7 @@ impl Selection {
     #[inline]
     pub(crate) fn takes(&self, view: &FrameView<'_>, tunnel: impl FnOnce() -> Tunnel<'static>) -> bool {
         self.filter.as_ref().is_none_or(|CaptureFilter(filter)| {
-            filter.matches(&Packet { frame: view.bytes, wire_len: view.wire_len, tunnel: tunnel() })
+            filter.matches(&Packet { frame: view.bytes, link: view.link, wire_len: view.wire_len, tunnel: tunnel() })
         })
     }
 

@@ -12,6 +12,7 @@ use vxtap_analyzers::protocols::EventKind;
 use super::*;
 use crate::extract::{ExtractOutput, Moment};
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget};
+use vxtap_wire::envelope::Kind;
 
 const MACHINE: Machine = Machine { cpus: 4, terminal: false };
 
@@ -151,14 +152,17 @@ fn settings_do_not_show_the_token() {
 
 #[test]
 fn read_takes_files_and_one_worker() {
-    let Ok(Task::Read(settings)) =
-        line("read a.pcap b.pcapng --encapsulation none --vxlan-port 8472 --vxlan-port 1,2 --summary s.json")
-    else {
+    let Ok(Task::Read(settings)) = line(
+        "read a.pcap b.pcapng --encapsulation none --vxlan-port 8472 --vxlan-port 1,2 --vxlan-gpe-port 4790 --summary s.json",
+    ) else {
         panic!("not a read");
     };
     assert_eq!(settings.files, [Path::new("a.pcap"), Path::new("b.pcapng")]);
     assert_eq!(settings.encapsulation, ReadEncapsulation::None);
-    assert_eq!(settings.vxlan_ports, [8472, 1, 2]);
+    assert_eq!(
+        settings.ports,
+        [(8472, Kind::Vxlan), (1, Kind::Vxlan), (2, Kind::Vxlan), (6081, Kind::Geneve), (4790, Kind::VxlanGpe)]
+    );
     assert_eq!(settings.pipeline.workers, 1);
     assert_eq!(settings.summary, Some(SummaryTarget::File("s.json".into())));
 }
@@ -205,10 +209,10 @@ fn wrong_command_lines_end_with_2_and_say_what_was_expected() {
             ),
         ),
         (
-            "run --listen geneve://[::]:6081",
+            "run --listen gre://[::]:6081",
             format!(
-                "error: invalid value 'geneve://[::]:6081' for '--listen <ADDR>': unknown scheme 'geneve' (expected \
-                 vxlan://ADDRESS[:PORT]){try_help}"
+                "error: invalid value 'gre://[::]:6081' for '--listen <ADDR>': unknown scheme 'gre' (expected \
+                 vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT]){try_help}"
             ),
         ),
         (

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
+use vxtap_wire::envelope::Layers;
 
 use super::problem::Printable;
 use super::units::{Size, Time};
@@ -14,7 +15,7 @@ use crate::networks::NamedNetwork;
 use crate::selector::Selector;
 use crate::settings::{
     ApiSettings, CaptureSettings, HealthSettings, Keeping, Listener, LogSettings, RunSettings, SummaryTarget,
-    Timestamps,
+    Timestamps, UdpListener,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -57,7 +58,7 @@ fn line(to: &mut String, about: &str, what: &str) -> fmt::Result {
 
 fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
     for (number, listener) in settings.listen.iter().enumerate() {
-        let Listener::Vxlan(address) = listener;
+        let Listener::Udp(UdpListener { address, .. }) = listener;
         let takes = match address.ip() {
             IpAddr::V6(ip) if ip.is_unspecified() => " (all addresses, IPv4 and IPv6)",
             IpAddr::V4(ip) if ip.is_unspecified() => " (all addresses, IPv4)",
@@ -87,6 +88,14 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
             settings.pipeline.steer_seed.map_or_else(|| "random".into(), |seed| seed.to_string()),
         ),
     )?;
+    let layers = match settings.pipeline.envelope.layers {
+        Layers::Known => "the outermost tunnel is taken off, and a gateway load balancer's with it".into(),
+        Layers::UpTo(1) => "the outermost tunnel is taken off".into(),
+        Layers::UpTo(layers) => format!("up to {layers} tunnels in each other are taken off"),
+    };
+    let critical =
+        if settings.pipeline.envelope.accept_unknown_critical { "; unknown critical options are taken" } else { "" };
+    line(to, "envelope", &format!("{layers}{critical}"))?;
     let wait = match receive.coalesce {
         Duration::ZERO => "at once".into(),
         wait => format!("after {} at most", Time(wait)),
@@ -100,6 +109,7 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
             match receive.timestamps {
                 Timestamps::Batch => "one time for each batch",
                 Timestamps::Kernel => "times by the kernel",
+                Timestamps::Sender => "times by the sender, where it tells",
             },
         ),
     )

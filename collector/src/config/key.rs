@@ -197,6 +197,12 @@ pub(super) const KEYS: &[Key] = &[
     key("receive", "pin", "pin", |o, r| r.truth(&mut o.receive.pin, Sense::Same)),
     key("pipeline", "workers", "workers", |o, r| r.scalar(&mut o.pipeline.workers, value::workers)),
     key("pipeline", "steer_seed", "steer-seed", |o, r| r.scalar(&mut o.pipeline.steer_seed, value::steer_seed)),
+    key("pipeline", "envelope_layers", "envelope-layers", |o, r| {
+        r.scalar(&mut o.pipeline.envelope_layers, value::envelope_layers);
+    }),
+    key("pipeline", "accept_unknown_critical", "accept-unknown-critical", |o, r| {
+        r.truth(&mut o.pipeline.accept_unknown_critical, Sense::Same);
+    }),
     key("pipeline", "networks", "network", |o, r| r.list_apart(';', &mut o.pipeline.network, value::network)),
     key("pipeline", "names", "name", |o, r| r.list_apart(';', &mut o.pipeline.name, value::name)),
     key("pipeline", "dedup", "dedup", |o, r| r.text(&mut o.pipeline.dedup, value::dedup)),
@@ -283,6 +289,8 @@ pub(super) const KEYS: &[Key] = &[
     key("run", "tui", "tui", |o, r| r.truth(&mut o.run.tui, Sense::Same)),
     key("read", "encapsulation", "encapsulation", |o, r| r.text(&mut o.read.encapsulation, value::encapsulation)),
     key("read", "vxlan_ports", "vxlan-port", |o, r| r.list(&mut o.read.vxlan_port, value::port)),
+    key("read", "geneve_ports", "geneve-port", |o, r| r.list(&mut o.read.geneve_port, value::port)),
+    key("read", "vxlan_gpe_ports", "vxlan-gpe-port", |o, r| r.list(&mut o.read.vxlan_gpe_port, value::port)),
     key("demo", "seconds", "seconds", |o, r| r.scalar(&mut o.demo.seconds, value::seconds)),
     key("demo", "pps", "pps", |o, r| r.scalar(&mut o.demo.pps, value::pps)),
     key("demo", "tui", "no-tui", |o, r| r.truth(&mut o.demo.no_tui, Sense::Opposite)),

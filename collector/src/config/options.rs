@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::EventKinds;
+use vxtap_wire::envelope::Layers;
 
 use super::value::{self, Command, Maybe};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
@@ -36,7 +37,8 @@ pub(crate) struct Options {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Receiving")]
 pub(crate) struct ReceiveOptions {
-    /// Receive mirrored traffic here: vxlan://ADDRESS[:PORT]; repeatable [default: vxlan://[::]:4789]
+    /// Receive mirrored traffic here: vxlan://ADDRESS[:PORT], geneve:// or vxlan-gpe://; repeatable [default:
+    /// vxlan://[::]:4789]
     #[arg(long, value_name = "ADDR", value_parser = value::listener, value_delimiter = ',')]
     pub(crate) listen: Vec<Listener>,
 
@@ -48,7 +50,8 @@ pub(crate) struct ReceiveOptions {
     #[arg(long, value_name = "TIME", value_parser = value::coalesce)]
     pub(crate) coalesce: Option<Duration>,
 
-    /// Where packet times come from: 'batch' is one clock read a batch, 'kernel' the time of arrival [default: batch]
+    /// Where packet times come from: 'batch' is one clock read a batch, 'kernel' the time of arrival, 'sender' the time
+    /// that vxtap's sender gives with GENEVE [default: batch]
     #[arg(long, value_name = "SOURCE", value_parser = value::timestamps)]
     pub(crate) timestamps: Option<Timestamps>,
 
@@ -77,6 +80,16 @@ pub(crate) struct PipelineOptions {
     /// Seed of the hash that gives a flow its worker, for runs that repeat [default: random]
     #[arg(long, value_name = "N", value_parser = value::steer_seed)]
     pub(crate) steer_seed: Option<Maybe<u32>>,
+
+    /// How many tunnels the mirror has put around a frame: 'known' is one, and both of a gateway load balancer's GENEVE
+    /// around VXLAN; or 1 to 4 of VXLAN or GENEVE in each other. The frame keeps the others [default: known]
+    #[arg(long, value_name = "N", value_parser = value::envelope_layers)]
+    pub(crate) envelope_layers: Option<Layers>,
+
+    /// Take GENEVE frames with a critical option that is not known, which RFC 8926 wants dropped
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) accept_unknown_critical: Option<bool>,
 
     /// Several VNIs or sources that are one network: flows under any of them come together, and packets that two of
     /// them mirror are told apart from their copies; NAME=VNI,VNI... or 'NAME=vni 7-9 from 10.0.0.0/8', repeatable
@@ -350,14 +363,22 @@ pub(crate) struct RunOptions {
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub(crate) struct ReadOptions {
-    /// What to decapsulate: 'auto' takes VXLAN off and other frames as they are, 'vxlan' takes nothing but VXLAN,
-    /// 'none' takes all frames as they are [default: auto]
+    /// What to decapsulate: 'auto' takes VXLAN and GENEVE off and other frames as they are, 'vxlan' and 'geneve' take
+    /// nothing else, 'none' takes all frames as they are [default: auto]
     #[arg(long, value_name = "KIND", value_parser = value::encapsulation)]
     pub(crate) encapsulation: Option<ReadEncapsulation>,
 
     /// UDP destination port taken for VXLAN; repeatable [default: 4789]
     #[arg(long, value_name = "PORT", value_parser = value::port, value_delimiter = ',')]
     pub(crate) vxlan_port: Vec<u16>,
+
+    /// UDP destination port taken for GENEVE; repeatable [default: 6081]
+    #[arg(long, value_name = "PORT", value_parser = value::port, value_delimiter = ',')]
+    pub(crate) geneve_port: Vec<u16>,
+
+    /// UDP destination port taken for VXLAN-GPE, whose own is 4790; repeatable [default: none]
+    #[arg(long, value_name = "PORT", value_parser = value::port, value_delimiter = ',')]
+    pub(crate) vxlan_gpe_port: Vec<u16>,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vxtap_analyzers::protocols::EventKinds;
+use vxtap_wire::envelope::{Kind, Rules};
 
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
@@ -14,13 +15,14 @@ use super::{
 };
 use crate::admission::{AdmissionSettings, Policy};
 use crate::capture::{Hook, Retention, Rotation, Selection};
-use crate::health::Rules;
+use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::Networks;
 use crate::selector::Selector;
 use crate::settings::{
     ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, HealthSettings, IdleTimeouts,
     Keeping, Listener, LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
+    UdpListener,
 };
 
 /// Where the API is when nothing else is said.
@@ -114,16 +116,33 @@ fn check_streams(gathered: &Gathered, problems: &mut Vec<Problem>) {
 
 /// Settings of `read`, which reads `files`.
 pub(crate) fn read(gathered: &Gathered, machine: Machine, files: Vec<PathBuf>) -> Result<ReadSettings, ConfigError> {
-    let options = &gathered.options;
+    let (options, sources) = (&gathered.options, &gathered.sources);
     let mut problems = Vec::new();
     check_standard_output(gathered, false, &mut problems);
     check_streams(gathered, &mut problems);
+    let ports = |kind: Kind, named: &[u16], default: &[u16]| {
+        let ports = if named.is_empty() { default } else { named };
+        ports.iter().map(|port| (*port, kind)).collect::<Vec<_>>()
+    };
+    let ports = [
+        ports(Kind::Vxlan, &options.read.vxlan_port, &[vxtap_wire::vxlan::PORT]),
+        ports(Kind::Geneve, &options.read.geneve_port, &[vxtap_wire::geneve::PORT]),
+        // On no port unless told so: nothing else on 4790 would be seen as what it is.
+        ports(Kind::VxlanGpe, &options.read.vxlan_gpe_port, &[]),
+    ];
+    let ports = ports.concat();
+    for (number, (port, kind)) in ports.iter().enumerate() {
+        if let Some((_, other)) = ports[..number].iter().find(|(before, other)| before == port && other != kind) {
+            let message =
+                format!("port {port} is named for {} and for {}: name it for one", other.as_str(), kind.as_str());
+            problems.push(Problem::new(sources.place("vxlan-port"), message));
+        }
+    }
     ConfigError::unless_empty(problems)?;
-    let ports = &options.read.vxlan_port;
     Ok(ReadSettings {
         files,
         encapsulation: options.read.encapsulation.unwrap_or_default(),
-        vxlan_ports: if ports.is_empty() { vec![vxtap_wire::vxlan::PORT] } else { ports.clone() },
+        ports,
         // One worker keeps the order of the files.
         pipeline: pipeline(gathered, 1, machine),
         summary: options.pipeline.summary.clone(),
@@ -211,9 +230,10 @@ fn check_listeners(listen: &[Listener], sources: &Sources, problems: &mut Vec<Pr
         return;
     }
     for (number, listener) in listen.iter().enumerate() {
-        let Listener::Vxlan(address) = listener;
-        // Port 0 is another port each time.
-        if address.port() != 0 && listen[..number].contains(listener) {
+        let Listener::Udp(UdpListener { address, .. }) = listener;
+        // A port has one encapsulation; port 0 is another port each time.
+        let same = |other: &Listener| matches!(other, Listener::Udp(other) if other.address == *address);
+        if address.port() != 0 && listen[..number].iter().any(same) {
             let message = format!("{listener} is listened on twice: name it once");
             problems.push(Problem::new(sources.place("listen"), message));
         }
@@ -234,11 +254,25 @@ fn receive(options: &ReceiveOptions) -> ReceiveSettings {
 
 fn pipeline(gathered: &Gathered, default_workers: u32, machine: Machine) -> PipelineSettings {
     let options = &gathered.options;
-    let PipelineOptions { workers, steer_seed, network, name, dedup, dedup_window, summary: _ } = &options.pipeline;
+    let PipelineOptions {
+        workers,
+        steer_seed,
+        envelope_layers,
+        accept_unknown_critical,
+        network,
+        name,
+        dedup,
+        dedup_window,
+        summary: _,
+    } = &options.pipeline;
     let default = Dedup::default();
     PipelineSettings {
         workers: workers.map_or(default_workers, |Maybe(workers)| workers.unwrap_or(machine.workers())),
         steer_seed: steer_seed.and_then(|Maybe(seed)| seed),
+        envelope: Rules {
+            layers: envelope_layers.unwrap_or_default(),
+            accept_unknown_critical: accept_unknown_critical.unwrap_or(false),
+        },
         flows: flows(&options.flows),
         networks: network.clone(),
         names: name.clone(),
@@ -289,10 +323,10 @@ fn flows(options: &FlowOptions) -> FlowSettings {
 }
 
 fn health(options: &HealthOptions) -> HealthSettings {
-    let default = Rules::default();
+    let default = ReadinessRules::default();
     HealthSettings {
         address: options.health.and_then(|Maybe(address)| address),
-        rules: Rules {
+        rules: ReadinessRules {
             unready_after: options.unready_after.unwrap_or(default.unready_after),
             ready_after: options.ready_after.unwrap_or(default.ready_after),
             drop_share: options.unready_drops.map_or(default.drop_share, |Maybe(share)| share),

@@ -8,9 +8,11 @@ use proptest::prelude::*;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
+use vxtap_wire::envelope::{Kind, Layers, Rules};
+
 use crate::networks::Named;
 use crate::selector::Selector;
-use crate::settings::{HealthSettings, Listener, ReadEncapsulation, SummaryTarget, Timestamps};
+use crate::settings::{HealthSettings, Listener, ReadEncapsulation, SummaryTarget, Timestamps, UdpListener};
 
 const SAMPLE: &str = include_str!("../../examples/vxtap.toml");
 const MACHINE: Machine = Machine { cpus: 4, terminal: true };
@@ -94,7 +96,7 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     let gathered = from_file(
         r#"
         [receive]
-        listen = ["vxlan://0.0.0.0:0", "10.0.0.1"]
+        listen = ["vxlan://0.0.0.0:0", "10.0.0.1", "geneve://[::]", "vxlan-gpe://10.0.0.2"]
         buffer = 8388608
         coalesce = 0
         timestamps = "kernel"
@@ -104,6 +106,8 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         [pipeline]
         workers = 3
         steer_seed = 0x10
+        envelope_layers = 3
+        accept_unknown_critical = true
         summary = "-"
         [flows]
         max = 5000
@@ -144,8 +148,10 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         [run]
         tui = true
         [read]
-        encapsulation = "vxlan"
+        encapsulation = "geneve"
         vxlan_ports = [8472, 4789]
+        geneve_ports = [6081, 6082]
+        vxlan_gpe_ports = 4790
         [demo]
         seconds = 2.5
         pps = 7
@@ -157,7 +163,12 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     let seconds = Duration::from_secs;
     assert_eq!(
         settings.listen,
-        [Listener::Vxlan("0.0.0.0:0".parse().unwrap()), Listener::Vxlan("10.0.0.1:4789".parse().unwrap())]
+        [
+            Listener::vxlan("0.0.0.0:0".parse().unwrap()),
+            Listener::vxlan("10.0.0.1:4789".parse().unwrap()),
+            Listener::Udp(UdpListener { kind: Kind::Geneve, address: "[::]:6081".parse().unwrap() }),
+            Listener::Udp(UdpListener { kind: Kind::VxlanGpe, address: "10.0.0.2:4790".parse().unwrap() }),
+        ]
     );
     let receive = &settings.receive;
     assert_eq!((receive.buffer_bytes, receive.coalesce), (8 << 20, Duration::ZERO));
@@ -165,6 +176,7 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     assert_eq!((receive.gro, receive.kernel_steering, receive.pin), (false, false, true));
     let pipeline = &settings.pipeline;
     assert_eq!((pipeline.workers, pipeline.steer_seed), (3, Some(16)));
+    assert_eq!(pipeline.envelope, Rules { layers: Layers::UpTo(3), accept_unknown_critical: true });
     assert_eq!(settings.summary, Some(SummaryTarget::Stdout));
     let (flows, idle) = (&pipeline.flows, &pipeline.flows.idle);
     assert_eq!((flows.max, flows.active), (5000, seconds(90)));
@@ -189,7 +201,14 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     assert_eq!((rules.drop_share, rules.drop_window, rules.without_capture), (Some(0.005), seconds(30), true));
     assert!(settings.tui);
     let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]).unwrap();
-    assert_eq!((reading.encapsulation, reading.vxlan_ports), (ReadEncapsulation::Vxlan, vec![8472, 4789]));
+    let ports = vec![
+        (8472, Kind::Vxlan),
+        (4789, Kind::Vxlan),
+        (6081, Kind::Geneve),
+        (6082, Kind::Geneve),
+        (4790, Kind::VxlanGpe),
+    ];
+    assert_eq!((reading.encapsulation, reading.ports), (ReadEncapsulation::Geneve, ports));
     assert_eq!((reading.files, reading.pipeline), (vec![PathBuf::from("a.pcap")], pipeline.clone()));
     let showing = demo(&gathered, MACHINE).unwrap();
     assert_eq!((showing.seconds, showing.pps, showing.tui, showing.api_optional), (Some(2.5), 7, false, false));
@@ -280,7 +299,10 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         ("[capture]\nlistn = 4", "2:1: unknown key 'listn' here (did you mean 'listen' in [receive]?)"),
         ("[log]\nreceive-buffer = 4", "2:1: unknown key 'receive-buffer' here (did you mean 'buffer' in [receive]?)"),
         ("[run]\nzzzzzz = 4", "2:1: unknown key 'zzzzzz' (expected tui)"),
-        ("[read]\nzzzzzz = 4", "2:1: unknown key 'zzzzzz' (expected encapsulation or vxlan_ports)"),
+        (
+            "[read]\nzzzzzz = 4",
+            "2:1: unknown key 'zzzzzz' (expected encapsulation, vxlan_ports, geneve_ports or vxlan_gpe_ports)",
+        ),
         ("zzzzzz = 4", "1:1: unknown key 'zzzzzz': keys stand below a [section]"),
         ("[captures]\nflush = 1", "1:2: unknown section 'captures' (did you mean 'capture'?)"),
         ("capture.flush.x = 1", "1:9: 'flush': expected one value, not a section"),
@@ -313,12 +335,23 @@ fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
         ("pipeline", "summary = \"\"", "expected a file, or - for standard output".into()),
         ("pipeline", "summary = 1", "expected a text in quotes, not a number".into()),
         ("receive", "listen = []", "expected at least one value".into()),
-        ("receive", "listen = \"geneve://[::]\"", "unknown scheme 'geneve' (expected vxlan://ADDRESS[:PORT])".into()),
+        (
+            "receive",
+            "listen = \"gre://[::]\"",
+            "unknown scheme 'gre' (expected vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT])".into(),
+        ),
+        (
+            "receive",
+            "listen = \"geneve://here\"",
+            "'here' is not an address (expected for example 0.0.0.0:6081 or [::]:6081)".into(),
+        ),
+        ("pipeline", "envelope_layers = 5", "expected a number from 1 to 4, or 'known'".into()),
+        ("pipeline", "accept_unknown_critical = 1", "expected true or false, not a number".into()),
         ("receive", "buffer = \"2GiB\"", "expected a size from 4KiB to 1GiB, such as 64MiB".into()),
         ("receive", "buffer = \"64M\"", "expected a size from 4KiB to 1GiB, such as 64MiB".into()),
         ("receive", "coalesce = 500", time("0", "100ms, such as 500us")),
         ("receive", "coalesce = \"1s\"", time("0", "100ms, such as 500us")),
-        ("receive", "timestamps = \"hardware\"", "expected 'batch' or 'kernel'".into()),
+        ("receive", "timestamps = \"hardware\"", "expected 'batch', 'kernel' or 'sender'".into()),
         ("receive", "gro = 1", "expected true or false, not a number".into()),
         ("receive", "pin = \"true\"", "expected true or false, not a text".into()),
         ("flows", "max = 255", "expected a number from 256 to 268435456".into()),
@@ -346,7 +379,7 @@ fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
             "token = \"short\"",
             "expected 16 to 256 ASCII characters without spaces (openssl rand -hex 16 makes some)".into(),
         ),
-        ("read", "encapsulation = \"gre\"", "expected 'auto', 'vxlan' or 'none'".into()),
+        ("read", "encapsulation = \"gre\"", "expected 'auto', 'vxlan', 'geneve' or 'none'".into()),
         ("read", "vxlan_ports = 0", "expected a number from 1 to 65535".into()),
         ("demo", "seconds = 0", "expected a number of seconds from 0.1 to 1000000".into()),
         ("demo", "seconds = nan", "expected a number of seconds from 0.1 to 1000000".into()),
@@ -431,7 +464,7 @@ fn a_dashboard_needs_a_terminal() {
 #[test]
 fn listeners_are_bounded_and_port_0_may_be_named_again() {
     let mut flags = Options::default();
-    flags.receive.listen = vec![Listener::Vxlan("127.0.0.1:0".parse().unwrap()); 64];
+    flags.receive.listen = vec![Listener::vxlan("127.0.0.1:0".parse().unwrap()); 64];
     let gathered = gather(flags.clone(), None, |_| None).unwrap();
     assert_eq!(run(&gathered, MACHINE).unwrap().listen.len(), 64);
     flags.receive.listen.push(Listener::DEFAULT);
@@ -549,6 +582,7 @@ fn a_plain_run_is_explained() {
 listen     vxlan://[::]:4789 (all addresses, IPv4 and IPv6)
 workers    4 threads, on any CPU; 4 sockets in all, with a receive buffer of 64MiB each
 steering   both directions of a flow to one worker, by the kernel and checked; seed random
+envelope   the outermost tunnel is taken off, and a gateway load balancer's with it
 datagrams  taken after 500us at most, several at a time (GRO); one time for each batch
 admission  every mirror stream is let in
 flows      up to 1048576 at a time; beyond, old ones end early and are counted
@@ -584,6 +618,7 @@ listen     vxlan://0.0.0.0:4789 (all addresses, IPv4)
            vxlan://10.0.0.1:1
 workers    1 thread, each on a CPU of its own; 2 sockets in all, with a receive buffer of 1MiB each
 steering   both directions of a flow to one worker, in user space; seed 7
+envelope   the outermost tunnel is taken off, and a gateway load balancer's with it
 datagrams  taken at once, one by one (no GRO); times by the kernel
 admission  let in are vni 5; from 10.0.0.0/8; others wait to be accepted
            kept out are vni 9

@@ -10,6 +10,7 @@ use std::time::Duration;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_filter::Filter;
+use vxtap_wire::envelope::{Layers, MAX_LAYERS};
 
 use super::units::{Size, Time};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
@@ -40,7 +41,8 @@ pub(crate) fn timestamps(text: &str) -> Result<Timestamps, String> {
     match text {
         "batch" => Ok(Timestamps::Batch),
         "kernel" => Ok(Timestamps::Kernel),
-        _ => Err("expected 'batch' or 'kernel'".into()),
+        "sender" => Ok(Timestamps::Sender),
+        _ => Err("expected 'batch', 'kernel' or 'sender'".into()),
     }
 }
 
@@ -50,6 +52,14 @@ pub(crate) fn workers(text: &str) -> Result<Maybe<u32>, String> {
 
 pub(crate) fn steer_seed(text: &str) -> Result<Maybe<u32>, String> {
     maybe(text, "random", |text| number_between(text, 0, u32::MAX))
+}
+
+pub(crate) fn envelope_layers(text: &str) -> Result<Layers, String> {
+    let most = MAX_LAYERS as u8;
+    match text {
+        "known" => Ok(Layers::Known),
+        text => number_between(text, 1, most).map(Layers::UpTo).map_err(|error| format!("{error}, or 'known'")),
+    }
 }
 
 pub(crate) fn flow_max(text: &str) -> Result<u64, String> {
@@ -315,8 +325,9 @@ pub(crate) fn encapsulation(text: &str) -> Result<ReadEncapsulation, String> {
     match text {
         "auto" => Ok(ReadEncapsulation::Auto),
         "vxlan" => Ok(ReadEncapsulation::Vxlan),
+        "geneve" => Ok(ReadEncapsulation::Geneve),
         "none" => Ok(ReadEncapsulation::None),
-        _ => Err("expected 'auto', 'vxlan' or 'none'".into()),
+        _ => Err("expected 'auto', 'vxlan', 'geneve' or 'none'".into()),
     }
 }
 

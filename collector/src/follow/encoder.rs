@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::{InterfaceStatistics, PacketBlock, PacketView};
 use vxtap_filter::{Filter, Packet, Tunnel};
+use vxtap_wire::Link;
 
 use super::queue::Lost;
 use crate::section;
@@ -29,6 +30,7 @@ pub(crate) struct Encoder {
 #[derive(Clone, Copy, Debug)]
 struct Stream {
     tunnel: Tunnel<'static>,
+    link: Link,
     interface: Option<u32>,
 }
 
@@ -80,7 +82,8 @@ impl Encoder {
             Some((last, stream)) if last == id => stream,
             _ => self.stream(id),
         };
-        let packet = Packet { frame: record.frame(), wire_len: record.wire_len(), tunnel: stream.tunnel };
+        let Stream { tunnel, link, .. } = stream;
+        let packet = Packet { frame: record.frame(), link, wire_len: record.wire_len(), tunnel };
         if !self.filter.matches(&packet) {
             self.last = Some((id, stream));
             return false;
@@ -96,7 +99,11 @@ impl Encoder {
     }
 
     fn stream(&mut self, id: StreamId) -> Stream {
-        *self.known.entry(id).or_insert_with(|| Stream { tunnel: self.streams.tunnel(id), interface: None })
+        *self.known.entry(id).or_insert_with(|| Stream {
+            tunnel: self.streams.tunnel(id),
+            link: self.streams.link(id),
+            interface: None,
+        })
     }
 
     /// The number of the stream's interface, which is described first where it is new.

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vxtap_analyzers::losses::LossTracker;
 use vxtap_analyzers::{DropReason, StreamCounters, StreamId, StreamKey};
-use vxtap_wire::NetworkId;
+use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan::Vni;
+use vxtap_wire::{Link, NetworkId};
 
 use super::turned_away::{TurnedAway, TurnedAwayReport};
 use crate::admission::Rules;
@@ -34,6 +36,8 @@ pub(crate) struct StreamCache {
     generation: u64,
     /// The streams of late, each at the place that its key has: datagrams of a few streams come in turn.
     recent: [Option<(StreamKey, Found)>; RECENT],
+    /// The same of VXLAN in one layer, whose keys are shorter.
+    recent_vxlan: [Option<((IpAddr, Vni), Found)>; RECENT],
     /// Streams that are let in.
     entries: HashMap<StreamKey, StreamEntry, foldhash::fast::RandomState>,
     /// Whether `entries` has all that the registry will ever have, so that it need not be asked for others.
@@ -42,6 +46,8 @@ pub(crate) struct StreamCache {
     /// Streams with something to publish.
     touched: Vec<StreamId>,
     away: TurnedAway,
+    /// Which of the senders' numbers came; made when the first one does.
+    losses: Option<Box<LossTracker>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -60,12 +66,30 @@ impl StreamCache {
             registry,
             generation,
             recent: [None; RECENT],
+            recent_vxlan: [None; RECENT],
             entries: HashMap::default(),
             has_all: false,
             counters: Vec::new(),
             touched: Vec::new(),
             away: TurnedAway::new(seed),
+            losses: None,
         }
+    }
+
+    /// The stream of VXLAN from `source` with `vni`, in one layer; as [`StreamCache::entry`].
+    #[inline]
+    pub(crate) fn vxlan(&mut self, source: IpAddr, vni: Vni) -> Found {
+        match self.recent_vxlan[place(Some(source), Some(vni))] {
+            Some((recent, found)) if recent == (source, vni) => found,
+            _ => self.look_up_vxlan(source, vni),
+        }
+    }
+
+    #[cold]
+    fn look_up_vxlan(&mut self, source: IpAddr, vni: Vni) -> Found {
+        let found = self.look_up(StreamKey::vxlan(source, vni));
+        self.recent_vxlan[place(Some(source), Some(vni))] = Some(((source, vni), found));
+        found
     }
 
     /// Takes note of what was decided since; once a batch.
@@ -88,37 +112,40 @@ impl StreamCache {
         self.has_all = false;
         away.retain(|origin| !is_let_in(origin));
         self.recent = [None; RECENT];
+        self.recent_vxlan = [None; RECENT];
     }
 
     /// The stream of `key`, or why its frames are dropped: they are to be given to [`StreamCache::turn_away`] then.
     #[inline]
     pub(crate) fn entry(&mut self, key: StreamKey) -> Found {
-        match self.recent[place(&key)] {
+        let place = place(key.source, key.vni);
+        match self.recent[place] {
             Some((recent, found)) if recent == key => found,
-            _ => self.look_up(key),
+            _ => {
+                let found = self.look_up(key);
+                self.recent[place] = Some((key, found));
+                found
+            }
         }
     }
 
     #[cold]
     fn look_up(&mut self, key: StreamKey) -> Found {
-        let found = match self.entries.get(&key) {
+        match self.entries.get(&key) {
             Some(entry) => Ok(*entry),
             None => match self.rules.verdict(&Origin::from(&key)).drop_reason() {
                 None => Ok(self.learn(key)),
                 Some(reason) => Err(reason),
             },
-        };
-        self.recent[place(&key)] = Some((key, found));
-        found
+        }
     }
 
     /// Meets a stream that is let in for the first time.
     fn learn(&mut self, key: StreamKey) -> StreamEntry {
         let network = self.registry.networks().network(&key);
-        let other = self.registry.other();
-        let id = if self.has_all { other } else { self.registry.intern(&key) };
+        let id = if self.has_all { self.registry.other_of(key.link) } else { self.registry.intern(&key) };
         let entry = StreamEntry { id, network };
-        if id != other {
+        if !self.registry.is_other(id) {
             self.entries.insert(key, entry);
         } else if !self.has_all {
             // The registry is full, and stays as it is. With all that it has at hand, no further stream needs its locks.
@@ -139,7 +166,7 @@ impl StreamCache {
             }
         });
         self.has_all = true;
-        let slots = self.registry.other().0 as usize + 1;
+        let slots = self.registry.other_of(Link::Ip).0 as usize + 1;
         self.counters.resize(slots, Slot::default());
     }
 
@@ -155,6 +182,27 @@ impl StreamCache {
         if !*touched {
             *touched = true;
             self.touched.push(id);
+        }
+    }
+
+    /// Notes the number that a sender gave a datagram of stream `id`.
+    #[inline]
+    pub(crate) fn mark(&mut self, id: StreamId, mark: &Mark) {
+        self.losses.get_or_insert_default().note(id, mark.series, mark.sequence);
+    }
+
+    /// Counts a frame whose sender's clock is too far from ours.
+    #[cold]
+    pub(crate) fn count_clock_apart(&mut self, id: StreamId) {
+        if let Some(Slot { counters, .. }) = self.counters.get_mut(id.0 as usize) {
+            counters.clock_apart += 1;
+        }
+    }
+
+    /// Tells all workers together which numbers came.
+    pub(crate) fn tell_losses(&mut self) {
+        if let Some(losses) = self.losses.as_mut().filter(|losses| !losses.is_quiet()) {
+            self.registry.take_losses(losses);
         }
     }
 
@@ -196,9 +244,9 @@ impl StreamCache {
 
 /// VNIs and addresses that belong together mostly differ in their last bits.
 #[inline]
-fn place(key: &StreamKey) -> usize {
-    let vni = key.vni.map_or(0, Vni::get);
-    let source = match key.source {
+fn place(source: Option<IpAddr>, vni: Option<Vni>) -> usize {
+    let vni = vni.map_or(0, Vni::get);
+    let source = match source {
         Some(IpAddr::V4(v4)) => u32::from(v4),
         Some(IpAddr::V6(v6)) => u128::from(v6) as u32,
         None => 0,

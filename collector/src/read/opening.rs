@@ -2,8 +2,9 @@
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
-use vxtap_wire::envelope::outer_datagram;
-use vxtap_wire::{FrameView, vxlan};
+use vxtap_wire::envelope::{Kind, OuterDatagram, open, outer_datagram};
+use vxtap_wire::geneve::Mark;
+use vxtap_wire::{FrameView, Link};
 
 use super::exchange::{SharedFrame, Shares};
 use crate::pipeline::{FrameBatch, Pipeline};
@@ -22,6 +23,7 @@ struct Opened {
     start: usize,
     end: usize,
     reserved_bits: bool,
+    mark: Option<Mark>,
 }
 
 impl Opening<'_> {
@@ -40,7 +42,7 @@ impl Opening<'_> {
                 }
             };
             let Some((meta, wire_len)) = admitted(&opened, &record, pipeline) else { continue };
-            let mut view = FrameView::parse(&record.data[opened.start..opened.end]);
+            let mut view = FrameView::parse_link(opened.stream.link, &record.data[opened.start..opened.end]);
             view.wire_len = view.wire_len.max(wire_len);
             batch.push((meta, view));
             if batch.is_full() {
@@ -61,7 +63,7 @@ impl Opening<'_> {
                         pipeline.ledger.received += 1;
                         continue;
                     };
-                    let view = FrameView::parse(&record.data[opened.start..opened.end]);
+                    let view = FrameView::parse_link(opened.stream.link, &record.data[opened.start..opened.end]);
                     let owner = self.steering.owner(&view);
                     let frame = SharedFrame {
                         meta,
@@ -82,28 +84,43 @@ impl Opening<'_> {
     }
 
     fn find(&self, record: &Record<'_>) -> Result<Opened, DropReason> {
-        if record.link_type != LinkType::ETHERNET {
-            return Err(DropReason::LinkType);
-        }
-        let datagram = match self.settings.encapsulation {
-            ReadEncapsulation::None => None,
-            _ => outer_datagram(record.data)
-                .filter(|datagram| self.settings.vxlan_ports.contains(&datagram.destination_port)),
+        let link = match record.link_type {
+            LinkType::ETHERNET => Link::Ethernet,
+            ip if ip.is_ip() => Link::Ip,
+            _ => return Err(DropReason::LinkType),
         };
-        let Some(datagram) = datagram else {
-            if self.settings.encapsulation == ReadEncapsulation::Vxlan {
+        let tunnel = match self.settings.encapsulation {
+            ReadEncapsulation::None => None,
+            _ => outer_datagram(link, record.data).and_then(|datagram| Some((datagram, self.kind(&datagram)?))),
+        };
+        let Some((datagram, kind)) = tunnel else {
+            if matches!(self.settings.encapsulation, ReadEncapsulation::Vxlan | ReadEncapsulation::Geneve) {
                 return Err(DropReason::NotEncapsulated);
             }
-            return Ok(Opened { stream: StreamKey::PLAIN, start: 0, end: record.data.len(), reserved_bits: false });
+            let stream = StreamKey { link, ..StreamKey::PLAIN };
+            return Ok(Opened { stream, start: 0, end: record.data.len(), reserved_bits: false, mark: None });
         };
-        let (header, frame) = vxlan::decapsulate(datagram.payload)?;
-        let start = datagram.payload_offset + vxlan::HEADER_LEN;
+        let opened = open(kind, datagram.payload, datagram.source, self.settings.pipeline.envelope)?;
+        let start = datagram.payload_offset + opened.offset;
         Ok(Opened {
-            stream: StreamKey::vxlan(datagram.source, header.vni),
+            stream: StreamKey::of(kind, &opened),
             start,
-            end: start + frame.len(),
-            reserved_bits: header.reserved_bits_set,
+            end: start + opened.frame.len(),
+            reserved_bits: opened.reserved_bits_set,
+            mark: opened.mark,
         })
+    }
+
+    /// What is behind the UDP header, where it is a tunnel that is asked for.
+    fn kind(&self, datagram: &OuterDatagram<'_>) -> Option<Kind> {
+        let (_, kind) = self.settings.ports.iter().find(|(port, _)| *port == datagram.destination_port)?;
+        let wanted = match self.settings.encapsulation {
+            ReadEncapsulation::Auto => true,
+            ReadEncapsulation::Vxlan => *kind != Kind::Geneve,
+            ReadEncapsulation::Geneve => *kind == Kind::Geneve,
+            ReadEncapsulation::None => false,
+        };
+        wanted.then_some(*kind)
     }
 }
 
@@ -111,11 +128,15 @@ impl Opening<'_> {
 /// unknown. `None` where the stream is not let in: the frame is dropped.
 #[inline]
 fn admitted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> Option<(PacketMeta, u32)> {
-    let Opened { stream, start, end, reserved_bits } = *opened;
+    let Opened { stream, start, end, reserved_bits, mark } = *opened;
     let entry = pipeline.admit(stream, record.time_ns, end - start)?;
     // What the capturing program cut off is missing as well, but padding at the end of a whole frame is not part of it.
     let cut = record.wire_len as usize > record.data.len();
-    let wire_len = if cut { record.wire_len.saturating_sub(start as u32) } else { 0 };
+    let mut wire_len = if cut { record.wire_len.saturating_sub(start as u32) } else { 0 };
+    if let Some(mark) = mark {
+        wire_len = wire_len.max(mark.original_len);
+        pipeline.streams.mark(entry.id, &mark);
+    }
     pipeline.streams.count(entry.id, record.time_ns, end - start, cut, reserved_bits);
     if cut {
         pipeline.streams.note_cut(entry.id, wire_len, end - start);

@@ -34,7 +34,7 @@ fn read_with(events: EventKinds) -> (Vec<Value>, Value) {
     let settings = ReadSettings {
         files: vec![file],
         encapsulation: ReadEncapsulation::Auto,
-        vxlan_ports: vec![4789],
+        ports: vec![(4789, vxtap_wire::envelope::Kind::Vxlan)],
         pipeline,
         summary: None,
     };

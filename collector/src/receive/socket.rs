@@ -7,10 +7,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::{Arc, Weak};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use vxtap_wire::envelope::Kind;
 use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
 use super::trains::{Look, Trains};
-use crate::settings::{Listener, ReceiveSettings, Timestamps};
+use crate::settings::{ReceiveSettings, Timestamps, UdpListener};
 
 /// From `linux/udp.h`; not in the libc crate under this level.
 const UDP_NO_CHECK6_RX: libc::c_int = 102;
@@ -31,13 +32,13 @@ pub(crate) enum ListenError {
     )]
     InUse {
         /// What was asked for.
-        listener: Listener,
+        listener: UdpListener,
     },
     /// The operating system refused.
     #[error("cannot listen on {listener}: {operation}: {source}")]
     Refused {
         /// What was asked for.
-        listener: Listener,
+        listener: UdpListener,
         /// What was being done.
         operation: &'static str,
         /// What the system said.
@@ -49,6 +50,8 @@ pub(crate) enum ListenError {
 #[derive(Debug)]
 pub(crate) struct ReceiveSocket {
     socket: Arc<UdpSocket>,
+    /// How what comes is encapsulated.
+    pub(crate) kind: Kind,
     /// Bytes that the kernel granted for its receive queue.
     pub(crate) buffer_bytes: u64,
     /// The kernel's drop count when it was last asked; it wraps at 32 bits.
@@ -85,13 +88,13 @@ pub(crate) struct Group {
 /// Where a manager has bound sockets to the address already (`handed`, in their order), those are used as they are and no others:
 /// they stay open when this process ends, and a socket that only this process has would lose what is in its queue then.
 pub(crate) fn open_group(
-    listener: Listener,
+    listener: UdpListener,
     workers: u32,
     settings: &ReceiveSettings,
     steer: SteerHash,
     handed: Vec<Socket>,
 ) -> Result<Group, ListenError> {
-    let Listener::Vxlan(mut address) = listener;
+    let UdpListener { kind, mut address } = listener;
     let refused = |operation| move |source| ListenError::Refused { listener, operation, source };
     let mut sockets = Vec::new();
     let bound_by_others = !handed.is_empty();
@@ -103,7 +106,7 @@ pub(crate) fn open_group(
     }
     if bound_by_others {
         for socket in handed {
-            sockets.push(adopt(socket, address, settings).map_err(refused("take over a socket"))?);
+            sockets.push(adopt(socket, listener, settings).map_err(refused("take over a socket"))?);
         }
     } else {
         for _ in 0..workers {
@@ -113,18 +116,18 @@ pub(crate) fn open_group(
                 set_receive_buffer(&socket, settings.buffer_bytes).map_err(refused("set the receive buffer"))?;
             configure(&socket, address, settings).map_err(refused("set socket options"))?;
             socket.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
-            let socket = ReceiveSocket::new(socket, buffer_bytes, settings);
+            let socket = ReceiveSocket::new(socket, kind, buffer_bytes, settings);
             address = socket.socket.local_addr().map_err(refused("read the bound address"))?;
             sockets.push(socket);
         }
     }
     let wanted = sockets.len() > 1 && workers > 1 && settings.kernel_steering;
     // With fewer sockets than workers the kernel cannot reach them all.
-    let steered = wanted && attach_steering(&sockets, steer, workers) && sockets.len() >= workers as usize;
+    let steered = wanted && attach_steering(&sockets, kind, steer, workers) && sockets.len() >= workers as usize;
     Ok(Group { sockets, address, steered })
 }
 
-fn bind_error(listener: Listener, source: io::Error) -> ListenError {
+fn bind_error(listener: UdpListener, source: io::Error) -> ListenError {
     if source.kind() == io::ErrorKind::AddrInUse {
         ListenError::InUse { listener }
     } else {
@@ -165,12 +168,13 @@ fn raise_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<u64> {
 }
 
 /// A socket that was handed over, bound to `address`.
-fn adopt(socket: Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<ReceiveSocket> {
+fn adopt(socket: Socket, listener: UdpListener, settings: &ReceiveSettings) -> io::Result<ReceiveSocket> {
+    let UdpListener { kind, address } = listener;
     let buffer_bytes = raise_receive_buffer(&socket, settings.buffer_bytes)?;
     configure(&socket, address, settings)?;
     // Trains begin switched off, however they were left.
     let _ = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, 0);
-    let mut socket = ReceiveSocket::new(socket, buffer_bytes, settings);
+    let mut socket = ReceiveSocket::new(socket, kind, buffer_bytes, settings);
     let before = memory(socket.fd()).map_or(0, |info| info[SK_MEMINFO_DROPS]);
     socket.drops_seen = before;
     if before > 0 {
@@ -183,7 +187,7 @@ fn adopt(socket: Socket, address: SocketAddr, settings: &ReceiveSettings) -> io:
 fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
-        // Senders of VXLAN leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
+        // Senders of VXLAN and GENEVE leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
         set_option(socket.as_fd(), libc::SOL_UDP, UDP_NO_CHECK6_RX, 1)?;
     }
     if settings.timestamps == Timestamps::Kernel {
@@ -193,9 +197,9 @@ fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -
 }
 
 /// Attaches the steering program to the group. Gives whether the kernel took it; without, user space hands over.
-fn attach_steering(sockets: &[ReceiveSocket], steer: SteerHash, workers: u32) -> bool {
+fn attach_steering(sockets: &[ReceiveSocket], kind: Kind, steer: SteerHash, workers: u32) -> bool {
     let Some(first) = sockets.first() else { return false };
-    let mut filter: Vec<libc::sock_filter> = steer_program(steer, workers)
+    let mut filter: Vec<libc::sock_filter> = steer_program(kind, steer, workers)
         .into_iter()
         .map(|BpfInstruction { code, jt, jf, k }| libc::sock_filter { code, jt, jf, k })
         .collect();
@@ -239,10 +243,10 @@ impl ReceiveSocket {
         self.socket.as_fd()
     }
 
-    fn new(socket: Socket, buffer_bytes: u64, settings: &ReceiveSettings) -> Self {
+    fn new(socket: Socket, kind: Kind, buffer_bytes: u64, settings: &ReceiveSettings) -> Self {
         let trains = settings.gro.then(Trains::new);
         let drops = KernelDrops::default();
-        Self { socket: Arc::new(socket.into()), buffer_bytes, drops_seen: 0, drops, trains }
+        Self { socket: Arc::new(socket.into()), kind, buffer_bytes, drops_seen: 0, drops, trains }
     }
 
     /// A way to look at the queue from another thread, that does not keep the socket open.

@@ -22,7 +22,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// A collector on a free port, with a log and nothing else.
 fn settings(log: LogSettings) -> RunSettings {
     RunSettings {
-        listen: vec![Listener::Vxlan("127.0.0.1:0".parse().unwrap())],
+        listen: vec![Listener::vxlan("127.0.0.1:0".parse().unwrap())],
         receive: ReceiveSettings { buffer_bytes: 1 << 16, ..ReceiveSettings::default() },
         pipeline: PipelineSettings { workers: 2, steer_seed: Some(7), log: Some(log), ..PipelineSettings::default() },
         api: None,

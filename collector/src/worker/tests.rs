@@ -4,7 +4,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::UdpSocket;
 
+use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::FlowQuery;
+use vxtap_wire::Link;
+use vxtap_wire::envelope::Rules;
+use vxtap_wire::geneve::{self, Mark, MirrorDirection};
 use vxtap_wire::vxlan::{self, Vni};
 
 use super::*;
@@ -13,7 +17,7 @@ use crate::follow::Hub;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
 use crate::receive::{Group, open_group};
-use crate::settings::{CaptureSettings, Listener, PipelineSettings, ReceiveSettings};
+use crate::settings::{CaptureSettings, PipelineSettings, ReceiveSettings, UdpListener};
 use crate::shared::Asker;
 use crate::streams::StreamRegistry;
 
@@ -59,7 +63,11 @@ struct Bench {
 }
 
 fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
-    let listener = Listener::Vxlan("127.0.0.1:0".parse().unwrap());
+    bench_of(Kind::Vxlan, workers, capture)
+}
+
+fn bench_of(kind: Kind, workers: u32, capture: Option<CaptureSettings>) -> Bench {
+    let listener = UdpListener { kind, address: "127.0.0.1:0".parse().unwrap() };
     let settings = ReceiveSettings { kernel_steering: false, ..ReceiveSettings::default() };
     let hash = SteerHash::new(5);
     let Group { sockets, address, .. } = open_group(listener, 1, &settings, hash, Vec::new()).unwrap();
@@ -81,6 +89,7 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
         pipeline: Pipeline::new(&pipeline, Arc::clone(&streams), lanes),
         shared: Arc::new(Shared::new(workers, streams)),
         steering: Steering { hash, workers, broken: false },
+        opening: Opening { rules: Rules::default(), sender_times: true },
         coalesce: Duration::ZERO,
         pin: false,
     };
@@ -123,7 +132,8 @@ impl Bench {
             while taken < part.len() as u64 {
                 let socket = &self.worker.parts.sockets[0];
                 self.batch.receive(socket.fd()).unwrap();
-                taken += self.worker.take(&self.batch);
+                let kind = socket.kind;
+                taken += self.worker.take(&self.batch, kind);
             }
             self.worker.parts.outbox.flush();
             self.worker.parts.pipeline.flush_if_due(unix_ns());
@@ -218,4 +228,108 @@ fn a_question_about_a_large_table_is_answered_a_part_at_a_time() {
         }
     };
     assert_eq!((page.total, page.flows.len(), turns), (10_000, 100, 10_000usize.div_ceil(SLOTS_PER_TURN)));
+}
+
+/// A GENEVE datagram with the frame of VXLAN datagram [`datagram`] and a mark.
+fn marked(number: u16, mark: &Mark) -> Vec<u8> {
+    let frame = &datagram(number, 100)[vxlan::HEADER_LEN..];
+    [&geneve::marked_header(Vni::new(9).unwrap(), Link::Ethernet, frame, mark)[..], frame].concat()
+}
+
+#[test]
+fn what_a_senders_marks_say_is_counted_without_allocating() {
+    let mut bench = bench_of(Kind::Geneve, 1, None);
+    let now = unix_ns();
+    let mark = |sequence| Mark {
+        captured_ns: if sequence == 7 { now + 60_000_000_000 } else { now },
+        sequence,
+        series: 77,
+        original_len: 5000,
+        direction: Some(MirrorDirection::Egress),
+    };
+    let datagrams = |from: u64| -> Vec<_> {
+        (from..from + 500).filter(|at| at % 100 != 50).map(|at| marked((at % 500) as u16, &mark(at))).collect()
+    };
+    bench.pass(&datagrams(0));
+    let more: Vec<_> = (1..10).map(|round| datagrams(round * 500)).collect();
+    let before = ALLOCATIONS.get();
+    for datagrams in &more {
+        bench.pass(datagrams);
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations for 4,455 packets");
+    let pipeline = &mut bench.worker.parts.pipeline;
+    pipeline.streams.tell_losses();
+    let streams = &bench.worker.parts.shared.registry;
+    assert_eq!(streams.loss(), Some(StreamLoss { received: 4950, lost: 50, duplicated: 0 }));
+    assert_eq!(streams.name(vxtap_analyzers::StreamId(0)), "geneve vni 9 from 127.0.0.1 egress");
+    let mut published = Vec::new();
+    pipeline.streams.publish(&mut published);
+    let counters = published[0];
+    assert_eq!((counters.frames, counters.truncated, counters.clock_apart), (4950, 4950, 1));
+}
+
+#[test]
+fn geneve_in_each_bad_form_is_dropped_by_its_reason() {
+    let mut bench = bench_of(Kind::Geneve, 1, None);
+    let whole = marked(1, &Mark::default());
+    let with = |at: usize, value: u8| {
+        let mut datagram = whole.clone();
+        datagram[at] = value;
+        datagram
+    };
+    let critical = |kind: u8| [&[1, 0x40, 0x65, 0x58, 0, 0, 1, 0, 0x77, 0x77, kind, 0][..], &whole[36..]].concat();
+    bench.pass(&[
+        whole[..7].to_vec(),
+        with(0, 0x47),
+        with(1, 0x80),
+        with(0, 63),
+        with(11, 31),
+        critical(0x80),
+        critical(0x00),
+        with(3, 0x06),
+        whole[..36].to_vec(),
+        whole.clone(),
+    ]);
+    let ledger = bench.worker.parts.pipeline.ledger;
+    let dropped: Vec<_> = ledger.dropped.iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(
+        dropped,
+        [
+            (DropReason::GeneveTooShort, 1),
+            (DropReason::GeneveVersion, 1),
+            (DropReason::GeneveControl, 1),
+            (DropReason::GeneveOptionOverrun, 2),
+            (DropReason::GeneveUnknownCritical, 1),
+            (DropReason::GenevePayload, 1),
+            (DropReason::GeneveEmptyFrame, 1),
+        ]
+    );
+    assert_eq!((ledger.received, ledger.analysed, ledger.check()), (10, 2, Ok(())));
+}
+
+#[test]
+fn packets_without_ethernet_are_handed_over_as_what_they_are() {
+    let mut bench = bench_of(Kind::Geneve, 4, None);
+    let datagrams: Vec<_> = (0..200)
+        .map(|number| {
+            let packet = &datagram(number, 40)[vxlan::HEADER_LEN + 14..];
+            [&geneve::header(Vni::new(9).unwrap(), Link::Ip, packet, 0)[..], packet].concat()
+        })
+        .collect();
+    let hash = bench.worker.parts.steering.hash;
+    bench.pass(&datagrams);
+    let mut handed_over = 0;
+    for (number, inbox) in bench.others.iter().enumerate() {
+        while let Some(parcel) = inbox.next() {
+            for frame in parcel.frames() {
+                let tuple = FrameView::parse_link(frame.link, frame.bytes).five_tuple.unwrap();
+                assert_eq!((frame.link, hash.owner(&tuple, 4)), (Link::Ip, number as u32 + 1));
+                handed_over += 1;
+            }
+        }
+    }
+    let ledger = bench.worker.parts.pipeline.ledger;
+    assert_eq!((handed_over, ledger.misdelivered), (ledger.misdelivered, 200 - ledger.analysed));
+    assert!(handed_over > 100, "{handed_over}");
+    assert_eq!(bench.worker.parts.pipeline.shard_counters().not_ip, 0);
 }

@@ -118,7 +118,12 @@ fn a_filter_of_white_space_matches_everything() {
 
 #[test]
 fn what_is_around_the_frame_can_be_asked_for() {
-    let tunnel = Tunnel { vni: Some(5), network: Some("blue sky"), outer_source: Some([10, 1, 2, 3].into()) };
+    let tunnel = Tunnel {
+        vni: Some(5),
+        network: Some("blue sky"),
+        outer_source: Some([10, 1, 2, 3].into()),
+        ..Tunnel::default()
+    };
     let packet = Packet { tunnel, ..Packet::default() };
     let matches = |text: &str, packet: &Packet<'_>| Filter::parse(text).unwrap().matches(packet);
     for text in [

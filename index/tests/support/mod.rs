@@ -169,9 +169,9 @@ fn is_wanted(record: &Made, query: &Query) -> bool {
     let tuple = FrameView::parse(&record.frame).five_tuple;
     let tunnel = match record.interface {
         OTHER => Tunnel::default(),
-        known => Tunnel { vni: Some(VNIS[known]), network: None, outer_source: Some(source(known).into()) },
+        known => Tunnel { vni: Some(VNIS[known]), outer_source: Some(source(known).into()), ..Tunnel::default() },
     };
-    let packet = Packet { frame: &record.frame, wire_len: record.wire_len, tunnel };
+    let packet = Packet { frame: &record.frame, wire_len: record.wire_len, tunnel, ..Packet::default() };
     query.since_ns.is_none_or(|since| record.time_ns >= since)
         && query.until_ns.is_none_or(|until| record.time_ns < until)
         && query.community_id.is_none_or(|id| tuple.is_some_and(|tuple| CommunityId::of(&tuple) == id))

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use vxtap_filter::{Filter, Packet, Tunnel};
+use vxtap_filter::{Filter, Packet};
 use vxtap_ring::{Condition, Frame, FrameMut, Interface, LinkKind, Ring, Settings, Statistics, VlanTag, Wait};
 use vxtap_wire::BpfInstruction;
 
@@ -426,7 +426,7 @@ impl Maker<'_> {
             self.put_tag(frame.vlan);
             (bytes, wire_len) = (&self.scratch[..end], wire_len + TAG_LEN as u32);
         }
-        let packet = Packet { frame: bytes, wire_len, tunnel: Tunnel::default() };
+        let packet = Packet { frame: bytes, wire_len, ..Packet::default() };
         self.filter.as_ref().is_none_or(|filter| filter.matches(&packet))
     }
 }

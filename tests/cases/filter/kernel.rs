@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 
 use socket2::{SockFilter, SockRef};
-use vxtap_filter::{BpfInstruction, Filter, Packet, Tunnel};
+use vxtap_filter::{BpfInstruction, Filter, Packet};
 use vxtap_tests::captures::Captures;
 
 use super::judge::{Frame, frames};
@@ -73,7 +73,7 @@ fn the_kernel_runs_the_programs_with_the_same_verdicts() {
             Err(error) => panic!("{expression:.200}: {error}"),
         }
         for frame in &sample {
-            let packet = Packet { frame: &frame.bytes, wire_len: frame.wire_len, tunnel: Tunnel::default() };
+            let packet = Packet { frame: &frame.bytes, wire_len: frame.wire_len, ..Packet::default() };
             let want = filter.matches(&packet);
             assert_eq!(pair.lets_through(&frame.bytes), want, "{expression:.200}: {:02x?}", frame.bytes);
             through += usize::from(want);

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use vxtap_filter::{BpfInstruction, Filter, FlowFacts, NotForKernel, Packet, Tunnel};
+use vxtap_filter::{BpfInstruction, Filter, FlowFacts, NotForKernel, Packet};
 use vxtap_tests::captures::Captures;
 use vxtap_tests::needs::have_tools;
 use vxtap_wire::{FlowKey, FrameView, NetworkId};
@@ -157,7 +157,7 @@ fn compare(tcpdump: &Tcpdump, expression: &str, frames: &[Frame]) -> Result<usiz
     let mut matches = 0;
     for (at, frame) in frames.iter().enumerate() {
         let want = run(&theirs, frame);
-        let packet = Packet { frame: &frame.bytes, wire_len: frame.wire_len, tunnel: Tunnel::default() };
+        let packet = Packet { frame: &frame.bytes, wire_len: frame.wire_len, ..Packet::default() };
         if filter.matches(&packet) != (want != 0) {
             return Err(format!("frame {at}, {} bytes: tcpdump says {want}, evaluation does not", frame.bytes.len()));
         }
@@ -228,7 +228,7 @@ fn a_flow_that_cannot_match_has_no_frame_that_does() {
             None => FlowFacts::no_flow(),
         };
         let facts = if view.tunnels == 0 { facts.direct() } else { facts };
-        let packet = Packet { frame: &frame.bytes, wire_len: frame.wire_len, tunnel: Tunnel::default() };
+        let packet = Packet { frame: &frame.bytes, wire_len: frame.wire_len, ..Packet::default() };
         for filter in &filters {
             let may_match = filter.may_match(&facts);
             assert!(may_match || !filter.matches(&packet), "{} {facts:?} {:02x?}", filter.text(), frame.bytes);

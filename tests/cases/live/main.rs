@@ -3,6 +3,7 @@
 mod admission;
 mod api;
 mod demo;
+mod encapsulations;
 mod extract;
 mod following;
 mod hostile;

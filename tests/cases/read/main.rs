@@ -1,6 +1,7 @@
 //! `vxtap-collector read` on captures that others made.
 
 mod flood;
+mod geneve;
 mod malformed;
 mod plain;
 mod vni_flood;

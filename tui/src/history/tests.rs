@@ -11,11 +11,10 @@ fn at(seconds: u64, received: u64) -> Snapshot {
     let stream = StreamSnapshot {
         name: "vni 1 from 10.0.0.1".into(),
         encapsulation: Encapsulation::Vxlan,
-        source: None,
         vni: Some(1),
         network: None,
         counters,
-        sides: vxtap_analyzers::snapshot::SidesSnapshot::default(),
+        ..StreamSnapshot::default()
     };
     Snapshot {
         started_ns: 5,

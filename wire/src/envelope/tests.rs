@@ -19,7 +19,7 @@ fn an_ipv4_datagram_gives_source_ports_and_payload_without_padding() {
     );
     frame.resize(60, 0);
     assert_eq!(
-        outer_datagram(&frame),
+        outer_datagram(Link::Ethernet, &frame),
         Some(OuterDatagram {
             source: "10.0.0.7".parse().unwrap(),
             source_port: 50_000,
@@ -39,7 +39,7 @@ fn an_ipv6_datagram_behind_a_vlan_tag_is_found() {
             .udp(1, 2),
         b"xyz",
     );
-    let datagram = outer_datagram(&frame).unwrap();
+    let datagram = outer_datagram(Link::Ethernet, &frame).unwrap();
     assert_eq!((datagram.payload, datagram.payload_offset, datagram.source.is_ipv6()), (&b"xyz"[..], 66, true));
 }
 
@@ -47,14 +47,14 @@ fn an_ipv6_datagram_behind_a_vlan_tag_is_found() {
 fn a_fragment_is_not_a_datagram() {
     let mut frame = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64).udp(1, 4789), b"abc");
     frame[20] = 0x20;
-    assert_eq!(outer_datagram(&frame), None);
+    assert_eq!(outer_datagram(Link::Ethernet, &frame), None);
 }
 
 #[test]
 fn a_cut_frame_gives_what_is_there_of_the_payload_or_nothing() {
     let frame = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64).udp(1, 4789), b"abcdef");
     for len in 0..frame.len() {
-        match outer_datagram(&frame[..len]) {
+        match outer_datagram(Link::Ethernet, &frame[..len]) {
             Some(datagram) => assert_eq!(datagram.payload, &frame[42..len]),
             None => assert!(len < 42, "{len}"),
         }
@@ -67,7 +67,7 @@ fn padding_is_no_udp_header() {
     // The IP header says that nothing, or half a UDP header, is behind it.
     for total_len in [20, 24] {
         frame[17] = total_len;
-        assert_eq!(outer_datagram(&frame), None);
+        assert_eq!(outer_datagram(Link::Ethernet, &frame), None);
     }
 }
 
@@ -78,7 +78,7 @@ fn inner_frames_are_those_that_were_cut_out_of_the_captures_with_other_tools() {
     for capture in captures.iter().filter(|capture| capture.class == "vxlan") {
         let mut ours = BTreeMap::<String, Vec<&[u8]>>::new();
         for record in &capture.records {
-            if let Some(datagram) = outer_datagram(&record.bytes)
+            if let Some(datagram) = outer_datagram(Link::Ethernet, &record.bytes)
                 && datagram.destination_port == vxlan::PORT
                 && let Ok((header, frame)) = vxlan::decapsulate(datagram.payload)
             {

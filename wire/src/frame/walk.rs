@@ -86,6 +86,8 @@ impl<'a> Walk<'a> {
         if self.tunnels < self.max_tunnels {
             self.tunnels += 1;
             walk(self, view, at);
+        } else {
+            view.too_deep = true;
         }
     }
 

@@ -189,7 +189,7 @@ fn captures_of_others_come_apart_as_tshark_says() {
         let rows = capture.table("tunnel_frames.tsv");
         for row in &rows {
             let record = &capture.records[row[0].parse::<usize>().unwrap() - 1];
-            let outer = outer_datagram(&record.bytes).unwrap();
+            let outer = outer_datagram(Link::Ethernet, &record.bytes).unwrap();
             let (header, frame) = decapsulate(outer.payload).unwrap();
             assert_eq!(header.vni.to_string(), row[2], "{}", capture.name);
             assert_eq!((outer.payload_offset + header.header_len()).to_string(), row[9], "{}", capture.name);

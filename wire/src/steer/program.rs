@@ -1,17 +1,20 @@
 //! The steer hash as a classic BPF program for `SO_ATTACH_REUSEPORT_CBPF`: the kernel then gives a datagram to the
 //! socket of the worker that owns the inner flow.
 //!
-//! The program runs over the UDP payload (offset 0 is the first VXLAN byte) and returns the index of a socket, which is
-//! the worker's number when sockets are bound in that order. It knows Ethernet with 0 to 2 VLAN tags, IPv4 with
-//! options, fragments by their addresses, and IPv6 with the transport header right behind the fixed header. For those
+//! The program runs over the UDP payload (offset 0 is the first byte of the VXLAN or GENEVE header) and returns the index of a socket,
+//! which is the worker's number when sockets are bound in that order. It knows Ethernet with 0 to 2 VLAN tags, IPv4 with
+//! options, fragments by their addresses, and IPv6 with the transport header right behind the fixed header; behind GENEVE, which has
+//! options of any length, also IP without Ethernet, and VXLAN in that, as gateway load balancers send it. For those
 //! it returns what [`SteerHash::owner`] says. What is not IP goes to worker 0, as does a datagram that ends before a
 //! byte that the program reads, because the kernel ends the program with 0 then. What it does not look into (IPv6
 //! extension headers other than the fragment header, authentication headers, tunnels in the frame, MPLS, PPPoE, LLC,
 //! more tags) reaches some worker, and the collector hands it over.
 
 use super::{PROTOCOLS_WITH_PORTS, SteerHash};
+use crate::envelope::Kind;
+use crate::flow::protocol;
 use crate::frame::{ETHERNET_HEADER_LEN, ethertype};
-use crate::vxlan;
+use crate::{geneve, vxlan};
 
 /// One instruction, laid out as the kernel's `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +35,11 @@ pub struct BpfInstruction {
 mod op {
     /// A = a number of the packet at k, or at X + k, of 16, 8 or 32 bits.
     pub(super) const LDH_ABS: u16 = 0x28;
+    pub(super) const LDB_ABS: u16 = 0x30;
     pub(super) const LDH_IND: u16 = 0x48;
     pub(super) const LDB_IND: u16 = 0x50;
     pub(super) const LD_IND: u16 = 0x40;
-    /// `A = k`, `X = k`; `A = M[k]`, `X = M[k]`; `M[k] = A`, `M[k] = X`; `X = A`.
+    /// `A = k`, `X = k`; `A = M[k]`, `X = M[k]`; `M[k] = A`, `M[k] = X`; `X = A`, `A = X`.
     pub(super) const LD_IMM: u16 = 0x00;
     pub(super) const LDX_IMM: u16 = 0x01;
     pub(super) const LD_MEM: u16 = 0x60;
@@ -43,6 +47,7 @@ mod op {
     pub(super) const ST: u16 = 0x02;
     pub(super) const STX: u16 = 0x03;
     pub(super) const TAX: u16 = 0x07;
+    pub(super) const TXA: u16 = 0x87;
     /// A = A op k, A = A op X.
     pub(super) const ADD_K: u16 = 0x04;
     pub(super) const MUL_K: u16 = 0x24;
@@ -82,11 +87,25 @@ mod scratch {
 /// How many VLAN tags are walked over.
 const MAX_TAGS: u32 = 2;
 
-/// The program that computes `hash` over the frame in a VXLAN datagram and returns which of `workers` sockets gets it;
+/// The program that computes `hash` over the frame in a datagram of `kind` and returns which of `workers` sockets gets it;
 /// 0 workers count as one.
-pub fn steer_program(hash: SteerHash, workers: u32) -> Vec<BpfInstruction> {
+pub fn steer_program(kind: Kind, hash: SteerHash, workers: u32) -> Vec<BpfInstruction> {
     let mut program = Program::default();
-    program.find_network_header();
+    program.add(op::LD_IMM, 0);
+    program.add(op::ST, scratch::SOURCE_PORT);
+    program.add(op::ST, scratch::DESTINATION_PORT);
+    match kind {
+        Kind::Vxlan => program.ethernet(),
+        Kind::VxlanGpe => {
+            program.next_protocol();
+            program.ethernet();
+        }
+        Kind::Geneve => {
+            program.protocol_type();
+            program.vxlan_in_ip();
+            program.ethernet_anywhere();
+        }
+    }
     program.ipv4();
     program.ipv6();
     program.ports();
@@ -99,6 +118,18 @@ pub fn steer_program(hash: SteerHash, workers: u32) -> Vec<BpfInstruction> {
 enum Label {
     /// Behind this many tags.
     Tag(u32),
+    /// X is where an Ethernet header is, or so much further as it has tags.
+    Ethernet,
+    /// One tag more.
+    NextTag(u32),
+    /// An Ethernet header at X, tags left out, is followed by such a packet.
+    EthernetIpv4,
+    EthernetIpv6,
+    /// X is where the header of an IP packet is that may have VXLAN in it.
+    OuterIpv4,
+    OuterIpv6,
+    /// X is behind the IP header, and there is no VXLAN.
+    NoVxlan,
     /// X is where the IP header is.
     Ipv4,
     Ipv6,
@@ -127,10 +158,8 @@ struct Program {
 }
 
 impl Program {
-    fn find_network_header(&mut self) {
-        self.add(op::LD_IMM, 0);
-        self.add(op::ST, scratch::SOURCE_PORT);
-        self.add(op::ST, scratch::DESTINATION_PORT);
+    /// Finds the IP header behind VXLAN, which is always of one length.
+    fn ethernet(&mut self) {
         for tags in 0..=MAX_TAGS {
             self.label(Label::Tag(tags));
             let network = (vxlan::HEADER_LEN + ETHERNET_HEADER_LEN) as u32 + 4 * tags;
@@ -139,12 +168,118 @@ impl Program {
             self.jump(op::JEQ, u32::from(ethertype::IPV4), Some(Label::Ipv4), None);
             self.jump(op::JEQ, u32::from(ethertype::IPV6), Some(Label::Ipv6), None);
             if tags < MAX_TAGS {
-                for tag in [ethertype::VLAN, ethertype::QINQ, ethertype::QINQ_OLD] {
-                    self.jump(op::JEQ, u32::from(tag), Some(Label::Tag(tags + 1)), None);
-                }
+                self.jump_if_tag(Label::Tag(tags + 1));
             }
             self.goto(Label::NotIp);
         }
+    }
+
+    /// By what VXLAN-GPE says is behind it. Without the P bit that is Ethernet.
+    fn next_protocol(&mut self) {
+        self.add(op::LDB_ABS, 0);
+        self.jump(op::JSET, 0x04, None, Some(Label::Tag(0)));
+        self.add(op::LDX_IMM, vxlan::HEADER_LEN as u32);
+        self.add(op::LDB_ABS, 3);
+        self.jump(op::JEQ, 3, Some(Label::Tag(0)), None);
+        // What is neither has no version of IP where IP has it, or is dropped anyway.
+        self.by_version(Label::Ipv4, Label::Ipv6);
+    }
+
+    /// By what GENEVE says is behind it, and behind its options.
+    fn protocol_type(&mut self) {
+        self.add(op::LDB_ABS, 0);
+        self.add(op::AND_K, 0x3f);
+        self.add(op::LSH_K, 2);
+        self.add(op::ADD_K, geneve::HEADER_LEN as u32);
+        self.add(op::TAX, 0);
+        self.add(op::LDH_ABS, 2);
+        self.jump(op::JEQ, u32::from(ethertype::TRANSPARENT_ETHERNET), Some(Label::Ethernet), None);
+        self.by_version(Label::OuterIpv4, Label::OuterIpv6);
+    }
+
+    /// By the version of the IP header at X.
+    fn by_version(&mut self, four: Label, six: Label) {
+        self.add(op::LDB_IND, 0);
+        self.add(op::AND_K, 0xf0);
+        self.jump(op::JEQ, 0x40, Some(four), None);
+        self.jump(op::JEQ, 0x60, Some(six), None);
+        self.goto(Label::NotIp);
+    }
+
+    /// Goes on at the Ethernet header in VXLAN, where the packet at X has that.
+    fn vxlan_in_ip(&mut self) {
+        self.label(Label::OuterIpv4);
+        self.add(op::LDH_IND, 6);
+        self.jump(op::JSET, 0x3fff, Some(Label::Ipv4), None);
+        self.add(op::LDB_IND, 9);
+        self.jump(op::JEQ, u32::from(protocol::UDP), None, Some(Label::Ipv4));
+        self.add(op::STX, scratch::NETWORK);
+        self.skip_ipv4_header();
+        self.vxlan_in_udp(0, Label::NoVxlan);
+        self.label(Label::NoVxlan);
+        self.add(op::LDX_MEM, scratch::NETWORK);
+        self.goto(Label::Ipv4);
+
+        self.label(Label::OuterIpv6);
+        self.add(op::LDB_IND, 6);
+        self.jump(op::JEQ, u32::from(protocol::UDP), None, Some(Label::Ipv6));
+        self.vxlan_in_udp(40, Label::Ipv6);
+    }
+
+    /// Goes on at the Ethernet header in VXLAN, where there is such a header behind the UDP header at X + `udp`, or else at `otherwise`.
+    fn vxlan_in_udp(&mut self, udp: u32, otherwise: Label) {
+        self.add(op::LDH_IND, udp + 2);
+        self.jump(op::JEQ, u32::from(vxlan::PORT), None, Some(otherwise));
+        self.add(op::LDB_IND, udp + 8);
+        self.jump(op::JSET, 0x08, None, Some(otherwise));
+        self.advance(udp + 8 + vxlan::HEADER_LEN as u32);
+        self.goto(Label::Ethernet);
+    }
+
+    /// Finds the IP header behind the Ethernet header at X.
+    fn ethernet_anywhere(&mut self) {
+        self.label(Label::Ethernet);
+        for tags in 0..=MAX_TAGS {
+            if tags > 0 {
+                self.label(Label::NextTag(tags));
+                self.advance(4);
+            }
+            self.add(op::LDH_IND, ETHERNET_HEADER_LEN as u32 - 2);
+            self.jump(op::JEQ, u32::from(ethertype::IPV4), Some(Label::EthernetIpv4), None);
+            self.jump(op::JEQ, u32::from(ethertype::IPV6), Some(Label::EthernetIpv6), None);
+            if tags < MAX_TAGS {
+                self.jump_if_tag(Label::NextTag(tags + 1));
+            }
+            self.goto(Label::NotIp);
+        }
+        for (found, network) in [(Label::EthernetIpv4, Label::Ipv4), (Label::EthernetIpv6, Label::Ipv6)] {
+            self.label(found);
+            self.advance(ETHERNET_HEADER_LEN as u32);
+            self.goto(network);
+        }
+    }
+
+    /// Goes to `label` if A is the EtherType of a VLAN tag.
+    fn jump_if_tag(&mut self, label: Label) {
+        for tag in [ethertype::VLAN, ethertype::QINQ, ethertype::QINQ_OLD] {
+            self.jump(op::JEQ, u32::from(tag), Some(label), None);
+        }
+    }
+
+    /// Adds `bytes` to X.
+    fn advance(&mut self, bytes: u32) {
+        self.add(op::TXA, 0);
+        self.add(op::ADD_K, bytes);
+        self.add(op::TAX, 0);
+    }
+
+    /// Adds the length of the IPv4 header at X to X.
+    fn skip_ipv4_header(&mut self) {
+        self.add(op::LDB_IND, 0);
+        self.add(op::AND_K, 0x0f);
+        self.add(op::LSH_K, 2);
+        self.add(op::ADD_X, 0);
+        self.add(op::TAX, 0);
     }
 
     fn ipv4(&mut self) {
@@ -161,11 +296,7 @@ impl Program {
         self.jump(op::JSET, 0x3fff, Some(Label::Mix), None);
         self.add(op::LDB_IND, 9);
         self.skip_ports_unless_present();
-        self.add(op::LDB_IND, 0);
-        self.add(op::AND_K, 0x0f);
-        self.add(op::LSH_K, 2);
-        self.add(op::ADD_X, 0);
-        self.add(op::TAX, 0);
+        self.skip_ipv4_header();
         self.goto(Label::Ports);
     }
 

@@ -13,6 +13,9 @@ const MAX_STREAMS: usize = 100;
 /// Writes the families.
 pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::Result {
     families.gauge("streams", "Mirror streams seen", snapshot.streams_total)?;
+    if let Some(loss) = &snapshot.loss {
+        families.gauge("lost", "Datagrams that senders numbered and that did not come", loss.lost)?;
+    }
     admission(families, snapshot)?;
     duplicates(families, &snapshot.duplicate_pairs)?;
     let skew = &snapshot.skew;
@@ -28,12 +31,15 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
     if streams.is_empty() {
         return Ok(());
     }
-    let counters: [(&str, &str, CountOf<StreamSnapshot>); 4] = [
+    let counters: [(&str, &str, CountOf<StreamSnapshot>); 5] = [
         ("stream_frames", "Inner frames of a mirror stream", |stream| stream.counters.frames),
         ("stream_bytes", "Bytes of inner frames of a mirror stream", |stream| stream.counters.bytes),
         ("stream_truncated", "Frames of a mirror stream that the mirror cut", |stream| stream.counters.truncated),
         ("stream_reserved_bits", "Datagrams of a mirror stream with a reserved bit set", |stream| {
             stream.counters.reserved_bits
+        }),
+        ("stream_clock_apart", "Frames of a mirror stream whose sender's clock is off", |stream| {
+            stream.counters.clock_apart
         }),
     ];
     for (name, help, count) in counters {
@@ -42,7 +48,19 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
             family.counter(&labels(stream), count(stream))?;
         }
     }
+    losses(families, streams)?;
     flows(families, streams)
+}
+
+/// What was lost on the way, of streams whose sender numbers its datagrams.
+fn losses(families: &mut Families<'_>, streams: &[StreamSnapshot]) -> fmt::Result {
+    let numbered: Vec<_> = streams.iter().filter_map(|stream| Some((stream, stream.loss?))).collect();
+    if numbered.is_empty() {
+        return Ok(());
+    }
+    let help = "Datagrams of a mirror stream that the sender numbered and that did not come";
+    let mut family = families.family("stream_lost", help, MetricType::Gauge)?;
+    numbered.into_iter().try_for_each(|(stream, loss)| family.gauge(&labels(stream), loss.lost))
 }
 
 /// A stream by its name, and its network's where that has one.

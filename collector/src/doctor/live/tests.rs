@@ -1,6 +1,4 @@
-use vxtap_analyzers::snapshot::{
-    CaptureSnapshot, LogSnapshot, RunState, SidesSnapshot, StreamSnapshot, WorkerSnapshot,
-};
+use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot, RunState, StreamSnapshot, WorkerSnapshot};
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
 
 use super::super::Severity;
@@ -60,9 +58,8 @@ fn stream(name: &str, source: &str, counters: StreamCounters) -> StreamSnapshot 
         encapsulation: Encapsulation::Vxlan,
         source,
         vni: Some(7),
-        network: None,
         counters,
-        sides: SidesSnapshot::default(),
+        ..StreamSnapshot::default()
     }
 }
 

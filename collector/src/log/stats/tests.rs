@@ -6,7 +6,8 @@ use crate::settings::LogSettings;
 
 fn stats(received: u64, uptime: Duration) -> Stats {
     let ledger = Ledger { received, analysed: received, not_captured: received, ..Ledger::default() };
-    let worker = |worker| WorkerSummary { worker, ledger, flows_evicted: 1, not_ip: 2, truncated: 3, malformed: 4 };
+    let worker =
+        |worker| WorkerSummary { worker, ledger, flows_evicted: 1, not_ip: 2, truncated: 3, malformed: 4, too_deep: 5 };
     let log = LogSnapshot { events: 8, events_dropped: 9, ..LogSnapshot::default() };
     Stats::of(vec![worker(0), worker(1)], uptime).with(5, 6, Some(&log))
 }

@@ -5,12 +5,17 @@ fn settings() -> ReceiveSettings {
 }
 
 /// A group of which nothing was handed over.
-fn open(listener: Listener, workers: u32, settings: &ReceiveSettings, steer: SteerHash) -> Result<Group, ListenError> {
+fn open(
+    listener: UdpListener,
+    workers: u32,
+    settings: &ReceiveSettings,
+    steer: SteerHash,
+) -> Result<Group, ListenError> {
     open_group(listener, workers, settings, steer, Vec::new())
 }
 
-fn listener(address: &str) -> Listener {
-    Listener::Vxlan(address.parse().unwrap())
+fn listener(address: &str) -> UdpListener {
+    UdpListener { kind: Kind::Vxlan, address: address.parse().unwrap() }
 }
 
 #[test]
@@ -28,7 +33,7 @@ fn all_workers_share_the_port_that_the_first_one_got() {
 fn a_port_in_use_is_told_though_the_port_could_be_shared() {
     let held = open(listener("127.0.0.1:0"), 2, &settings(), SteerHash::new(1)).unwrap();
     let address = held.address;
-    let error = open(Listener::Vxlan(address), 2, &settings(), SteerHash::new(1)).unwrap_err();
+    let error = open(UdpListener { kind: Kind::Vxlan, address }, 2, &settings(), SteerHash::new(1)).unwrap_err();
     assert!(matches!(error, ListenError::InUse { .. }), "{error}");
     assert!(error.to_string().contains(&format!("vxlan://{address}")), "{error}");
 }
@@ -66,53 +71,86 @@ fn what_does_not_fit_into_the_queue_is_counted_once() {
     assert_eq!(sockets[0].drops(), KernelDrops { counted: dropped, trains: 0 });
 }
 
-/// A VXLAN datagram around an IPv4 TCP packet of flow `number`, one way or the other.
-fn datagram(number: u32, reply: bool) -> Vec<u8> {
-    let mut datagram = vec![8, 0, 0, 0, 0, 0, 9, 0];
-    datagram.extend([2; 12]);
-    datagram.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
+/// An Ethernet frame with an IPv4 TCP packet of flow `number`, one way or the other.
+fn frame(number: u32, reply: bool) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
     let client = (number | 0x0a00_0000).to_be_bytes();
     let server = [192, 0, 2, (number % 7) as u8];
     let ports = ((1024 + number % 60_000) as u16, 443u16);
     let (from, to) =
         if reply { ((server, ports.1), (client, ports.0)) } else { ((client, ports.0), (server, ports.1)) };
-    datagram.extend([from.0, to.0].concat());
-    datagram.extend([from.1.to_be_bytes(), to.1.to_be_bytes()].concat());
-    datagram.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
-    datagram
+    frame.extend([from.0, to.0].concat());
+    frame.extend([from.1.to_be_bytes(), to.1.to_be_bytes()].concat());
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+    frame
+}
+
+/// A datagram of `kind` around it: GENEVE in turn around Ethernet, IP alone, and VXLAN as gateway load balancers have it, behind options
+/// of each length.
+fn datagram(kind: Kind, number: u32, reply: bool) -> Vec<u8> {
+    let frame = frame(number, reply);
+    let vxlan = [&[8, 0, 0, 0, 0, 0, 9, 0][..], &frame].concat();
+    match (kind, number % 3) {
+        (Kind::Vxlan, _) => vxlan,
+        (Kind::VxlanGpe, 0) => [&[0x0c, 0, 0, 1, 0, 0, 9, 0][..], &frame[14..]].concat(),
+        (Kind::VxlanGpe, _) => [&[0x0c, 0, 0, 3, 0, 0, 9, 0][..], &frame].concat(),
+        (Kind::Geneve, nested) => {
+            let words = number / 3 % 32;
+            let options = match words {
+                0 => vec![],
+                words => [&[1, 8, 3, words as u8 - 1][..], &vec![0; words as usize * 4 - 4]].concat(),
+            };
+            let length = ((20 + 8 + vxlan.len()) as u16).to_be_bytes();
+            let ip = [0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 9, 9, 10, 8, 8, 8];
+            let udp = [&[0xc0, 0, 0x12, 0xb5][..], &((8 + vxlan.len()) as u16).to_be_bytes(), &[0, 0]].concat();
+            let (kind, payload) = match nested {
+                0 => ([0x65, 0x58], frame),
+                1 => ([8, 0], frame[14..].to_vec()),
+                _ => ([8, 0], [&ip[..], &udp, &vxlan].concat()),
+            };
+            [&[words as u8, 0, kind[0], kind[1], 0, 0, 9, 0][..], &options, &payload].concat()
+        }
+    }
 }
 
 #[test]
-fn the_kernel_gives_ten_thousand_flows_to_their_owners_in_both_directions() {
+fn the_kernel_gives_ten_thousand_flows_to_their_owners_in_both_directions_however_they_are_encapsulated() {
     const WORKERS: u32 = 4;
     let hash = SteerHash::new(0xfeed_beef);
-    let Group { sockets, address, steered } = open(listener("127.0.0.1:0"), WORKERS, &settings(), hash).unwrap();
-    assert!(steered, "the kernel did not take the program");
-    // Two senders, so that nothing in the outer headers keeps the directions of a flow together.
-    let senders = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
-    let mut batch = crate::receive::Batch::new();
-    let mut per_worker = [0u32; WORKERS as usize];
-    for first in (0..10_000).step_by(100) {
-        for number in first..first + 100 {
-            senders[0].send_to(&datagram(number, false), address).unwrap();
-            senders[1].send_to(&datagram(number, true), address).unwrap();
-        }
-        for (worker, socket) in sockets.iter().enumerate() {
-            loop {
-                batch.receive(socket.fd()).unwrap();
-                if batch.is_empty() {
-                    break;
-                }
-                for datagram in batch.datagrams() {
-                    let view = vxtap_wire::FrameView::parse(&datagram.payload[8..]);
-                    assert_eq!(hash.owner(&view.five_tuple.unwrap(), WORKERS), worker as u32);
-                    per_worker[worker] += 1;
+    for kind in [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve] {
+        let listener = UdpListener { kind, ..listener("127.0.0.1:0") };
+        let Group { sockets, address, steered } = open(listener, WORKERS, &settings(), hash).unwrap();
+        assert!(steered, "the kernel did not take the program");
+        // Two senders, so that nothing in the outer headers keeps the directions of a flow together.
+        let senders = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let mut batch = crate::receive::Batch::new();
+        let mut per_worker = [0u32; WORKERS as usize];
+        for first in (0..10_000).step_by(100) {
+            for number in first..first + 100 {
+                senders[0].send_to(&datagram(kind, number, false), address).unwrap();
+                senders[1].send_to(&datagram(kind, number, true), address).unwrap();
+            }
+            for (worker, socket) in sockets.iter().enumerate() {
+                loop {
+                    batch.receive(socket.fd()).unwrap();
+                    if batch.is_empty() {
+                        break;
+                    }
+                    for datagram in batch.datagrams() {
+                        let rules = vxtap_wire::envelope::Rules::default();
+                        let opened =
+                            vxtap_wire::envelope::open(kind, datagram.payload, datagram.source, rules).unwrap();
+                        let view = vxtap_wire::FrameView::parse_link(opened.link, opened.frame);
+                        assert_eq!(hash.owner(&view.five_tuple.unwrap(), WORKERS), worker as u32, "{kind:?}");
+                        per_worker[worker] += 1;
+                    }
                 }
             }
         }
+        assert_eq!(per_worker.iter().sum::<u32>(), 20_000);
+        assert!(per_worker.iter().all(|count| (4000..6000).contains(count)), "{per_worker:?}");
     }
-    assert_eq!(per_worker.iter().sum::<u32>(), 20_000);
-    assert!(per_worker.iter().all(|count| (4000..6000).contains(count)), "{per_worker:?}");
 }
 
 /// What comes of a train of ten datagrams: how many datagrams, in how many messages.
@@ -184,7 +222,8 @@ fn bound_by_a_manager(count: usize) -> (Vec<Socket>, SocketAddr) {
 fn sockets_that_were_handed_over_are_used_and_none_besides() {
     for count in [1, 3, 5] {
         let (handed, address) = bound_by_a_manager(count);
-        let group = open_group(Listener::Vxlan(address), 3, &settings(), SteerHash::new(1), handed).unwrap();
+        let group =
+            open_group(UdpListener { kind: Kind::Vxlan, address }, 3, &settings(), SteerHash::new(1), handed).unwrap();
         assert_eq!((group.sockets.len(), group.address), (count, address));
         assert_eq!(group.steered, count >= 3, "{count} sockets for 3 workers");
     }
@@ -197,7 +236,8 @@ fn what_waits_in_a_socket_that_was_handed_over_is_received() {
     for number in 0..10 {
         sender.send_to(&[number], address).unwrap();
     }
-    let group = open_group(Listener::Vxlan(address), 1, &settings(), SteerHash::new(1), handed).unwrap();
+    let group =
+        open_group(UdpListener { kind: Kind::Vxlan, address }, 1, &settings(), SteerHash::new(1), handed).unwrap();
     let queue = group.sockets[0].queue();
     assert!(queue.state().unwrap().waiting);
     let mut batch = crate::receive::Batch::new();
@@ -214,6 +254,6 @@ fn a_larger_buffer_of_the_manager_stays() {
     let (handed, address) = bound_by_a_manager(1);
     let before = handed[0].recv_buffer_size().unwrap() as u64;
     let small = ReceiveSettings { buffer_bytes: 4096, ..settings() };
-    let group = open_group(Listener::Vxlan(address), 1, &small, SteerHash::new(1), handed).unwrap();
+    let group = open_group(UdpListener { kind: Kind::Vxlan, address }, 1, &small, SteerHash::new(1), handed).unwrap();
     assert_eq!(group.sockets[0].buffer_bytes, before);
 }

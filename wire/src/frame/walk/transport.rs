@@ -3,8 +3,8 @@
 use super::Walk;
 use crate::flow::{IpVersion, protocol};
 use crate::frame::icmp_counterpart;
-use crate::frame::{FrameView, GENEVE_PORT, IcmpHeader, Malformed, Missing, TcpFlags, TcpHeader, Transport};
-use crate::vxlan;
+use crate::frame::{FrameView, IcmpHeader, Malformed, Missing, TcpFlags, TcpHeader, Transport};
+use crate::{geneve, vxlan};
 
 impl<'a> Walk<'a> {
     /// The header of `protocol` at `at`, and on through it when it is a tunnel's.
@@ -73,7 +73,7 @@ impl<'a> Walk<'a> {
         self.payload(view, at + 8, end);
         match ports.1 {
             vxlan::PORT => self.vxlan(view, at + 8),
-            GENEVE_PORT => self.geneve(view, at + 8),
+            geneve::PORT => self.geneve(view, at + 8),
             _ => {}
         }
     }

@@ -8,6 +8,9 @@ use crate::vxlan::Vni;
 use crate::{FrameView, Missing, Network};
 
 const HASH: SteerHash = SteerHash::new(0xfeed_5eed);
+const KINDS: [Kind; 3] = [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve];
+
+mod encapsulations;
 
 /// Runs `program` over `packet` as the kernel does: 32-bit arithmetic, and 0 from a load past the end.
 fn run(program: &[BpfInstruction], packet: &[u8]) -> u32 {
@@ -24,6 +27,10 @@ fn run(program: &[BpfInstruction], packet: &[u8]) -> u32 {
         let (absolute, indirect) = (u64::from(k), u64::from(x) + u64::from(k));
         match code {
             op::LDH_ABS => match load(absolute, 2) {
+                Some(value) => a = value,
+                None => return 0,
+            },
+            op::LDB_ABS => match load(absolute, 1) {
                 Some(value) => a = value,
                 None => return 0,
             },
@@ -47,6 +54,7 @@ fn run(program: &[BpfInstruction], packet: &[u8]) -> u32 {
             op::ST => m[k as usize] = a,
             op::STX => m[k as usize] = x,
             op::TAX => x = a,
+            op::TXA => a = x,
             op::ADD_K => a = a.wrapping_add(k),
             op::MUL_K => a = a.wrapping_mul(k),
             op::AND_K => a &= k,
@@ -70,7 +78,7 @@ fn run(program: &[BpfInstruction], packet: &[u8]) -> u32 {
 /// What the program says of `frame` in a VXLAN datagram.
 fn kernel(frame: &[u8], workers: u32) -> u32 {
     let datagram = [&vxlan::header(Vni::new(4242).unwrap())[..], frame].concat();
-    run(&steer_program(HASH, workers), &datagram)
+    run(&steer_program(Kind::Vxlan, HASH, workers), &datagram)
 }
 
 /// What the collector says.
@@ -95,17 +103,19 @@ fn is_known_to_the_program(frame: &[u8]) -> bool {
 
 #[test]
 fn the_program_is_short_enough_for_its_jumps_and_only_jumps_forward_inside_itself() {
-    let program = steer_program(HASH, 4);
-    assert!(program.len() < 256, "{} instructions", program.len());
-    for (at, instruction) in program.iter().enumerate() {
-        let furthest = match instruction.code {
-            op::JA => instruction.k as usize,
-            _ => usize::from(instruction.jt.max(instruction.jf)),
-        };
-        assert!(at + 1 + furthest < program.len() || matches!(instruction.code, op::RET_A | op::RET_K));
+    for kind in KINDS {
+        let program = steer_program(kind, HASH, 4);
+        assert!(program.len() < 256, "{} instructions", program.len());
+        for (at, instruction) in program.iter().enumerate() {
+            let furthest = match instruction.code {
+                op::JA => instruction.k as usize,
+                _ => usize::from(instruction.jt.max(instruction.jf)),
+            };
+            assert!(at + 1 + furthest < program.len() || matches!(instruction.code, op::RET_A | op::RET_K));
+        }
+        // The kernel wants a return at the end.
+        assert_eq!(program.last().unwrap().code, op::RET_K);
     }
-    // The kernel wants a return at the end.
-    assert_eq!(program.last().unwrap().code, op::RET_K);
 }
 
 #[test]
@@ -203,7 +213,7 @@ fn what_the_program_does_not_look_through_goes_by_the_outermost_addresses() {
 fn captured_frames_get_the_same_owner_from_both() {
     let Some(frames) = captures::all_frames() else { return };
     let (mut known, mut unknown) = (0, 0);
-    let programs: Vec<_> = [2, 4, 16].map(|workers| (workers, steer_program(HASH, workers))).into();
+    let programs: Vec<_> = [2, 4, 16].map(|workers| (workers, steer_program(Kind::Vxlan, HASH, workers))).into();
     for (place, record) in frames.iter().filter(|(_, record)| record.is_ethernet) {
         let frame = &record.bytes;
         let datagram = [&vxlan::header(Vni::default())[..], frame].concat();
@@ -232,7 +242,7 @@ proptest! {
     ) {
         let hash = SteerHash::new(seed);
         let datagram = [&vxlan::header(Vni::default())[..], &frame.bytes].concat();
-        let kernel = run(&steer_program(hash, workers), &datagram);
+        let kernel = run(&steer_program(Kind::Vxlan, hash, workers), &datagram);
         prop_assert!(kernel < workers);
         if is_known_to_the_program(&frame.bytes) {
             let tuple = FrameView::parse(&frame.bytes).five_tuple.unwrap();
@@ -245,6 +255,8 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..120),
         workers in 1..=64u32,
     ) {
-        prop_assert!(run(&steer_program(HASH, workers), &bytes) < workers);
+        for kind in KINDS {
+            prop_assert!(run(&steer_program(kind, HASH, workers), &bytes) < workers);
+        }
     }
 }
