@@ -206,7 +206,8 @@ fn a_filter_a_direction_and_a_packet_length_are_as_tcpdump_has_them() {
     };
     let expected: Vec<&[u8]> =
         talk(&there).into_iter().filter(came_in).map(|frame| &frame[..frame.len().min(100)]).collect();
-    assert!(expected.len() > 200, "{} frames are too few for the traffic made", expected.len());
+    // How many there are depends on how often the client acknowledges.
+    assert!(expected.len() > 60, "{} frames are too few for the traffic made", expected.len());
     same_frames(expected.iter().copied(), talk(&captured).iter().copied()).unwrap();
     let longer = there
         .iter()
