@@ -145,7 +145,7 @@ fn a_source_that_panics_is_told_and_does_not_hang_the_session() {
 #[test]
 fn a_decision_is_told_at_once_and_followed_by_a_snapshot() {
     let told = Told::default();
-    let mut poller = Poller::start(Box::new(ToldSource(told.clone())), Duration::from_secs(3600)).unwrap();
+    let mut poller = Poller::start(Box::new(ToldSource(told.clone())), Duration::from_hours(1)).unwrap();
     assert!(matches!(next(&mut poller), Update::Snapshot(Ok(_))));
     let decision = Decision { choice: Choice::Accept, selector: "vni 7".into() };
     poller.decide(decision.clone());
