@@ -76,6 +76,10 @@ drop_reasons! {
     VxlanGpePayload = "vxlan_gpe_payload",
     /// Datagram longer than the receive buffer: its end is gone.
     DatagramTruncated = "datagram_truncated",
+    /// Frame of a raw mirror for this machine itself: not mirrored.
+    OwnTraffic = "own_traffic",
+    /// Frame of a raw mirror for this machine, from a load balancer's prober (--probes): not mirrored.
+    HealthProbe = "health_probe",
     /// Handed over to the worker that owns the flow, whose queue was full.
     HandOverFull = "hand_over_full",
     /// Record of a capture file whose link type is neither Ethernet nor raw IP.

@@ -9,6 +9,8 @@ use vxtap_wire::geneve::{Balancer, Cookie, GoogleCookie, MirrorDirection};
 use vxtap_wire::vxlan::Vni;
 use vxtap_wire::{Link, NetworkId};
 
+use crate::interface_name::InterfaceName;
+
 /// How the frames of a mirror stream came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -19,14 +21,16 @@ pub enum Encapsulation {
     VxlanGpe,
     /// GENEVE in UDP.
     Geneve,
+    /// No tunnel: frames of an interface taken as they are.
+    Packet,
     /// No tunnel: frames of a capture file taken as they are.
     #[default]
     None,
 }
 
 impl Encapsulation {
-    /// Every kind of tunnel; not [`Encapsulation::None`], which is none.
-    pub const TUNNELS: &[Self] = &[Self::Vxlan];
+    /// Every way in which mirrored frames come; not [`Encapsulation::None`], which is for files.
+    pub const TUNNELS: &[Self] = &[Self::Vxlan, Self::VxlanGpe, Self::Geneve, Self::Packet];
 
     /// Its name in flags, logs and snapshots.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +38,7 @@ impl Encapsulation {
             Self::Vxlan => Kind::Vxlan.as_str(),
             Self::VxlanGpe => Kind::VxlanGpe.as_str(),
             Self::Geneve => Kind::Geneve.as_str(),
+            Self::Packet => "packet",
             Self::None => "none",
         }
     }
@@ -66,6 +71,8 @@ pub struct StreamKey {
     pub direction: Option<MirrorDirection>,
     /// What the frames begin with.
     pub link: Link,
+    /// The interface that frames in no tunnel came by.
+    pub interface: Option<InterfaceName>,
 }
 
 /// The first network that is told by more than a VNI: [`NetworkId`]s of Google's cookies.
@@ -83,7 +90,13 @@ impl StreamKey {
         cookie: Cookie::None,
         direction: None,
         link: Link::Ethernet,
+        interface: None,
     };
+
+    /// The stream of frames in no tunnel that come by `interface`.
+    pub const fn packet(interface: InterfaceName) -> Self {
+        Self { encapsulation: Encapsulation::Packet, interface: Some(interface), ..Self::PLAIN }
+    }
 
     /// The stream of VXLAN datagrams from `source` with `vni`.
     pub const fn vxlan(source: IpAddr, vni: Vni) -> Self {
@@ -100,6 +113,7 @@ impl StreamKey {
             cookie: opened.cookie,
             direction: opened.direction,
             link: opened.link,
+            interface: None,
         }
     }
 
@@ -147,11 +161,15 @@ impl fmt::Display for StreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.encapsulation {
             Encapsulation::None => f.write_str("plain")?,
+            Encapsulation::Packet => f.write_str("packet")?,
             Encapsulation::Vxlan => f.write_str("vni")?,
             other => write!(f, "{} vni", other.as_str())?,
         }
         for (number, vni) in self.vnis().enumerate() {
             write!(f, "{}{vni}", if number == 0 { " " } else { "/" })?;
+        }
+        if let Some(interface) = self.interface {
+            write!(f, " {interface}")?;
         }
         if let Some(source) = self.source {
             write!(f, " from {source}")?;

@@ -4,6 +4,7 @@
 //! through [`Counters`], and a running collector, where one is named, through its snapshots. Nothing is changed, unless a fix
 //! is asked for: then kernel settings are made that concern nobody but receivers.
 
+mod answers;
 mod backlog;
 mod capabilities;
 mod clock;
@@ -31,6 +32,7 @@ mod write_test;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use vxtap_analyzers::InterfaceName;
 use vxtap_analyzers::snapshot::Snapshot;
 use vxtap_tui::{Endpoint, HttpSource, Source as _};
 
@@ -98,7 +100,7 @@ trait Check {
 }
 
 /// Every check, in the order of the report.
-const CHECKS: [&dyn Check; 14] = [
+const CHECKS: [&dyn Check; 15] = [
     &port::Port,
     &capabilities::Capabilities,
     &receive_buffer::ReceiveBuffer,
@@ -109,6 +111,7 @@ const CHECKS: [&dyn Check; 14] = [
     &offloads::Offloads,
     &queues::Queues,
     &backlog::Backlog,
+    &answers::Answers,
     &cpu::Cpu,
     &clock::Clock,
     &disk::Disk,
@@ -137,10 +140,19 @@ impl Examination<'_> {
 
     /// UDP ports that mirrored datagrams come to, with their addresses.
     fn data_addresses(&self) -> impl Iterator<Item = std::net::SocketAddr> {
-        self.settings.run.listen.iter().map(|listener| {
-            let Listener::Udp(listener) = listener;
-            listener.address
+        self.settings.run.listen.iter().filter_map(|listener| match listener {
+            Listener::Udp(listener) => Some(listener.address),
+            Listener::Packet(_) => None,
         })
+    }
+
+    /// Interfaces that raw mirrors send to.
+    fn packet_interfaces(&self) -> impl Iterator<Item = &Interface> {
+        let listens = |interface: &&Interface| {
+            let is_it = |name: InterfaceName| name.as_str() == interface.name;
+            self.settings.run.listen.iter().any(|of| matches!(of, Listener::Packet(of) if is_it(of.interface)))
+        };
+        self.interfaces.iter().filter(listens)
     }
 
     /// Seconds that counters were watched, for texts.
@@ -176,20 +188,29 @@ fn interfaces(settings: &DoctorSettings, machine: &Machine) -> Result<Vec<Interf
     let there = machine.interfaces();
     if settings.interfaces.is_empty() {
         let listens = |interface: &Interface| {
-            settings.run.listen.iter().any(|listener| {
-                let Listener::Udp(listener) = listener;
-                takes(listener.address.ip(), interface)
+            settings.run.listen.iter().any(|listener| match listener {
+                Listener::Udp(listener) => takes(listener.address.ip(), interface),
+                Listener::Packet(listener) => listener.interface.as_str() == interface.name,
             })
         };
+        let missing = settings.run.listen.iter().find_map(|listener| match listener {
+            Listener::Packet(of) if there.iter().all(|there| there.name != of.interface.as_str()) => Some(of.interface),
+            _ => None,
+        });
+        if let Some(missing) = missing {
+            return Err(no_interface(missing.as_str(), &there));
+        }
         return Ok(there.into_iter().filter(listens).collect());
     }
     let find = |name: &String| {
-        there.iter().find(|interface| interface.name == *name).cloned().ok_or_else(|| DoctorError::NoInterface {
-            name: name.clone(),
-            there: there.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(", "),
-        })
+        there.iter().find(|interface| interface.name == *name).cloned().ok_or_else(|| no_interface(name, &there))
     };
     settings.interfaces.iter().map(find).collect()
+}
+
+fn no_interface(name: &str, there: &[Interface]) -> DoctorError {
+    let there: Vec<&str> = there.iter().map(|interface| interface.name.as_str()).collect();
+    DoctorError::NoInterface { name: name.to_owned(), there: there.join(", ") }
 }
 
 /// Whether datagrams to `address` come in by `interface`.

@@ -40,6 +40,7 @@ pub(crate) fn describe(streams: &StreamRegistry, stream: StreamId, out: &mut Vec
             let named = named.collect::<String>();
             format!("inner frames of a mirror stream: vni={vni}{around} source={source}{named}{encapsulation}")
         }
+        Some(StreamKey { interface: Some(interface), .. }) => format!("frames that came by {interface} in no tunnel"),
         Some(_) => "frames of a capture file that were in no tunnel".into(),
         None => "inner frames of the mirror streams that were too many to tell apart".into(),
     };

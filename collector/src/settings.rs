@@ -8,12 +8,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use vxtap_analyzers::InterfaceName;
 use vxtap_analyzers::dedup::{DedupMode, DedupSettings};
 use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::{Kind, Rules};
 
 use crate::admission::AdmissionSettings;
 use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
+use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::{Name, NamedNetwork};
 
@@ -30,10 +33,28 @@ pub struct RunSettings {
     pub api: Option<ApiSettings>,
     /// Pcap-over-IP; `None` to have none.
     pub follow: Option<FollowSettings>,
+    /// Whether it should get traffic, and who is told.
+    pub health: HealthSettings,
+    /// How long SIGTERM lets it receive on, not ready any more.
+    pub drain: Duration,
     /// Where the summary goes at exit besides the log.
     pub summary: Option<SummaryTarget>,
     /// Whether to show the terminal UI.
     pub tui: bool,
+}
+
+impl RunSettings {
+    /// How long a drain is where nothing else is said: as long as the slowest of the usual load balancers takes to notice.
+    pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+}
+
+/// Whether a collector should get traffic, and who is told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HealthSettings {
+    /// Where load balancers ask; `None` for no port of its own.
+    pub address: Option<SocketAddr>,
+    /// When it should not.
+    pub rules: ReadinessRules,
 }
 
 /// What `run` and `read` have in common: everything behind the socket or the file.
@@ -89,6 +110,19 @@ impl PipelineSettings {
 pub enum Listener {
     /// A UDP port.
     Udp(UdpListener),
+    /// An interface, whose frames are in no tunnel.
+    Packet(PacketListener),
+}
+
+/// An interface that a raw mirror sends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketListener {
+    /// The interface.
+    pub interface: InterfaceName,
+    /// Whether the card is to give frames to all addresses.
+    pub promiscuous: bool,
+    /// Whether VXLAN and GENEVE that come by it on their own ports are taken off.
+    pub decapsulate: bool,
 }
 
 /// A UDP port, and what comes to it.
@@ -115,7 +149,44 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Udp(listener) => listener.fmt(f),
+            Self::Packet(listener) => listener.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for PacketListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, promiscuous, decapsulate } = *self;
+        let options = match (promiscuous, decapsulate) {
+            (true, false) => "",
+            (true, true) => "?decapsulate",
+            (false, false) => "?promiscuous=no",
+            (false, true) => "?promiscuous=no&decapsulate",
+        };
+        write!(f, "packet://{interface}{options}")
+    }
+}
+
+impl FromStr for PacketListener {
+    type Err = String;
+
+    /// Takes what follows `packet://`: an interface, and maybe `?promiscuous=no`, `?decapsulate` or both with `&`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, options) = text.split_once('?').unwrap_or((text, ""));
+        let mut listener = Self { interface: name.parse()?, promiscuous: true, decapsulate: false };
+        for option in options.split('&').filter(|option| !option.is_empty()) {
+            match option {
+                "promiscuous" | "promiscuous=yes" => listener.promiscuous = true,
+                "promiscuous=no" => listener.promiscuous = false,
+                "decapsulate" | "decapsulate=yes" => listener.decapsulate = true,
+                "decapsulate=no" => listener.decapsulate = false,
+                other => {
+                    let other = other.escape_debug();
+                    return Err(format!("unknown option '{other}' (expected promiscuous=no or decapsulate)"));
+                }
+            }
+        }
+        Ok(listener)
     }
 }
 
@@ -129,16 +200,17 @@ impl FromStr for Listener {
     type Err = String;
 
     /// Takes `vxlan://ADDRESS[:PORT]`, `geneve://…` and `vxlan-gpe://…`; without a scheme it is VXLAN, and the port is by
-    /// default the one that the encapsulation has.
+    /// default the one that the encapsulation has. And `packet://INTERFACE`, see [`PacketListener`].
     fn from_str(text: &str) -> Result<Self, String> {
         let (kind, rest) = match text.split_once("://") {
             None => (Kind::Vxlan, text),
+            Some(("packet", rest)) => return rest.parse().map(Self::Packet),
             Some((scheme, rest)) => {
                 match [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve].into_iter().find(|k| k.as_str() == scheme) {
                     Some(kind) => (kind, rest),
                     None => {
                         return Err(format!(
-                            "unknown scheme '{scheme}' (expected vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT])"
+                            "unknown scheme '{scheme}' (expected vxlan://, geneve:// or vxlan-gpe://, and ADDRESS[:PORT], or packet://INTERFACE)"
                         ));
                     }
                 }
@@ -170,6 +242,14 @@ pub struct ReceiveSettings {
     pub kernel_steering: bool,
     /// Whether worker N runs on the Nth CPU only.
     pub pin: bool,
+    /// Where a load balancer's probes come from: what of a raw mirror is from there, and for this machine, is told apart.
+    pub probes: Vec<IpNet>,
+}
+
+impl ReceiveSettings {
+    /// Google's probers, whose load balancers are targets of raw mirrors.
+    pub const GOOGLE_PROBES: [&str; 4] =
+        ["35.191.0.0/16", "130.211.0.0/22", "2600:2d00:1:b029::/64", "2600:2d00:1:1::/64"];
 }
 
 impl Default for ReceiveSettings {
@@ -181,6 +261,7 @@ impl Default for ReceiveSettings {
             gro: true,
             kernel_steering: true,
             pin: false,
+            probes: Self::GOOGLE_PROBES.iter().filter_map(|network| network.parse().ok()).collect(),
         }
     }
 }

@@ -6,18 +6,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 use hdrhistogram::Histogram;
-use vxtap_analyzers::DropReason;
 use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
+use vxtap_analyzers::{DropReason, PacketMeta};
 use vxtap_wire::envelope::Kind;
 use vxtap_wire::{FrameView, SteerHash};
 
 use crate::hand_over::{Inbox, Outbox, ParcelFrame};
 use crate::pipeline::{FrameBatch, Pipeline, PipelineTotals};
-use crate::receive::{Batch, ReceiveSocket, Waiter, pin_to_cpu};
+use crate::receive::{Batch, ReceiveSocket, SETTLED, Waiter, pin_to_cpu};
 use crate::shared::{Question, Shared, WorkerReport};
 
 mod opening;
+mod packets;
 pub(crate) use opening::Opening;
+pub(crate) use packets::PacketIntake;
+use packets::TakenCount;
 
 /// How often a worker tells how it is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -38,6 +41,7 @@ const HAND_OVER_PAUSE: Duration = Duration::from_micros(200);
 pub(crate) struct WorkerParts {
     pub(crate) number: u32,
     pub(crate) sockets: Vec<ReceiveSocket>,
+    pub(crate) packets: PacketIntake,
     pub(crate) waiter: Waiter,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
@@ -67,6 +71,42 @@ impl Steering {
         match &view.five_tuple {
             Some(tuple) if self.workers > 1 => self.hash.owner(tuple, self.workers),
             _ => 0,
+        }
+    }
+}
+
+/// Where a worker's frames go.
+struct Sorting<'a> {
+    number: u32,
+    pipeline: &'a mut Pipeline,
+    outbox: &'a mut Outbox,
+    steering: Steering,
+}
+
+impl Sorting<'_> {
+    /// Counts a frame for its mirror stream, and takes it into `frames` (which are analysed when they are full) or hands it over to the worker that
+    /// owns its flow.
+    #[inline]
+    fn sort<'a>(&mut self, meta: PacketMeta, view: FrameView<'a>, reserved_bits: bool, frames: &mut FrameBatch<'a>) {
+        let Self { number, pipeline, outbox, steering } = self;
+        let truncated = view.bytes_missing() > 0;
+        pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
+        if truncated {
+            pipeline.streams.note_cut(meta.stream, view.wire_len, view.bytes.len());
+        }
+        let owner = steering.owner(&view);
+        if owner == *number || steering.broken {
+            frames.push((meta, view));
+            if frames.is_full() {
+                pipeline.analyse(frames);
+                frames.clear();
+            }
+        } else {
+            pipeline.ledger.misdelivered += 1;
+            let frame = ParcelFrame { meta, wire_len: view.wire_len, link: view.link, bytes: view.bytes };
+            if !outbox.push(owner, &frame) {
+                pipeline.ledger.drop_one(DropReason::HandOverFull);
+            }
         }
     }
 }
@@ -134,9 +174,15 @@ impl Worker {
                     received += self.take(batch, kind);
                 }
             }
+            if !self.parts.packets.is_empty() {
+                let taken = self.take_packets();
+                received += taken.received;
+                more |= taken.more;
+            }
             self.watch_queues(more);
             let parcels = self.take_parcels();
             let sent = self.parts.outbox.flush();
+            self.parts.shared.pulses()[self.parts.number as usize].beat(self.parts.pipeline.ledger.received);
             let now_ns = unix_ns();
             self.parts.pipeline.flush_if_due(now_ns);
             self.answer_some();
@@ -146,7 +192,9 @@ impl Worker {
             }
             if self.parts.shared.stop.load(Ordering::Relaxed) {
                 let since = *stopping.get_or_insert_with(Instant::now);
-                if (received == 0 && !more) || since.elapsed() > DRAIN_TIME {
+                // Frames of an interface are in sight only some time after they came.
+                let settled = self.parts.packets.is_empty() || since.elapsed() > SETTLED;
+                if (received == 0 && !more && settled) || since.elapsed() > DRAIN_TIME {
                     return Ok(());
                 }
                 continue;
@@ -179,8 +227,8 @@ impl Worker {
         // Nothing to write: wake once a second to let packet time pass and to tell that all is well.
         let timeout = flush.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
         self.parts.pipeline.rest();
-        let WorkerParts { sockets, waiter, inbox, questions, shared, .. } = &mut self.parts;
-        waiter.wait(sockets.iter().map(ReceiveSocket::fd), timeout, || {
+        let WorkerParts { sockets, packets, waiter, inbox, questions, shared, .. } = &mut self.parts;
+        waiter.wait(sockets.iter().map(ReceiveSocket::fd).chain(packets.fds()), timeout, || {
             inbox.is_empty() && questions.is_empty() && !shared.stop.load(Ordering::SeqCst)
         });
         self.parts.pipeline.rise(unix_ns());
@@ -192,38 +240,39 @@ impl Worker {
         let now_ns = unix_ns();
         let WorkerParts { number, pipeline, outbox, steering, opening, .. } = &mut self.parts;
         pipeline.streams.refresh();
+        let mut sorting = Sorting { number: *number, pipeline, outbox, steering: *steering };
         let mut frames = FrameBatch::new();
         let mut received = 0;
         for datagram in batch.datagrams() {
             received += 1;
-            pipeline.ledger.received_bytes += datagram.payload.len() as u64;
-            let Some((meta, view, reserved_bits)) = opening.open(pipeline, kind, &datagram, now_ns) else { continue };
-            let truncated = view.bytes_missing() > 0;
-            pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
-            if truncated {
-                pipeline.streams.note_cut(meta.stream, view.wire_len, view.bytes.len());
-            }
-            let owner = steering.owner(&view);
-            if owner == *number || steering.broken {
-                frames.push((meta, view));
-                if frames.is_full() {
-                    pipeline.analyse(&frames);
-                    frames.clear();
-                }
-            } else {
-                pipeline.ledger.misdelivered += 1;
-                let frame = ParcelFrame { meta, wire_len: view.wire_len, link: view.link, bytes: view.bytes };
-                if !outbox.push(owner, &frame) {
-                    pipeline.ledger.drop_one(DropReason::HandOverFull);
-                }
-            }
+            sorting.pipeline.ledger.received_bytes += datagram.payload.len() as u64;
+            let opened = opening.open(sorting.pipeline, kind, &datagram, now_ns);
+            let Some((meta, view, reserved_bits)) = opened else { continue };
+            sorting.sort(meta, view, reserved_bits, &mut frames);
         }
         pipeline.analyse(&frames);
         pipeline.ledger.received += received;
+        self.note_batch(received, begun);
+        received
+    }
+
+    /// Takes frames out of the rings through steering and, for what is its own, analysis.
+    fn take_packets(&mut self) -> TakenCount {
+        let begun = Instant::now();
+        let WorkerParts { number, pipeline, outbox, steering, opening, packets, .. } = &mut self.parts;
+        pipeline.streams.refresh();
+        let mut sorting = Sorting { number: *number, pipeline, outbox, steering: *steering };
+        let taken = packets.take(&mut sorting, *opening);
+        if taken.received > 0 {
+            self.note_batch(taken.received, begun);
+        }
+        taken
+    }
+
+    fn note_batch(&mut self, received: u64, begun: Instant) {
         self.batches += 1;
         self.batch_size.saturating_record(received);
         self.batch_time_ns.saturating_record(begun.elapsed().as_nanos() as u64);
-        received
     }
 
     /// Takes what other workers handed over. Gives whether there was anything.
@@ -289,8 +338,13 @@ impl Worker {
 
     fn report(&mut self) {
         self.reported = Instant::now();
+        if self.parts.number == 0 {
+            self.parts.packets.tell_conditions();
+        }
+        let of_sockets: u64 = self.parts.sockets.iter().map(|socket| socket.buffer_bytes).sum();
+        let receive_buffer = of_sockets + self.parts.packets.buffer_bytes();
         let pipeline = &mut self.parts.pipeline;
-        pipeline.ledger.kernel_dropped = 0;
+        pipeline.ledger.kernel_dropped = self.parts.packets.kernel_drops();
         pipeline.ledger.kernel_dropped_trains = 0;
         for socket in &mut self.parts.sockets {
             socket.look(true);
@@ -311,7 +365,7 @@ impl Worker {
             truncated: shard.truncated,
             malformed: shard.malformed,
             too_deep: shard.too_deep,
-            receive_buffer: self.parts.sockets.iter().map(|socket| socket.buffer_bytes).sum(),
+            receive_buffer,
             batches: self.batches,
             batch_size: Distribution::of(&self.batch_size),
             batch_time_ns: Distribution::of(&self.batch_time_ns),

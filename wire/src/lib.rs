@@ -12,6 +12,7 @@ pub mod envelope;
 mod flow;
 mod frame;
 pub mod geneve;
+mod outermost;
 mod steer;
 pub mod vxlan;
 pub mod vxlan_gpe;
@@ -21,4 +22,5 @@ pub use frame::{
     ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, Link, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
     TcpHeader, Transport, VlanStack, ethertype,
 };
-pub use steer::{BpfInstruction, SteerHash, steer_program};
+pub use outermost::outermost_addresses;
+pub use steer::{BpfInstruction, SteerHash, frame_steer_program, steer_program};

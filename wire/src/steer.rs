@@ -13,7 +13,7 @@ use crate::flow::{FiveTuple, IpAddress, IpVersion, protocol};
 
 mod program;
 
-pub use program::{BpfInstruction, steer_program};
+pub use program::{BpfInstruction, frame_steer_program, steer_program};
 
 /// The hash function with its seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

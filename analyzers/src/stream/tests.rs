@@ -34,6 +34,7 @@ fn a_name_tells_all_that_tells_streams_apart() {
     let keys = [
         (StreamKey::PLAIN, "plain"),
         (StreamKey { link: Link::Ip, ..StreamKey::PLAIN }, "plain ip"),
+        (StreamKey::packet("eth0".parse().unwrap()), "packet eth0"),
         (StreamKey::vxlan(SOURCE, vni(4242)), "vni 4242 from 10.0.0.7"),
         (StreamKey { around: around(&[1, 2]), ..StreamKey::vxlan(SOURCE, vni(3)) }, "vni 1/2/3 from 10.0.0.7"),
         (geneve(10), "geneve vni 10 from 10.0.0.7"),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::IpNet;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::Layers;
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) log: LogOptions,
     pub(crate) api: ApiOptions,
     pub(crate) follow: FollowOptions,
+    pub(crate) health: HealthOptions,
     pub(crate) run: RunOptions,
     pub(crate) read: ReadOptions,
     pub(crate) demo: DemoOptions,
@@ -36,8 +38,8 @@ pub(crate) struct Options {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Receiving")]
 pub(crate) struct ReceiveOptions {
-    /// Receive mirrored traffic here: vxlan://ADDRESS[:PORT], geneve:// or vxlan-gpe://; repeatable [default:
-    /// vxlan://[::]:4789]
+    /// Receive mirrored traffic here: vxlan://ADDRESS[:PORT], geneve:// or vxlan-gpe://, or, where it comes in no
+    /// tunnel, packet://INTERFACE (options: ?promiscuous=no, ?decapsulate); repeatable [default: vxlan://[::]:4789]
     #[arg(long, value_name = "ADDR", value_parser = value::listener, value_delimiter = ',')]
     pub(crate) listen: Vec<Listener>,
 
@@ -63,6 +65,11 @@ pub(crate) struct ReceiveOptions {
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) no_kernel_steering: Option<bool>,
+
+    /// Networks that a load balancer's health probes come from, which packet:// tells apart [default: Google's:
+    /// 35.191.0.0/16,130.211.0.0/22,2600:2d00:1:b029::/64,2600:2d00:1:1::/64]
+    #[arg(long, value_name = "NETWORK", value_parser = value::probe, value_delimiter = ',')]
+    pub(crate) probes: Vec<IpNet>,
 
     /// Keep worker N on the Nth CPU
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
@@ -317,6 +324,39 @@ pub(crate) struct FollowOptions {
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) follow_insecure: Option<bool>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Health")]
+pub(crate) struct HealthOptions {
+    /// Tell load balancers here whether to send traffic: HTTP, /readyz and /healthz; or 'none' [default: none]
+    #[arg(long, value_name = "ADDR", value_parser = value::health)]
+    pub(crate) health: Option<Maybe<SocketAddr>>,
+
+    /// At SIGTERM, receive on for so long, not ready any more; a second signal ends it [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::drain)]
+    pub(crate) drain: Option<Duration>,
+
+    /// Not ready when a worker stands still, the kernel drops or captures fail for so long [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = value::hysteresis)]
+    pub(crate) unready_after: Option<Duration>,
+
+    /// Ready again when all has been well for so long [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = value::hysteresis)]
+    pub(crate) ready_after: Option<Duration>,
+
+    /// Not ready when the kernel drops more than this share of what comes, or 'none' [default: 5%]
+    #[arg(long, value_name = "PERCENT", value_parser = value::drop_share)]
+    pub(crate) unready_drops: Option<Maybe<f64>>,
+
+    /// The time over which that share is taken [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = value::drop_window)]
+    pub(crate) drop_window: Option<Duration>,
+
+    /// Stay ready though captures cannot be written
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) ready_without_capture: Option<bool>,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]

@@ -10,17 +10,18 @@ use vxtap_wire::envelope::{Kind, Rules};
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
 use super::{
-    AdmissionOptions, ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, LogOptions, Options,
-    PipelineOptions, ReceiveOptions, Sources,
+    AdmissionOptions, ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, HealthOptions, LogOptions,
+    Options, PipelineOptions, ReceiveOptions, Sources,
 };
 use crate::admission::{AdmissionSettings, Policy};
 use crate::capture::{Hook, Retention, Rotation, Selection};
+use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::Networks;
 use crate::selector::Selector;
 use crate::settings::{
-    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
-    LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget, UdpListener,
+    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, HealthSettings, IdleTimeouts,
+    Keeping, Listener, LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
 };
 
 /// Where the API is when nothing else is said.
@@ -81,6 +82,8 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
         pipeline: pipeline(gathered, machine.workers(), machine),
         api,
         follow,
+        health: health(&options.health),
+        drain: options.health.drain.unwrap_or(RunSettings::DEFAULT_DRAIN),
         summary: options.pipeline.summary.clone(),
         tui,
     })
@@ -226,10 +229,13 @@ fn check_listeners(listen: &[Listener], sources: &Sources, problems: &mut Vec<Pr
         return;
     }
     for (number, listener) in listen.iter().enumerate() {
-        let Listener::Udp(UdpListener { address, .. }) = listener;
-        // A port has one encapsulation; port 0 is another port each time.
-        let same = |other: &Listener| matches!(other, Listener::Udp(other) if other.address == *address);
-        if address.port() != 0 && listen[..number].iter().any(same) {
+        let same = |other: &Listener| match (listener, other) {
+            // A port has one encapsulation; port 0 is another port each time.
+            (Listener::Udp(this), Listener::Udp(other)) => this.address == other.address && this.address.port() != 0,
+            (Listener::Packet(this), Listener::Packet(other)) => this.interface == other.interface,
+            _ => false,
+        };
+        if listen[..number].iter().any(same) {
             let message = format!("{listener} is listened on twice: name it once");
             problems.push(Problem::new(sources.place("listen"), message));
         }
@@ -245,6 +251,7 @@ fn receive(options: &ReceiveOptions) -> ReceiveSettings {
         gro: options.no_gro.map_or(default.gro, |no| !no),
         kernel_steering: options.no_kernel_steering.map_or(default.kernel_steering, |no| !no),
         pin: options.pin.unwrap_or(default.pin),
+        probes: if options.probes.is_empty() { default.probes } else { options.probes.clone() },
     }
 }
 
@@ -315,6 +322,20 @@ fn flows(options: &FlowOptions) -> FlowSettings {
             other_established: options.idle_other_established.unwrap_or(default.idle.other_established),
         },
         active: options.active_timeout.unwrap_or(default.active),
+    }
+}
+
+fn health(options: &HealthOptions) -> HealthSettings {
+    let default = ReadinessRules::default();
+    HealthSettings {
+        address: options.health.and_then(|Maybe(address)| address),
+        rules: ReadinessRules {
+            unready_after: options.unready_after.unwrap_or(default.unready_after),
+            ready_after: options.ready_after.unwrap_or(default.ready_after),
+            drop_share: options.unready_drops.map_or(default.drop_share, |Maybe(share)| share),
+            drop_window: options.drop_window.unwrap_or(default.drop_window),
+            without_capture: options.ready_without_capture.unwrap_or(default.without_capture),
+        },
     }
 }
 

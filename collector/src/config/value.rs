@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_filter::Filter;
@@ -77,6 +78,12 @@ pub(crate) fn active_timeout(text: &str) -> Result<Duration, String> {
         Some(Time(time)) if (Duration::from_secs(1)..=WEEK).contains(&time) => Ok(time),
         _ => Err(format!("expected a time from 1s to {}, such as 30m, or 0 for never", Time(WEEK))),
     }
+}
+
+pub(crate) fn probe(text: &str) -> Result<IpNet, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("'{}' is not a network (expected for example 35.191.0.0/16)", text.escape_debug()))
 }
 
 pub(crate) fn disk_rate(text: &str) -> Result<u64, String> {
@@ -269,6 +276,33 @@ pub(crate) fn api(text: &str) -> Result<Maybe<SocketAddr>, String> {
 
 pub(crate) fn follow(text: &str) -> Result<Maybe<SocketAddr>, String> {
     address_or_none(text, "expected ADDRESS:PORT such as 127.0.0.1:57012, or 'none'")
+}
+
+pub(crate) fn health(text: &str) -> Result<Maybe<SocketAddr>, String> {
+    address_or_none(text, "expected ADDRESS:PORT such as 0.0.0.0:8080, or 'none'")
+}
+
+pub(crate) fn drain(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::ZERO, Duration::from_hours(24), "30s")
+}
+
+pub(crate) fn hysteresis(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_millis(200), Duration::from_hours(1), "2s")
+}
+
+pub(crate) fn drop_window(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_secs(1), Duration::from_hours(1), "10s")
+}
+
+/// A share of 0 to 1, written in percent.
+pub(crate) fn drop_share(text: &str) -> Result<Maybe<f64>, String> {
+    maybe(text, "none", |text| {
+        let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+        match number {
+            Some(percent) if (0.0..100.0).contains(&percent) => Ok(percent / 100.0),
+            _ => Err("expected a percentage from 0% to less than 100%, such as 5%".into()),
+        }
+    })
 }
 
 pub(crate) fn filter(text: &str) -> Result<String, String> {

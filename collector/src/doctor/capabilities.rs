@@ -22,6 +22,10 @@ impl Check for Capabilities {
             missing
                 .push(Finding::problem(NAME, found).costs("A run does not start.").mend(grant("cap_net_bind_service")));
         }
+        if at.packet_interfaces().next().is_some() && !at.machine.capability(capability::NET_RAW) {
+            let found = "CAP_NET_RAW is missing, which packet:// needs";
+            missing.push(Finding::problem(NAME, found).costs("A run does not start.").mend(grant("cap_net_raw")));
+        }
         if missing.is_empty() {
             missing.push(Finding::good(NAME, "all that the run needs"));
         }
@@ -44,6 +48,14 @@ mod tests {
     use super::super::Severity;
     use super::super::fake::{FakeMachine, only};
     use super::*;
+
+    #[test]
+    fn a_raw_mirror_needs_a_capability() {
+        let fake = |bits| FakeMachine::new().interface("eth0", 1500, &[]).capabilities(bits);
+        let raw = "--listen packet://eth0";
+        assert!(only(&fake(0).look(&Capabilities, raw), Severity::Problem).0.contains("CAP_NET_RAW"));
+        only(&fake(1 << 13).look(&Capabilities, raw), Severity::Good);
+    }
 
     #[test]
     fn a_low_port_needs_a_capability_or_a_kernel_that_says_otherwise() {

@@ -170,6 +170,7 @@ impl fmt::Display for SysctlKey {
 pub(super) mod capability {
     pub(in crate::doctor) const NET_BIND_SERVICE: u32 = 10;
     pub(in crate::doctor) const NET_ADMIN: u32 = 12;
+    pub(in crate::doctor) const NET_RAW: u32 = 13;
 }
 
 #[cfg(test)]

@@ -33,8 +33,15 @@ impl Check for Offloads {
                     bad.push(hint.costs(cost).mend(format!("ethtool -K {name} rx on")));
                 }
             }
+            let merged = [("gro", features.gro), ("lro", features.lro)].into_iter().filter(|(_, on)| *on == Some(true));
+            let off: Vec<String> = merged.map(|(feature, _)| format!("{feature} off")).collect();
+            if !off.is_empty() && at.packet_interfaces().any(|of| of.name == name) {
+                let hint = Finding::hint(NAME, "segments are merged before they are captured");
+                let cost = "Captures then have frames that were on no wire, and flows fewer packets than there were.";
+                bad.push(hint.costs(cost).mend(format!("ethtool -K {name} {}", off.join(" "))));
+            }
             if bad.is_empty() {
-                bad.push(Finding::good(NAME, "GRO and checksums as they should be"));
+                bad.push(Finding::good(NAME, "as they should be"));
             }
             findings.extend(bad.into_iter().map(|finding| finding.about(name)));
         }
@@ -63,6 +70,15 @@ mod tests {
         only(&machine(no_gro).look(&Offloads, "--no-gro"), Severity::Good);
         let no_checksum = InterfaceFeatures { rx_checksum: Some(false), ..on };
         assert_eq!(only(&machine(no_checksum).look(&Offloads, ""), Severity::Hint).1, ["ethtool -K eth0 rx on"]);
+    }
+
+    #[test]
+    fn frames_that_are_merged_before_a_raw_mirror_is_captured_are_told_of() {
+        let merging = InterfaceFeatures { gro: Some(true), lro: Some(true), ..InterfaceFeatures::default() };
+        let raw = "--listen packet://eth0";
+        assert_eq!(only(&machine(merging).look(&Offloads, raw), Severity::Hint).1, ["ethtool -K eth0 gro off lro off"]);
+        let apart = InterfaceFeatures { gro: Some(false), lro: Some(false), ..merging };
+        only(&machine(apart).look(&Offloads, raw), Severity::Good);
     }
 
     #[test]

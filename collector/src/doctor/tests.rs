@@ -18,6 +18,8 @@ fn the_interfaces_are_those_of_the_addresses_or_those_that_were_named() {
     assert_eq!(names("--listen 127.0.0.1:4789 --listen [fd00::6]:4789", &fake), ["eth1", "lo"]);
     assert_eq!(names("--listen 10.9.9.9:4789", &fake), Vec::<String>::new());
     assert_eq!(names("--interface eth2,lo", &fake), ["eth2", "lo"]);
+    assert_eq!(names("--listen packet://eth2", &fake), ["eth2"]);
+    assert!(interfaces(&settings("--listen packet://eth7"), &fake.machine()).is_err());
     let error = interfaces(&settings("--interface eth7"), &fake.machine()).unwrap_err();
     assert_eq!(error.to_string(), "there is no interface 'eth7' (expected one of eth0, eth1, eth2, lo)");
 }

@@ -41,14 +41,14 @@ impl Waiter {
     /// once more after the waker is on guard: what was handed over just before is not slept over.
     pub(crate) fn wait<'a>(
         &mut self,
-        sockets: impl Iterator<Item = BorrowedFd<'a>>,
+        sockets: impl Iterator<Item = BorrowedFd<'a>> + Clone,
         timeout: Duration,
         still_idle: impl FnOnce() -> bool,
     ) {
         let readable = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         self.polled.clear();
         self.polled.push(readable(self.event.as_fd()));
-        self.polled.extend(sockets.map(readable));
+        self.polled.extend(sockets.clone().map(readable));
         self.asleep.store(true, Ordering::SeqCst);
         if still_idle() {
             let timeout =
@@ -64,6 +64,12 @@ impl Waiter {
             }
         }
         self.asleep.store(false, Ordering::SeqCst);
+        for (socket, polled) in sockets.zip(&self.polled[1..]) {
+            if polled.revents & libc::POLLERR != 0 {
+                // Such as an interface that went down. It is told once; as long as it waits, nobody can sleep.
+                let _ = rustix::net::sockopt::socket_error(socket);
+            }
+        }
         if self.polled[0].revents != 0 {
             let _ = (&*self.event).read(&mut [0; 8]);
         }

@@ -93,8 +93,6 @@ pub struct LiveMirror<'a> {
     ledger: Arc<Ledger>,
     control: &'a Arc<Control>,
     duration: Option<Duration>,
-    /// Longest packet of each interface, without its Ethernet header.
-    mtus: Vec<u32>,
     services: Vec<std::net::SocketAddr>,
 }
 
@@ -122,10 +120,6 @@ impl<'a> LiveMirror<'a> {
         let Start { steward, plan, exits } = Steward::prepare(steward, Arc::clone(&ledger), Arc::clone(&mailbox))?;
         let (seed, control_of_mirror) = (settings.port_seed, Arc::clone(control));
         let mirror = Mirror::new(plan, exits, seed, Depth::Live, Arc::clone(&ledger), control_of_mirror, mailbox);
-        let mtus = names
-            .iter()
-            .map(|name| Ok(Link::named(name).map_err(crate::capture::CaptureError::from)?.mtu))
-            .collect::<Result<_, SendError>>()?;
         let live = LiveSettings {
             interfaces: &names,
             way: settings.way,
@@ -136,7 +130,7 @@ impl<'a> LiveMirror<'a> {
         };
         let live = Live::open(live, control.counters())?;
         let (services, duration) = (settings.services.clone(), settings.duration);
-        Ok(Self { live, mirror, steward, control_port, ledger, control, duration, mtus, services })
+        Ok(Self { live, mirror, steward, control_port, ledger, control, duration, services })
     }
 
     /// Gives up every privilege of the calling thread and of those that it starts.
@@ -152,7 +146,7 @@ impl<'a> LiveMirror<'a> {
 
     /// Mirrors until `control` or the settings end it; what is in the rings then is mirrored as well.
     pub fn run(self) -> Result<Summary, SendError> {
-        let Self { mut live, mut mirror, steward, control_port, ledger, control, duration, mtus, services } = self;
+        let Self { mut live, mut mirror, steward, control_port, ledger, control, duration, services } = self;
         let status = steward.status();
         let office = steward.start().map_err(|error| SendError::Setting(format!("cannot start a thread: {error}")))?;
         control.hang_up(Some(office.reload()));
@@ -189,8 +183,8 @@ impl<'a> LiveMirror<'a> {
                 opened_at = None;
             }
             if opened_at.is_none() && closed_at.is_none() && mirror.take_kernel_change() {
-                let programs = mtus.iter().enumerate().map(|(place, mtu)| {
-                    let prefilter = mirror.plan().prefilter(place, *mtu);
+                let programs = (0..live.names().count()).map(|place| {
+                    let prefilter = mirror.plan().prefilter(place);
                     Some(prefilter.map_or_else(refuse_all, |prefilter| prefilter.program))
                 });
                 let programs = programs.collect();

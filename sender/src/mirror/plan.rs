@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vxtap_wire::ETHERNET_HEADER_LEN;
 use vxtap_wire::vxlan::{self, Vni};
 
 use super::budget::Meter;
@@ -136,11 +135,13 @@ impl Plan {
         }
     }
 
-    /// What the kernel can decide on interface `place`, whose packets have up to `mtu` bytes: it lets through at least
-    /// what is mirrored. `None` where no session wants anything.
-    pub(super) fn prefilter(&self, place: usize, mtu: u32) -> Option<Prefilter> {
+    /// What the kernel can decide on interface `place`: it lets through at least what is mirrored. `None` where no session wants
+    /// anything.
+    pub(super) fn prefilter(&self, place: usize) -> Option<Prefilter> {
         let decider = self.deciders.get(place)?.as_ref()?;
-        let whole_above = Some(mtu + ETHERNET_HEADER_LEN as u32);
+        // A super-frame of small packets is no longer than one large packet, and its end may be the beginning of a packet: nothing is
+        // cut before it is known what it is.
+        let whole_above = Some(0);
         Some(decider.engine().prefilter(&self.own, PrefilterSettings { whole_above }))
     }
 

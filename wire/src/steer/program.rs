@@ -90,15 +90,12 @@ const MAX_TAGS: u32 = 2;
 /// The program that computes `hash` over the frame in a datagram of `kind` and returns which of `workers` sockets gets it;
 /// 0 workers count as one.
 pub fn steer_program(kind: Kind, hash: SteerHash, workers: u32) -> Vec<BpfInstruction> {
-    let mut program = Program::default();
-    program.add(op::LD_IMM, 0);
-    program.add(op::ST, scratch::SOURCE_PORT);
-    program.add(op::ST, scratch::DESTINATION_PORT);
+    let mut program = Program::begin();
     match kind {
-        Kind::Vxlan => program.ethernet(),
+        Kind::Vxlan => program.ethernet(vxlan::HEADER_LEN as u32),
         Kind::VxlanGpe => {
             program.next_protocol();
-            program.ethernet();
+            program.ethernet(vxlan::HEADER_LEN as u32);
         }
         Kind::Geneve => {
             program.protocol_type();
@@ -106,11 +103,24 @@ pub fn steer_program(kind: Kind, hash: SteerHash, workers: u32) -> Vec<BpfInstru
             program.ethernet_anywhere();
         }
     }
-    program.ipv4();
-    program.ipv6();
-    program.ports();
-    program.mix(hash, workers.max(1));
-    program.resolve()
+    program.end(hash, workers)
+}
+
+/// Offsets from here on count from the Ethernet header, wherever the kernel is in the packet (`SKF_LL_OFF` of `linux/filter.h`).
+const LINK_HEADER: u32 = 0xffe0_0000;
+
+/// The program that computes `hash` over a frame which is in no tunnel, for the packet sockets of a fan-out group
+/// (`PACKET_FANOUT_CBPF`). What [`steer_program`] says of a frame in VXLAN holds for it, except that a VLAN tag which the card has taken out
+/// counts as none.
+pub fn frame_steer_program(hash: SteerHash, workers: u32) -> Vec<BpfInstruction> {
+    program_at(LINK_HEADER, hash, workers)
+}
+
+/// The program over the frame whose Ethernet header is at offset `start`.
+fn program_at(start: u32, hash: SteerHash, workers: u32) -> Vec<BpfInstruction> {
+    let mut program = Program::begin();
+    program.ethernet(start);
+    program.end(hash, workers)
 }
 
 /// A place that is jumped to, always further on: there are no loops.
@@ -158,11 +168,29 @@ struct Program {
 }
 
 impl Program {
-    /// Finds the IP header behind VXLAN, which is always of one length.
-    fn ethernet(&mut self) {
+    /// What every program begins with.
+    fn begin() -> Self {
+        let mut program = Self::default();
+        program.add(op::LD_IMM, 0);
+        program.add(op::ST, scratch::SOURCE_PORT);
+        program.add(op::ST, scratch::DESTINATION_PORT);
+        program
+    }
+
+    /// What every program ends with, from IP headers on.
+    fn end(mut self, hash: SteerHash, workers: u32) -> Vec<BpfInstruction> {
+        self.ipv4();
+        self.ipv6();
+        self.ports();
+        self.mix(hash, workers.max(1));
+        self.resolve()
+    }
+
+    /// Finds the IP header behind the Ethernet header at offset `start`.
+    fn ethernet(&mut self, start: u32) {
         for tags in 0..=MAX_TAGS {
             self.label(Label::Tag(tags));
-            let network = (vxlan::HEADER_LEN + ETHERNET_HEADER_LEN) as u32 + 4 * tags;
+            let network = start + ETHERNET_HEADER_LEN as u32 + 4 * tags;
             self.add(op::LDX_IMM, network);
             self.add(op::LDH_ABS, network - 2);
             self.jump(op::JEQ, u32::from(ethertype::IPV4), Some(Label::Ipv4), None);

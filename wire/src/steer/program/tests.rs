@@ -260,3 +260,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_program_over_a_frame_in_no_tunnel_agrees_with_user_space() {
+    let (alone, in_vxlan) = (program_at(0, HASH, 5), steer_program(Kind::Vxlan, HASH, 5));
+    let payload = tcp(1234, 80, b"payload");
+    let tagged = [&[2; 12][..], &[0x81, 0, 0, 7, 0x88, 0xa8, 0, 8]].concat();
+    for (kind, packet) in
+        [(ethertype::IPV4, ipv4(protocol::TCP, &payload)), (ethertype::IPV6, ipv6(protocol::TCP, &payload))]
+    {
+        let plain = ethernet(kind, &packet);
+        let tuple = FrameView::parse(&plain).five_tuple.unwrap();
+        for frame in [plain.clone(), [&tagged, &plain[12..]].concat()] {
+            let datagram = [&[8, 0, 0, 0, 0, 0, 1, 0][..], &frame].concat();
+            assert_eq!(run(&alone, &frame), HASH.owner(&tuple, 5));
+            assert_eq!(run(&in_vxlan, &datagram), HASH.owner(&tuple, 5));
+        }
+    }
+    assert_eq!(run(&alone, &[0; 60]), 0);
+}
+
+#[test]
+fn a_program_for_packet_sockets_counts_from_the_ethernet_header() {
+    let (there, here) = (frame_steer_program(HASH, 4), program_at(0, HASH, 4));
+    assert_eq!(there.len(), here.len());
+    let mut moved = 0;
+    for (there, here) in there.iter().zip(&here) {
+        // Only where the Ethernet header is may differ: loads by number, and the index that all others are relative to.
+        if there != here {
+            assert!(matches!(here.code, op::LDH_ABS | op::LDX_IMM), "{here:?}");
+            assert_eq!(*there, BpfInstruction { k: here.k + LINK_HEADER, ..*here });
+            moved += 1;
+        }
+    }
+    assert_eq!(moved, 2 * (MAX_TAGS + 1));
+    assert!(there.iter().filter(|step| step.code == op::LDH_ABS).all(|step| step.k >= LINK_HEADER));
+}
