@@ -12,9 +12,11 @@ use crate::stream::{Encapsulation, StreamCounters};
 
 mod admission;
 mod analysis;
+mod health;
 
 pub use admission::{AdmissionSnapshot, Choice, Decision, TurnedAwayStream};
 pub use analysis::{AnalysisSnapshot, ResponseTimes};
+pub use health::{HealthSnapshot, NotReady};
 
 /// A running collector at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +63,9 @@ pub struct Snapshot {
     /// Copies of packets by the streams that they came by, most first.
     #[serde(default)]
     pub duplicate_pairs: Vec<DuplicatePair>,
+    /// Whether it should get traffic.
+    #[serde(default)]
+    pub health: HealthSnapshot,
 }
 
 impl Snapshot {

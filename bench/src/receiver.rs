@@ -80,7 +80,17 @@ impl Receiver {
         let running = match self {
             Self::Collector { write, flags } => {
                 let mut command = bench.command(place, "vxtap-collector");
-                command.args(["run", "--workers", "1", "--api", "none", "--listen", &format!("vxlan://{address}")]);
+                command.args([
+                    "run",
+                    "--workers",
+                    "1",
+                    "--api",
+                    "none",
+                    "--drain",
+                    "0s",
+                    "--listen",
+                    &format!("vxlan://{address}"),
+                ]);
                 command.args(*flags).arg("--summary").arg(&summary);
                 if *write {
                     command.arg("--write").arg(written.join("captures"));

@@ -2,7 +2,7 @@
 //!
 //! | Path | Answer |
 //! |---|---|
-//! | `/healthz` | 200 `ok` while the process answers |
+//! | `/healthz` | 200 while the process answers |
 //! | `/readyz` | 200 or 503, a [`Readiness`] as JSON |
 //! | `/metrics` | the ledger in OpenMetrics text |
 //! | `/v1/snapshot` | a [`Snapshot`] as JSON |
@@ -28,11 +28,18 @@ mod server;
 
 use std::path::Path;
 
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
-use vxtap_analyzers::snapshot::{AdmissionSnapshot, Choice, FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{
+    AdmissionSnapshot, Choice, FlowPage, FlowQuery, HealthSnapshot, NotReady, RunState, Snapshot,
+};
 
 use crate::admission::DecideError;
 use crate::follow::Hub;
+use crate::health::words;
+pub(crate) use connection::{Limits as ConnectionLimits, serve as serve_connection};
 pub(crate) use server::reason;
 pub use server::{ApiError, BoundServer, Server};
 
@@ -61,24 +68,35 @@ pub trait Monitor: Send + Sync + 'static {
 }
 
 /// Whether a load balancer should send traffic here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Readiness {
     /// Whether it should.
     pub ready: bool,
-    /// Why, or why not, in a few words: `receiving`, `draining`, `disk full`.
+    /// What the collector is doing.
+    pub state: RunState,
+    /// Why, or why not, in words.
     pub reason: String,
+    /// What speaks against it.
+    pub not_ready: Vec<NotReady>,
 }
 
 impl Readiness {
-    /// Ready, because of `reason`.
-    pub fn ready(reason: impl Into<String>) -> Self {
-        Self { ready: true, reason: reason.into() }
+    /// That of a collector that is doing `state` and is seen so.
+    pub fn of(state: RunState, health: HealthSnapshot) -> Self {
+        let reason = if health.ready { "receiving".to_owned() } else { words(&health) };
+        Self { ready: health.ready, state, reason, not_ready: health.not_ready }
     }
 
-    /// Not ready, because of `reason`.
-    pub fn not_ready(reason: impl Into<String>) -> Self {
-        Self { ready: false, reason: reason.into() }
+    /// The answer to whoever asks whether to send traffic: 200 or 503.
+    pub(crate) fn answer(self) -> Response {
+        let status = if self.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Json(self)).into_response()
     }
+}
+
+/// The answer to whoever asks whether the process is alive, of a collector that is doing `state`.
+pub(crate) fn alive(state: RunState) -> Response {
+    Json(serde_json::json!({ "alive": true, "state": state })).into_response()
 }
 
 /// Why there is no [`FlowPage`].

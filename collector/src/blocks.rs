@@ -82,10 +82,15 @@ impl LaneCounters {
         self.refused.load(Ordering::Relaxed) + self.discarded.load(Ordering::Relaxed)
     }
 
+    /// Written or discarded by the writer.
+    pub(crate) fn done(&self) -> u64 {
+        self.written() + self.discarded.load(Ordering::Relaxed)
+    }
+
     /// With the writer.
     pub(crate) fn pending(&self) -> u64 {
         // The writer's counts first: they never overtake what was handed over before they were read.
-        let done = self.written() + self.discarded.load(Ordering::Relaxed);
+        let done = self.done();
         self.handed_over.load(Ordering::Relaxed).saturating_sub(done)
     }
 

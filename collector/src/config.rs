@@ -20,8 +20,8 @@ use std::path::Path;
 
 pub(crate) use explain::explain;
 pub(crate) use options::{
-    AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options,
-    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions,
+    AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, HealthOptions, LogOptions,
+    Options, PipelineOptions, ReadOptions, ReceiveOptions, RunOptions,
 };
 pub(crate) use problem::{ConfigError, Printable};
 pub(crate) use resolve::{Machine, capture_into, demo, read, run};

@@ -14,8 +14,9 @@ use vxtap_sender::{Control, Rate, SendError, Target, TransmitSettings};
 use vxtap_wire::vxlan::Vni;
 
 use crate::api::{BoundServer, Server};
-use crate::run::{Collector, End, serve, show};
-use crate::settings::{DemoSettings, Listener, ReceiveSettings, RunSettings};
+use crate::end::End;
+use crate::run::{Collector, serve, show};
+use crate::settings::{DemoSettings, HealthSettings, Listener, ReceiveSettings, RunSettings};
 use crate::summary::{self, Summary};
 
 /// The mirrored networks, each sent by a sender of its own.
@@ -34,13 +35,16 @@ pub struct DemoSummary {
 pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
     let api = bind_api(settings)?;
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let end = End::on_signal()?;
+    // Nobody but its own senders sends to a demo.
+    let end = End::on_signal(Duration::ZERO)?;
     let run = RunSettings {
         listen: vec![Listener::vxlan(any_port)],
         receive: ReceiveSettings::default(),
         pipeline: settings.pipeline.clone(),
         api: settings.api.clone(),
         follow: None,
+        health: HealthSettings::default(),
+        drain: Duration::ZERO,
         summary: None,
         tui: settings.tui,
     };

@@ -17,7 +17,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use vxtap_index::{Extract, ExtractError, ExtractSummary, captures_in};
 
-use crate::signals::on_signal;
+use crate::signals::{Then, on_signal};
 use crate::worker::unix_ns;
 pub use criteria::{Criteria, CriteriaError};
 pub use moment::Moment;
@@ -67,7 +67,9 @@ pub fn extract(settings: &ExtractSettings) -> Result<ExtractSummary, ExtractFail
     let destination = Destination::open(settings)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
-    on_signal(move || asked.store(true, Ordering::Relaxed), None)?;
+    // The second one does not wait for the search to notice.
+    let end = move |_| if asked.swap(true, Ordering::Relaxed) { Then::Exit } else { Then::Wait };
+    on_signal(end, None)?;
     let search = Extract::new(query).stopped_by(stop);
     let summary = match destination {
         Destination::Stdout => search.run(&captures, io::stdout().lock()).map_err(failure)?,

@@ -2,14 +2,13 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use vxtap_analyzers::snapshot::{
-    AdmissionSnapshot, Choice, Decision, FlowPage, FlowQuery, RunState, SidesSnapshot, SkewSnapshot, Snapshot,
-    StreamSnapshot, WorkerSnapshot,
+    AdmissionSnapshot, Choice, Decision, FlowPage, FlowQuery, SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot,
+    WorkerSnapshot,
 };
 use vxtap_analyzers::{FlowList, StreamId, StreamKey};
 use vxtap_index::{Extract, Query};
@@ -19,6 +18,7 @@ use vxtap_wire::vxlan::Vni;
 use crate::admission::DecideError;
 use crate::api::{FlowsError, Monitor, Readiness};
 use crate::follow::Hub;
+use crate::health::HealthState;
 use crate::log::Stats;
 use crate::outputs::OutputMonitor;
 use crate::shared::{Asker, Question, Shared};
@@ -40,7 +40,7 @@ pub(crate) struct LiveMonitor {
     pub(crate) outputs: OutputMonitor,
     pub(crate) hub: Hub,
     pub(crate) askers: Vec<Asker>,
-    pub(crate) state: AtomicU8,
+    pub(crate) health: Arc<HealthState>,
     /// How the load is spread, as the watch last saw it.
     pub(crate) skew: Arc<Mutex<SkewSnapshot>>,
     /// Where captures are written; `None` when nothing is captured.
@@ -48,16 +48,6 @@ pub(crate) struct LiveMonitor {
 }
 
 impl LiveMonitor {
-    pub(crate) fn set_state(&self, state: RunState) {
-        self.state.store(state as u8, Ordering::SeqCst);
-    }
-
-    fn state(&self) -> RunState {
-        let states = [RunState::Starting, RunState::Running, RunState::Draining, RunState::Stopped];
-        let state = self.state.load(Ordering::SeqCst);
-        states.into_iter().find(|candidate| *candidate as u8 == state).unwrap_or_default()
-    }
-
     /// Puts into a worker's ledger what the writers know of its frames.
     fn add_captured(&self, worker: &mut WorkerSnapshot) {
         let (captured, capture_dropped) = self.outputs.captured(worker.worker);
@@ -115,7 +105,8 @@ impl Monitor for LiveMonitor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ns: self.started_ns,
             taken_ns: unix_ns(),
-            state: self.state(),
+            state: self.health.state(),
+            health: self.health.snapshot(),
             listeners: self.listeners.clone(),
             streams: self.streams(),
             streams_total: self.shared.registry.len() as u64,
@@ -186,10 +177,7 @@ impl Monitor for LiveMonitor {
     }
 
     fn readiness(&self) -> Readiness {
-        match self.state() {
-            RunState::Running => Readiness::ready("receiving"),
-            other => Readiness::not_ready(other.as_str()),
-        }
+        Readiness::of(self.health.state(), self.health.snapshot())
     }
 }
 

@@ -8,6 +8,7 @@ use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
 use crate::blocks::WhenFull;
 use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, Captures, Input};
 use crate::follow::Hub;
+use crate::health::CaptureWatch;
 use crate::log::{EventLane, LogHandle, LogMonitor, LogReopen, LogWriter, StatsLog};
 use crate::settings::PipelineSettings;
 use crate::streams::StreamRegistry;
@@ -128,6 +129,11 @@ impl OutputMonitor {
 
     pub(crate) fn capture(&self) -> Option<CaptureSnapshot> {
         self.capture.as_ref().map(CaptureMonitor::status)
+    }
+
+    /// A way to look at the files' writer without waiting for it; `None` where there are no files.
+    pub(crate) fn capture_watch(&self) -> Option<CaptureWatch> {
+        self.capture.clone().map(CaptureWatch::new)
     }
 
     pub(crate) fn log(&self) -> Option<LogSnapshot> {

@@ -7,6 +7,7 @@ mod batch;
 mod clock;
 mod cpu;
 mod ethtool;
+mod handed;
 mod packet;
 mod socket;
 mod trains;
@@ -16,6 +17,9 @@ pub(crate) use batch::{Batch, Datagram};
 pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use cpu::pin_to_cpu;
 pub(crate) use ethtool::{InterfaceFeatures, interface_features};
+pub(crate) use handed::{Handed, kept_name};
 pub(crate) use packet::{PacketSource, SETTLED, open_packet_group};
-pub(crate) use socket::{ReceiveSocket, open_group};
+#[cfg(test)]
+pub(crate) use socket::Group;
+pub(crate) use socket::{Queue, ReceiveSocket, open_group};
 pub(crate) use wait::{Waiter, Waker};

@@ -1,32 +1,32 @@
 //! `run`: receives mirrored traffic until told to stop.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, Sender, bounded};
 use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
 use crate::admission::Admission;
 use crate::api::{BoundServer, Monitor, Server};
 use crate::capture::Input;
+use crate::end::End;
 use crate::follow::{Hub, PcapOverIp};
 use crate::hand_over::connect;
+use crate::health::{Health, HealthPort, HealthState, Observer, Telling};
 use crate::local_addresses::AddressWatch;
-use crate::log::{LogReopen, StatsTicker};
+use crate::log::StatsTicker;
+use crate::manager::Manager;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::networks::Networks;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
-use crate::receive::{Waiter, open_group, open_packet_group};
+use crate::receive::{Handed, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
 use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
-use crate::signals::on_signal;
 use crate::streams::StreamRegistry;
 use crate::summary::{self, Summary};
 use crate::watch::Watch;
@@ -34,10 +34,15 @@ use crate::worker::{Opening, PacketIntake, Steering, Worker, WorkerParts, unix_n
 
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
-    let api = settings.api.as_ref().map(Server::bind).transpose()?;
+    let mut around = Surroundings::of_process(settings)?;
+    let api = settings.api.as_ref().map(|api| match around.handed.listener("api") {
+        Some(listener) => Server::on(listener, api),
+        None => Server::bind(api),
+    });
+    let api = api.transpose()?;
     let follow = settings.follow.as_ref().map(PcapOverIp::bind).transpose()?;
-    let end = End::on_signal()?;
-    let collector = Collector::start(settings, &end)?;
+    let end = End::on_signal(settings.drain)?;
+    let collector = Collector::start_in(settings, &end, around)?;
     let server = api.map(|api| serve(api, collector.monitor())).transpose()?;
     let follow = follow.map(|follow| follow.serve(collector.hub())).transpose()?;
     if settings.pipeline.capture.is_none() && settings.pipeline.log.is_none() {
@@ -77,70 +82,30 @@ pub(crate) fn show(collector: &Collector, end: &End) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A request to end the run, that several may make.
-#[derive(Clone, Debug)]
-pub(crate) struct End {
-    asked: Arc<AtomicBool>,
-    wake: Sender<()>,
-    woken: Receiver<()>,
-    /// What a SIGHUP opens again.
-    log: Arc<OnceLock<LogReopen>>,
+/// What a collector meets outside: what a service manager hands over and wants to know, and the health port.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    handed: Handed,
+    manager: Manager,
+    port: Option<HealthPort>,
 }
 
-impl End {
-    /// An end that the first SIGINT or SIGTERM asks for. SIGHUP has the log opened again; where the terminal is gone it asks
-    /// for the end as well. Made before anything is opened or announced, so that a signal is never met without its handler.
-    pub(crate) fn on_signal() -> anyhow::Result<Self> {
-        let (wake, woken) = bounded(1);
-        let end = Self { asked: Arc::new(AtomicBool::new(false)), wake, woken, log: Arc::default() };
-        let on_terminal = std::io::stdout().is_terminal();
-        let (first, hung_up) = (end.clone(), end.clone());
-        let hang_up = move || {
-            if let Some(log) = hung_up.log.get() {
-                log.ask();
-            }
-            if on_terminal && !std::io::stdout().is_terminal() {
-                hung_up.ask();
-            }
+impl Surroundings {
+    /// Those of this process, for a run with `settings`.
+    fn of_process(settings: &RunSettings) -> anyhow::Result<Self> {
+        let (mut handed, manager) = (Handed::take()?, Manager::from_environment()?);
+        let port = match handed.listener("health") {
+            Some(listener) => Some(HealthPort::new(listener).context("take the health port over")?),
+            None => settings.health.address.map(HealthPort::bind).transpose()?,
         };
-        on_signal(move || first.ask(), Some(Box::new(hang_up)))?;
-        Ok(end)
-    }
-
-    /// Has SIGHUP open this log again. One that comes before has nothing to do.
-    fn reopen_on_hang_up(&self, log: LogReopen) {
-        let set = self.log.set(log);
-        debug_assert!(set.is_ok(), "a run has one log");
-    }
-
-    /// Asks for the end.
-    pub(crate) fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        // A full channel has the wake-up in it.
-        let _ = self.wake.try_send(());
-    }
-
-    /// Set when the end was asked for.
-    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.asked)
-    }
-
-    /// Waits until the end is asked for, or `time` is over. Gives whether it was asked for.
-    pub(crate) fn wait(&self, time: Option<Duration>) -> bool {
-        let deadline = time.map(|time| Instant::now() + time);
-        while !self.asked.load(Ordering::SeqCst) {
-            let _ = match deadline {
-                Some(deadline) if Instant::now() >= deadline => return false,
-                Some(deadline) => self.woken.recv_deadline(deadline).is_ok(),
-                None => self.woken.recv().is_ok(),
-            };
-        }
-        true
+        Ok(Self { handed, manager, port })
     }
 }
 
 /// A collector that is running.
 pub(crate) struct Collector {
+    /// Ends first: when it is dropped, nobody is told anything any more.
+    health: Health,
     monitor: Arc<LiveMonitor>,
     outputs: Outputs,
     stats: Option<StatsTicker>,
@@ -153,8 +118,14 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Opens sockets and files and starts the workers, one of which asks for the `end` if it cannot go on.
+    /// As [`Collector::start_in`], where nothing is handed over and nobody asks.
     pub(crate) fn start(settings: &RunSettings, end: &End) -> anyhow::Result<Self> {
+        Self::start_in(settings, end, Surroundings::default())
+    }
+
+    /// Opens sockets and files and starts the workers, one of which asks for the `end` if it cannot go on.
+    pub(crate) fn start_in(settings: &RunSettings, end: &End, around: Surroundings) -> anyhow::Result<Self> {
+        let Surroundings { mut handed, manager, port } = around;
         let workers = settings.pipeline.workers;
         let steer = SteerHash::new(settings.pipeline.steer_seed.unwrap_or_else(|| random_seed() as u32));
         let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
@@ -174,14 +145,21 @@ impl Collector {
                     continue;
                 }
             };
-            let (group, address, by_kernel) = open_group(*listener, workers, &settings.receive, steer)?;
-            steered &= by_kernel;
-            addresses.push(address);
-            listeners.push(UdpListener { address, ..*listener }.to_string());
-            for (worker, socket) in sockets.iter_mut().zip(group) {
-                worker.push(socket);
+            let bound = handed.datagrams(listener.address)?;
+            let ours = bound.is_empty();
+            let group = open_group(*listener, workers, &settings.receive, steer, bound)?;
+            steered &= group.steered;
+            addresses.push(group.address);
+            listeners.push(UdpListener { address: group.address, ..*listener }.to_string());
+            for (number, socket) in group.sockets.into_iter().enumerate() {
+                if ours {
+                    manager.keep(&kept_name(number, group.address), socket.fd());
+                }
+                sockets[number % workers as usize].push(socket);
             }
         }
+        handed.finish()?.iter().for_each(|name| manager.forget(name));
+        let queues = sockets.iter().map(|sockets| sockets.iter().map(ReceiveSocket::queue).collect()).collect();
         let admission = Admission::open(&settings.pipeline.admission)?;
         tracing::info!("{}", admission.told());
         let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
@@ -253,6 +231,12 @@ impl Collector {
                 if steered { "the kernel" } else { "hand-over" }
             );
         }
+        let state = Arc::new(HealthState::new(settings.health.rules.clone(), end.clone()));
+        let observer = Observer::new(Arc::clone(&shared), queues, outputs.monitor().capture_watch());
+        if let Some(port) = &port {
+            tracing::info!("health on http://{}", port.address);
+        }
+        let health = Health::start(Arc::clone(&state), observer, port, Telling::new(manager, &listeners))?;
         let monitor = Arc::new(LiveMonitor {
             started_ns: unix_ns(),
             listeners,
@@ -260,7 +244,7 @@ impl Collector {
             outputs: outputs.monitor(),
             hub,
             askers,
-            state: AtomicU8::new(RunState::Running as u8),
+            health: state,
             skew: Arc::default(),
             captures: settings.pipeline.capture.as_ref().map(|capture| capture.directory.clone()),
         });
@@ -271,7 +255,17 @@ impl Collector {
         let stats = stats.transpose().context("start the thread of stats events")?;
         let watch = Watch::start(Arc::clone(&monitor.shared), Arc::clone(&monitor.skew))
             .context("start the thread that looks after the run")?;
-        Ok(Self { monitor, outputs, stats, watch, addresses, _own: own, workers: threads, begun: Instant::now() })
+        Ok(Self {
+            health,
+            monitor,
+            outputs,
+            stats,
+            watch,
+            addresses,
+            _own: own,
+            workers: threads,
+            begun: Instant::now(),
+        })
     }
 
     /// The run as the API sees it.
@@ -291,8 +285,8 @@ impl Collector {
 
     /// Stops receiving, finishes what is under way, writes everything, and adds up.
     pub(crate) fn finish(self) -> anyhow::Result<Summary> {
-        let Self { monitor, mut outputs, stats, watch, workers, begun, .. } = self;
-        monitor.set_state(RunState::Draining);
+        let Self { health, monitor, mut outputs, stats, watch, workers, begun, .. } = self;
+        monitor.health.set_state(RunState::Draining);
         monitor.shared.stop.store(true, Ordering::SeqCst);
         monitor.askers.iter().for_each(Asker::wake);
         let mut totals = Vec::new();
@@ -313,7 +307,8 @@ impl Collector {
         summary.duplicate_pairs = pairs;
         summary.capture = monitor.outputs.capture();
         summary.log = monitor.outputs.log();
-        monitor.set_state(RunState::Stopped);
+        monitor.health.set_state(RunState::Stopped);
+        drop(health);
         Ok(summary)
     }
 }

@@ -16,6 +16,7 @@ use vxtap_wire::envelope::{Kind, Rules};
 
 use crate::admission::AdmissionSettings;
 use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
+use crate::health::Rules as ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::{Name, NamedNetwork};
 
@@ -32,10 +33,28 @@ pub struct RunSettings {
     pub api: Option<ApiSettings>,
     /// Pcap-over-IP; `None` to have none.
     pub follow: Option<FollowSettings>,
+    /// Whether it should get traffic, and who is told.
+    pub health: HealthSettings,
+    /// How long SIGTERM lets it receive on, not ready any more.
+    pub drain: Duration,
     /// Where the summary goes at exit besides the log.
     pub summary: Option<SummaryTarget>,
     /// Whether to show the terminal UI.
     pub tui: bool,
+}
+
+impl RunSettings {
+    /// How long a drain is where nothing else is said: as long as the slowest of the usual load balancers takes to notice.
+    pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+}
+
+/// Whether a collector should get traffic, and who is told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HealthSettings {
+    /// Where load balancers ask; `None` for no port of its own.
+    pub address: Option<SocketAddr>,
+    /// When it should not.
+    pub rules: ReadinessRules,
 }
 
 /// What `run` and `read` have in common: everything behind the socket or the file.

@@ -1,7 +1,7 @@
 //! What the threads of a live run share: the order to stop, what each worker reports, and questions to them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -28,6 +28,35 @@ pub(crate) struct Shared {
     /// Mirror streams.
     pub(crate) registry: Arc<StreamRegistry>,
     reports: Vec<Mutex<WorkerReport>>,
+    pulses: Vec<Pulse>,
+}
+
+/// A worker's signs of life, for whoever must not wait for it: a report is locked while it is written.
+#[derive(Debug, Default)]
+// Two workers must not write to one cache line.
+#[repr(align(128))]
+pub(crate) struct Pulse {
+    turns: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Pulse {
+    /// The worker has made a turn, and has received so much in all.
+    #[inline]
+    pub(crate) fn beat(&self, received: u64) {
+        self.turns.store(self.turns() + 1, Ordering::Relaxed);
+        self.received.store(received, Ordering::Relaxed);
+    }
+
+    /// Turns that the worker has made.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams that it has received.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
 }
 
 /// What a worker last said of itself.
@@ -73,7 +102,13 @@ impl Shared {
             receiving: AtomicU32::new(workers),
             registry,
             reports: (0..workers).map(|number| Mutex::new(WorkerReport::of(number))).collect(),
+            pulses: (0..workers).map(|_| Pulse::default()).collect(),
         }
+    }
+
+    /// Each worker's signs of life.
+    pub(crate) fn pulses(&self) -> &[Pulse] {
+        &self.pulses
     }
 
     /// The place of `worker`'s report. Held for the time of a copy only.

@@ -182,6 +182,7 @@ impl Worker {
             self.watch_queues(more);
             let parcels = self.take_parcels();
             let sent = self.parts.outbox.flush();
+            self.parts.shared.pulses()[self.parts.number as usize].beat(self.parts.pipeline.ledger.received);
             let now_ns = unix_ns();
             self.parts.pipeline.flush_if_due(now_ns);
             self.answer_some();

@@ -23,6 +23,8 @@ pub struct Settings {
     directory: TempDir,
     captures: TempDir,
     listeners: usize,
+    drain: &'static str,
+    health: bool,
 }
 
 /// A collector that receives.
@@ -33,6 +35,7 @@ pub struct Collector {
     captures: TempDir,
     listeners: Vec<SocketAddr>,
     api: String,
+    health: Option<String>,
 }
 
 impl Settings {
@@ -49,7 +52,8 @@ impl Settings {
         command.args(listen.iter().flat_map(|address| ["--listen", address]));
         command.arg("--summary").arg(directory.path().join("summary.json"));
         let captures = TempDir::new().expect("a temporary directory");
-        Self { command, directory, captures, listeners: listen.len() }
+        // Nobody's load balancer has to notice that it ends.
+        Self { command, directory, captures, listeners: listen.len(), drain: "0s", health: false }
     }
 
     /// Writes captures.
@@ -74,6 +78,28 @@ impl Settings {
         self
     }
 
+    /// Drains for so long at SIGTERM.
+    #[must_use]
+    pub fn drain(mut self, time: &'static str) -> Self {
+        self.drain = time;
+        self
+    }
+
+    /// Has a health port.
+    #[must_use]
+    pub fn health(mut self) -> Self {
+        self.health = true;
+        self.command.args(["--health", "127.0.0.1:0"]);
+        self
+    }
+
+    /// Has `wrap` make the command that starts it out of the one that it would be.
+    #[must_use]
+    pub fn wrapped(mut self, wrap: impl FnOnce(&Command) -> Command) -> Self {
+        self.command = wrap(&self.command);
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -95,14 +121,18 @@ impl Settings {
 
     /// Starts it and waits until it listens and serves.
     pub fn start(mut self) -> Collector {
-        let mut process = Running::start(&mut self.command);
+        let mut process = Running::start(self.command.args(["--drain", self.drain]));
+        let health = self.health.then(|| {
+            let find = |line: &str| word_after(line, "health on ").map(str::to_owned);
+            process.wait_for_line(SOON, "where its health port is", find)
+        });
         let api = process.wait_for_line(SOON, "where its API is", |line| Some(format!("http://{}", api_of(line)?)));
         let listeners = process.wait_for(SOON, "where it listens", |said| {
             let found: Vec<SocketAddr> = said.lines().filter_map(listener_of).collect();
             (found.len() == self.listeners).then_some(found)
         });
         let Self { directory, captures, .. } = self;
-        let collector = Collector { process, directory, captures, listeners, api };
+        let collector = Collector { process, directory, captures, listeners, api, health };
         wait_until(SOON, "readiness", || collector.get("/readyz").0 == 200);
         collector
     }
@@ -137,6 +167,16 @@ impl Collector {
     /// The API's URL, without a path.
     pub fn api(&self) -> &str {
         &self.api
+    }
+
+    /// Status and body of the health port's answer at `path`; status 0 if there is none.
+    pub fn probe(&self, path: &str) -> (u16, String) {
+        get(&format!("{}{path}", self.health.as_ref().expect("a health port was asked for")))
+    }
+
+    /// The process, to look at.
+    pub const fn process_ref(&self) -> &Running {
+        &self.process
     }
 
     /// The process.

@@ -90,7 +90,8 @@ impl Mirror {
     /// A mirror source that sends to `target` from `ports` source ports.
     pub fn new(target: SocketAddr, vni: u32, ports: usize) -> Self {
         let any: SocketAddr = match target {
-            SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),
+            SocketAddr::V4(to) if to.ip().is_loopback() => (Ipv4Addr::LOCALHOST, 0).into(),
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
         };
         let sockets = (0..ports).map(|_| UdpSocket::bind(any).expect("a free port")).collect();
@@ -113,8 +114,17 @@ impl Mirror {
             wait_until(SOON, &what, || waiting_on_port(self.target.port()) == 0);
             self.unread = 0;
         }
+        self.pass_on(port, payload);
+    }
+
+    /// As [`Mirror::send`], to a target elsewhere, of which nobody here sees whether it has taken what was sent.
+    pub fn send_unwatched(&mut self, port: usize, frame: &[u8]) {
+        self.pass_on(port, &vxlan(self.vni, frame));
+    }
+
+    fn pass_on(&self, port: usize, payload: &[u8]) {
         let socket = &self.sockets[port % self.sockets.len()];
-        let sent = socket.send_to(payload, self.target).expect("loopback takes it");
+        let sent = socket.send_to(payload, self.target).expect("the network takes it");
         assert_eq!(sent, payload.len());
     }
 }

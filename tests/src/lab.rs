@@ -15,17 +15,23 @@
 //!
 //! nginx and dnsmasq are always there; [`Service`] starts other servers for the tests that want them.
 
+mod balanced;
 mod namespace;
+mod prober;
 mod servers;
 mod services;
+mod stopped;
 mod watch;
 
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+pub use balanced::{Balanced, Balancer, Target};
 pub use namespace::Namespace;
+pub use prober::{PROBES, Prober};
 pub use services::{PASSWORD, Service, USER};
+pub use stopped::StoppedThread;
 pub use watch::{Watch, between_marks, has_ended};
 
 use crate::needs::{have_root, have_tools};

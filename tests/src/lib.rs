@@ -17,6 +17,7 @@ pub mod datagram;
 pub mod deadline;
 pub mod exceptions;
 pub mod lab;
+pub mod manager;
 pub mod needs;
 pub mod process;
 pub mod programs;

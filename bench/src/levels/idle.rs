@@ -16,7 +16,17 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let summary = directory.path().join("summary.json");
     let address = Path::loopback()?.address;
     let mut command = bench.command(&Place::default(), "vxtap-collector");
-    command.args(["run", "--workers", "2", "--api", "127.0.0.1:0", "--listen", &format!("vxlan://{address}")]);
+    command.args([
+        "run",
+        "--workers",
+        "2",
+        "--drain",
+        "0s",
+        "--api",
+        "127.0.0.1:0",
+        "--listen",
+        &format!("vxlan://{address}"),
+    ]);
     command.arg("--write").arg(directory.path().join("captures"));
     command.arg("--log").arg(directory.path().join("log")).arg("--summary").arg(&summary);
     let mut running = bench.start(&mut command)?;

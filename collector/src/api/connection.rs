@@ -24,15 +24,15 @@ const MAX_HEADERS: usize = 64;
 
 /// What one client may make the API hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Connections at a time.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     /// The most bytes of a request head.
-    pub(super) head_bytes: usize,
+    pub(crate) head_bytes: usize,
     /// A request head is read whole within this time, counted from the connection or from the answer before.
-    pub(super) head_timeout: Duration,
+    pub(crate) head_timeout: Duration,
     /// An answer of which a client takes nothing for so long is given up.
-    pub(super) stall_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
 }
 
 impl Limits {
@@ -68,7 +68,7 @@ impl Client {
 }
 
 /// Serves requests on `stream`, which comes from `address`, until the client leaves, misbehaves, or `stopped` turns true.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     stream: TcpStream,
     address: SocketAddr,
     router: Router,

@@ -14,6 +14,7 @@ use vxtap_analyzers::Ledger;
 use vxtap_analyzers::snapshot::{Distribution, RunState, Snapshot, WorkerSnapshot};
 
 mod analysis;
+mod health;
 mod streams;
 
 /// The media type of [`encode`]'s text.
@@ -46,6 +47,7 @@ impl Collector for SnapshotMetrics {
         streams::encode(&mut families, snapshot)?;
         files(&mut families, snapshot)?;
         followers(&mut families, snapshot)?;
+        health::encode(&mut families, &snapshot.health)?;
         run(&mut families, snapshot)
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
 
 use super::access::{self, Access};
-use super::{FlowsError, Monitor, admission, extract, live, metrics};
+use super::{FlowsError, Monitor, admission, alive, extract, live, metrics};
 use crate::follow::Hub;
 
 /// The longest that a request waits for the monitor.
@@ -28,7 +28,7 @@ pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: 
     let searches = Arc::new(Semaphore::new(extract::MAX_SEARCHES));
     let source = Source { monitor, questions: Arc::new(Semaphore::new(questions)), searches };
     let open = Router::new()
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .method_not_allowed_fallback(unknown_method);
     Router::new()
@@ -131,10 +131,12 @@ impl Source {
     }
 }
 
+async fn healthz(State(source): State<Source>) -> Response {
+    alive(source.monitor.readiness().state)
+}
+
 async fn readyz(State(source): State<Source>) -> Response {
-    let readiness = source.monitor.readiness();
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    source.monitor.readiness().answer()
 }
 
 async fn metrics(State(source): State<Source>) -> Result<Response, Failure> {

@@ -78,10 +78,19 @@ impl Server {
         if settings.token.is_none() && !access::is_loopback(settings.address.ip()) {
             return Err(ApiError::TokenNeeded(settings.address));
         }
+        let listener = TcpListener::bind(settings.address);
+        let listener = listener.map_err(|cause| ApiError::Bind { address: settings.address, cause })?;
+        Self::on(listener, settings)
+    }
+
+    /// As [`Server::bind`], on a socket that a service manager has bound, wherever that is.
+    pub(crate) fn on(listener: TcpListener, settings: &ApiSettings) -> Result<BoundServer, ApiError> {
         let bind_error = |cause| ApiError::Bind { address: settings.address, cause };
-        let listener = TcpListener::bind(settings.address).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
+        if settings.token.is_none() && !access::is_loopback(address.ip()) {
+            return Err(ApiError::TokenNeeded(address));
+        }
         Ok(BoundServer { listener, address, token: settings.token.clone() })
     }
 

@@ -15,8 +15,8 @@ use vxtap_analyzers::fragments::FragmentCounters;
 use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{
     AdmissionSnapshot, AnalysisSnapshot, CaptureFile, CaptureSnapshot, Choice, DuplicatePair, FlowPage, FlowQuery,
-    FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot, KeptSnapshot, LogSnapshot, ResponseTimes, RunState,
-    SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot, TurnedAwayStream, WorkerSnapshot,
+    FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot, HealthSnapshot, KeptSnapshot, LogSnapshot, NotReady,
+    ResponseTimes, RunState, SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot, TurnedAwayStream, WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, OneSidedCause, StreamCounters};
 
@@ -41,7 +41,7 @@ impl FakeMonitor {
     fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: Mutex::new(snapshot),
-            readiness: Mutex::new(Readiness::ready("receiving")),
+            readiness: Mutex::new(readiness(RunState::Running)),
             flows: Box::new(|_| Ok(FlowPage::default())),
             hub: Hub::new(Arc::default()),
             admission: Admission::default(),
@@ -82,6 +82,14 @@ impl Monitor for FakeMonitor {
     fn readiness(&self) -> Readiness {
         self.readiness.lock().unwrap().clone()
     }
+}
+
+/// What a monitor says of a collector that is well.
+fn readiness(state: RunState) -> Readiness {
+    let ready = state == RunState::Running;
+    let reason = NotReady { cause: "draining".into(), detail: "told to stop".into(), seconds: 0.5 };
+    let not_ready = if ready { Vec::new() } else { vec![reason] };
+    Readiness::of(state, HealthSnapshot { ready, not_ready, ..HealthSnapshot::default() })
 }
 
 fn loopback() -> ApiSettings {
@@ -256,14 +264,26 @@ fn busy_snapshot() -> Snapshot {
         },
         skew: SkewSnapshot { workers: Some(1.25), streams: Some(1.75) },
         duplicate_pairs: vec![DuplicatePair { first: "a".into(), second: "b".into(), duplicates: 97 }],
+        health: HealthSnapshot {
+            ready: false,
+            not_ready: vec![NotReady { cause: "kernel_drops".into(), detail: "7 %".into(), seconds: 81.5 }],
+            changes: 82,
+            connections: 83,
+            requests: 84,
+            evicted: 85,
+        },
     }
 }
 
 #[test]
-fn health_is_ok_while_the_process_answers() {
-    let server = serve(Arc::new(FakeMonitor::new(Snapshot::default())));
+fn the_process_is_alive_while_it_answers_ready_or_not() {
+    let monitor = Arc::new(FakeMonitor::new(Snapshot::default()));
+    let server = serve(Arc::clone(&monitor));
     let answer = get(&server, "/healthz");
-    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    assert_eq!((answer.status, answer.json()), (200, json!({"alive": true, "state": "running"})));
+    *monitor.readiness.lock().unwrap() = readiness(RunState::Draining);
+    let answer = get(&server, "/healthz");
+    assert_eq!((answer.status, answer.json()), (200, json!({"alive": true, "state": "draining"})));
 }
 
 #[test]
@@ -271,10 +291,13 @@ fn readiness_is_what_the_monitor_says() {
     let monitor = Arc::new(FakeMonitor::new(Snapshot::default()));
     let server = serve(Arc::clone(&monitor));
     let answer = get(&server, "/readyz");
-    assert_eq!((answer.status, answer.json()), (200, json!({"ready": true, "reason": "receiving"})));
-    *monitor.readiness.lock().unwrap() = Readiness::not_ready("draining");
+    let expected = json!({"ready": true, "state": "running", "reason": "receiving", "not_ready": []});
+    assert_eq!((answer.status, answer.json()), (200, expected));
+    *monitor.readiness.lock().unwrap() = readiness(RunState::Draining);
     let answer = get(&server, "/readyz");
-    assert_eq!((answer.status, answer.json()), (503, json!({"ready": false, "reason": "draining"})));
+    let reason = json!({"cause": "draining", "detail": "told to stop", "seconds": 0.5});
+    let expected = json!({"ready": false, "state": "draining", "reason": "told to stop", "not_ready": [reason]});
+    assert_eq!((answer.status, answer.json()), (503, expected));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use vxtap_analyzers::StreamId;
@@ -78,6 +78,8 @@ pub(super) struct CaptureFiles {
     missed: Missed,
     /// Not before then, after an error.
     retry_at: Option<Instant>,
+    /// After an error: when to see without a record whether it stands.
+    look_at: Option<Instant>,
 }
 
 impl CaptureFiles {
@@ -98,6 +100,7 @@ impl CaptureFiles {
             segment: Segment::default(),
             missed: Missed::new(),
             retry_at: None,
+            look_at: None,
         }
     }
 
@@ -159,10 +162,7 @@ impl CaptureFiles {
             self.fail(format!("the file system of '{directory}' has less free space than is to be kept free"));
             return false;
         }
-        if self.open.as_ref().is_some_and(|file| file.published && file.output.is_deleted()) {
-            // Somebody removed it. What is in it is lost, what comes goes into the next.
-            self.forget();
-        }
+        self.forget_if_deleted();
         if self.open.is_none() {
             match self.begin() {
                 Ok(file) => self.open = Some(file),
@@ -264,7 +264,7 @@ impl CaptureFiles {
 
     /// After a successful append.
     fn count(&mut self, length_before: u64) {
-        self.retry_at = None;
+        (self.retry_at, self.look_at) = (None, None);
         let Some(file) = &self.open else { return };
         let mut progress = lock(&self.progress);
         progress.bytes += file.output.length() - length_before;
@@ -278,11 +278,56 @@ impl CaptureFiles {
 
     fn fail(&mut self, error: String) {
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.look_at = self.retry_at;
         let mut progress = lock(&self.progress);
         if progress.error.as_ref() != Some(&error) {
             tracing::warn!("{error}; frames are not captured until this is mended");
         }
         progress.error = Some(error);
+    }
+
+    /// Tries whether the disk takes something again, where the time to try has come and no record with it: a collector that gets
+    /// no traffic because it cannot write would otherwise never hear that it can.
+    pub(super) fn look_again(&mut self) {
+        if self.look_again_in() != Some(Duration::ZERO) {
+            return;
+        }
+        self.forget_if_deleted();
+        if !self.closing.may_write(ROOM_AT_ONCE) || self.try_room().is_err() {
+            // What was said of it stands. A record may find room all the same, and tries when its time has come.
+            self.look_at = Some(Instant::now() + RETRY_AFTER);
+            return;
+        }
+        (self.retry_at, self.look_at) = (None, None);
+        if lock(&self.progress).error.take().is_some() {
+            tracing::info!("captures can be written again, into '{}'", self.settings.directory.display());
+        }
+    }
+
+    /// When [`CaptureFiles::look_again`] will have something to do.
+    pub(super) fn look_again_in(&self) -> Option<Duration> {
+        self.look_at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Takes and gives back room for one append.
+    fn try_room(&self) -> io::Result<()> {
+        let path = self.settings.directory.join(format!(".{}.{}.room", self.name(), std::process::id()));
+        let (file, _) = (self.settings.create)(&path)?;
+        let taken = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, ROOM_AT_ONCE);
+        drop(file);
+        std::fs::remove_file(&path)?;
+        match taken {
+            // The file system cannot tell.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            taken => Ok(taken?),
+        }
+    }
+
+    /// Gives the open file up if somebody removed it: what is in it is lost, what comes goes into the next.
+    fn forget_if_deleted(&mut self) {
+        if self.open.as_ref().is_some_and(|file| file.published && file.output.is_deleted()) {
+            self.forget();
+        }
     }
 
     /// Gives the open file up as it is.

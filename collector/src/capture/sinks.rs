@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::PacketView;
@@ -133,6 +134,16 @@ impl Sinks {
     /// When [`Sinks::close_what_is_over`] will have something to do.
     pub(super) fn over_at_ns(&self) -> Option<u64> {
         self.files.iter().filter_map(CaptureFiles::over_at_ns).min()
+    }
+
+    /// Tries whether a disk that refused takes something again, where no record came to try it.
+    pub(super) fn look_again(&mut self) {
+        self.files.iter_mut().for_each(CaptureFiles::look_again);
+    }
+
+    /// When [`Sinks::look_again`] will have something to do.
+    pub(super) fn look_again_in(&self) -> Option<Duration> {
+        self.files.iter().filter_map(CaptureFiles::look_again_in).min()
     }
 
     /// Ends all files.

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use vxtap_filter::Filter;
@@ -22,6 +22,8 @@ use crate::worker::unix_ns;
 const STANDARD_OUTPUT: &str = "-";
 /// How long somebody who waits for a reader of the FIFO sleeps between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often a reader is looked for after the last one has left.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Where the stream goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub(super) struct StreamSink {
     /// Standard output was closed, and cannot come back.
     gone: bool,
     buffer: Vec<u8>,
+    /// After a reader has left: when to look for the next one.
+    retry_at: Option<Instant>,
 }
 
 impl StreamSink {
@@ -82,7 +86,7 @@ impl StreamSink {
         progress: Arc<Mutex<Progress>>,
         input: Input,
     ) -> Self {
-        Self { target, streams, progress, input, open: None, gone: false, buffer: Vec::new() }
+        Self { target, streams, progress, input, open: None, gone: false, buffer: Vec::new(), retry_at: None }
     }
 
     /// Writes the records of `runs` and tells `outcome` what became of how many of which lane.
@@ -137,11 +141,31 @@ impl StreamSink {
         file.write_all(&self.buffer)?;
         self.open = Some((file, Encoder::new(Arc::clone(&self.streams), all, unix_ns())));
         lock(&self.progress).error = None;
+        self.retry_at = None;
         Ok(true)
+    }
+
+    /// Looks for a reader where the last one has left and no record has come to look: a collector that gets no traffic because
+    /// nobody takes its capture would otherwise never hear that somebody does.
+    pub(super) fn look_again(&mut self) {
+        if self.look_again_in() != Some(Duration::ZERO) {
+            return;
+        }
+        self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        if let Err(error) = self.begin() {
+            self.fail(&error);
+        }
+    }
+
+    /// When [`StreamSink::look_again`] will have something to do.
+    pub(super) fn look_again_in(&self) -> Option<Duration> {
+        let at = self.retry_at.filter(|_| self.open.is_none() && !self.gone)?;
+        Some(at.saturating_duration_since(Instant::now()))
     }
 
     fn fail(&mut self, error: &io::Error) {
         self.open = None;
+        self.retry_at = Some(Instant::now() + RETRY_AFTER);
         let what = match &self.target {
             StreamTarget::StandardOutput => "standard output".to_owned(),
             StreamTarget::Fifo(path) => format!("'{}'", path.display()),

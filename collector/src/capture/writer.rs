@@ -17,6 +17,7 @@ use super::stream::{StreamSink, StreamTarget};
 use super::{CaptureError, CaptureLane, CaptureLayout, Input, KeeperMonitor};
 use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
+use crate::health::CaptureSeen;
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
 use crate::worker::unix_ns;
@@ -178,6 +179,11 @@ impl Writing {
             if ended {
                 break;
             }
+            match &mut self.destination {
+                Destination::Files(sinks) => sinks.look_again(),
+                Destination::Stream(stream) => stream.look_again(),
+                Destination::Followers => {}
+            }
         }
         match &mut self.destination {
             Destination::Files(sinks) => sinks.close(),
@@ -231,12 +237,13 @@ impl Writing {
     /// How long nothing has to be done unless a block comes.
     fn pause(&self) -> Option<Duration> {
         let merge = self.merges.iter().filter_map(Merge::pause).min();
-        let over = match &self.destination {
-            Destination::Files(sinks) => sinks.over_at_ns(),
-            Destination::Stream(_) | Destination::Followers => None,
+        let (over, again) = match &self.destination {
+            Destination::Files(sinks) => (sinks.over_at_ns(), sinks.look_again_in()),
+            Destination::Stream(stream) => (None, stream.look_again_in()),
+            Destination::Followers => (None, None),
         };
         let over = over.map(|at| Duration::from_nanos(at.saturating_sub(unix_ns())).max(LOOK));
-        merge.into_iter().chain(over).min()
+        merge.into_iter().chain(over).chain(again).min()
     }
 }
 
@@ -309,6 +316,13 @@ impl CaptureMonitor {
             late: progress.late,
             kept: self.keeper.as_ref().map(KeeperMonitor::status).unwrap_or_default(),
         }
+    }
+
+    /// How the writer is doing, for whoever must not wait for it; `None` in the moment in which it tells.
+    pub(crate) fn seen(&self) -> Option<CaptureSeen> {
+        let failing = self.progress.try_lock().ok()?.error.is_some();
+        let sum = |of: fn(&LaneCounters) -> u64| self.lanes.iter().map(|lane| of(lane)).sum();
+        Some(CaptureSeen { failing, pending: sum(LaneCounters::pending), done: sum(LaneCounters::done) })
     }
 
     /// Frames of lane `lane` that are in a file.

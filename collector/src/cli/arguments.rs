@@ -9,8 +9,8 @@ use vxtap_tui::Endpoint;
 
 use crate::capture::CaptureFilter;
 use crate::config::{
-    AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, LogOptions, Options,
-    PipelineOptions, ReadOptions, ReceiveOptions, RunOptions, capture_filter, disk_rate, watch,
+    AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, HealthOptions, LogOptions,
+    Options, PipelineOptions, ReadOptions, ReceiveOptions, RunOptions, capture_filter, disk_rate, watch,
 };
 use crate::doctor::DoctorSettings;
 use crate::extract::{Criteria, ExtractOutput, ExtractSettings, Moment};
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Receive mirrored traffic until SIGINT or SIGTERM
+    /// Receive mirrored traffic until SIGINT, or SIGTERM and --drain
     #[command(after_help = AFTER_HELP)]
     Run(RunArguments),
     /// Do the same with capture files (pcap or pcapng)
@@ -217,6 +217,8 @@ pub(super) struct RunFlags {
     #[command(flatten)]
     follow: FollowOptions,
     #[command(flatten)]
+    health: HealthOptions,
+    #[command(flatten)]
     flows: FlowOptions,
 }
 
@@ -256,8 +258,8 @@ pub(super) struct DemoFlags {
 
 impl From<RunFlags> for Options {
     fn from(flags: RunFlags) -> Self {
-        let RunFlags { run, pipeline, admission, receive, capture, log, api, follow, flows } = flags;
-        Self { receive, pipeline, admission, flows, capture, log, api, follow, run, ..Self::default() }
+        let RunFlags { run, pipeline, admission, receive, capture, log, api, follow, health, flows } = flags;
+        Self { receive, pipeline, admission, flows, capture, log, api, follow, health, run, ..Self::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::CommandFactory;
@@ -78,7 +79,7 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         assert_eq!(run_settings(&format!("run --write /x --{flag} {value}")), default, "--{flag} {value}");
         checked += 1;
     }
-    assert_eq!(checked, 37);
+    assert_eq!(checked, 43);
     let plain = demo_settings("demo --api none");
     assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
 }
@@ -133,6 +134,12 @@ fn flags_arrive_in_the_settings() {
     let follow = run_settings("run --follow 0.0.0.0:57012 --follow-insecure --follow-filter arp").follow.unwrap();
     assert_eq!((follow.address.to_string().as_str(), follow.filter.as_str()), ("0.0.0.0:57012", "arp"));
     assert!(follow.insecure);
+    let health = run_settings("run --health [::]:8080 --drain 5s --unready-drops none --ready-without-capture");
+    assert_eq!(
+        (health.health.address.unwrap().to_string().as_str(), health.drain),
+        ("[::]:8080", Duration::from_secs(5))
+    );
+    assert_eq!((health.health.rules.drop_share, health.health.rules.without_capture), (None, true));
     assert_eq!(run_settings("run --api localhost:80").api.unwrap().address.to_string(), "127.0.0.1:80");
 }
 

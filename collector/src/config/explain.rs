@@ -14,7 +14,8 @@ use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Hook, Retentio
 use crate::networks::NamedNetwork;
 use crate::selector::Selector;
 use crate::settings::{
-    ApiSettings, CaptureSettings, Keeping, Listener, LogSettings, RunSettings, SummaryTarget, Timestamps, UdpListener,
+    ApiSettings, CaptureSettings, HealthSettings, Keeping, Listener, LogSettings, RunSettings, SummaryTarget,
+    Timestamps, UdpListener,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -41,6 +42,7 @@ fn write(settings: &RunSettings, to: &mut String) -> fmt::Result {
     }
     line(to, "api", &api(settings.api.as_ref()))?;
     line(to, "followers", &follow(settings))?;
+    health(settings, to)?;
     match &settings.summary {
         Some(SummaryTarget::Stdout) => line(to, "summary", "on standard output at the end")?,
         Some(SummaryTarget::File(file)) => line(to, "summary", &format!("in {} at the end", file.display()))?,
@@ -254,6 +256,33 @@ fn log(log: &LogSettings, to: &mut String) -> fmt::Result {
         Some(interval) => line(to, "", &format!("counters every {} and at the end", Time(interval))),
         None => line(to, "", "counters at the end"),
     }
+}
+
+fn health(settings: &RunSettings, to: &mut String) -> fmt::Result {
+    let HealthSettings { address, rules } = &settings.health;
+    let place = match address {
+        Some(address) => format!("http://{address}/readyz tells load balancers whether to send traffic"),
+        None => "no port of its own (--health ADDR has one for load balancers)".into(),
+    };
+    line(to, "health", &place)?;
+    let causes = [
+        Some("a worker stands still".to_owned()),
+        rules
+            .drop_share
+            .map(|share| format!("the kernel drops over {} % in {}", share * 100.0, Time(rules.drop_window))),
+        (settings.pipeline.capture.is_some() && !rules.without_capture).then(|| "captures fail".to_owned()),
+    ];
+    let causes = causes.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let (bad, good) = (Time(rules.unready_after), Time(rules.ready_after));
+    line(to, "", &format!("not ready when, for {bad}, {causes}; ready again after {good} without that"))?;
+    line(
+        to,
+        "",
+        &match settings.drain {
+            Duration::ZERO => "SIGTERM ends the run at once".into(),
+            drain => format!("at SIGTERM not ready, and receiving on for {}", Time(drain)),
+        },
+    )
 }
 
 fn api(settings: Option<&ApiSettings>) -> String {

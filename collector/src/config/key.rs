@@ -278,6 +278,15 @@ pub(super) const KEYS: &[Key] = &[
     key("follow", "address", "follow", |o, r| r.text(&mut o.follow.follow, value::follow)),
     key("follow", "filter", "follow-filter", |o, r| r.text(&mut o.follow.follow_filter, value::filter)),
     key("follow", "insecure", "follow-insecure", |o, r| r.truth(&mut o.follow.follow_insecure, Sense::Same)),
+    key("health", "address", "health", |o, r| r.text(&mut o.health.health, value::health)),
+    key("health", "drain", "drain", |o, r| r.scalar(&mut o.health.drain, value::drain)),
+    key("health", "unready_after", "unready-after", |o, r| r.text(&mut o.health.unready_after, value::hysteresis)),
+    key("health", "ready_after", "ready-after", |o, r| r.text(&mut o.health.ready_after, value::hysteresis)),
+    key("health", "unready_drops", "unready-drops", |o, r| r.text(&mut o.health.unready_drops, value::drop_share)),
+    key("health", "drop_window", "drop-window", |o, r| r.text(&mut o.health.drop_window, value::drop_window)),
+    key("health", "ready_without_capture", "ready-without-capture", |o, r| {
+        r.truth(&mut o.health.ready_without_capture, Sense::Same);
+    }),
     key("run", "tui", "tui", |o, r| r.truth(&mut o.run.tui, Sense::Same)),
     key("read", "encapsulation", "encapsulation", |o, r| r.text(&mut o.read.encapsulation, value::encapsulation)),
     key("read", "vxlan_ports", "vxlan-port", |o, r| r.list(&mut o.read.vxlan_port, value::port)),

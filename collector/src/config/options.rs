@@ -29,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) log: LogOptions,
     pub(crate) api: ApiOptions,
     pub(crate) follow: FollowOptions,
+    pub(crate) health: HealthOptions,
     pub(crate) run: RunOptions,
     pub(crate) read: ReadOptions,
     pub(crate) demo: DemoOptions,
@@ -323,6 +324,39 @@ pub(crate) struct FollowOptions {
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) follow_insecure: Option<bool>,
+}
+
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Health")]
+pub(crate) struct HealthOptions {
+    /// Tell load balancers here whether to send traffic: HTTP, /readyz and /healthz; or 'none' [default: none]
+    #[arg(long, value_name = "ADDR", value_parser = value::health)]
+    pub(crate) health: Option<Maybe<SocketAddr>>,
+
+    /// At SIGTERM, receive on for so long, not ready any more; a second signal ends it [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::drain)]
+    pub(crate) drain: Option<Duration>,
+
+    /// Not ready when a worker stands still, the kernel drops or captures fail for so long [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = value::hysteresis)]
+    pub(crate) unready_after: Option<Duration>,
+
+    /// Ready again when all has been well for so long [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = value::hysteresis)]
+    pub(crate) ready_after: Option<Duration>,
+
+    /// Not ready when the kernel drops more than this share of what comes, or 'none' [default: 5%]
+    #[arg(long, value_name = "PERCENT", value_parser = value::drop_share)]
+    pub(crate) unready_drops: Option<Maybe<f64>>,
+
+    /// The time over which that share is taken [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = value::drop_window)]
+    pub(crate) drop_window: Option<Duration>,
+
+    /// Stay ready though captures cannot be written
+    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub(crate) ready_without_capture: Option<bool>,
 }
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]

@@ -10,17 +10,18 @@ use vxtap_wire::envelope::{Kind, Rules};
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
 use super::{
-    AdmissionOptions, ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, LogOptions, Options,
-    PipelineOptions, ReceiveOptions, Sources,
+    AdmissionOptions, ApiOptions, CaptureOptions, FlowOptions, FollowOptions, Gathered, HealthOptions, LogOptions,
+    Options, PipelineOptions, ReceiveOptions, Sources,
 };
 use crate::admission::{AdmissionSettings, Policy};
 use crate::capture::{Hook, Retention, Rotation, Selection};
+use crate::health::Rules as ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::Networks;
 use crate::selector::Selector;
 use crate::settings::{
-    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, IdleTimeouts, Keeping, Listener,
-    LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
+    ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, HealthSettings, IdleTimeouts,
+    Keeping, Listener, LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
 };
 
 /// Where the API is when nothing else is said.
@@ -81,6 +82,8 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
         pipeline: pipeline(gathered, machine.workers(), machine),
         api,
         follow,
+        health: health(&options.health),
+        drain: options.health.drain.unwrap_or(RunSettings::DEFAULT_DRAIN),
         summary: options.pipeline.summary.clone(),
         tui,
     })
@@ -319,6 +322,20 @@ fn flows(options: &FlowOptions) -> FlowSettings {
             other_established: options.idle_other_established.unwrap_or(default.idle.other_established),
         },
         active: options.active_timeout.unwrap_or(default.active),
+    }
+}
+
+fn health(options: &HealthOptions) -> HealthSettings {
+    let default = ReadinessRules::default();
+    HealthSettings {
+        address: options.health.and_then(|Maybe(address)| address),
+        rules: ReadinessRules {
+            unready_after: options.unready_after.unwrap_or(default.unready_after),
+            ready_after: options.ready_after.unwrap_or(default.ready_after),
+            drop_share: options.unready_drops.map_or(default.drop_share, |Maybe(share)| share),
+            drop_window: options.drop_window.unwrap_or(default.drop_window),
+            without_capture: options.ready_without_capture.unwrap_or(default.without_capture),
+        },
     }
 }
 

@@ -12,7 +12,7 @@ use vxtap_wire::envelope::{Kind, Layers, Rules};
 
 use crate::networks::Named;
 use crate::selector::Selector;
-use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps, UdpListener};
+use crate::settings::{HealthSettings, Listener, ReadEncapsulation, SummaryTarget, Timestamps, UdpListener};
 
 const SAMPLE: &str = include_str!("../../examples/vxtap.toml");
 const MACHINE: Machine = Machine { cpus: 4, terminal: true };
@@ -137,6 +137,14 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         address = "[::]:57012"
         filter = "arp"
         insecure = true
+        [health]
+        address = "0.0.0.0:8080"
+        drain = 0
+        unready_after = "300ms"
+        ready_after = "1m"
+        unready_drops = "0.5%"
+        drop_window = "30s"
+        ready_without_capture = true
         [run]
         tui = true
         [read]
@@ -187,6 +195,10 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     let follow = settings.follow.unwrap();
     assert_eq!((follow.address.to_string().as_str(), follow.filter.as_str()), ("[::]:57012", "arp"));
     assert!(follow.insecure);
+    let HealthSettings { address, rules } = settings.health;
+    assert_eq!((address.unwrap().to_string().as_str(), settings.drain), ("0.0.0.0:8080", Duration::ZERO));
+    assert_eq!((rules.unready_after, rules.ready_after), (Duration::from_millis(300), seconds(60)));
+    assert_eq!((rules.drop_share, rules.drop_window, rules.without_capture), (Some(0.005), seconds(30), true));
     assert!(settings.tui);
     let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]).unwrap();
     let ports = vec![
@@ -297,7 +309,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         ("capture = 1", "1:1: 'capture' is a section: expected [capture]"),
         (
             "[zzzzzz]\nflush = 1",
-            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, admission, flows, capture, log, api, follow, run, read \
+            "1:2: unknown section 'zzzzzz' (expected receive, pipeline, admission, flows, capture, log, api, follow, health, run, read \
              or demo)",
         ),
         ("[[receive]]\nlisten = 1", "1:3: 'receive' is a section: expected [receive]"),
@@ -581,6 +593,10 @@ captures   none: inner frames are not kept (--write DIR keeps them)
 log        none: events are not kept (--log DIR keeps them)
 api        http://127.0.0.1:9789, for this machine, without a token
 followers  over the API (--follow ADDR serves pcap-over-IP)
+health     no port of its own (--health ADDR has one for load balancers)
+           not ready when, for 2s, a worker stands still, the kernel drops over 5 % in 10s; ready again after 10s \
+without that
+           at SIGTERM not ready, and receiving on for 30s
 summary    in the log on standard error at the end, no file
 dashboard  none (--tui shows it)
 ";
@@ -595,8 +611,8 @@ fn a_run_with_everything_set_is_explained_without_its_token() {
                 state = \"/s\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
                 rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\nevents = [\"dns\", \"stats\", \"flow\"]\n\
                 rotate_bytes = \"64MiB\"\nrotate_interval = \"1h\"\nkeep = 1\nstats_interval = \"none\"\n[api]\naddress = \"0.0.0.0:80\"\n\
-                token = \"0123456789abcdef\"\n[follow]\naddress = \"localhost:57012\"\nfilter = \"arp\"\n[run]\n\
-                tui = true";
+                token = \"0123456789abcdef\"\n[follow]\naddress = \"localhost:57012\"\nfilter = \"arp\"\n[health]\n\
+                address = \"[::]:8080\"\ndrain = 0\nunready_drops = \"none\"\nready_after = \"1m\"\n[run]\ntui = true";
     let expected = "\
 listen     vxlan://0.0.0.0:4789 (all addresses, IPv4)
            vxlan://10.0.0.1:1
@@ -621,6 +637,9 @@ log        appends events (flow, dns, stats) to /l/eve.json
            counters at the end
 api        http://0.0.0.0:80, with a token
 followers  TCP@127.0.0.1:57012: whoever connects from this machine gets 'arp'
+health     http://[::]:8080/readyz tells load balancers whether to send traffic
+           not ready when, for 2s, a worker stands still, captures fail; ready again after 1m without that
+           SIGTERM ends the run at once
 summary    on standard output at the end
 dashboard  in this terminal
 ";

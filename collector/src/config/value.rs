@@ -278,6 +278,33 @@ pub(crate) fn follow(text: &str) -> Result<Maybe<SocketAddr>, String> {
     address_or_none(text, "expected ADDRESS:PORT such as 127.0.0.1:57012, or 'none'")
 }
 
+pub(crate) fn health(text: &str) -> Result<Maybe<SocketAddr>, String> {
+    address_or_none(text, "expected ADDRESS:PORT such as 0.0.0.0:8080, or 'none'")
+}
+
+pub(crate) fn drain(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::ZERO, Duration::from_hours(24), "30s")
+}
+
+pub(crate) fn hysteresis(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_millis(200), Duration::from_hours(1), "2s")
+}
+
+pub(crate) fn drop_window(text: &str) -> Result<Duration, String> {
+    time_between(text, Duration::from_secs(1), Duration::from_hours(1), "10s")
+}
+
+/// A share of 0 to 1, written in percent.
+pub(crate) fn drop_share(text: &str) -> Result<Maybe<f64>, String> {
+    maybe(text, "none", |text| {
+        let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+        match number {
+            Some(percent) if (0.0..100.0).contains(&percent) => Ok(percent / 100.0),
+            _ => Err("expected a percentage from 0% to less than 100%, such as 5%".into()),
+        }
+    })
+}
+
 pub(crate) fn filter(text: &str) -> Result<String, String> {
     Filter::parse(text).map(|filter| filter.text().to_owned()).map_err(|error| error.to_string())
 }

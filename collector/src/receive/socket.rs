@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::sync::{Arc, Weak};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use vxtap_ring::RingError;
@@ -71,7 +72,7 @@ pub(crate) enum ListenError {
 /// A bound socket of one worker.
 #[derive(Debug)]
 pub(crate) struct ReceiveSocket {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     /// How what comes is encapsulated.
     pub(crate) kind: Kind,
     /// Bytes that the kernel granted for its receive queue.
@@ -92,46 +93,61 @@ pub(crate) struct KernelDrops {
     pub(crate) trains: u64,
 }
 
+/// The sockets of one listener.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// In the order in which the kernel numbers them, which is the order of the workers that they are for. One for each worker,
+    /// unless others bound them: then the first workers may have several, or the last ones none.
+    pub(crate) sockets: Vec<ReceiveSocket>,
+    /// The address that they are bound to (port 0 takes a free one).
+    pub(crate) address: SocketAddr,
+    /// Whether the kernel gives each flow to its worker.
+    pub(crate) steered: bool,
+}
+
 /// Opens `workers` sockets on `listener`'s address, in the workers' order: the kernel numbers the sockets of a
 /// group as they are bound, and the steering program answers with that number.
 ///
-/// Gives the sockets, the address really bound (port 0 takes a free one), and whether the kernel steers.
+/// Where a manager has bound sockets to the address already (`handed`, in their order), those are used as they are and no others:
+/// they stay open when this process ends, and a socket that only this process has would lose what is in its queue then.
 pub(crate) fn open_group(
     listener: UdpListener,
     workers: u32,
     settings: &ReceiveSettings,
     steer: SteerHash,
-) -> Result<(Vec<ReceiveSocket>, SocketAddr, bool), ListenError> {
+    handed: Vec<Socket>,
+) -> Result<Group, ListenError> {
     let UdpListener { kind, mut address } = listener;
     let refused = |operation| move |source| ListenError::Refused { listener, operation, source };
-    if address.port() != 0 {
+    let mut sockets = Vec::new();
+    let bound_by_others = !handed.is_empty();
+    if !bound_by_others && address.port() != 0 {
         // A group lets every process of this user in, so a second collector would silently take half of the traffic:
         // see first whether the address is free.
         let alone = new_socket(address).map_err(refused("open a socket"))?;
         alone.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
     }
-    let mut sockets = Vec::new();
-    for _ in 0..workers {
-        let socket = new_socket(address).map_err(refused("open a socket"))?;
-        socket.set_reuse_port(true).map_err(refused("share the port among workers"))?;
-        let buffer_bytes =
-            set_receive_buffer(&socket, settings.buffer_bytes).map_err(refused("set the receive buffer"))?;
-        configure(&socket, address, settings).map_err(refused("set socket options"))?;
-        socket.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
-        let socket = UdpSocket::from(socket);
-        address = socket.local_addr().map_err(refused("read the bound address"))?;
-        let trains = settings.gro.then(Trains::new);
-        sockets.push(ReceiveSocket {
-            socket,
-            kind,
-            buffer_bytes,
-            drops_seen: 0,
-            drops: KernelDrops::default(),
-            trains,
-        });
+    if bound_by_others {
+        for socket in handed {
+            sockets.push(adopt(socket, listener, settings).map_err(refused("take over a socket"))?);
+        }
+    } else {
+        for _ in 0..workers {
+            let socket = new_socket(address).map_err(refused("open a socket"))?;
+            socket.set_reuse_port(true).map_err(refused("share the port among workers"))?;
+            let buffer_bytes =
+                set_receive_buffer(&socket, settings.buffer_bytes).map_err(refused("set the receive buffer"))?;
+            configure(&socket, address, settings).map_err(refused("set socket options"))?;
+            socket.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
+            let socket = ReceiveSocket::new(socket, kind, buffer_bytes, settings);
+            address = socket.socket.local_addr().map_err(refused("read the bound address"))?;
+            sockets.push(socket);
+        }
     }
-    let steered = workers > 1 && settings.kernel_steering && attach_steering(&sockets, kind, steer, workers);
-    Ok((sockets, address, steered))
+    let wanted = sockets.len() > 1 && workers > 1 && settings.kernel_steering;
+    // With fewer sockets than workers the kernel cannot reach them all.
+    let steered = wanted && attach_steering(&sockets, kind, steer, workers) && sockets.len() >= workers as usize;
+    Ok(Group { sockets, address, steered })
 }
 
 fn bind_error(listener: UdpListener, source: io::Error) -> ListenError {
@@ -158,6 +174,37 @@ fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<u64> {
         socket.set_recv_buffer_size(bytes)?;
     }
     Ok(socket.recv_buffer_size()? as u64)
+}
+
+/// As [`set_receive_buffer`], unless the buffer is larger already: a manager may have had more rights.
+fn raise_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<u64> {
+    let before = socket.recv_buffer_size()?;
+    // What is read is twice of what was set.
+    if before / 2 >= bytes {
+        return Ok(before as u64);
+    }
+    let granted = set_receive_buffer(socket, bytes)?;
+    if granted >= before as u64 {
+        return Ok(granted);
+    }
+    set_receive_buffer(socket, before / 2)
+}
+
+/// A socket that was handed over, bound to `address`.
+fn adopt(socket: Socket, listener: UdpListener, settings: &ReceiveSettings) -> io::Result<ReceiveSocket> {
+    let UdpListener { kind, address } = listener;
+    let buffer_bytes = raise_receive_buffer(&socket, settings.buffer_bytes)?;
+    configure(&socket, address, settings)?;
+    // Trains begin switched off, however they were left.
+    let _ = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, 0);
+    let mut socket = ReceiveSocket::new(socket, kind, buffer_bytes, settings);
+    let before = memory(socket.fd()).map_or(0, |info| info[SK_MEMINFO_DROPS]);
+    socket.drops_seen = before;
+    if before > 0 {
+        // Whoever had it has told of some of them, so they are in no ledger of this run.
+        tracing::warn!("the kernel had dropped {before} datagrams at the socket on {address} when this run began");
+    }
+    Ok(socket)
 }
 
 fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<()> {
@@ -219,6 +266,17 @@ impl ReceiveSocket {
         self.socket.as_fd()
     }
 
+    fn new(socket: Socket, kind: Kind, buffer_bytes: u64, settings: &ReceiveSettings) -> Self {
+        let trains = settings.gro.then(Trains::new);
+        let drops = KernelDrops::default();
+        Self { socket: Arc::new(socket.into()), kind, buffer_bytes, drops_seen: 0, drops, trains }
+    }
+
+    /// A way to look at the queue from another thread, that does not keep the socket open.
+    pub(crate) fn queue(&self) -> Queue {
+        Queue(Arc::downgrade(&self.socket))
+    }
+
     /// What the kernel dropped at this socket so far.
     pub(crate) const fn drops(&self) -> KernelDrops {
         self.drops
@@ -227,7 +285,7 @@ impl ReceiveSocket {
     /// Looks at the socket's queue: counts what the kernel dropped, and switches trains off before the queue is full, or on
     /// again. `regular` for one of ten looks a second; the others come while the queue never runs empty.
     pub(crate) fn look(&mut self, regular: bool) {
-        let Some(info) = self.memory() else { return };
+        let Some(info) = memory(self.fd()) else { return };
         let dropped = self.count_drops(info[SK_MEMINFO_DROPS]);
         let look = Look {
             queued: u64::from(info[SK_MEMINFO_RMEM_ALLOC]),
@@ -243,7 +301,7 @@ impl ReceiveSocket {
         // Kernels before 5.0 do not know it: then every datagram comes by itself.
         if set_option(self.socket.as_fd(), libc::SOL_UDP, UDP_GRO, on.into()).is_err() {
             self.trains = None;
-        } else if were_on && let Some(info) = self.memory() {
+        } else if were_on && let Some(info) = memory(self.fd()) {
             // What was dropped between the look and the switch may still have been trains.
             let drops = self.count_drops(info[SK_MEMINFO_DROPS]);
             self.drops.trains += drops;
@@ -259,23 +317,38 @@ impl ReceiveSocket {
         }
         new
     }
+}
 
-    /// What SO_MEMINFO says of the socket.
-    fn memory(&self) -> Option<[u32; SK_MEMINFO_VARS]> {
-        let mut info = [0u32; SK_MEMINFO_VARS];
-        let mut len = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: `info` has room for `len` bytes, and the kernel writes no more than that.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_MEMINFO,
-                info.as_mut_ptr().cast(),
-                &raw mut len,
-            )
-        };
-        (result == 0).then_some(info)
+/// The receive queue of a socket that another thread reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue(Weak<UdpSocket>);
+
+/// How a receive queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueState {
+    /// Whether datagrams wait.
+    pub(crate) waiting: bool,
+    /// Datagrams that the kernel has dropped there; wraps at 32 bits.
+    pub(crate) drops: u32,
+}
+
+impl Queue {
+    /// How it is now; `None` when the socket is closed.
+    pub(crate) fn state(&self) -> Option<QueueState> {
+        let info = memory(self.0.upgrade()?.as_fd())?;
+        Some(QueueState { waiting: info[SK_MEMINFO_RMEM_ALLOC] > 0, drops: info[SK_MEMINFO_DROPS] })
     }
+}
+
+/// What SO_MEMINFO says of a socket.
+fn memory(fd: BorrowedFd<'_>) -> Option<[u32; SK_MEMINFO_VARS]> {
+    let mut info = [0u32; SK_MEMINFO_VARS];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: `info` has room for `len` bytes, and the kernel writes no more than that.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, info.as_mut_ptr().cast(), &raw mut len)
+    };
+    (result == 0).then_some(info)
 }
 
 #[cfg(test)]

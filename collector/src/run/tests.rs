@@ -1,12 +1,13 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
-use crate::settings::{LogSettings, PipelineSettings, ReceiveSettings};
+use crate::settings::{HealthSettings, LogSettings, PipelineSettings, ReceiveSettings};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -26,6 +27,8 @@ fn settings(log: LogSettings) -> RunSettings {
         pipeline: PipelineSettings { workers: 2, steer_seed: Some(7), log: Some(log), ..PipelineSettings::default() },
         api: None,
         follow: None,
+        health: HealthSettings::default(),
+        drain: Duration::ZERO,
         summary: None,
         tui: false,
     }
@@ -42,7 +45,7 @@ fn a_hang_up_has_the_log_opened_again_and_ends_nothing_and_the_last_event_is_the
     let path = directory.path().join("eve.json");
     let mut log = LogSettings::new(directory.path().to_owned());
     log.stats_interval = Some(Duration::from_millis(20));
-    let end = End::on_signal().unwrap();
+    let end = End::on_signal(Duration::ZERO).unwrap();
     let collector = Collector::start(&settings(log), &end).unwrap();
 
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -85,7 +88,7 @@ fn a_log_without_stats_events_has_none() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = LogSettings::new(directory.path().to_owned());
     log.events = EventKinds::NONE.with(EventKind::Flow);
-    let end = End::on_signal().unwrap();
+    let end = End::on_signal(Duration::ZERO).unwrap();
     let summary = Collector::start(&settings(log), &end).unwrap().finish().unwrap();
     assert_eq!(summary.log.unwrap().events, 0);
 }

@@ -16,7 +16,7 @@ use crate::capture::Input;
 use crate::follow::Hub;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
-use crate::receive::open_group;
+use crate::receive::{Group, open_group};
 use crate::settings::{CaptureSettings, PipelineSettings, ReceiveSettings, UdpListener};
 use crate::shared::Asker;
 use crate::streams::StreamRegistry;
@@ -70,7 +70,7 @@ fn bench_of(kind: Kind, workers: u32, capture: Option<CaptureSettings>) -> Bench
     let listener = UdpListener { kind, address: "127.0.0.1:0".parse().unwrap() };
     let settings = ReceiveSettings { kernel_steering: false, ..ReceiveSettings::default() };
     let hash = SteerHash::new(5);
-    let (sockets, address, _) = open_group(listener, 1, &settings, hash).unwrap();
+    let Group { sockets, address, .. } = open_group(listener, 1, &settings, hash, Vec::new()).unwrap();
     let pipeline = PipelineSettings { capture, ..PipelineSettings::default() };
     let streams = Arc::new(StreamRegistry::new());
     let (outputs, mut lanes) =

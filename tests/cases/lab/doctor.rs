@@ -239,7 +239,7 @@ fn a_port_that_another_process_has_is_found_with_the_process_and_a_collector_is_
     drop(holder);
 
     let mut run = place.target.command(Program::Collector.path());
-    let mut collector = Running::start(run.args(["run", "--workers", "2", "--api", "127.0.0.1:9789"]));
+    let mut collector = Running::start(run.args(["run", "--drain", "0s", "--workers", "2", "--api", "127.0.0.1:9789"]));
     collector.wait_for_line(SOON, "where its API is", |line| line.contains("api on").then_some(()));
     let report = place.doctor("--connect http://127.0.0.1:9789");
     for finding in report.json["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == "port") {

@@ -331,7 +331,7 @@ fn a_collector_on_the_same_host_whose_api_is_followed_makes_no_loop() {
     let Some(lab) = Lab::open(Outer::V4) else { return };
     let captures = lab.directory().join("captures");
     let mut command = lab.host.command(Program::Collector.path());
-    command.args(["run", "--listen", "vxlan://127.0.0.1:4789", "--write"]).arg(&captures);
+    command.args(["run", "--drain", "0s", "--listen", "vxlan://127.0.0.1:4789", "--write"]).arg(&captures);
     let mut collector = Running::start(&mut command);
     collector.wait_for_line(SOON, "where its API is", |line| line.contains("api on").then_some(()));
     let lo = lab.directory().join("lo.pcap");

@@ -1,5 +1,6 @@
-//! The kernel mirrors a host's real traffic, or our sender does; see `vxtap_tests::lab`.
+//! The kernel mirrors a host's real traffic, or our sender does, and a load balancer spreads it; see `vxtap_tests::lab`.
 
+mod balanced;
 mod doctor;
 mod kernel_mirror;
 mod live_capture;
@@ -22,7 +23,7 @@ fn start_collector(lab: &Lab) -> Running {
     let mut command = lab.target.command(Program::Collector.path());
     // The times of arrival, because by them the frames of both workers are put into one order.
     command
-        .args(["run", "--workers", "2", "--timestamps", "kernel", "--listen", &address, "--write"])
+        .args(["run", "--drain", "0s", "--workers", "2", "--timestamps", "kernel", "--listen", &address, "--write"])
         .arg(lab.directory().join("captures"));
     command.arg("--log").arg(lab.directory().join("log")).arg("--summary").arg(lab.directory().join("summary.json"));
     let mut collector = Running::start(&mut command);

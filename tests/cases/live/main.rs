@@ -9,6 +9,7 @@ mod following;
 mod hostile;
 mod load;
 mod replay;
+mod restart;
 mod signals;
 mod steering;
 mod streams;

@@ -30,25 +30,25 @@ fn write(path: &Path, flood: bool) {
         if number % EVERY == 0 {
             // A flow of its own each time would hide that one is missing.
             let payload = udp_frame(Peer::v4(7, 7), Peer::v4(8, 8), &number.to_be_bytes());
-            record(&mut file, number, outer([10, 0, 0, 7], &vxlan(KNOWN_VNI, &payload)));
+            record(&mut file, number, &outer([10, 0, 0, 7], &vxlan(KNOWN_VNI, &payload)));
         }
         if flood {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let [a, b, c, d, vni @ ..] = random.to_be_bytes();
             // No source of 10.0.0.0/8, where the known one is.
             let source = [a | 128, b, c, d];
-            record(&mut file, number, outer(source, &vxlan(u32::from_be_bytes(vni) >> 8, &inner)));
+            record(&mut file, number, &outer(source, &vxlan(u32::from_be_bytes(vni) >> 8, &inner)));
         }
     }
     file.flush().unwrap();
 }
 
-fn record(file: &mut impl std::io::Write, micros: u32, frame: Vec<u8>) {
+fn record(file: &mut impl std::io::Write, micros: u32, frame: &[u8]) {
     let length = frame.len() as u32;
     for field in [1_780_000_000 + micros / 1_000_000, micros % 1_000_000 * 1000, length, length] {
         file.write_all(&field.to_le_bytes()).unwrap();
     }
-    file.write_all(&frame).unwrap();
+    file.write_all(frame).unwrap();
 }
 
 /// The Ethernet frame of a VXLAN datagram from `source`.

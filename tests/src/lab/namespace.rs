@@ -1,8 +1,13 @@
 //! One network namespace, gone with its value.
 
 use std::fs;
+use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::EXCHANGE;
 use crate::process::{Finished, run_within};
@@ -47,6 +52,29 @@ impl Namespace {
         let mut words = line.split_whitespace();
         let mut command = self.command(words.next().expect("a command line has a program"));
         run_within(EXCHANGE, command.args(words)).success()
+    }
+
+    /// Does something on a thread of this namespace: sockets that it opens belong here, wherever they are used later.
+    ///
+    /// # Panics
+    /// When the namespace cannot be entered, or `act` panics.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                self.enter();
+                act()
+            });
+            work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Moves the calling thread in here, for the rest of its life.
+    ///
+    /// # Panics
+    /// When that cannot be done.
+    pub fn enter(&self) {
+        let file = fs::File::open(Path::new("/run/netns").join(&self.name)).expect("the namespace is there");
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
     }
 
     /// Runs `ip` with a line of words in here.

@@ -597,6 +597,39 @@ fn on_a_disk_that_fills_up_every_file_stays_whole_and_every_frame_is_accounted_f
     assert_eq!(packets.last().unwrap().1, format!("vni {stream_number} from 10.0.0.7"));
 }
 
+#[test]
+fn a_disk_that_has_room_again_is_known_to_without_a_frame_that_tries_it() {
+    let Some(disk) = std::env::var_os(SMALL_DISK) else {
+        return on_a_small_disk("a_disk_that_has_room_again_is_known_to_without_a_frame_that_tries_it");
+    };
+    let mut run = Run::new();
+    run.settings.directory = PathBuf::from(disk);
+    let (handle, mut lanes) = run.start(1);
+    let mut sent = 0;
+    until("the error", || {
+        for _ in 0..40 {
+            lanes[0].record(sent, run.streams.intern(&stream(1)), &[3; 1400], 1400);
+            sent += 1;
+        }
+        lanes[0].flush();
+        handle.status().error.is_some()
+    });
+    fs::remove_file(run.settings.directory.join("ballast")).unwrap();
+    for file in fs::read_dir(&run.settings.directory).unwrap().flatten() {
+        if file.path().extension().is_some_and(|extension| extension == "pcapng") {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+    // Nothing comes any more, as where a load balancer sends it elsewhere.
+    until("the end of the error", || handle.status().error.is_none());
+    let left = fs::read_dir(&run.settings.directory).unwrap().flatten();
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("room")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    drop(lanes);
+    handle.finish();
+}
+
 /// Runs this test again in a process that has a file system of 6 MiB, of which 3 are taken.
 fn on_a_small_disk(test: &str) {
     let disk = tempfile::tempdir().unwrap();

@@ -4,13 +4,23 @@ fn settings() -> ReceiveSettings {
     ReceiveSettings { buffer_bytes: 1 << 20, ..ReceiveSettings::default() }
 }
 
+/// A group of which nothing was handed over.
+fn open(
+    listener: UdpListener,
+    workers: u32,
+    settings: &ReceiveSettings,
+    steer: SteerHash,
+) -> Result<Group, ListenError> {
+    open_group(listener, workers, settings, steer, Vec::new())
+}
+
 fn listener(address: &str) -> UdpListener {
     UdpListener { kind: Kind::Vxlan, address: address.parse().unwrap() }
 }
 
 #[test]
 fn all_workers_share_the_port_that_the_first_one_got() {
-    let (sockets, address, _) = open_group(listener("127.0.0.1:0"), 3, &settings(), SteerHash::new(1)).unwrap();
+    let Group { sockets, address, .. } = open(listener("127.0.0.1:0"), 3, &settings(), SteerHash::new(1)).unwrap();
     assert_ne!(address.port(), 0);
     assert_eq!(sockets.len(), 3);
     for socket in &sockets {
@@ -21,27 +31,24 @@ fn all_workers_share_the_port_that_the_first_one_got() {
 
 #[test]
 fn a_port_in_use_is_told_though_the_port_could_be_shared() {
-    let (_held, address, _) = open_group(listener("127.0.0.1:0"), 2, &settings(), SteerHash::new(1)).unwrap();
-    let error = open_group(UdpListener { kind: Kind::Vxlan, address }, 2, &settings(), SteerHash::new(1)).unwrap_err();
+    let held = open(listener("127.0.0.1:0"), 2, &settings(), SteerHash::new(1)).unwrap();
+    let address = held.address;
+    let error = open(UdpListener { kind: Kind::Vxlan, address }, 2, &settings(), SteerHash::new(1)).unwrap_err();
     assert!(matches!(error, ListenError::InUse { .. }), "{error}");
     assert!(error.to_string().contains(&format!("vxlan://{address}")), "{error}");
 }
 
 #[test]
 fn an_address_of_another_machine_is_refused_by_name() {
-    let error = open_group(listener("192.0.2.1:4789"), 1, &settings(), SteerHash::new(1)).unwrap_err();
+    let error = open(listener("192.0.2.1:4789"), 1, &settings(), SteerHash::new(1)).unwrap_err();
     assert!(error.to_string().starts_with("cannot listen on vxlan://192.0.2.1:4789: bind the address: "), "{error}");
 }
 
 #[test]
 fn what_does_not_fit_into_the_queue_is_counted_once() {
-    let (mut sockets, address, _) = open_group(
-        listener("127.0.0.1:0"),
-        1,
-        &ReceiveSettings { buffer_bytes: 4096, ..settings() },
-        SteerHash::new(1),
-    )
-    .unwrap();
+    let Group { mut sockets, address, .. } =
+        open(listener("127.0.0.1:0"), 1, &ReceiveSettings { buffer_bytes: 4096, ..settings() }, SteerHash::new(1))
+            .unwrap();
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     let sent = 200;
     for _ in 0..sent {
@@ -113,7 +120,7 @@ fn the_kernel_gives_ten_thousand_flows_to_their_owners_in_both_directions_howeve
     let hash = SteerHash::new(0xfeed_beef);
     for kind in [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve] {
         let listener = UdpListener { kind, ..listener("127.0.0.1:0") };
-        let (sockets, address, steered) = open_group(listener, WORKERS, &settings(), hash).unwrap();
+        let Group { sockets, address, steered } = open(listener, WORKERS, &settings(), hash).unwrap();
         assert!(steered, "the kernel did not take the program");
         // Two senders, so that nothing in the outer headers keeps the directions of a flow together.
         let senders = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
@@ -162,7 +169,7 @@ fn a_train_arrives(sender: &UdpSocket, socket: &ReceiveSocket) -> (usize, usize)
 #[test]
 fn trains_are_taken_once_the_queue_was_seen_short_and_no_more_while_it_fills() {
     let settings = ReceiveSettings { buffer_bytes: 64 << 10, ..settings() };
-    let (mut sockets, address, _) = open_group(listener("127.0.0.1:0"), 1, &settings, SteerHash::new(1)).unwrap();
+    let Group { mut sockets, address, .. } = open(listener("127.0.0.1:0"), 1, &settings, SteerHash::new(1)).unwrap();
     let socket = &mut sockets[0];
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     sender.connect(address).unwrap();
@@ -194,4 +201,59 @@ fn trains_are_taken_once_the_queue_was_seen_short_and_no_more_while_it_fills() {
     // Of the first twenty trains what was received is in them; the last two hundred datagrams are counted one by one.
     assert!(received < 200 && drops.counted - drops.trains <= 200, "{received} received, {drops:?}");
     assert!(drops.counted - drops.trains > 100, "each datagram counts: {drops:?}");
+}
+
+/// A manager's sockets: bound, shared, and as many as it likes.
+fn bound_by_a_manager(count: usize) -> (Vec<Socket>, SocketAddr) {
+    let mut address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let sockets = (0..count).map(|_| {
+        let socket = new_socket(address).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.set_recv_buffer_size(150_000).unwrap();
+        socket.bind(&address.into()).unwrap();
+        address = socket.local_addr().unwrap().as_socket().unwrap();
+        socket
+    });
+    let sockets = sockets.collect();
+    (sockets, address)
+}
+
+#[test]
+fn sockets_that_were_handed_over_are_used_and_none_besides() {
+    for count in [1, 3, 5] {
+        let (handed, address) = bound_by_a_manager(count);
+        let group =
+            open_group(UdpListener { kind: Kind::Vxlan, address }, 3, &settings(), SteerHash::new(1), handed).unwrap();
+        assert_eq!((group.sockets.len(), group.address), (count, address));
+        assert_eq!(group.steered, count >= 3, "{count} sockets for 3 workers");
+    }
+}
+
+#[test]
+fn what_waits_in_a_socket_that_was_handed_over_is_received() {
+    let (handed, address) = bound_by_a_manager(1);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for number in 0..10 {
+        sender.send_to(&[number], address).unwrap();
+    }
+    let group =
+        open_group(UdpListener { kind: Kind::Vxlan, address }, 1, &settings(), SteerHash::new(1), handed).unwrap();
+    let queue = group.sockets[0].queue();
+    assert!(queue.state().unwrap().waiting);
+    let mut batch = crate::receive::Batch::new();
+    batch.receive(group.sockets[0].fd()).unwrap();
+    let first: Vec<u8> = batch.datagrams().map(|datagram| datagram.payload[0]).collect();
+    assert_eq!(first, (0..10).collect::<Vec<u8>>());
+    assert!(!queue.state().unwrap().waiting);
+    drop(group);
+    assert_eq!(queue.state(), None, "looking keeps no socket open");
+}
+
+#[test]
+fn a_larger_buffer_of_the_manager_stays() {
+    let (handed, address) = bound_by_a_manager(1);
+    let before = handed[0].recv_buffer_size().unwrap() as u64;
+    let small = ReceiveSettings { buffer_bytes: 4096, ..settings() };
+    let group = open_group(UdpListener { kind: Kind::Vxlan, address }, 1, &small, SteerHash::new(1), handed).unwrap();
+    assert_eq!(group.sockets[0].buffer_bytes, before);
 }

@@ -1,0 +1,193 @@
+//! The health port: plain HTTP for probes of load balancers, with bounds on what a client can make it hold.
+//!
+//! | Path | Answer |
+//! |---|---|
+//! | `/readyz`, `/` | 200 or 503: whether it should get traffic, and why not |
+//! | `/healthz` | 200 while the process answers |
+//!
+//! A probe that only connects learns that the process is there. When there are too many connections, the one that has been
+//! silent for longest makes room for the next, so that those who open connections and say nothing keep no probe out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, Id, JoinSet};
+
+use super::{HealthPort, HealthState};
+use crate::api::{ConnectionLimits, Readiness, serve_connection};
+
+/// What a client may make the health port hold.
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    connections: 128,
+    // The least that the library takes.
+    head_bytes: 8 * 1024,
+    head_timeout: Duration::from_secs(15),
+    stall_timeout: Duration::from_secs(5),
+};
+/// Pause after `accept` failed, so that a process out of file descriptors does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Answers at `port` until `stopped` turns true.
+pub(super) async fn serve(port: Option<HealthPort>, state: Arc<HealthState>, stopped: watch::Receiver<bool>) {
+    let Some(HealthPort { listener, address }) = port else { return };
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => accept(listener, state, LIMITS, stopped).await,
+        Err(error) => tracing::error!("cannot serve the health port on {address}: {error}"),
+    }
+}
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    state: Arc<HealthState>,
+    limits: ConnectionLimits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let router = router(Arc::clone(&state));
+    let mut connections = Connections::default();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopped.changed() => return,
+            () = connections.reap(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                state.visits.connections.fetch_add(1, Ordering::Relaxed);
+                while connections.len() >= limits.connections {
+                    connections.evict().await;
+                    state.visits.evicted.fetch_add(1, Ordering::Relaxed);
+                }
+                let heard = connections.hear();
+                let router = router.clone().layer(Extension(Arc::clone(&heard)));
+                connections.add(heard, serve_connection(stream, peer, router, limits, stopped.clone()));
+            }
+            Err(error) => {
+                tracing::debug!("cannot accept a connection at the health port: {error}");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+fn router(state: Arc<HealthState>) -> Router {
+    Router::new()
+        .route("/", get(ready))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(alive))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), count))
+        .with_state(state)
+}
+
+async fn ready(State(state): State<Arc<HealthState>>) -> Response {
+    Readiness::of(state.state(), state.snapshot()).answer()
+}
+
+async fn alive(State(state): State<Arc<HealthState>>) -> Response {
+    crate::api::alive(state.state())
+}
+
+async fn unknown_path() -> Response {
+    let error = "expected /readyz (whether to send traffic here) or /healthz (whether the process is alive)";
+    (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
+}
+
+async fn unknown_method() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, Json(json!({ "error": "only GET is answered here" }))).into_response()
+}
+
+/// Counts a request and notes that its connection was heard from.
+async fn count(
+    State(state): State<Arc<HealthState>>,
+    Extension(heard): Extension<Arc<Heard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    state.visits.requests.fetch_add(1, Ordering::Relaxed);
+    heard.now();
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// When a connection was heard from last, in milliseconds after `begun`.
+#[derive(Debug)]
+struct Heard {
+    begun: Instant,
+    at: AtomicU64,
+}
+
+impl Heard {
+    fn now(&self) {
+        self.at.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Connections that are open.
+struct Connections {
+    begun: Instant,
+    tasks: JoinSet<()>,
+    open: HashMap<Id, (Arc<Heard>, AbortHandle)>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { begun: Instant::now(), tasks: JoinSet::new(), open: HashMap::new() }
+    }
+}
+
+impl Connections {
+    fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// The note of a connection that has just come.
+    fn hear(&self) -> Arc<Heard> {
+        let heard = Heard { begun: self.begun, at: AtomicU64::new(0) };
+        heard.now();
+        Arc::new(heard)
+    }
+
+    fn add(&mut self, heard: Arc<Heard>, serving: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(serving);
+        self.open.insert(task.id(), (heard, task));
+    }
+
+    /// Waits until one has ended.
+    async fn reap(&mut self) {
+        let ended = match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(error)) => error.id(),
+            None => return,
+        };
+        self.open.remove(&ended);
+    }
+
+    /// Closes the one that has been silent for longest, and waits until one is closed.
+    async fn evict(&mut self) {
+        let silent = self.open.values().min_by_key(|(heard, _)| heard.at.load(Ordering::Relaxed));
+        if let Some((_, task)) = silent {
+            task.abort();
+        }
+        self.reap().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

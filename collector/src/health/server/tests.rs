@@ -1,0 +1,97 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use super::super::tests::{Patient, until};
+use super::*;
+use crate::health::Rules;
+
+/// Nothing that these tests do is a matter of the workers.
+fn patient() -> Patient {
+    Patient::well(Rules { unready_after: Duration::from_hours(1), ..Rules::default() })
+}
+
+#[test]
+fn a_thousand_connections_that_say_little_or_nothing_keep_no_probe_out() {
+    let patient = patient();
+    let mut held = Vec::new();
+    for number in 0..1000 {
+        let mut stream = TcpStream::connect(patient.address).unwrap();
+        match number % 4 {
+            0 => {}
+            1 => stream.write_all(b"GET /rea").unwrap(),
+            2 => stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n").unwrap(),
+            _ => stream.write_all(b"\x16\x03\x01\x02").unwrap_or(()),
+        }
+        held.push(stream);
+        if number % 100 == 99 {
+            let begun = Instant::now();
+            assert_eq!(patient.get("/readyz").0, 200, "after {number}");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
+    }
+    let health = patient.state.snapshot();
+    assert!(health.connections >= 1010 && health.evicted > 500, "{health:?}");
+    drop(held);
+    until("a quick answer", || patient.get("/healthz").0 == 200);
+}
+
+#[test]
+fn a_probe_that_keeps_its_connection_stays_while_silent_ones_make_room() {
+    let patient = patient();
+    let mut probe = TcpStream::connect(patient.address).unwrap();
+    let mut ask = || {
+        probe.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = [0; 1000];
+        let len = probe.read(&mut answer).unwrap();
+        assert!(answer[..len].starts_with(b"HTTP/1.1 200 OK\r\n"), "{:?}", String::from_utf8_lossy(&answer[..len]));
+    };
+    ask();
+    let mut held = Vec::new();
+    for round in 0..5 {
+        for _ in 0..100 {
+            held.push(TcpStream::connect(patient.address).unwrap());
+        }
+        let expected = 100 * (round + 1);
+        until("all to be taken", || patient.state.snapshot().connections > expected);
+        ask();
+    }
+    assert!(patient.state.snapshot().evicted > 300);
+}
+
+#[test]
+fn garbage_is_answered_with_400_and_closed() {
+    let patient = patient();
+    let tls = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0xff, 0xfe];
+    let long = vec![b'A'; 20_000];
+    for garbage in
+        [&tls[..], b"\0\0\0\0\0\0\0\0\r\n\r\n", b"HELO there\r\n\r\n", b"GET\r\n\r\n", b"GET /readyz HTTP/9.9\r\n\r\n"]
+    {
+        let answer = patient.say(garbage);
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{garbage:?}: {answer}");
+    }
+    let answer = patient.say(&long);
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert_eq!(patient.get("/readyz").0, 200);
+}
+
+#[test]
+fn other_paths_and_methods_are_told_what_there_is() {
+    let patient = patient();
+    let (status, body) = patient.get("/status");
+    assert!(status == 404 && body.contains("expected /readyz"), "{body}");
+    let answer = patient.say(b"POST /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    // What some load balancers ask with.
+    let answer = patient.say(b"HEAD /readyz HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") || answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn a_probe_that_only_connects_is_no_request() {
+    let patient = patient();
+    let before = patient.state.snapshot();
+    drop(TcpStream::connect(patient.address).unwrap());
+    until("the connection to be taken", || patient.state.snapshot().connections > before.connections);
+    assert_eq!(patient.state.snapshot().requests, before.requests);
+}
