@@ -24,7 +24,7 @@ use crate::end::End;
 pub(crate) use observer::{CaptureWatch, Observer};
 pub(crate) use readiness::CaptureSeen;
 use readiness::Readiness;
-pub use readiness::{Cause, Rules};
+pub use readiness::{Cause, ReadinessRules};
 use telling::Stage;
 pub(crate) use telling::Telling;
 
@@ -92,7 +92,7 @@ struct Visits {
 
 impl HealthState {
     /// A collector that starts and that `end` tells to end.
-    pub(crate) fn new(rules: Rules, end: End) -> Self {
+    pub(crate) fn new(rules: ReadinessRules, end: End) -> Self {
         Self {
             end,
             state: AtomicU8::new(RunState::Running as u8),

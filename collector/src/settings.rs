@@ -16,7 +16,7 @@ use vxtap_wire::envelope::{Kind, Rules};
 
 use crate::admission::AdmissionSettings;
 use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
-use crate::health::Rules as ReadinessRules;
+use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::{Name, NamedNetwork};
 

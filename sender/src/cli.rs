@@ -82,7 +82,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
                 Capture::ByPolicy(settings) => {
                     let mirror = mirror::live::LiveMirror::open(&settings, &control)?;
                     mirror.drop_privileges()?;
-                    say(&format!("mirroring {}", mirror.what()));
+                    say(&format!("capturing from {}", mirror.what()));
                     watched(&control, || mirror.run())?
                 }
             };

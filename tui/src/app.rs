@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::Size;
-use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{Decision, FlowQuery, Snapshot};
 
 use crate::flows::Flows;
 use crate::history::History;
@@ -13,6 +13,7 @@ use crate::list::List;
 use crate::poller::Update;
 use crate::save::Saved;
 use crate::screens;
+use crate::streams::Streams;
 use crate::text;
 use crate::theme::Theme;
 
@@ -91,6 +92,7 @@ pub(crate) struct App {
     pub(crate) overview: List,
     pub(crate) flows: Flows,
     pub(crate) captures: List,
+    pub(crate) streams: Streams,
     pub(crate) help: List,
     /// Until another screen is shown.
     pub(crate) save: Option<Save>,
@@ -113,6 +115,7 @@ impl App {
             overview: List::default(),
             flows: Flows::new(),
             captures: List::default(),
+            streams: Streams::default(),
             help: List::default(),
             save: None,
             flow_to_save: None,
@@ -136,6 +139,8 @@ impl App {
             Screen::Flows if self.flows.line().is_some() => Place::FilterLine,
             Screen::Flows => Place::FlowList,
             Screen::Captures => Place::Captures,
+            Screen::Streams if self.streams.asking().is_some() => Place::Asking,
+            Screen::Streams => Place::Streams,
             Screen::Help => Place::Help,
         }
     }
@@ -149,6 +154,11 @@ impl App {
     /// The Community ID of a flow that a key asked to save, once.
     pub(crate) fn take_flow_to_save(&mut self) -> Option<String> {
         self.flow_to_save.take()
+    }
+
+    /// A decision about a stream that a key has made, once.
+    pub(crate) fn take_decision(&mut self) -> Option<Decision> {
+        self.streams.take_decision()
     }
 
     /// Lays the lists out for a terminal of `size`.
@@ -185,6 +195,11 @@ impl App {
                     return Outcome::Same;
                 }
                 self.flows.answer(query, answer, now);
+                Outcome::Changed
+            }
+            Update::Decided { decision, answer } => {
+                let answer = answer.map_err(|error| text::escape(&error.to_string()).into_owned());
+                self.streams.answer(decision, answer);
                 Outcome::Changed
             }
             Update::Saved(saved) => {
@@ -261,6 +276,10 @@ impl App {
             (Screen::Flows, Command::Save) => self.save_flow(),
             (Screen::Flows, command) => self.flows.command(command),
             (Screen::Captures, command) => self.captures.scroll(command),
+            (Screen::Streams, command) => {
+                let history = self.held.as_deref().unwrap_or(&self.live);
+                self.streams.command(command, history.latest())
+            }
             (Screen::Help, Command::Back) => {
                 self.screen = self.before_help;
                 true
@@ -274,7 +293,19 @@ impl App {
 fn escape_snapshot(snapshot: &mut Snapshot) {
     text::escape_in_place(&mut snapshot.version);
     snapshot.listeners.iter_mut().for_each(text::escape_in_place);
-    snapshot.streams.iter_mut().for_each(|stream| text::escape_in_place(&mut stream.name));
+    for stream in &mut snapshot.streams {
+        text::escape_in_place(&mut stream.name);
+        stream.network.iter_mut().for_each(text::escape_in_place);
+    }
+    for stream in &mut snapshot.admission.turned_away {
+        text::escape_in_place(&mut stream.name);
+        text::escape_in_place(&mut stream.selector);
+    }
+    snapshot.admission.kept_in.iter_mut().for_each(text::escape_in_place);
+    for pair in &mut snapshot.duplicate_pairs {
+        text::escape_in_place(&mut pair.first);
+        text::escape_in_place(&mut pair.second);
+    }
     if let Some(capture) = &mut snapshot.capture {
         text::escape_in_place(&mut capture.directory);
         capture.error.iter_mut().for_each(text::escape_in_place);

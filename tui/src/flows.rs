@@ -296,6 +296,9 @@ fn escape_flow(flow: &mut FlowSnapshot) {
     for text in [&mut flow.community_id, &mut flow.stream, &mut flow.protocol, &mut flow.state] {
         text::escape_in_place(text);
     }
+    for text in [&mut flow.app, &mut flow.network_name].into_iter().flatten() {
+        text::escape_in_place(text);
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub(crate) enum Command {
     Filter,
     Open,
     Save,
+    Accept,
+    Reject,
+    Yes,
     Back,
     Edit(Edit),
 }
@@ -51,18 +54,20 @@ pub(crate) enum Screen {
     Overview,
     Flows,
     Captures,
+    Streams,
     Help,
 }
 
 impl Screen {
     /// In the order of the tabs.
-    pub(crate) const ALL: [Self; 4] = [Self::Overview, Self::Flows, Self::Captures, Self::Help];
+    pub(crate) const ALL: [Self; 5] = [Self::Overview, Self::Flows, Self::Captures, Self::Streams, Self::Help];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Flows => "Flows",
             Self::Captures => "Captures",
+            Self::Streams => "Streams",
             Self::Help => "Help",
         }
     }
@@ -89,6 +94,9 @@ pub(crate) enum Place {
     FlowDetail,
     FilterLine,
     Captures,
+    Streams,
+    /// A decision waits for a yes.
+    Asking,
     Help,
 }
 
@@ -132,7 +140,8 @@ const fn bind(keys: &'static [Key], command: Command, meaning: &'static str) -> 
     Binding { keys, command, meaning }
 }
 
-const NOT_WRITING: &[Place] = &[Place::Overview, Place::FlowList, Place::FlowDetail, Place::Captures, Place::Help];
+const NOT_WRITING: &[Place] =
+    &[Place::Overview, Place::FlowList, Place::FlowDetail, Place::Captures, Place::Streams, Place::Asking, Place::Help];
 
 /// Every key there is.
 pub(crate) const SECTIONS: &[Section] = &[
@@ -145,7 +154,8 @@ pub(crate) const SECTIONS: &[Section] = &[
             bind(&[letter('1', "1")], Command::Show(Screen::Overview), "overview"),
             bind(&[letter('2', "2")], Command::Show(Screen::Flows), "flows"),
             bind(&[letter('3', "3")], Command::Show(Screen::Captures), "captures"),
-            bind(&[letter('4', "4")], Command::Show(Screen::Help), "help"),
+            bind(&[letter('4', "4")], Command::Show(Screen::Streams), "mirror streams"),
+            bind(&[letter('5', "5")], Command::Show(Screen::Help), "help"),
             bind(&[key(KeyCode::Tab, "Tab")], Command::NextScreen, "next screen"),
             bind(&[key(KeyCode::BackTab, "Shift-Tab")], Command::PreviousScreen, "previous screen"),
             bind(&[letter('p', "p"), letter(' ', "Space")], Command::Pause, "hold still, go on"),
@@ -185,9 +195,22 @@ pub(crate) const SECTIONS: &[Section] = &[
         bindings: &[bind(&[letter('f', "f")], Command::Save, "save its packets")],
     },
     Section {
+        heading: "Streams",
+        places: &[Place::Streams, Place::Asking],
+        bindings: &[
+            bind(&[letter('a', "a")], Command::Accept, "accept the chosen stream"),
+            bind(&[letter('x', "x")], Command::Reject, "reject it"),
+        ],
+    },
+    Section {
         heading: "",
-        places: &[Place::FlowList, Place::FlowDetail, Place::Help],
-        bindings: &[bind(&[key(KeyCode::Esc, "Esc")], Command::Back, "back, or drop the filter")],
+        places: &[Place::Asking],
+        bindings: &[bind(&[letter('y', "y")], Command::Yes, "yes, do it")],
+    },
+    Section {
+        heading: "",
+        places: &[Place::FlowList, Place::FlowDetail, Place::Asking, Place::Help],
+        bindings: &[bind(&[key(KeyCode::Esc, "Esc")], Command::Back, "back, drop the filter, no")],
     },
     Section {
         heading: "While writing a filter",
@@ -244,9 +267,16 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_at_one_place() {
-        for place in
-            [Place::Overview, Place::FlowList, Place::FlowDetail, Place::FilterLine, Place::Captures, Place::Help]
-        {
+        for place in [
+            Place::Overview,
+            Place::FlowList,
+            Place::FlowDetail,
+            Place::FilterLine,
+            Place::Captures,
+            Place::Streams,
+            Place::Asking,
+            Place::Help,
+        ] {
             let mut seen = Vec::new();
             for section in SECTIONS.iter().filter(|section| section.places.contains(&place)) {
                 for key in section.bindings.iter().flat_map(|binding| binding.keys) {

@@ -23,6 +23,7 @@ mod save;
 mod screens;
 mod session;
 mod source;
+mod streams;
 mod terminal;
 mod text;
 mod theme;

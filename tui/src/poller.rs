@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{Decision, FlowPage, FlowQuery, Snapshot};
 
 use crate::save::{Saved, Saver};
 use crate::source::{Source, SourceError};
@@ -23,6 +23,11 @@ pub(crate) enum Update {
         query: FlowQuery,
         answer: Result<FlowPage, SourceError>,
     },
+    /// What came of a decision about a stream.
+    Decided {
+        decision: Decision,
+        answer: Result<(), SourceError>,
+    },
     /// What came of saving a flow.
     Saved(Result<Saved, String>),
 }
@@ -34,6 +39,9 @@ pub(crate) trait Updates {
 
     /// Begins to save the packets of the flow of this Community ID into a file of the current directory.
     fn save(&mut self, community_id: String);
+
+    /// Has the collector decide about a stream.
+    fn decide(&mut self, decision: Decision);
 
     /// The next update if there is one; an error when there will be none any more.
     fn next(&mut self) -> Result<Option<Update>, SourceGone>;
@@ -63,6 +71,8 @@ struct WantedState {
     flows: Option<FlowQuery>,
     /// The flows of `flows` have not been asked for yet.
     fresh: bool,
+    /// The decision that the source is to be told; of several that are not told yet the last.
+    decision: Option<Decision>,
     stop: bool,
 }
 
@@ -103,6 +113,11 @@ impl Updates for Poller {
         self.saver.save(community_id);
     }
 
+    fn decide(&mut self, decision: Decision) {
+        self.wanted.lock().decision = Some(decision);
+        self.wanted.changed.notify_one();
+    }
+
     fn next(&mut self) -> Result<Option<Update>, SourceGone> {
         if let Some(saved) = self.saver.next() {
             return Ok(Some(Update::Saved(saved)));
@@ -136,22 +151,30 @@ fn ask(mut source: Box<dyn Source>, wanted: &Wanted, updates: &SyncSender<Update
     let mut reachable = true;
     let mut next_round = Instant::now();
     loop {
-        let (round, flows) = {
+        let (round, flows, decision) = {
             let mut state = wanted.lock();
             loop {
                 let now = Instant::now();
                 if state.stop {
                     return;
                 }
-                if now >= next_round || (state.fresh && reachable) {
+                if now >= next_round || state.decision.is_some() || (state.fresh && reachable) {
                     break;
                 }
                 let wait = wanted.changed.wait_timeout(state, next_round - now);
                 state = wait.unwrap_or_else(PoisonError::into_inner).0;
             }
             state.fresh = false;
-            (Instant::now() >= next_round, state.flows.clone())
+            let decision = state.decision.take();
+            // What it changes is to be seen at once.
+            (Instant::now() >= next_round || decision.is_some(), state.flows.clone(), decision)
         };
+        if let Some(decision) = decision {
+            let answer = source.decide(&decision);
+            if updates.send(Update::Decided { decision, answer }).is_err() {
+                return;
+            }
+        }
         if round {
             let answer = source.snapshot().map(Box::new);
             reachable = answer.is_ok();

@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{
-    CaptureFile, CaptureSnapshot, Distribution, FlowPage, FlowSnapshot, LogSnapshot, RunState, Snapshot,
-    StreamSnapshot, WorkerSnapshot,
+    AdmissionSnapshot, CaptureFile, CaptureSnapshot, Distribution, DuplicatePair, FlowPage, FlowSnapshot, LogSnapshot,
+    RunState, SidesSnapshot, Snapshot, StreamSnapshot, TurnedAwayStream, WorkerSnapshot,
 };
-use vxtap_analyzers::{DropReason, Encapsulation, Ledger, StreamCounters};
+use vxtap_analyzers::{DropReason, Encapsulation, Ledger, OneSidedCause, StreamCounters};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// 2025-11-21 02:04:06 UTC.
@@ -100,6 +101,50 @@ pub(crate) fn busy(seconds: u64) -> Snapshot {
         log: Some(LogSnapshot { directory: "/var/log/vxtap".into(), events: 12_345, events_dropped: 0, error: None }),
         ..Snapshot::default()
     }
+}
+
+/// The same, which lets in only those that are listed: two wait, one is rejected.
+pub(crate) fn waiting(seconds: u64) -> Snapshot {
+    let mut snapshot = busy(seconds);
+    let away = |source: &str, vni: Option<u32>, rejected, per_second: f64| TurnedAwayStream {
+        name: vni.map_or_else(|| format!("further VNIs from {source}"), |vni| format!("vni {vni} from {source}")),
+        selector: vni.map_or_else(String::new, |vni| format!("vxlan vni {vni} from {source}")),
+        encapsulation: Encapsulation::Vxlan,
+        source: source.parse().ok(),
+        vni,
+        rejected,
+        frames: per_second as u64 * seconds,
+        bytes: 740 * per_second as u64 * seconds,
+        frames_per_second: per_second,
+        bits_per_second: 5920.0 * per_second,
+        first_seen_ns: START,
+        last_seen_ns: snapshot.taken_ns,
+    };
+    snapshot.admission = AdmissionSnapshot {
+        accepts_all: false,
+        turned_away: vec![
+            away("192.0.2.9", Some(7), true, 9_000.0),
+            away("10.0.9.9", Some(99), false, 1_200.0),
+            away("10.0.9.9", None, false, 300.0),
+        ],
+        turned_away_total: 3,
+        other_frames: 12_345,
+        decisions_total: 4,
+        kept_in: Some("/var/lib/vxtap/admission.txt".into()),
+        ..AdmissionSnapshot::default()
+    };
+    snapshot.skew.workers = Some(1.23);
+    snapshot.skew.streams = Some(3.5);
+    snapshot.streams[1].network = Some("blue".into());
+    snapshot.streams[1].loss = Some(StreamLoss { received: 1_000_000, lost: 1_234, duplicated: 0 });
+    snapshot.streams[1].sides =
+        SidesSnapshot { share: Some(0.63), cause: Some(OneSidedCause::DirectionsSplit), ..SidesSnapshot::default() };
+    snapshot.duplicate_pairs = vec![DuplicatePair {
+        first: snapshot.streams[0].name.clone(),
+        second: snapshot.streams[1].name.clone(),
+        duplicates: 4_321_000,
+    }];
+    snapshot
 }
 
 fn capture(seconds: u64) -> CaptureSnapshot {

@@ -1,10 +1,10 @@
 //! Draws the screens: a pure function of the application's state and the time.
 //!
 //! ```text
-//! vxtap  1 Overview  2 Flows  3 Captures  4 Help          PAUSED  running    frame
+//! vxtap  1 Overview  2 Flows  3 Captures  4 Streams  5 Help    PAUSED  running    frame
 //! connection lost, trying again …                                           only when it is so
 //! ┌───────────────────────────────────────────────────────────────────────┐
-//! │ overview, flows, captures or help                                     │  body
+//! │ overview, flows, captures, streams or help                                     │  body
 //! └───────────────────────────────────────────────────────────────────────┘
 //! saved 12 packets to …                                                     only when a flow is saved
 //! ? help  q quit  …                                                         frame
@@ -16,6 +16,7 @@ pub(crate) mod flows;
 mod grid;
 pub(crate) mod help;
 pub(crate) mod overview;
+pub(crate) mod streams;
 
 use std::time::Duration;
 
@@ -91,6 +92,7 @@ fn draw_areas(frame: &mut Frame<'_>, areas: &Areas, app: &App, now: Duration) {
             Screen::Overview => overview::draw(frame.buffer_mut(), areas.body, app, snapshot),
             Screen::Flows => flows::draw(frame, areas.body, app, snapshot),
             Screen::Captures => captures::draw(frame.buffer_mut(), areas.body, app, snapshot),
+            Screen::Streams => streams::draw(frame.buffer_mut(), areas.body, app, snapshot),
             Screen::Help => {}
         },
     }
@@ -105,6 +107,7 @@ pub(crate) fn fit(app: &mut App, size: Size) {
     overview::fit(app, areas.body);
     flows::fit(app, areas.body);
     captures::fit(app, areas.body);
+    streams::fit(app, areas.body);
     help::fit(app, areas.body);
 }
 

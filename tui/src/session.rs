@@ -159,6 +159,9 @@ where
                         if let Some(flow) = self.app.take_flow_to_save() {
                             self.updates.save(flow);
                         }
+                        if let Some(decision) = self.app.take_decision() {
+                            self.updates.decide(decision);
+                        }
                         due = Some(drawn + KEY_FRAME);
                     }
                     Outcome::Same => {}

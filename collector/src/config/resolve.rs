@@ -15,7 +15,7 @@ use super::{
 };
 use crate::admission::{AdmissionSettings, Policy};
 use crate::capture::{Hook, Retention, Rotation, Selection};
-use crate::health::Rules as ReadinessRules;
+use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::Networks;
 use crate::selector::Selector;

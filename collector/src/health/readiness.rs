@@ -32,7 +32,7 @@ const WINDOW_LOOKS: u32 = 16;
 
 /// What it takes until a collector counts as not ready, and as ready again.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rules {
+pub struct ReadinessRules {
     /// A cause has to last so long before it counts.
     pub unready_after: Duration,
     /// All causes have to be gone for so long before the collector is ready again.
@@ -45,7 +45,7 @@ pub struct Rules {
     pub without_capture: bool,
 }
 
-impl Default for Rules {
+impl Default for ReadinessRules {
     fn default() -> Self {
         Self {
             unready_after: Duration::from_secs(2),
@@ -128,7 +128,7 @@ pub(crate) struct CaptureSeen {
 /// The state machine.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    rules: Rules,
+    rules: ReadinessRules,
     clock: Clock,
     started: bool,
     workers: Vec<Counter>,
@@ -143,7 +143,7 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     /// A collector of which nothing was seen yet.
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: ReadinessRules) -> Self {
         Self {
             rules,
             clock: Clock::default(),

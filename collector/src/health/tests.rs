@@ -18,14 +18,14 @@ pub(super) struct Patient {
 
 impl Patient {
     /// One that has made its first turns.
-    pub(super) fn well(rules: Rules) -> Self {
+    pub(super) fn well(rules: ReadinessRules) -> Self {
         let patient = Self::new(rules);
         patient.live();
         until("readiness", || patient.get("/readyz").0 == 200);
         patient
     }
 
-    fn new(rules: Rules) -> Self {
+    fn new(rules: ReadinessRules) -> Self {
         let shared = Arc::new(Shared::new(2, Arc::default()));
         let end = End::on_signal(Duration::ZERO).unwrap();
         let state = Arc::new(HealthState::new(rules, end.clone()));
@@ -69,9 +69,9 @@ pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn quick() -> Rules {
+fn quick() -> ReadinessRules {
     let time = Duration::from_millis(300);
-    Rules { unready_after: time, ready_after: time, ..Rules::default() }
+    ReadinessRules { unready_after: time, ready_after: time, ..ReadinessRules::default() }
 }
 
 #[test]

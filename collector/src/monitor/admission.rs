@@ -23,6 +23,11 @@ pub(super) fn add_turned_away(
     for report in reports {
         others.add(report.others.frames, report.others.bytes);
         for row in report.rows {
+            // A worker with nothing to do has not heard of the decision yet.
+            if !row.rest && rules.verdict(&row.origin) == Verdict::Accepted {
+                others.add(row.count.frames, row.count.bytes);
+                continue;
+            }
             let origin = Origin { vni: row.origin.vni.filter(|_| !row.rest), ..row.origin };
             sums.entry((origin, row.rest)).and_modify(|sum| add(sum, &row)).or_insert(AwayRow { origin, ..row });
         }
@@ -84,10 +89,11 @@ mod tests {
         let (one, two) = ("vxlan vni 7 from 10.0.0.7", "vxlan vni 8 from 10.0.0.7");
         let report = |rows: Vec<AwayRow>| TurnedAwayReport { rows, others: AwayCount { frames: 2, bytes: 3 } };
         let reports = [
-            report(vec![row(one, false, 10), row(two, true, 4)]),
+            report(vec![row(one, false, 10), row(two, true, 4), row("vxlan vni 9 from 10.0.0.7", false, 100)]),
             report(vec![row(two, false, 30), row(one, false, 7), row(one, true, 1)]),
         ];
         let mut rules = Rules::default();
+        rules.policy.accept = vec!["vni 9".parse().unwrap()];
         rules.policy.reject.push(two.parse().unwrap());
         let mut snapshot = AdmissionSnapshot::default();
         add_turned_away(&mut snapshot, reports.into_iter(), &rules, &Networks::default());
@@ -105,6 +111,6 @@ mod tests {
             ]
         );
         assert_eq!((snapshot.turned_away[1].first_seen_ns, snapshot.turned_away[1].last_seen_ns), (12, 20));
-        assert_eq!((snapshot.other_frames, snapshot.other_bytes, snapshot.turned_away_total), (4, 6, 3));
+        assert_eq!((snapshot.other_frames, snapshot.other_bytes, snapshot.turned_away_total), (104, 10_006, 3));
     }
 }

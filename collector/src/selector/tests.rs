@@ -65,6 +65,10 @@ fn one_origin_is_known_as_one() {
     ] {
         assert_eq!(selector.parse::<Selector>().unwrap().origin().is_some(), one, "{selector}");
     }
+    for encapsulation in Encapsulation::TUNNELS {
+        let one = Origin { encapsulation: *encapsulation, ..origin(7, "10.0.0.7") };
+        assert_eq!(Selector::of(&one).to_string().parse::<Selector>().unwrap().origin(), Some(one));
+    }
     let one = origin(7, "fd00::1");
     assert_eq!(Selector::of(&one).origin(), Some(one));
     assert_eq!(Selector::of(&one).to_string(), "vxlan vni 7 from fd00::1");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use vxtap_wire::vxlan;
 
 use crate::control::Progress;
+use crate::mirror::MirrorSummary;
 use crate::summary::Summary;
 
 /// One line on how far a run is.
@@ -53,12 +54,14 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
         let seconds = summary.seconds.max(f64::EPSILON);
+        let without_headers = || summary.bytes_sent - summary.sent * vxlan::HEADER_LEN as u64;
+        let frame_bytes = summary.mirror.as_ref().map_or_else(without_headers, MirrorSummary::mirrored_bytes);
         writeln!(
             f,
             "sent {} of {} frames ({} bytes) in {:.3} s: {}/s, {}bit/s",
             Grouped(summary.sent),
             Grouped(summary.read),
-            Grouped(summary.bytes_sent - summary.sent * vxlan::HEADER_LEN as u64),
+            Grouped(frame_bytes),
             summary.seconds,
             Grouped((summary.sent as f64 / seconds).round() as u64),
             Scaled(summary.bytes_sent as f64 * 8.0 / seconds),
@@ -83,6 +86,18 @@ impl fmt::Display for Report<'_> {
         }
         if summary.send_errors > 0 {
             writeln!(f, "NOT SENT, the kernel refused: {}", summary.send_error_reasons)?;
+        }
+        for session in summary.mirror.iter().flat_map(|mirror| &mirror.sessions) {
+            let (inbound, outbound) = (&session.inbound, &session.outbound);
+            let skipped = inbound.skipped.packets + outbound.skipped.packets;
+            writeln!(
+                f,
+                "session {}: mirrored {} in, {} out; skipped {}",
+                session.session.escape_debug(),
+                Grouped(inbound.mirrored.packets),
+                Grouped(outbound.mirrored.packets),
+                Grouped(skipped),
+            )?;
         }
         if summary.behind_seconds > 0.0 {
             writeln!(f, "could not keep the rate: fell {:.1} s behind", summary.behind_seconds)?;
@@ -127,6 +142,7 @@ impl fmt::Display for Scaled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mirror::{DirectionSummary, SessionSummary, SkipSummary};
 
     #[test]
     fn the_status_line_has_rates_of_the_interval_and_only_troubles_that_occurred() {
@@ -140,6 +156,26 @@ mod tests {
     fn the_report_is_one_line_when_all_went_well() {
         let summary = Summary { read: 2, sent: 2, bytes_sent: 216, seconds: 2.0, ..Summary::default() };
         assert_eq!(Report(&summary).to_string(), "sent 2 of 2 frames (200 bytes) in 2.000 s: 1/s, 864.0 bit/s\n");
+    }
+
+    #[test]
+    fn the_report_of_a_mirror_has_its_sessions_and_counts_frames_without_whatever_header() {
+        let mirrored = |packets| crate::mirror::Amount { packets, bytes: packets * 100 };
+        let session = SessionSummary {
+            session: "web\u{1b}".to_owned(),
+            inbound: DirectionSummary { mirrored: mirrored(2), ..DirectionSummary::default() },
+            outbound: DirectionSummary {
+                mirrored: mirrored(1_000),
+                skipped: SkipSummary { packets: 7, ..SkipSummary::default() },
+                ..DirectionSummary::default()
+            },
+        };
+        let mirror = Some(MirrorSummary { sessions: vec![session], ..MirrorSummary::default() });
+        let summary =
+            Summary { read: 1_009, sent: 1_002, bytes_sent: 136_272, seconds: 1.0, mirror, ..Summary::default() };
+        let report = Report(&summary).to_string();
+        assert!(report.starts_with("sent 1,002 of 1,009 frames (100,200 bytes)"), "{report}");
+        assert!(report.contains("session web\\u{1b}: mirrored 2 in, 1,000 out; skipped 7\n"), "{report}");
     }
 
     #[test]

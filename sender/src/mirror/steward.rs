@@ -21,7 +21,7 @@ use super::status::{SessionStatus, Status, TargetStatus};
 use crate::error::SendError;
 use crate::policy::{Interface, OwnTraffic, Policy, PolicyFile};
 use crate::target::Target;
-use crate::transmit::{Link, LinkSettings};
+use crate::transmit::{Link, LinkSettings, TransmitSettings};
 
 /// How often a target without a link is tried again.
 const ABSENT_RETRY: Duration = Duration::from_secs(5);
@@ -256,7 +256,8 @@ impl Steward {
     fn links_for(&self, targets: usize) -> LinkSettings {
         const MOST_SOCKETS: usize = 512;
         let most = (MOST_SOCKETS / targets.max(1)).max(1) as u16;
-        LinkSettings { source_ports: self.settings.links.source_ports.min(most), ..self.settings.links }
+        let most = most.min(TransmitSettings::MAX_SOURCE_PORTS);
+        LinkSettings { source_ports: self.settings.links.source_ports.clamp(1, most), ..self.settings.links }
     }
 
     fn publish(&self, plan: &Plan) {

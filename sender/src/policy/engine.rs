@@ -306,8 +306,8 @@ impl Decider {
         self.flows.as_ref().map(FlowTable::counts).unwrap_or_default()
     }
 
-    /// What becomes of the packet in `view`, which went in `direction`. `now` is a time in seconds that does not go back;
-    /// only differences count. Neither allocates nor panics.
+    /// What becomes of the packet in `view`, which went in `direction`. `now` is a time in seconds, of which
+    /// only differences count; what goes back is no silence. Neither allocates nor panics.
     #[inline]
     pub fn decide(&mut self, direction: Direction, view: &FrameView<'_>, now: u32) -> Decision {
         let facts = Facts::new(view);

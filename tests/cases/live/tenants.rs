@@ -19,7 +19,7 @@ type Flow = (Option<u32>, Option<String>, u64, u64);
 /// A connection of the same two addresses: the requests come under VNI 100, the responses under VNI 200.
 fn mirrored(settings: Settings) -> (Stopped, Vec<Flow>) {
     let collector = settings.start();
-    let (client, server) = (Peer::v4(1, 40_000), Peer::v4(2, 8080));
+    let (client, server) = (Peer::v4(1, 40_000), Peer::v4(2, 80));
     let mut there = Mirror::new(collector.address(), 100, 1);
     let mut back = Mirror::new(collector.address(), 200, 1);
     for number in 0..EXCHANGES {

@@ -37,6 +37,8 @@ fn at(place: Place) -> App {
         Place::Overview => &[],
         Place::FlowList | Place::FlowDetail | Place::FilterLine => &[KeyCode::Char('2')],
         Place::Captures => &[KeyCode::Char('3')],
+        Place::Streams => &[KeyCode::Char('4')],
+        Place::Asking => &[KeyCode::Char('4'), KeyCode::Char('x')],
         Place::Help => &[KeyCode::Char('2'), KeyCode::Char('?')],
     };
     for key in keys {
@@ -65,7 +67,7 @@ fn at(place: Place) -> App {
             answer(&mut app, Ok(sample::flows(100, 90)));
             press(&mut app, KeyCode::PageDown, false);
         }
-        Place::Overview | Place::Captures | Place::Help => {
+        Place::Overview | Place::Captures | Place::Streams | Place::Asking | Place::Help => {
             press(&mut app, KeyCode::Down, false);
         }
     }
@@ -76,8 +78,9 @@ fn at(place: Place) -> App {
 
 /// Everything that a key can change.
 fn seen(app: &App) -> String {
-    let App { screen, tables, overview, flows, captures, help, save, .. } = app;
-    format!("{screen:?} {tables:?} {overview:?} {flows:?} {captures:?} {help:?} {save:?} {}", app.is_paused())
+    let App { screen, tables, overview, flows, captures, streams, help, save, .. } = app;
+    let lists = format!("{overview:?} {flows:?} {captures:?} {streams:?} {help:?}");
+    format!("{screen:?} {tables:?} {lists} {save:?} {}", app.is_paused())
 }
 
 #[test]
@@ -111,10 +114,14 @@ fn keys_lead_where_the_help_says() {
     let cases: &[(&[KeyCode], Place)] = &[
         (&[], Place::Overview),
         (&[Tab], Place::FlowList),
-        (&[Tab, Tab, Tab, Tab], Place::Overview),
+        (&[Tab, Tab, Tab, Tab, Tab], Place::Overview),
         (&[BackTab], Place::Help),
         (&[Char('3'), Char('1')], Place::Overview),
         (&[Char('3'), Char('?'), Char('?')], Place::Captures),
+        (&[Tab, Tab, Tab], Place::Streams),
+        (&[Char('4'), Char('x')], Place::Asking),
+        (&[Char('4'), Char('x'), Esc], Place::Streams),
+        (&[Char('4'), Char('x'), Char('y')], Place::Streams),
         (&[Char('3'), Char('?'), Esc], Place::Captures),
         (&[Char('2'), Char('/'), Char('q')], Place::FilterLine),
         (&[Char('2'), Char('/'), Char('q'), Esc], Place::FlowList),

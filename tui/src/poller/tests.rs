@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use vxtap_analyzers::snapshot::Choice;
+
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -9,6 +11,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 struct Told {
     snapshots: Arc<AtomicU64>,
     flows: Arc<Mutex<Vec<FlowQuery>>>,
+    decisions: Arc<Mutex<Vec<Decision>>>,
     down: Arc<AtomicBool>,
     dropped: Arc<AtomicBool>,
 }
@@ -27,6 +30,11 @@ impl Source for ToldSource {
     fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError> {
         self.0.flows.lock().unwrap().push(query.clone());
         Ok(FlowPage::default())
+    }
+
+    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
+        self.0.decisions.lock().unwrap().push(decision.clone());
+        Err(SourceError::Refused("no".into()))
     }
 }
 
@@ -132,4 +140,21 @@ fn a_source_that_panics_is_told_and_does_not_hang_the_session() {
         assert!(Instant::now() < deadline, "nobody noticed");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_decision_is_told_at_once_and_followed_by_a_snapshot() {
+    let told = Told::default();
+    let mut poller = Poller::start(Box::new(ToldSource(told.clone())), Duration::from_hours(1)).unwrap();
+    assert!(matches!(next(&mut poller), Update::Snapshot(Ok(_))));
+    let decision = Decision { choice: Choice::Accept, selector: "vni 7".into() };
+    poller.decide(decision.clone());
+    match next(&mut poller) {
+        Update::Decided { decision: answered, answer } => {
+            assert_eq!((answered, answer), (decision.clone(), Err(SourceError::Refused("no".into()))));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(next(&mut poller), Update::Snapshot(Ok(_))));
+    assert_eq!(*told.decisions.lock().unwrap(), [decision]);
 }

@@ -20,7 +20,7 @@ use crate::theme;
 /// On a terminal that is narrower only the tab of the screen that is shown has its name.
 const NAMED_TABS: u16 = 80;
 
-/// ` vxtap  1 Overview  2 Flows  3 Captures  4 Help            LOSS 12.3k  PAUSED  running `
+/// ` vxtap  1 Overview  2 Flows  3 Captures  4 Streams  5 Help    LOSS 12.3k  PAUSED  running `
 pub(super) fn draw_top(buffer: &mut Buffer, area: Rect, app: &App) {
     let mut tabs = vec![Span::styled(" vxtap ", app.theme.heading())];
     for screen in Screen::ALL {
@@ -75,6 +75,8 @@ pub(super) fn draw_bottom(buffer: &mut Buffer, area: Rect, app: &App) {
         Place::FlowList => &[("Enter", "detail"), ("/", "filter"), ("s S", "sort"), ("f", "save")],
         Place::FilterLine => &[("Enter", "use the filter"), ("Esc", "leave it as it was"), ("Ctrl-U", "rub out")],
         Place::Captures => &[("Up/Down", "scroll")],
+        Place::Streams => &[("a", "accept"), ("x", "reject"), ("Up/Down", "choose")],
+        Place::Asking => &[("y", "yes"), ("Esc", "no")],
         Place::FlowDetail => &[("Esc", "back"), ("f", "save"), ("Up/Down", "scroll")],
         Place::Help => &[("Esc", "back"), ("Up/Down", "scroll")],
     };

@@ -101,7 +101,6 @@ impl<'a> Grid<'a> {
     }
 
     /// Whether a column is shown.
-    #[cfg(test)]
     pub(crate) fn shows(&self, title: &str) -> bool {
         self.columns.iter().zip(&self.widths).any(|(column, width)| column.title == title && width.is_some())
     }

@@ -2,7 +2,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
-use vxtap_analyzers::snapshot::{FlowPage, RunState, Snapshot};
+use vxtap_analyzers::snapshot::{Choice, Decision, DuplicatePair, FlowPage, RunState, Snapshot};
 
 use super::*;
 use crate::keys::SECTIONS;
@@ -109,7 +109,9 @@ fn with_flows(size: Size) -> Seen {
 
 #[test]
 fn the_smallest_terminal() {
-    for (name, keys) in [("overview", ""), ("workers", "w"), ("flows", "2"), ("captures", "3"), ("help", "?")] {
+    for (name, keys) in
+        [("overview", ""), ("workers", "w"), ("flows", "2"), ("captures", "3"), ("streams", "4"), ("help", "?")]
+    {
         let mut seen = Seen::watching(MIN_SIZE, sample::losing);
         seen.keys(keys).flows(Ok(sample::flows(100, 90)));
         insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(format!("{name}_60x15"), seen.text()) });
@@ -306,6 +308,58 @@ fn no_captures() {
 }
 
 #[test]
+fn streams_that_wait_and_one_that_is_asked_about() {
+    keep("streams", |size| {
+        let mut seen = Seen::watching(size, sample::waiting);
+        seen.keys("4");
+        seen
+    });
+    keep("streams_asking", |size| {
+        let mut seen = Seen::watching(size, sample::waiting);
+        seen.keys("4jjjx");
+        seen
+    });
+    keep("streams_none", |size| {
+        let mut seen = Seen::watching(size, sample::idle);
+        seen.keys("4");
+        seen
+    });
+}
+
+#[test]
+fn a_decision_is_made_after_a_yes_and_told() {
+    let mut seen = Seen::watching(SMALL, sample::waiting);
+    seen.keys("4a").has("accept vxlan vni 99 from 10.0.9.9?  y yes  Esc no");
+    assert_eq!(seen.app.take_decision(), None);
+    seen.keys("\x1by");
+    assert_eq!(seen.app.take_decision(), None, "a no is a no");
+    seen.keys("ay");
+    let decision = Decision { choice: Choice::Accept, selector: "vxlan vni 99 from 10.0.9.9".into() };
+    assert_eq!(seen.app.take_decision(), Some(decision.clone()));
+    assert_eq!(seen.app.take_decision(), None);
+    seen.has("accept vxlan vni 99 from 10.0.9.9 …");
+    seen.app.update(Update::Decided { decision: decision.clone(), answer: Ok(()) }, seen.now);
+    seen.has("accepted vxlan vni 99 from 10.0.9.9");
+    let refused = Err(SourceError::Refused(HOSTILE.into()));
+    seen.app.update(Update::Decided { decision, answer: refused }, seen.now);
+    seen.has(HARMLESS);
+    // All further VNIs of a source, one that is let in, and one that is rejected already.
+    seen.keys("ja").has("nothing can be decided about further VNIs from 10.0.9.9");
+    seen.keys("ja").has("vni 4242 from 10.0.0.7 is let in already");
+    seen.keys("Gx").has("vni 7 from 192.0.2.9 is rejected already");
+    seen.keys("a").has("accept vxlan vni 7 from 192.0.2.9?");
+}
+
+#[test]
+fn the_choice_stays_with_its_stream_when_others_come_and_go() {
+    let mut seen = Seen::watching(SMALL, sample::waiting);
+    seen.keys("4jjj");
+    let mut snapshot = sample::waiting(91);
+    snapshot.admission.turned_away.retain(|stream| stream.rejected);
+    seen.snapshot(snapshot).keys("x").has("reject vxlan vni 4243 from 10.0.0.8?");
+}
+
+#[test]
 fn help() {
     keep("help", |size| {
         let mut seen = Seen::new(size);
@@ -318,8 +372,10 @@ fn help() {
 fn help_tells_every_key_and_its_meaning() {
     for size in [SMALL, LARGE] {
         let text = {
+            // Where it is longer than the screen, its end comes with a key.
             let mut seen = Seen::new(size);
-            seen.keys("?").text()
+            let top = seen.keys("?").text();
+            top + &seen.keys("G").text()
         };
         for binding in SECTIONS.iter().flat_map(|section| section.bindings) {
             let keys: Vec<&str> = binding.keys.iter().map(|key| key.name).collect();
@@ -333,9 +389,9 @@ fn help_tells_every_key_and_its_meaning() {
 fn every_screen_fits_every_terminal() {
     for (width, height) in [(1, 1), (59, 24), (80, 14), (60, 15), (61, 16), (72, 20), (80, 24), (132, 43), (400, 120)] {
         let size = Size { width, height };
-        for snapshot in [sample::busy, sample::losing, sample::idle, sample::huge] {
+        for snapshot in [sample::busy, sample::losing, sample::idle, sample::huge, sample::waiting] {
             let mut seen = Seen::watching(size, snapshot);
-            for keys in ["", "w", "w", "w", "2", "\n", "\x1b", "/abc", "\x1b", "3", "?"] {
+            for keys in ["", "w", "w", "w", "2", "\n", "\x1b", "/abc", "\x1b", "3", "4", "G", "a", "y", "x", "?"] {
                 seen.keys(keys);
                 seen.flows(Ok(sample::long_flows(60))).text();
                 seen.lost(1, "gone").text();
@@ -409,7 +465,7 @@ fn old_data_are_dimmed_until_the_collector_is_back() {
 fn without_colours_no_cell_has_one() {
     let mut seen = Seen::watching(SMALL, sample::losing);
     seen.app.theme = Theme::new(false);
-    for keys in ["", "2", "3", "4"] {
+    for keys in ["", "2", "3", "4", "5"] {
         seen.keys(keys).flows(Ok(sample::flows(100, 91)));
         let terminal = seen.terminal();
         let plain =
@@ -423,7 +479,7 @@ fn without_colours_no_cell_has_one() {
 #[test]
 fn only_the_16_named_colours_are_used() {
     let mut seen = Seen::watching(LARGE, sample::losing);
-    for keys in ["", "2", "3", "4"] {
+    for keys in ["", "2", "3", "4", "5"] {
         seen.keys(keys).flows(Ok(sample::flows(100, 91)));
         let terminal = seen.terminal();
         for cell in &terminal.backend().buffer().content {
@@ -444,6 +500,12 @@ fn text_from_elsewhere_is_escaped_on_every_screen() {
     snapshot.version = HOSTILE.into();
     snapshot.listeners = vec![HOSTILE.into()];
     snapshot.streams[0].name = HOSTILE.into();
+    snapshot.streams[0].network = Some(HOSTILE.into());
+    snapshot.admission = sample::waiting(90).admission;
+    snapshot.admission.turned_away[1].name = HOSTILE.into();
+    snapshot.admission.turned_away[1].selector = HOSTILE.into();
+    snapshot.admission.kept_in = Some(HOSTILE.into());
+    snapshot.duplicate_pairs = vec![DuplicatePair { first: HOSTILE.into(), second: HOSTILE.into(), duplicates: 1 }];
     let capture = snapshot.capture.as_mut().unwrap();
     capture.directory = HOSTILE.into();
     capture.error = Some(HOSTILE.into());
@@ -456,6 +518,7 @@ fn text_from_elsewhere_is_escaped_on_every_screen() {
         for text in [&mut flow.community_id, &mut flow.stream, &mut flow.protocol, &mut flow.state] {
             *text = HOSTILE.into();
         }
+        (flow.app, flow.network_name) = (Some(HOSTILE.into()), Some(HOSTILE.into()));
     }
     let mut seen = Seen::new(LARGE);
     seen.app.origin = Some(text::escape(HOSTILE).into_owned());
@@ -466,6 +529,8 @@ fn text_from_elsewhere_is_escaped_on_every_screen() {
     told += &seen.keys("\x1b/bad\n").flows(Err(SourceError::Filter(HOSTILE.into()))).text();
     told += &seen.keys("\x1b").flows(Err(SourceError::Refused(HOSTILE.into()))).text();
     told += &seen.keys("3").text();
+    told += &seen.keys("4a").text();
+    told += &seen.keys("yjj").text();
     told += &seen.lost(1, HOSTILE).text();
     let shown = told.matches(HARMLESS).count();
     assert!(shown >= 10, "{shown} in\n{told}");

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::backend::TestBackend;
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{Choice, Decision, FlowPage, FlowQuery, Snapshot};
 
 use super::*;
 use crate::poller::Update;
@@ -21,6 +21,7 @@ struct World {
     updates: RefCell<VecDeque<Update>>,
     wanted: RefCell<Vec<Option<FlowQuery>>>,
     saved: RefCell<Vec<String>>,
+    decided: RefCell<Vec<Decision>>,
     /// How often the session looked for updates between two waits: how often it went round.
     rounds: Cell<u64>,
 }
@@ -72,6 +73,10 @@ impl Updates for Worldly {
 
     fn save(&mut self, community_id: String) {
         self.0.saved.borrow_mut().push(community_id);
+    }
+
+    fn decide(&mut self, decision: Decision) {
+        self.0.decided.borrow_mut().push(decision);
     }
 
     fn next(&mut self) -> Result<Option<Update>, SourceGone> {
@@ -289,4 +294,19 @@ fn a_terminal_that_is_gone_ends_the_session_with_what_was_tried() {
 fn a_resized_terminal_is_drawn_again() {
     let resized = replay([(500, Happening::Event(Event::Resize(80, 24))), (1000, letter('q'))]);
     assert_eq!(resized.draws.get(), 2);
+}
+
+#[test]
+fn a_decision_goes_to_the_source_once_it_was_confirmed() {
+    let key = |c| Happening::Event(Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
+    let replay = replay([
+        (0, Happening::Update(Box::new(|| Update::Snapshot(Ok(Box::new(sample::waiting(90))))))),
+        (1_000, key('4')),
+        (1_100, key('a')),
+        (1_200, key('y')),
+        (1_300, key('q')),
+    ]);
+    assert!(matches!(replay.result, Ok(Exit::Quit)));
+    let decision = Decision { choice: Choice::Accept, selector: "vxlan vni 99 from 10.0.9.9".into() };
+    assert_eq!(*replay.world.decided.borrow(), [decision]);
 }

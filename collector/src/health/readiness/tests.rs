@@ -29,7 +29,7 @@ struct Stretch {
 const CALM: Stretch = Stretch { stuck: false, waiting: false, arriving: (0, 0), failing: false, pending: 0 };
 
 impl Scene {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: ReadinessRules) -> Self {
         let workers = vec![WorkerSeen::default(); 2];
         let capture = Some(CaptureSeen::default());
         let seen = Observation { workers, capture, ..Observation::default() };
@@ -37,7 +37,7 @@ impl Scene {
     }
 
     /// One that has been running for a while.
-    fn running(rules: Rules) -> Self {
+    fn running(rules: ReadinessRules) -> Self {
         let mut scene = Self::new(rules);
         scene.pass(1000, CALM);
         assert_eq!(scene.causes(), "");
@@ -74,8 +74,12 @@ fn causes(machine: &Readiness, state: RunState) -> String {
     machine.not_ready(state).into_iter().map(|reason| reason.cause).collect::<Vec<_>>().join(" ")
 }
 
-fn rules() -> Rules {
-    Rules { unready_after: Duration::from_secs(2), ready_after: Duration::from_secs(5), ..Rules::default() }
+fn rules() -> ReadinessRules {
+    ReadinessRules {
+        unready_after: Duration::from_secs(2),
+        ready_after: Duration::from_secs(5),
+        ..ReadinessRules::default()
+    }
 }
 
 #[test]
@@ -173,10 +177,10 @@ fn a_machine_that_stood_still_blames_nobody() {
 #[test]
 fn rules_can_leave_causes_out() {
     let all = Stretch { arriving: (100, 50), failing: true, ..CALM };
-    let mut scene = Scene::running(Rules { drop_share: None, without_capture: true, ..rules() });
+    let mut scene = Scene::running(ReadinessRules { drop_share: None, without_capture: true, ..rules() });
     scene.pass(60_000, all);
     assert_eq!(scene.causes(), "");
-    let mut scene = Scene::running(Rules { drop_share: Some(0.5), ..rules() });
+    let mut scene = Scene::running(ReadinessRules { drop_share: Some(0.5), ..rules() });
     scene.pass(60_000, all);
     assert_eq!(scene.causes(), "capture_failing", "half is not above a half");
     let mut scene = Scene::running(rules());

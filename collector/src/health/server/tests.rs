@@ -3,11 +3,11 @@ use std::net::TcpStream;
 
 use super::super::tests::{Patient, until};
 use super::*;
-use crate::health::Rules;
+use crate::health::ReadinessRules;
 
 /// Nothing that these tests do is a matter of the workers.
 fn patient() -> Patient {
-    Patient::well(Rules { unready_after: Duration::from_hours(1), ..Rules::default() })
+    Patient::well(ReadinessRules { unready_after: Duration::from_hours(1), ..ReadinessRules::default() })
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl FlowTable {
         self.set(&key)
             .iter()
             .flatten()
-            .find(|flow| flow.key == key && now.wrapping_sub(flow.last_seen) <= timeout)
+            .find(|flow| flow.key == key && now.saturating_sub(flow.last_seen) <= timeout)
             .copied()
     }
 
@@ -95,7 +95,7 @@ impl FlowTable {
         let (key, direction) = FlowKey::new(NetworkId::NONE, tuple);
         let timeout = self.timeout;
         let set = self.set(&key);
-        let expired = |flow: &Flow| now.wrapping_sub(flow.last_seen) > timeout;
+        let expired = |flow: &Flow| now.saturating_sub(flow.last_seen) > timeout;
         let mut place = set.iter().position(|flow| flow.as_ref().is_some_and(|flow| flow.key == key));
         if let Some(flow) = place.and_then(|at| set[at].as_mut())
             && !expired(flow)
@@ -107,7 +107,7 @@ impl FlowTable {
         place = place.or_else(|| set.iter().position(|flow| flow.as_ref().is_none_or(expired)));
         let evicts = place.is_none();
         let at = place.unwrap_or_else(|| {
-            let silent = |at: &usize| set[*at].map_or(u32::MAX, |flow| now.wrapping_sub(flow.last_seen));
+            let silent = |at: &usize| set[*at].map_or(u32::MAX, |flow| now.saturating_sub(flow.last_seen));
             (0..WAYS).max_by_key(silent).unwrap_or(0)
         });
         let from = if opened.reversed { direction.reversed() } else { direction };

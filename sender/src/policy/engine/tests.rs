@@ -266,6 +266,8 @@ fn a_flow_is_forgotten_after_silence_and_decided_anew_when_it_is_opened_anew() {
     // 61 seconds of silence: the next packet is the first.
     assert!(session(&mut decider, &packet_with(Inbound, 6, there, here, 0x10), 121).is_none());
     assert!(session(&mut decider, &packet_with(Outbound, 6, here, there, 0x02), 122).is_some());
+    // A clock that is set back makes no flow old.
+    assert!(session(&mut decider, &packet_with(Inbound, 6, there, here, 0x10), 5).is_some());
     assert_eq!(decider.flow_counts(), FlowCounts { opened: 3, evicted: 0 });
 }
 

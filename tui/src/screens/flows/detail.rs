@@ -26,9 +26,10 @@ pub(super) fn lines(app: &App, snapshot: &Snapshot, shown: &Detail, width: usize
         let value = text::shorten_middle(&value, width.saturating_sub(NAME)).into_owned();
         Line::from(vec![Span::styled(format!("{name:<NAME$}"), theme.heading()), Span::raw(value)])
     };
-    let network = flow.network.map_or_else(|| "none".into(), |network| network.to_string());
+    let network = if flow.network.is_some() { table::network(flow) } else { "none".into() };
+    let app_protocol = flow.app.as_ref().map_or_else(String::new, |app| format!(" ({app})"));
     let mut lines = vec![
-        named("flow", format!("{}, {}", flow.protocol, flow.state)),
+        named("flow", format!("{}{}, {}", flow.protocol, app_protocol, flow.state)),
         named("originator", table::originator(flow)),
         named("responder", table::responder(flow)),
         named("network", format!("{network}, worker {}", flow.worker)),

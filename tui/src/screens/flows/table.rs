@@ -20,8 +20,9 @@ const END_USUAL: usize = 21;
 const PROTOCOL_MAX: usize = 10;
 
 /// The columns, with what they sort by.
-const COLUMNS: [(Column, Option<FlowSort>); 13] = [
+const COLUMNS: [(Column, Option<FlowSort>); 14] = [
     (Column::name("proto", 6, 6, 3), Some(FlowSort::Protocol)),
+    (Column::name("app", 6, 10, Column::EXTRA), None),
     (Column::number("network", 8, 4), Some(FlowSort::Network)),
     (Column::name("originator", 18, END_USUAL, 1), Some(FlowSort::Originator)),
     (Column::name("responder", 18, END_USUAL, 2), Some(FlowSort::Responder)),
@@ -42,12 +43,14 @@ pub(super) fn lines(app: &App, snapshot: &Snapshot, page: &FlowPage, width: usiz
     let shown = page.flows.get(visible.clone()).unwrap_or_default();
     let columns = columns(shown, flows.query().sort);
     let grid = Grid::choose(&columns, width);
+    // Where there is no room for both, what is in a protocol says more than the protocol.
+    let apart = grid.shows("app");
     let mark = |column: usize| sort_mark(app, column);
     let mut lines = vec![grid.titles(app.theme.heading(), mark)];
     lines.extend(visible.zip(shown).map(|(row, flow)| {
         let chosen = row == flows.list().selected();
         let style = if chosen { theme::CHOSEN } else { Style::new() };
-        grid.row(style, |column| (cell(app, snapshot, flow, column), style))
+        grid.row(style, |column| (cell(app, snapshot, flow, column, apart), style))
     }));
     lines
 }
@@ -76,24 +79,35 @@ fn sort_mark(app: &App, column: usize) -> Option<(String, Style)> {
     (sorts == Some(query.sort)).then(|| (format!("{title}{arrow}"), app.theme.heading().patch(theme::CHOSEN)))
 }
 
-fn cell(app: &App, snapshot: &Snapshot, flow: &FlowSnapshot, column: usize) -> String {
+fn cell(app: &App, snapshot: &Snapshot, flow: &FlowSnapshot, column: usize, apart: bool) -> String {
     let rate = app.flows.rate(flow);
     let ago = |then: u64| number::age(snapshot.taken_ns.saturating_sub(then));
     match column {
+        0 if !apart => flow.app.clone().unwrap_or_else(|| protocol(flow).to_owned()),
         0 => protocol(flow).to_owned(),
-        1 => flow.network.map_or_else(|| "-".into(), |network| network.to_string()),
-        2 => originator(flow),
-        3 => responder(flow),
-        4 if flow.state == "established" => "estab".into(),
-        4 => flow.state.clone(),
-        5 => number::count(flow.bytes()),
-        6 => number::count(flow.frames()),
-        7 => number::rate(rate.map(|rate| 8.0 * (rate.bytes[0] + rate.bytes[1]))),
-        8 => number::rate(rate.map(|rate| rate.frames[0] + rate.frames[1])),
-        9 => number::short_time(flow.last_ns.saturating_sub(flow.first_ns)),
-        10 => ago(flow.first_ns),
-        11 => ago(flow.last_ns),
+        1 => flow.app.clone().unwrap_or_else(|| "-".into()),
+        2 => network(flow),
+        3 => originator(flow),
+        4 => responder(flow),
+        5 if flow.state == "established" => "estab".into(),
+        5 => flow.state.clone(),
+        6 => number::count(flow.bytes()),
+        7 => number::count(flow.frames()),
+        8 => number::rate(rate.map(|rate| 8.0 * (rate.bytes[0] + rate.bytes[1]))),
+        9 => number::rate(rate.map(|rate| rate.frames[0] + rate.frames[1])),
+        10 => number::short_time(flow.last_ns.saturating_sub(flow.first_ns)),
+        11 => ago(flow.first_ns),
+        12 => ago(flow.last_ns),
         _ => flow.worker.to_string(),
+    }
+}
+
+/// The name of the network, or its VNI.
+pub(super) fn network(flow: &FlowSnapshot) -> String {
+    match (&flow.network_name, flow.network) {
+        (Some(name), _) => name.clone(),
+        (None, Some(network)) => network.to_string(),
+        (None, None) => "-".into(),
     }
 }
 
