@@ -195,6 +195,7 @@ fn a_lane_that_waits_loses_nothing_to_a_slow_writer_and_gives_up_on_a_dead_one()
 #[test]
 fn a_nudge_ends_one_wait_and_keeps_no_block_back() {
     let (mut queue, mut lane) = one_lane(2, 8);
+    queue.writer_slot().set(std::thread::current());
     let nudge = queue.nudge();
     nudge.nudge();
     assert!(matches!(queue.next_within(None), Next::Nothing));

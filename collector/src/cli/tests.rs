@@ -79,7 +79,7 @@ fn the_defaults_that_help_tells_are_the_defaults() {
         assert_eq!(run_settings(&format!("run --write /x --{flag} {value}")), default, "--{flag} {value}");
         checked += 1;
     }
-    assert_eq!(checked, 45);
+    assert_eq!(checked, 44);
     let plain = demo_settings("demo --api none");
     assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
 }

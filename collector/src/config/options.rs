@@ -66,8 +66,8 @@ pub(crate) struct ReceiveOptions {
         default_missing_value = "true")]
     pub(crate) no_kernel_steering: Option<bool>,
 
-    /// Networks that a load balancer's health probes come from, which packet:// tells apart; Google's if none is named
-    /// [default: 35.191.0.0/16,130.211.0.0/22,2600:2d00:1:b029::/64,2600:2d00:1:1::/64]
+    /// Networks that a load balancer's health probes come from, which packet:// tells apart, comma-separated; if none
+    /// is named, Google's: 35.191.0.0/16, 130.211.0.0/22, 2600:2d00:1:b029::/64 and 2600:2d00:1:1::/64
     #[arg(long, value_name = "NETWORK", value_parser = value::probe, value_delimiter = ',')]
     pub(crate) probes: Vec<IpNet>,
 

@@ -139,7 +139,7 @@ fn a_raw_mirror_gives_the_frames_and_flows_that_vxlan_gives_and_nothing_is_answe
 /// Sends these frames out of `raw0`, one after the other.
 fn send(lab: &Lab, frames: &[Vec<u8>]) {
     let hex: Vec<String> =
-        frames.iter().map(|frame| frame.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+        frames.iter().map(|frame| frame.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))).collect();
     let script = "import socket,sys\n\
                   s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\n\
                   s.bind(('raw0',0))\n\
