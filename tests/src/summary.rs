@@ -213,7 +213,7 @@ mod tests {
 
     const COLLECTOR: &str = r#"{"received": 10, "analysed": 8, "dropped": {"vxlan_too_short": 2}, "kernel_dropped": 1,
         "captured": 5, "capture_dropped": 1, "not_captured": 2, "flows": 3, "duplicates": 0, "misdelivered": 1,
-        "taken_over": 1, "seconds": 1.5, "workers": [
+        "taken_over": 1, "seconds": 1.5, "losses": [], "workers": [
             {"worker": 0, "received": 6, "analysed": 4, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 1,
              "captured": 3, "capture_dropped": 0, "not_captured": 1, "flows": 1, "duplicates": 0, "misdelivered": 1},
             {"worker": 1, "received": 4, "analysed": 4, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 0,
