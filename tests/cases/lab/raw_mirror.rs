@@ -48,6 +48,8 @@ fn start_on_raw(lab: &Lab, directory: &Path, workers: u32) -> Running {
         &workers.to_string(),
         "--listen",
         "packet://raw1",
+        "--drain",
+        "0s",
         "--api",
         "127.0.0.1:9790",
         "--write",
