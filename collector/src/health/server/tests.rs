@@ -10,8 +10,16 @@ fn patient() -> Patient {
     Patient::well(ReadinessRules { unready_after: Duration::from_hours(1), ..ReadinessRules::default() })
 }
 
+/// Lets this process have as many files open as it may: ordinary users begin with 1,024, and both ends of a thousand connections are here.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
 #[test]
 fn a_thousand_connections_that_say_little_or_nothing_keep_no_probe_out() {
+    allow_many_files();
     let patient = patient();
     let mut held = Vec::new();
     for number in 0..1000 {
@@ -37,6 +45,7 @@ fn a_thousand_connections_that_say_little_or_nothing_keep_no_probe_out() {
 
 #[test]
 fn a_probe_that_keeps_its_connection_stays_while_silent_ones_make_room() {
+    allow_many_files();
     let patient = patient();
     let mut probe = TcpStream::connect(patient.address).unwrap();
     let mut ask = || {
