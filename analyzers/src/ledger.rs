@@ -203,8 +203,9 @@ pub struct Ledger {
     pub dropped: Drops,
     /// Datagrams that the kernel discarded because the receive queue was full or the checksum wrong.
     pub kernel_dropped: u64,
-    /// Of `kernel_dropped`, what the kernel counted while it handed over several datagrams as one: each may stand for several. 0 means
-    /// that `kernel_dropped` is exact.
+    /// Of `kernel_dropped`, what may stand for several datagrams each: the kernel hands over several as one, and counts them as one when it
+    /// drops them. It becomes 0, and `kernel_dropped` exact, as soon as a receive queue was empty, where what comes
+    /// can be counted (`CAP_BPF`), or where nothing comes in one piece (`--no-gro`).
     #[serde(default)]
     pub kernel_dropped_trains: u64,
     /// Inner frames written to a capture file.

@@ -13,7 +13,7 @@ use vxtap_analyzers::{
 use vxtap_filter::Tunnel;
 use vxtap_index::IndexBuilder;
 use vxtap_wire::vxlan::Vni;
-use vxtap_wire::{FlowKey, FrameView};
+use vxtap_wire::{FlowKey, FrameView, Link};
 
 use crate::capture::{CaptureLane, Fate, Selection};
 use crate::log::EventLane;
@@ -111,6 +111,15 @@ impl Pipeline {
             Ok(entry) => Some(entry),
             // Why is found again on the way.
             Err(_) => self.admit(StreamKey::vxlan(source, vni), time_ns, bytes),
+        }
+    }
+
+    /// The same of frames that came in no tunnel.
+    #[inline]
+    pub(crate) fn admit_plain(&mut self, link: Link, time_ns: u64, bytes: usize) -> Option<StreamEntry> {
+        match self.streams.plain(link) {
+            Ok(entry) => Some(entry),
+            Err(_) => self.admit(StreamKey { link, ..StreamKey::PLAIN }, time_ns, bytes),
         }
     }
 

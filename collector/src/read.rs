@@ -123,9 +123,9 @@ fn run_workers(
 
 /// The only worker: nobody to share with, so a frame is analysed as soon as it is found.
 fn work_alone(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader) -> PipelineTotals {
-    while let Some(Numbered { number, chunk }) = reader.next(&mut pipeline.ledger) {
+    // Nor is there anybody to take turns with: blocks for the capture are handed over when they are full.
+    while let Some(Numbered { chunk, .. }) = reader.next(&mut pipeline.ledger) {
         opening.analyse(&chunk, &mut pipeline);
-        pipeline.end_turn(number);
         reader.give_back(chunk);
     }
     pipeline.finish()

@@ -6,11 +6,12 @@
 mod batch;
 mod clock;
 mod cpu;
+mod drops;
 mod ethtool;
 mod handed;
+mod offered;
 mod packet;
 mod socket;
-mod trains;
 mod wait;
 
 pub(crate) use batch::{Batch, Datagram};

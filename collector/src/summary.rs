@@ -185,7 +185,7 @@ impl Summary {
         if ledger.kernel_dropped_trains > 0 {
             let _ = write!(
                 text,
-                "\n{} of what the kernel dropped may have been several datagrams each; --no-gro counts exactly",
+                "\n{} of what the kernel dropped may have been several datagrams each; with CAP_BPF or --no-gro each is counted",
                 ledger.kernel_dropped_trains
             );
         }

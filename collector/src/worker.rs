@@ -31,9 +31,6 @@ const SLOTS_PER_TURN: usize = 4096;
 /// How long a stopping worker goes on reading from a socket that never runs empty.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// Batches that may leave something in the socket before its queue is looked at: at most 4 MiB of trains.
-const BATCHES_BETWEEN_LOOKS: u32 = 8;
-
 /// How long a worker that waits for others at the end sleeps between two looks.
 const HAND_OVER_PAUSE: Duration = Duration::from_micros(200);
 
@@ -117,8 +114,6 @@ pub(crate) struct Worker {
     batches: u64,
     batch_size: Histogram<u64>,
     batch_time_ns: Histogram<u64>,
-    /// Batches in a row that left something in the socket.
-    pressed: u32,
     reported: Instant,
     /// When it last told what is of less interest.
     detailed: Option<Instant>,
@@ -138,7 +133,6 @@ impl Worker {
             batches: 0,
             batch_size: histogram(1 << 16),
             batch_time_ns: histogram(10_000_000_000),
-            pressed: 0,
             reported: Instant::now(),
             detailed: None,
             answering: None,
@@ -171,7 +165,9 @@ impl Worker {
                 let kind = self.parts.sockets[socket].kind;
                 more |= batch.receive(self.parts.sockets[socket].fd())?;
                 if !batch.is_empty() {
-                    received += self.take(batch, kind);
+                    let datagrams = self.take(batch, kind);
+                    self.parts.sockets[socket].note_received(batch.messages(), datagrams);
+                    received += datagrams;
                 }
             }
             if !self.parts.packets.is_empty() {
@@ -179,7 +175,6 @@ impl Worker {
                 received += taken.received;
                 more |= taken.more;
             }
-            self.watch_queues(more);
             let parcels = self.take_parcels();
             let sent = self.parts.outbox.flush();
             self.parts.shared.pulses()[self.parts.number as usize].beat(self.parts.pipeline.ledger.received);
@@ -209,16 +204,6 @@ impl Worker {
                 continue;
             }
             self.wait(now_ns);
-        }
-    }
-
-    /// Looks at the queues out of turn while they never run empty: trains have to be off before a queue is full.
-    #[inline]
-    fn watch_queues(&mut self, more: bool) {
-        self.pressed = if more { self.pressed + 1 } else { 0 };
-        if self.pressed == BATCHES_BETWEEN_LOOKS {
-            self.pressed = 0;
-            self.parts.sockets.iter_mut().for_each(|socket| socket.look(false));
         }
     }
 
@@ -347,7 +332,7 @@ impl Worker {
         pipeline.ledger.kernel_dropped = self.parts.packets.kernel_drops();
         pipeline.ledger.kernel_dropped_trains = 0;
         for socket in &mut self.parts.sockets {
-            socket.look(true);
+            socket.look();
             let drops = socket.drops();
             pipeline.ledger.kernel_dropped += drops.counted;
             pipeline.ledger.kernel_dropped_trains += drops.trains;

@@ -53,16 +53,11 @@ impl Collector for SnapshotMetrics {
 }
 
 fn ledger(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
-    let counters: [(&str, &str, CountOf<Ledger>); 11] = [
+    let counters: [(&str, &str, CountOf<Ledger>); 10] = [
         ("received", "Datagrams read from the sockets", |ledger| ledger.received),
         ("received_bytes", "Bytes of datagrams read, without outer headers", |ledger| ledger.received_bytes),
         ("analysed", "Inner frames that went through analysis", |ledger| ledger.analysed),
         ("kernel_dropped", "Datagrams that the kernel discarded", |ledger| ledger.kernel_dropped),
-        (
-            "kernel_dropped_trains",
-            "Of the datagrams that the kernel discarded, what may stand for several each",
-            |ledger| ledger.kernel_dropped_trains,
-        ),
         ("captured", "Inner frames written to a capture file", |ledger| ledger.captured),
         ("capture_dropped", "Inner frames not written because the disk was too slow, full or gone", |ledger| {
             ledger.capture_dropped
@@ -77,6 +72,12 @@ fn ledger(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
             family.counter(&labels(worker), count(&worker.ledger))
         })?;
     }
+    // Falls when what was in doubt becomes known.
+    let (name, help) =
+        ("kernel_dropped_trains", "Of the datagrams that the kernel discarded, what may stand for several each");
+    families.per_worker(snapshot, name, help, MetricType::Gauge, |worker, family| {
+        family.gauge(&labels(worker), worker.ledger.kernel_dropped_trains)
+    })?;
     families.per_worker(snapshot, "dropped", "Datagrams discarded", MetricType::Counter, |worker, family| {
         for (reason, count) in worker.ledger.dropped.iter() {
             family.counter(&[("worker", worker.worker.to_string()), ("reason", reason.as_str().to_owned())], count)?;

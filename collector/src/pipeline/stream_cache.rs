@@ -38,6 +38,8 @@ pub(crate) struct StreamCache {
     recent: [Option<(StreamKey, Found)>; RECENT],
     /// The same of VXLAN in one layer, whose keys are shorter.
     recent_vxlan: [Option<((IpAddr, Vni), Found)>; RECENT],
+    /// What is known of frames in no tunnel, by what they begin with.
+    plain: [Option<Found>; 2],
     /// Streams that are let in.
     entries: HashMap<StreamKey, StreamEntry, foldhash::fast::RandomState>,
     /// Whether `entries` has all that the registry will ever have, so that it need not be asked for others.
@@ -67,6 +69,7 @@ impl StreamCache {
             generation,
             recent: [None; RECENT],
             recent_vxlan: [None; RECENT],
+            plain: [None; 2],
             entries: HashMap::default(),
             has_all: false,
             counters: Vec::new(),
@@ -92,6 +95,18 @@ impl StreamCache {
         found
     }
 
+    /// The stream of frames that came in no tunnel; as [`StreamCache::entry`].
+    #[inline]
+    pub(crate) fn plain(&mut self, link: Link) -> Found {
+        let place = usize::from(link == Link::Ip);
+        if let Some(found) = self.plain[place] {
+            return found;
+        }
+        let found = self.look_up(StreamKey { link, ..StreamKey::PLAIN });
+        self.plain[place] = Some(found);
+        found
+    }
+
     /// Takes note of what was decided since; once a batch.
     #[inline]
     pub(crate) fn refresh(&mut self) {
@@ -113,6 +128,7 @@ impl StreamCache {
         away.retain(|origin| !is_let_in(origin));
         self.recent = [None; RECENT];
         self.recent_vxlan = [None; RECENT];
+        self.plain = [None; 2];
     }
 
     /// The stream of `key`, or why its frames are dropped: they are to be given to [`StreamCache::turn_away`] then.

@@ -2,12 +2,13 @@
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
-use vxtap_wire::envelope::{Kind, OuterDatagram, open, outer_datagram};
+use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, open, outer_datagram};
 use vxtap_wire::geneve::Mark;
+use vxtap_wire::vxlan;
 use vxtap_wire::{FrameView, Link};
 
 use super::exchange::{SharedFrame, Shares};
-use crate::pipeline::{FrameBatch, Pipeline};
+use crate::pipeline::{FrameBatch, Pipeline, StreamEntry};
 use crate::settings::{ReadEncapsulation, ReadSettings};
 use crate::worker::Steering;
 
@@ -17,13 +18,22 @@ pub(super) struct Opening<'a> {
     pub(super) steering: Steering,
 }
 
-/// Where in a record the inner frame is, and what stands around it.
-struct Opened {
-    stream: StreamKey,
+/// Where in a record the inner frame is, and what its envelope says of it.
+struct Place {
     start: usize,
     end: usize,
     reserved_bits: bool,
     mark: Option<Mark>,
+}
+
+/// The frame in a record that is let in.
+struct Taken<'a> {
+    meta: PacketMeta,
+    view: FrameView<'a>,
+    start: usize,
+    end: usize,
+    /// Its length when it was sent as far as the file or the sender tells; 0 for unknown.
+    wire_len: u32,
 }
 
 impl Opening<'_> {
@@ -34,15 +44,7 @@ impl Opening<'_> {
         for record in chunk.records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             pipeline.ledger.received += 1;
-            let opened = match self.find(&record) {
-                Ok(opened) => opened,
-                Err(reason) => {
-                    pipeline.ledger.drop_one(reason);
-                    continue;
-                }
-            };
-            let Some((meta, wire_len)) = admitted(&opened, &record, pipeline) else { continue };
-            let mut view = FrameView::parse_link(opened.stream.link, &record.data[opened.start..opened.end]);
+            let Some(Taken { meta, mut view, wire_len, .. }) = self.take(&record, pipeline) else { continue };
             view.wire_len = view.wire_len.max(wire_len);
             batch.push((meta, view));
             if batch.is_full() {
@@ -53,62 +55,82 @@ impl Opening<'_> {
         pipeline.analyse(&batch);
     }
 
-    /// Puts every frame of `chunk` into its owner's share. Records without a frame count as received and dropped.
+    /// Puts every frame of `chunk` into its owner's share. Records without a frame, or of a stream that is not let in,
+    /// count as received and dropped.
     pub(super) fn open(&self, chunk: &Chunk, pipeline: &mut Pipeline, shares: &mut Shares) {
         for (number, record) in chunk.records().enumerate() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
-            match self.find(&record) {
-                Ok(opened) => {
-                    let Some((meta, wire_len)) = admitted(&opened, &record, pipeline) else {
-                        pipeline.ledger.received += 1;
-                        continue;
-                    };
-                    let view = FrameView::parse_link(opened.stream.link, &record.data[opened.start..opened.end]);
-                    let owner = self.steering.owner(&view);
-                    let frame = SharedFrame {
-                        meta,
-                        record: number as u32,
-                        start: opened.start as u32,
-                        end: opened.end as u32,
-                        wire_len,
-                        view: view.detached(),
-                    };
-                    shares.push(owner, frame);
-                }
-                Err(reason) => {
-                    pipeline.ledger.received += 1;
-                    pipeline.ledger.drop_one(reason);
-                }
+            let Some(Taken { meta, view, start, end, wire_len }) = self.take(&record, pipeline) else {
+                pipeline.ledger.received += 1;
+                continue;
+            };
+            let owner = self.steering.owner(&view);
+            let frame = SharedFrame {
+                meta,
+                record: number as u32,
+                start: start as u32,
+                end: end as u32,
+                wire_len,
+                view: view.detached(),
+            };
+            shares.push(owner, frame);
+        }
+    }
+
+    /// The frame in `record`; `None` where there is none, or its stream is not let in: that is counted and dropped.
+    #[inline]
+    fn take<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
+        let link = match record.link_type {
+            LinkType::ETHERNET => Link::Ethernet,
+            ip if ip.is_ip() => Link::Ip,
+            _ => return dropped(DropReason::LinkType, pipeline),
+        };
+        let tunnel = match self.settings.encapsulation {
+            ReadEncapsulation::None => None,
+            _ => outer_datagram(link, record.data).and_then(|datagram| Some((self.kind(&datagram)?, datagram))),
+        };
+        match tunnel {
+            // VXLAN in one layer is nearly all there is.
+            Some((Kind::Vxlan, datagram)) if self.settings.pipeline.envelope.layers == Layers::Known => {
+                let (header, frame) = match vxlan::decapsulate(datagram.payload) {
+                    Ok(opened) => opened,
+                    Err(error) => return dropped(error.into(), pipeline),
+                };
+                let entry = pipeline.admit_vxlan(datagram.source, header.vni, record.time_ns, frame.len())?;
+                let start = datagram.payload_offset + vxlan::HEADER_LEN;
+                let end = start + frame.len();
+                let place = Place { start, end, reserved_bits: header.reserved_bits_set, mark: None };
+                Some(taken(record, entry, Link::Ethernet, &place, pipeline))
+            }
+            Some((kind, datagram)) => self.open_tunnel(kind, &datagram, record, pipeline),
+            None if matches!(self.settings.encapsulation, ReadEncapsulation::Vxlan | ReadEncapsulation::Geneve) => {
+                dropped(DropReason::NotEncapsulated, pipeline)
+            }
+            None => {
+                let place = Place { start: 0, end: record.data.len(), reserved_bits: false, mark: None };
+                let entry = pipeline.admit_plain(link, record.time_ns, place.end)?;
+                Some(taken(record, entry, link, &place, pipeline))
             }
         }
     }
 
-    fn find(&self, record: &Record<'_>) -> Result<Opened, DropReason> {
-        let link = match record.link_type {
-            LinkType::ETHERNET => Link::Ethernet,
-            ip if ip.is_ip() => Link::Ip,
-            _ => return Err(DropReason::LinkType),
+    #[inline(never)]
+    fn open_tunnel<'a>(
+        &self,
+        kind: Kind,
+        datagram: &OuterDatagram<'_>,
+        record: &Record<'a>,
+        pipeline: &mut Pipeline,
+    ) -> Option<Taken<'a>> {
+        let opened = match open(kind, datagram.payload, datagram.source, self.settings.pipeline.envelope) {
+            Ok(opened) => opened,
+            Err(error) => return dropped(error.into(), pipeline),
         };
-        let tunnel = match self.settings.encapsulation {
-            ReadEncapsulation::None => None,
-            _ => outer_datagram(link, record.data).and_then(|datagram| Some((datagram, self.kind(&datagram)?))),
-        };
-        let Some((datagram, kind)) = tunnel else {
-            if matches!(self.settings.encapsulation, ReadEncapsulation::Vxlan | ReadEncapsulation::Geneve) {
-                return Err(DropReason::NotEncapsulated);
-            }
-            let stream = StreamKey { link, ..StreamKey::PLAIN };
-            return Ok(Opened { stream, start: 0, end: record.data.len(), reserved_bits: false, mark: None });
-        };
-        let opened = open(kind, datagram.payload, datagram.source, self.settings.pipeline.envelope)?;
         let start = datagram.payload_offset + opened.offset;
-        Ok(Opened {
-            stream: StreamKey::of(kind, &opened),
-            start,
-            end: start + opened.frame.len(),
-            reserved_bits: opened.reserved_bits_set,
-            mark: opened.mark,
-        })
+        let end = start + opened.frame.len();
+        let place = Place { start, end, reserved_bits: opened.reserved_bits_set, mark: opened.mark };
+        let entry = pipeline.admit(StreamKey::of(kind, &opened), record.time_ns, end - start)?;
+        Some(taken(record, entry, opened.link, &place, pipeline))
     }
 
     /// What is behind the UDP header, where it is a tunnel that is asked for.
@@ -124,12 +146,17 @@ impl Opening<'_> {
     }
 }
 
-/// Counts the frame for its mirror stream; gives what is known of it, and its length when it was sent as far as the file tells: 0 for
-/// unknown. `None` where the stream is not let in: the frame is dropped.
+/// Counts a record without a frame.
+#[cold]
+fn dropped<'a>(reason: DropReason, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
+    pipeline.ledger.drop_one(reason);
+    None
+}
+
+/// Counts the frame at `place` for its mirror stream, and looks into it.
 #[inline]
-fn admitted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> Option<(PacketMeta, u32)> {
-    let Opened { stream, start, end, reserved_bits, mark } = *opened;
-    let entry = pipeline.admit(stream, record.time_ns, end - start)?;
+fn taken<'a>(record: &Record<'a>, entry: StreamEntry, link: Link, place: &Place, pipeline: &mut Pipeline) -> Taken<'a> {
+    let Place { start, end, reserved_bits, mark } = *place;
     // What the capturing program cut off is missing as well, but padding at the end of a whole frame is not part of it.
     let cut = record.wire_len as usize > record.data.len();
     let mut wire_len = if cut { record.wire_len.saturating_sub(start as u32) } else { 0 };
@@ -141,5 +168,6 @@ fn admitted(opened: &Opened, record: &Record<'_>, pipeline: &mut Pipeline) -> Op
     if cut {
         pipeline.streams.note_cut(entry.id, wire_len, end - start);
     }
-    Some((PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network }, wire_len))
+    let meta = PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network };
+    Taken { meta, view: FrameView::parse_link(link, &record.data[start..end]), start, end, wire_len }
 }

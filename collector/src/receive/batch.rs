@@ -113,7 +113,6 @@ impl Batch {
     }
 
     /// Messages that were received: datagrams, or trains of them.
-    #[cfg(test)]
     pub(crate) const fn messages(&self) -> usize {
         self.filled
     }

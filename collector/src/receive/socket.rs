@@ -11,15 +11,15 @@ use vxtap_ring::RingError;
 use vxtap_wire::envelope::Kind;
 use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
-use super::trains::{Look, Trains};
+use super::drops::{DropTally, KernelDrops, QueueLook};
+use super::offered::OfferCounter;
 use crate::settings::{PacketListener, ReceiveSettings, Timestamps, UdpListener};
 
 /// From `linux/udp.h`; not in the libc crate under this level.
 const UDP_NO_CHECK6_RX: libc::c_int = 102;
 const UDP_GRO: libc::c_int = 104;
-/// Indices in what SO_MEMINFO gives (`linux/sock_diag.h`): memory that the queue takes, memory that it may take, drops.
+/// Indices in what SO_MEMINFO gives (`linux/sock_diag.h`): memory that the queue takes, drops.
 const SK_MEMINFO_RMEM_ALLOC: usize = 0;
-const SK_MEMINFO_RCVBUF: usize = 1;
 const SK_MEMINFO_DROPS: usize = 8;
 const SK_MEMINFO_VARS: usize = 9;
 
@@ -77,20 +77,7 @@ pub(crate) struct ReceiveSocket {
     pub(crate) kind: Kind,
     /// Bytes that the kernel granted for its receive queue.
     pub(crate) buffer_bytes: u64,
-    /// The kernel's drop count when it was last asked; it wraps at 32 bits.
-    drops_seen: u32,
-    drops: KernelDrops,
-    /// `None` where trains are never taken.
-    trains: Option<Trains>,
-}
-
-/// What the kernel dropped at a socket: its queue was full, or the checksum wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KernelDrops {
-    /// As often as the kernel counted.
-    pub(crate) counted: u64,
-    /// Of those, what was counted while trains were on: each may stand for several datagrams.
-    pub(crate) trains: u64,
+    drops: DropTally,
 }
 
 /// The sockets of one listener.
@@ -137,9 +124,11 @@ pub(crate) fn open_group(
             socket.set_reuse_port(true).map_err(refused("share the port among workers"))?;
             let buffer_bytes =
                 set_receive_buffer(&socket, settings.buffer_bytes).map_err(refused("set the receive buffer"))?;
-            configure(&socket, address, settings).map_err(refused("set socket options"))?;
+            let trains = configure(&socket, address, settings).map_err(refused("set socket options"))?;
+            // Before anything can come.
+            let drops = DropTally::new(trains, 0, counter(&socket, trains), true);
             socket.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
-            let socket = ReceiveSocket::new(socket, kind, buffer_bytes, settings);
+            let socket = ReceiveSocket { socket: Arc::new(socket.into()), kind, buffer_bytes, drops };
             address = socket.socket.local_addr().map_err(refused("read the bound address"))?;
             sockets.push(socket);
         }
@@ -194,20 +183,19 @@ fn raise_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<u64> {
 fn adopt(socket: Socket, listener: UdpListener, settings: &ReceiveSettings) -> io::Result<ReceiveSocket> {
     let UdpListener { kind, address } = listener;
     let buffer_bytes = raise_receive_buffer(&socket, settings.buffer_bytes)?;
-    configure(&socket, address, settings)?;
-    // Trains begin switched off, however they were left.
-    let _ = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, 0);
-    let mut socket = ReceiveSocket::new(socket, kind, buffer_bytes, settings);
-    let before = memory(socket.fd()).map_or(0, |info| info[SK_MEMINFO_DROPS]);
-    socket.drops_seen = before;
+    let trains = configure(&socket, address, settings)?;
+    let counter = counter(&socket, trains);
+    let before = memory(socket.as_fd()).map_or(0, |info| info[SK_MEMINFO_DROPS]);
     if before > 0 {
         // Whoever had it has told of some of them, so they are in no ledger of this run.
         tracing::warn!("the kernel had dropped {before} datagrams at the socket on {address} when this run began");
     }
-    Ok(socket)
+    let drops = DropTally::new(trains, before, counter, false);
+    Ok(ReceiveSocket { socket: Arc::new(socket.into()), kind, buffer_bytes, drops })
 }
 
-fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<()> {
+/// Sets what every socket has. Gives whether the kernel may hand over trains.
+fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -> io::Result<bool> {
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         // Senders of VXLAN and GENEVE leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
@@ -216,7 +204,25 @@ fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -
     if settings.timestamps == Timestamps::Kernel {
         set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     }
-    Ok(())
+    // Kernels before 5.0 do not know it: then every datagram comes by itself. It is never switched while the socket is in use: a
+    // train that is in the queue when trains are switched off comes out as one datagram.
+    let switched = set_option(socket.as_fd(), libc::SOL_UDP, UDP_GRO, settings.gro.into());
+    Ok(settings.gro && switched.is_ok())
+}
+
+/// A counter of what comes to `socket`, where the kernel's count of drops does not do and a better one can be had.
+fn counter(socket: &Socket, trains: bool) -> Option<OfferCounter> {
+    if !trains {
+        return None;
+    }
+    let counter = OfferCounter::attach(socket.as_fd());
+    if let Err(error) = &counter {
+        tracing::info!(
+            "what the kernel drops in trains counts once for each train (kernel_dropped_trains), since what comes to a \
+             socket cannot be counted: {error}; CAP_BPF allows it, and --no-gro takes no trains"
+        );
+    }
+    counter.ok()
 }
 
 /// Attaches the steering program to the group. Gives whether the kernel took it; without, user space hands over.
@@ -266,56 +272,29 @@ impl ReceiveSocket {
         self.socket.as_fd()
     }
 
-    fn new(socket: Socket, kind: Kind, buffer_bytes: u64, settings: &ReceiveSettings) -> Self {
-        let trains = settings.gro.then(Trains::new);
-        let drops = KernelDrops::default();
-        Self { socket: Arc::new(socket.into()), kind, buffer_bytes, drops_seen: 0, drops, trains }
-    }
-
     /// A way to look at the queue from another thread, that does not keep the socket open.
     pub(crate) fn queue(&self) -> Queue {
         Queue(Arc::downgrade(&self.socket))
     }
 
-    /// What the kernel dropped at this socket so far.
-    pub(crate) const fn drops(&self) -> KernelDrops {
-        self.drops
+    /// What the kernel dropped at this socket, as of the last [`ReceiveSocket::look`].
+    pub(crate) fn drops(&self) -> KernelDrops {
+        self.drops.drops()
     }
 
-    /// Looks at the socket's queue: counts what the kernel dropped, and switches trains off before the queue is full, or on
-    /// again. `regular` for one of ten looks a second; the others come while the queue never runs empty.
-    pub(crate) fn look(&mut self, regular: bool) {
-        let Some(info) = memory(self.fd()) else { return };
-        let dropped = self.count_drops(info[SK_MEMINFO_DROPS]);
-        let look = Look {
-            queued: u64::from(info[SK_MEMINFO_RMEM_ALLOC]),
-            room: u64::from(info[SK_MEMINFO_RCVBUF]),
-            dropped: dropped > 0,
-        };
-        let Some(trains) = &mut self.trains else { return };
-        let were_on = trains.are_on();
-        if !trains.look(look, regular) {
-            return;
-        }
-        let on = trains.are_on();
-        // Kernels before 5.0 do not know it: then every datagram comes by itself.
-        if set_option(self.socket.as_fd(), libc::SOL_UDP, UDP_GRO, on.into()).is_err() {
-            self.trains = None;
-        } else if were_on && let Some(info) = memory(self.fd()) {
-            // What was dropped between the look and the switch may still have been trains.
-            let drops = self.count_drops(info[SK_MEMINFO_DROPS]);
-            self.drops.trains += drops;
-        }
+    /// Notes a batch that came out of it: `messages` buffers with `datagrams` datagrams.
+    #[inline]
+    pub(crate) fn note_received(&mut self, messages: usize, datagrams: u64) {
+        self.drops.receive(messages as u64, datagrams);
     }
 
-    /// Notes the kernel's drop counter. Gives by how much it has grown.
-    fn count_drops(&mut self, counter: u32) -> u64 {
-        let new = u64::from(counter.wrapping_sub(std::mem::replace(&mut self.drops_seen, counter)));
-        self.drops.counted += new;
-        if self.trains.is_some_and(Trains::are_on) {
-            self.drops.trains += new;
-        }
-        new
+    /// Counts what the kernel dropped.
+    pub(crate) fn look(&mut self) {
+        let Self { socket, drops, .. } = self;
+        drops.look(|| {
+            let info = memory(socket.as_fd())?;
+            Some(QueueLook { drops: info[SK_MEMINFO_DROPS], empty: info[SK_MEMINFO_RMEM_ALLOC] == 0 })
+        });
     }
 }
 
