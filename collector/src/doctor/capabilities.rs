@@ -26,6 +26,16 @@ impl Check for Capabilities {
             let found = "CAP_NET_RAW is missing, which packet:// needs";
             missing.push(Finding::problem(NAME, found).costs("A run does not start.").mend(grant("cap_net_raw")));
         }
+        let counts = [capability::BPF, capability::SYS_ADMIN].iter().any(|number| at.machine.capability(*number));
+        if at.settings.receive.gro && at.data_addresses().next().is_some() && !counts {
+            let found = "CAP_BPF is missing, without which datagrams that come to a socket cannot be counted";
+            missing.push(
+                Finding::hint(NAME, found)
+                    .costs("What the kernel drops in trains counts once for each train (kernel_dropped_trains).")
+                    .mend(grant("cap_bpf"))
+                    .mend("--no-gro"),
+            );
+        }
         if missing.is_empty() {
             missing.push(Finding::good(NAME, "all that the run needs"));
         }
@@ -58,14 +68,23 @@ mod tests {
     }
 
     #[test]
+    fn drops_of_trains_are_counted_by_who_may_count_or_takes_no_trains() {
+        let fake = |bits| FakeMachine::new().capabilities(bits);
+        let (text, mend) = only(&fake(0).look(&Capabilities, ""), Severity::Hint);
+        assert!(text.contains("CAP_BPF") && mend[1] == "--no-gro", "{text} {mend:?}");
+        only(&fake(1 << 21).look(&Capabilities, ""), Severity::Good);
+        only(&fake(0).look(&Capabilities, "--no-gro"), Severity::Good);
+    }
+
+    #[test]
     fn a_low_port_needs_a_capability_or_a_kernel_that_says_otherwise() {
         let low = "--listen vxlan://[::]:789";
-        let ordinary = || FakeMachine::new().capabilities(0);
-        let (text, mend) = only(&ordinary().look(&Capabilities, low), Severity::Problem);
+        let counts = || FakeMachine::new().capabilities(1 << 39);
+        let (text, mend) = only(&counts().look(&Capabilities, low), Severity::Problem);
         assert!(text.contains("port 789"), "{text}");
         assert_eq!(mend, ["setcap cap_net_bind_service+ep \"$(command -v vxtap-collector)\""]);
-        only(&ordinary().look(&Capabilities, ""), Severity::Good);
-        only(&FakeMachine::new().capabilities(1 << 10).look(&Capabilities, low), Severity::Good);
-        only(&ordinary().sysctl("net/ipv4/ip_unprivileged_port_start", "0").look(&Capabilities, low), Severity::Good);
+        only(&counts().look(&Capabilities, ""), Severity::Good);
+        only(&FakeMachine::new().capabilities(1 << 39 | 1 << 10).look(&Capabilities, low), Severity::Good);
+        only(&counts().sysctl("net/ipv4/ip_unprivileged_port_start", "0").look(&Capabilities, low), Severity::Good);
     }
 }

@@ -171,6 +171,9 @@ pub(super) mod capability {
     pub(in crate::doctor) const NET_BIND_SERVICE: u32 = 10;
     pub(in crate::doctor) const NET_ADMIN: u32 = 12;
     pub(in crate::doctor) const NET_RAW: u32 = 13;
+    pub(in crate::doctor) const SYS_ADMIN: u32 = 21;
+    /// Since Linux 5.8; `SYS_ADMIN` has it in it.
+    pub(in crate::doctor) const BPF: u32 = 39;
 }
 
 #[cfg(test)]
