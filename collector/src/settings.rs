@@ -240,7 +240,7 @@ pub struct ReceiveSettings {
     pub gro: bool,
     /// Whether the kernel steers by the inner flow.
     pub kernel_steering: bool,
-    /// Whether worker N runs on the Nth CPU only.
+    /// Whether worker N runs on one CPU only: the Nth of those that the process may run on.
     pub pin: bool,
     /// Where a load balancer's probes come from: what of a raw mirror is from there, and for this machine, is told apart.
     pub probes: Vec<IpNet>,

@@ -71,7 +71,7 @@ pub(crate) struct ReceiveOptions {
     #[arg(long, value_name = "NETWORK", value_parser = value::probe, value_delimiter = ',')]
     pub(crate) probes: Vec<IpNet>,
 
-    /// Keep worker N on the Nth CPU
+    /// Keep worker N on the Nth CPU of those that the process may run on
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) pin: Option<bool>,
