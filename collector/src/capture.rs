@@ -56,6 +56,15 @@ pub enum CaptureLayout {
     PerShard,
 }
 
+/// What has a sequence of files of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureSplit {
+    /// Each VNI.
+    Vni,
+    /// Each network that has a name, and each VNI that is in none.
+    Network,
+}
+
 /// What the workers work on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {

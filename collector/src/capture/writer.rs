@@ -99,7 +99,7 @@ impl Captures {
                     format: settings.format,
                     rotation: settings.rotation,
                     live: input == Input::Live,
-                    ahead: !settings.split,
+                    ahead: settings.split.is_none(),
                     create,
                 };
                 Destination::Files(Sinks::new(files, streams, progress, closing, merges.len(), settings.split))
