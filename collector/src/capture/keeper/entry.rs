@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::capture::CaptureFormat;
+
 /// The longest name that is taken: `NAME_MAX`, less what hidden names put around it.
 const MAX_NAME_BYTES: usize = 200;
 
@@ -135,7 +137,7 @@ pub(super) fn modified(metadata: &Metadata) -> u64 {
 /// Whether a capture file can be called so. Nothing in a manifest can lead out of the directory, or to a hidden file.
 pub(super) fn is_capture_name(name: &str) -> bool {
     let plain = name.strip_suffix(".zst").unwrap_or(name);
-    plain.ends_with(".pcapng")
+    CaptureFormat::is_of_name(plain)
         && !name.starts_with('.')
         && name.len() <= MAX_NAME_BYTES
         && !name.contains(|c: char| c == '/' || c.is_control())

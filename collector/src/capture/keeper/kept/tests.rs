@@ -649,6 +649,10 @@ fn leftovers_of_a_killed_collector_are_removed_and_nothing_else() {
     }
     fs::create_dir(scene.path(&format!(".{}.{dead}", name(9)))).unwrap();
     others.extend([format!(".{}.{dead}", name(9)), MANIFEST_NAME.into(), super::super::lock::LOCK_NAME.into()]);
+        format!(".{}.{dead}.room", name(5)),
+        format!(".vxtap-20261121T014700Z-00006.pcap.{dead}"),
+        format!(".vxtap-20261121T014700Z-00006.pcap.zst.{dead}"),
+        format!(".vxtap-20261121T014700Z-00006.pcap.vxidx.{dead}-1"),
     others.sort();
     let _kept = scene.begin();
     assert_eq!(scene.hidden(), others);
@@ -658,6 +662,8 @@ fn leftovers_of_a_killed_collector_are_removed_and_nothing_else() {
 fn the_link_leads_to_the_newest_file_and_goes_with_the_last() {
     let mut scene = Scene::new();
     let mut kept = scene.begin();
+        format!(".{}.1.room", name(5)),
+        format!(".vxtap-x.pcapx.{dead}"),
     let link = scene.path("current");
     scene.write(&mut kept, 1, 30);
     assert_eq!(fs::read_link(&link).unwrap(), Path::new(&name(1)));
