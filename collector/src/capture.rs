@@ -39,11 +39,11 @@ use thiserror::Error;
 pub(crate) use files::rename_exclusively;
 pub use format::CaptureFormat;
 pub(crate) use keeper::KeeperMonitor;
-pub use keeper::{CompressionLevel, Hook, KeeperError, Retention};
+pub use keeper::{CompressionLevel, Hook, KeeperError, Retention, TornFiles};
 pub use lane::CaptureLane;
 pub(crate) use lane::Fate;
 pub use rotation::Rotation;
-pub use selection::{CaptureFilter, Selection};
+pub use selection::{CaptureFilter, CutFrames, Selection};
 pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, Captures, LaneTotals};
 
 /// How the records of several workers come into files.

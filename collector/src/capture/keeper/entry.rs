@@ -31,6 +31,9 @@ pub(super) struct Entry {
     /// Whether it is to be compressed once it is closed.
     #[serde(default)]
     pub(super) compress_due: bool,
+    /// Whether it may end within a record: its writer was killed, and nobody has looked yet.
+    #[serde(default)]
+    pub(super) torn: bool,
     /// The file that this one takes the place of: it is removed as soon as this one has its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) replaces: Option<String>,
