@@ -152,6 +152,17 @@ impl Padding {
         out.resize(origin + aligned - 4, 0);
         end(out, start);
     }
+
+    /// Whether `bytes` end with such a block.
+    pub fn is_at_end_of(bytes: &[u8]) -> bool {
+        let Some(last) = bytes.last_chunk::<4>() else { return false };
+        let length = u32::from_le_bytes(*last) as usize;
+        let block = bytes.len().checked_sub(length).and_then(|start| bytes.get(start..));
+        let Some(block) = block.filter(|_| length >= Self::MIN_LEN) else { return false };
+        block.starts_with(&PADDING.to_le_bytes())
+            && block.get(4..8) == Some(last)
+            && block.get(8..length - 4).is_some_and(|body| body.iter().all(|byte| *byte == 0))
+    }
 }
 
 /// What an enhanced packet block says of a frame.

@@ -37,6 +37,7 @@ use vxtap_analyzers::snapshot::{
 };
 
 use crate::admission::DecideError;
+use crate::capture::{CutFrames, TornFiles};
 use crate::follow::Hub;
 use crate::health::words;
 pub(crate) use connection::{Limits as ConnectionLimits, serve as serve_connection};
@@ -47,6 +48,9 @@ pub use server::{ApiError, BoundServer, Server};
 pub trait Monitor: Send + Sync + 'static {
     /// The collector as it is now. May block for some milliseconds.
     fn snapshot(&self) -> Snapshot;
+
+    /// What is counted of captures besides what the snapshot has. Must not block.
+    fn captured(&self) -> CaptureCounts;
 
     /// The flows that `query` asks for. May block until the workers have answered, a second or so.
     fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError>;
@@ -65,6 +69,17 @@ pub trait Monitor: Send + Sync + 'static {
 
     /// Whether a load balancer should send traffic here. Must not block.
     fn readiness(&self) -> Readiness;
+}
+
+/// What is counted of captures besides what a snapshot has; `/v1/snapshot` shows it beside the snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CaptureCounts {
+    /// Frames captured without their end, by choice.
+    #[serde(flatten)]
+    pub cut: CutFrames,
+    /// Files whose writers were killed.
+    #[serde(flatten)]
+    pub torn: TornFiles,
 }
 
 /// Whether a load balancer should send traffic here.

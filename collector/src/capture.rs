@@ -39,11 +39,11 @@ use thiserror::Error;
 pub(crate) use files::rename_exclusively;
 pub use format::CaptureFormat;
 pub(crate) use keeper::KeeperMonitor;
-pub use keeper::{CompressionLevel, Hook, KeeperError, Retention};
+pub use keeper::{CompressionLevel, Hook, KeeperError, Retention, TornFiles};
 pub use lane::CaptureLane;
 pub(crate) use lane::Fate;
 pub use rotation::Rotation;
-pub use selection::{CaptureFilter, Selection};
+pub use selection::{CaptureFilter, CutFrames, Selection};
 pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, Captures, LaneTotals};
 
 /// How the records of several workers come into files.
@@ -54,6 +54,15 @@ pub enum CaptureLayout {
     Merged,
     /// Those of each worker into files of its own, as they come.
     PerShard,
+}
+
+/// What has a sequence of files of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureSplit {
+    /// Each VNI.
+    Vni,
+    /// Each network that has a name, and each VNI that is in none.
+    Network,
 }
 
 /// What the workers work on.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use vxtap_analyzers::snapshot::{FollowerSnapshot, FollowersSnapshot};
@@ -35,6 +36,19 @@ pub struct Hub {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} programs follow the capture already, and no more can", Hub::MAX_FOLLOWERS)]
 pub struct TooManyFollowers;
+
+/// What all followers of a run together got and missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FollowerTotals {
+    /// Followers.
+    pub followers: u64,
+    /// Records given to them.
+    #[serde(rename = "follower_sent")]
+    pub sent: u64,
+    /// Records that went past one that was too slow, counted for each.
+    #[serde(rename = "follower_dropped")]
+    pub dropped: u64,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -144,6 +158,12 @@ impl Hub {
             dropped: list.dropped_before + now.iter().map(|follower| follower.dropped).sum::<u64>(),
             now,
         }
+    }
+
+    /// What all followers together got and missed.
+    pub fn totals(&self) -> FollowerTotals {
+        let FollowersSnapshot { total, sent, dropped, .. } = self.snapshot();
+        FollowerTotals { followers: total, sent, dropped }
     }
 
     /// Nothing more will come: followers get what is there, and the end.

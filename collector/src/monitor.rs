@@ -16,13 +16,14 @@ use vxtap_tui::{Captured, Source, SourceError};
 use vxtap_wire::vxlan::Vni;
 
 use crate::admission::DecideError;
-use crate::api::{FlowsError, Monitor, Readiness};
+use crate::api::{CaptureCounts, FlowsError, Monitor, Readiness};
+use crate::capture::CutFrames;
 use crate::follow::Hub;
 use crate::health::HealthState;
 use crate::log::Stats;
 use crate::outputs::OutputMonitor;
 use crate::shared::{Asker, Question, Shared};
-use crate::summary;
+use crate::summary::{self, WorkerSummary};
 use crate::worker::unix_ns;
 
 mod admission;
@@ -66,8 +67,10 @@ impl LiveMonitor {
         }
         let flows_active = workers.iter().map(|worker| worker.flows_active).sum();
         let streams = self.shared.registry.len() as u64;
-        let workers = workers.into_iter().map(Into::into).collect();
-        Stats::of(workers, uptime).with(flows_active, streams, self.outputs.log().as_ref())
+        let so_far = |worker: &WorkerSnapshot| WorkerSummary::so_far(worker, self.outputs.cut(worker.worker));
+        let workers = workers.iter().map(so_far).collect();
+        let log = self.outputs.log();
+        Stats::of(workers, uptime).with(flows_active, streams, log.as_ref()).with_followers(self.hub.totals())
     }
 
     /// Mirror streams with the sums of all workers, most frames first.
@@ -127,6 +130,12 @@ impl Monitor for LiveMonitor {
             snapshot.workers.push(worker);
         }
         snapshot
+    }
+
+    fn captured(&self) -> CaptureCounts {
+        let mut cut = CutFrames::default();
+        (0..self.askers.len() as u32).for_each(|worker| cut.merge(&self.outputs.cut(worker)));
+        CaptureCounts { cut, torn: self.outputs.torn() }
     }
 
     fn admission(&self) -> AdmissionSnapshot {

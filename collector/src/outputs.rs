@@ -6,7 +6,7 @@ use vxtap_analyzers::protocols::EventKind;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
 
 use crate::blocks::WhenFull;
-use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, Captures, Input};
+use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, Captures, CutFrames, Input, TornFiles};
 use crate::follow::Hub;
 use crate::health::CaptureWatch;
 use crate::log::{EventLane, LogHandle, LogMonitor, LogReopen, LogWriter, StatsLog};
@@ -125,6 +125,16 @@ impl OutputMonitor {
     pub(crate) fn captured(&self, worker: u32) -> (u64, u64) {
         let lane = worker as usize;
         self.capture.as_ref().map_or((0, 0), |capture| (capture.written(lane), capture.dropped(lane)))
+    }
+
+    /// Frames of `worker` that were captured without their end, by choice.
+    pub(crate) fn cut(&self, worker: u32) -> CutFrames {
+        self.capture.as_ref().map(|capture| capture.cut(worker as usize)).unwrap_or_default()
+    }
+
+    /// What became of capture files whose writers were killed.
+    pub(crate) fn torn(&self) -> TornFiles {
+        self.capture.as_ref().map(CaptureMonitor::torn).unwrap_or_default()
     }
 
     pub(crate) fn capture(&self) -> Option<CaptureSnapshot> {

@@ -15,7 +15,7 @@ use vxtap_index::IndexBuilder;
 use vxtap_wire::vxlan::Vni;
 use vxtap_wire::{FlowKey, FrameView, Link};
 
-use crate::capture::{CaptureLane, Fate, Selection};
+use crate::capture::{CaptureLane, CutFrames, Fate, Selection};
 use crate::log::EventLane;
 use crate::outputs::Lanes;
 use crate::settings::{Dedup, FlowSettings, PipelineSettings};
@@ -53,6 +53,8 @@ pub(crate) struct PipelineTotals {
     pub(crate) shard: ShardCounters,
     /// Copies of packets by the streams that they came by.
     pub(crate) pairs: Vec<PairDuplicates>,
+    /// Captured without their end, by choice.
+    pub(crate) cut: CutFrames,
 }
 
 impl Pipeline {
@@ -167,6 +169,7 @@ impl Pipeline {
             return;
         }
         let mut other_frames = false;
+        let mut cut = CutFrames::default();
         for (number, (meta, view)) in batch.iter().enumerate() {
             let mut unwanted = self.notes.beyond;
             if self.selection.one_copy {
@@ -185,8 +188,11 @@ impl Pipeline {
                 // Its twin may be in another block.
                 self.notes.keys.extend(view.five_tuple.map(|tuple| FlowKey::new(meta.network, &tuple).0));
             }
-            lane.record(meta.time_ns, meta.stream, &view.bytes[..self.selection.length(view)], view.wire_len);
+            let length = self.selection.length(view);
+            cut.note(view.bytes.len() - length);
+            lane.record(meta.time_ns, meta.stream, &view.bytes[..length], view.wire_len);
         }
+        lane.note_cut(&cut);
         lane.note_flows(&self.notes.keys, other_frames);
         self.notes.keys.clear();
     }
@@ -288,7 +294,8 @@ impl Pipeline {
         self.streams.tell_losses();
         self.ledger.flows = self.shard.counters().flows;
         let pairs = self.dedup.pairs().to_vec();
-        PipelineTotals { ledger: self.ledger, shard: *self.shard.counters(), pairs }
+        let cut = self.capture.as_ref().map(CaptureLane::cut).unwrap_or_default();
+        PipelineTotals { ledger: self.ledger, shard: *self.shard.counters(), pairs, cut }
     }
 }
 

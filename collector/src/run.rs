@@ -53,13 +53,16 @@ pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
     } else {
         end.wait(None);
     }
-    let summary = collector.finish()?;
+    let hub = collector.hub();
+    let mut summary = collector.finish()?;
     if let Some(follow) = follow {
         follow.stop();
     }
     if let Some(server) = server {
         server.stop();
     }
+    // With what they still got until their connections ended.
+    summary.followers = hub.totals();
     if let Some(target) = &settings.summary {
         summary::write(&summary, target)?;
     }
@@ -300,6 +303,7 @@ impl Collector {
         let pairs = summary::duplicate_pairs(totals.iter().flat_map(|totals| &totals.pairs), &monitor.shared.registry);
         let mut summary =
             Summary::new(summary::workers(totals, &captured), begun.elapsed().as_secs_f64(), &monitor.shared.registry);
+        summary.followers = monitor.hub.totals();
         if let Some(mut stats) = stats.and_then(StatsTicker::stop) {
             stats.write(&summary.stats(monitor.outputs.log().as_ref()));
         }

@@ -15,7 +15,9 @@ use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::{Kind, Rules};
 
 use crate::admission::AdmissionSettings;
-use crate::capture::{CaptureFormat, CaptureLayout, CompressionLevel, Hook, Retention, Rotation, Selection};
+use crate::capture::{
+    CaptureFormat, CaptureLayout, CaptureSplit, CompressionLevel, Hook, Retention, Rotation, Selection,
+};
 use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::{Name, NamedNetwork};
@@ -240,7 +242,7 @@ pub struct ReceiveSettings {
     pub gro: bool,
     /// Whether the kernel steers by the inner flow.
     pub kernel_steering: bool,
-    /// Whether worker N runs on the Nth CPU only.
+    /// Whether worker N runs on one CPU only: the Nth of those that the process may run on.
     pub pin: bool,
     /// Where a load balancer's probes come from: what of a raw mirror is from there, and for this machine, is told apart.
     pub probes: Vec<IpNet>,
@@ -328,8 +330,8 @@ pub struct CaptureSettings {
     pub format: CaptureFormat,
     /// How the frames of several workers come into files.
     pub layout: CaptureLayout,
-    /// Whether each VNI has files of its own.
-    pub split: bool,
+    /// What has files of its own; `None` where everything goes together.
+    pub split: Option<CaptureSplit>,
     /// When a file is closed and the next one begun.
     pub rotation: Rotation,
     /// What of the traffic is captured.
@@ -352,7 +354,7 @@ impl CaptureSettings {
             directory,
             format: CaptureFormat::default(),
             layout: CaptureLayout::default(),
-            split: false,
+            split: None,
             selection: Selection::default(),
             keeping: Keeping::default(),
             rotation: Rotation { bytes: Some(1 << 30), ..Rotation::default() },

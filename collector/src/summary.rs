@@ -12,6 +12,8 @@ use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, DuplicatePair, LogSnapshot, WorkerSnapshot};
 use vxtap_analyzers::{Imbalance, Ledger, StreamId};
 
+use crate::capture::CutFrames;
+use crate::follow::FollowerTotals;
 use crate::log::Stats;
 use crate::pipeline::PipelineTotals;
 use crate::settings::SummaryTarget;
@@ -23,6 +25,12 @@ pub struct Summary {
     /// All workers together.
     #[serde(flatten)]
     pub ledger: Ledger,
+    /// Frames captured without their end, by choice.
+    #[serde(flatten)]
+    pub cut: CutFrames,
+    /// What followers of the live capture got and missed.
+    #[serde(flatten)]
+    pub followers: FollowerTotals,
     /// How long the run was, in seconds.
     pub seconds: f64,
     /// Mirror streams seen.
@@ -49,6 +57,9 @@ pub struct WorkerSummary {
     /// Its part of the ledger.
     #[serde(flatten)]
     pub ledger: Ledger,
+    /// Frames captured without their end, by choice.
+    #[serde(flatten)]
+    pub cut: CutFrames,
     /// Flows ended before their time because the table was full.
     pub flows_evicted: u64,
     /// Frames in no flow: neither IPv4 nor IPv6.
@@ -63,11 +74,12 @@ pub struct WorkerSummary {
 
 /// The summaries of all workers: what each one's pipeline left, and what the writer wrote and did not write of it.
 pub(crate) fn workers(totals: Vec<PipelineTotals>, captured: &[(u64, u64)]) -> Vec<WorkerSummary> {
-    let summary = |(worker, PipelineTotals { mut ledger, shard, .. }): (usize, PipelineTotals)| {
+    let summary = |(worker, PipelineTotals { mut ledger, shard, cut, .. }): (usize, PipelineTotals)| {
         (ledger.captured, ledger.capture_dropped) = captured.get(worker).copied().unwrap_or_default();
         WorkerSummary {
             worker: worker as u32,
             ledger,
+            cut,
             flows_evicted: shard.flows_evicted,
             not_ip: shard.not_ip,
             truncated: shard.truncated,
@@ -98,12 +110,13 @@ pub(crate) fn duplicate_pairs<'a>(
     sums.into_iter().map(named).collect()
 }
 
-impl From<WorkerSnapshot> for WorkerSummary {
+impl WorkerSummary {
     /// As it would be if the run ended here.
-    fn from(worker: WorkerSnapshot) -> Self {
+    pub(crate) fn so_far(worker: &WorkerSnapshot, cut: CutFrames) -> Self {
         Self {
             worker: worker.worker,
             ledger: worker.ledger,
+            cut,
             flows_evicted: worker.flows_evicted,
             not_ip: worker.not_ip,
             truncated: worker.truncated,
@@ -129,9 +142,10 @@ impl Summary {
 
     /// Adds the workers up.
     pub(crate) fn new(workers: Vec<WorkerSummary>, seconds: f64, registry: &StreamRegistry) -> Self {
-        let mut ledger = Ledger::default();
+        let (mut ledger, mut cut) = (Ledger::default(), CutFrames::default());
         for worker in &workers {
             ledger.merge(&worker.ledger);
+            cut.merge(&worker.cut);
         }
         let mut losses: Vec<_> = registry.stream_losses().into_iter().collect();
         losses.sort_by_key(|(stream, loss)| (std::cmp::Reverse(loss.lost), *stream));
@@ -139,6 +153,8 @@ impl Summary {
         let summary = |(stream, loss)| LossSummary { stream: registry.name(stream), loss };
         Self {
             ledger,
+            cut,
+            followers: FollowerTotals::default(),
             seconds,
             streams: registry.len() as u64,
             lost: registry.loss().map(|loss| loss.lost),
@@ -153,7 +169,7 @@ impl Summary {
     /// The same as the log has it, while the log is as in `log`.
     pub(crate) fn stats(&self, log: Option<&LogSnapshot>) -> Stats {
         let uptime = Duration::try_from_secs_f64(self.seconds).unwrap_or_default();
-        Stats::of(self.workers.clone(), uptime).with(0, self.streams, log)
+        Stats::of(self.workers.clone(), uptime).with(0, self.streams, log).with_followers(self.followers)
     }
 
     /// Checks the ledger of the whole and of each worker.
@@ -188,6 +204,14 @@ impl Summary {
                 "\n{} of what the kernel dropped may have been several datagrams each; with CAP_BPF or --no-gro each is counted",
                 ledger.kernel_dropped_trains
             );
+        }
+        if self.cut.frames > 0 {
+            let CutFrames { frames, bytes } = self.cut;
+            let _ = write!(text, "\n{frames} were captured without their last {bytes} bytes together, by choice");
+        }
+        if self.followers.dropped > 0 {
+            let FollowerTotals { followers, dropped, .. } = self.followers;
+            let _ = write!(text, "\n{dropped} records went past the {followers} followers that were too slow");
         }
         if let Some(lost) = self.lost {
             // Writing to a string cannot fail.

@@ -198,8 +198,10 @@ impl Worker {
                 continue;
             }
             if received > 0 || !sent {
-                if !self.parts.coalesce.is_zero() {
-                    std::thread::sleep(self.parts.coalesce);
+                // What waits to be written does not wait for longer because of it.
+                let coalesce = self.until_flush(now_ns).map_or(self.parts.coalesce, |due| due.min(self.parts.coalesce));
+                if !coalesce.is_zero() {
+                    std::thread::sleep(coalesce);
                 }
                 continue;
             }
@@ -207,10 +209,14 @@ impl Worker {
         }
     }
 
+    /// How long after `now_ns` something is to be handed over to the writers; `None` while nothing waits for that.
+    fn until_flush(&self, now_ns: u64) -> Option<Duration> {
+        self.parts.pipeline.next_flush_ns().map(|due| Duration::from_nanos(due.saturating_sub(now_ns)))
+    }
+
     fn wait(&mut self, now_ns: u64) {
-        let flush = self.parts.pipeline.next_flush_ns().map(|due| Duration::from_nanos(due.saturating_sub(now_ns)));
         // Nothing to write: wake once a second to let packet time pass and to tell that all is well.
-        let timeout = flush.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
+        let timeout = self.until_flush(now_ns).unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
         self.parts.pipeline.rest();
         let WorkerParts { sockets, packets, waiter, inbox, questions, shared, .. } = &mut self.parts;
         waiter.wait(sockets.iter().map(ReceiveSocket::fd).chain(packets.fds()), timeout, || {

@@ -71,6 +71,7 @@ mod query;
 mod scan;
 mod sweep;
 mod tunnel;
+mod whole;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,7 @@ pub use builder::{IndexBuilder, IndexSize, PageRange};
 pub use community_id::{CommunityId, InvalidCommunityId};
 pub use extract::{DamagedCapture, Extract, ExtractError, ExtractSummary, captures_in};
 pub use query::Query;
+pub use whole::{Whole, whole};
 
 /// The index of `capture`: a hidden file beside it, `.NAME.vxidx`. A compressed capture, `NAME.zst`, has the index of what
 /// was compressed. Who removes a capture removes its index as well.

@@ -139,3 +139,23 @@ fn what_is_no_whole_packet_block_is_refused() {
     out[0] = 5;
     assert!(PacketBlock::first(&mut out).is_none());
 }
+
+#[test]
+fn padding_at_the_end_is_known_from_everything_else() {
+    let mut block = vec![1, 2, 3, 4];
+    Padding::append_to(&mut block, 64);
+    assert!(Padding::is_at_end_of(&block) && Padding::is_at_end_of(&block[4..]));
+    let changed = |at: usize| {
+        let mut changed = block.clone();
+        changed[at] ^= 1;
+        changed
+    };
+    for at in [4, 8, 20, 63] {
+        assert!(!Padding::is_at_end_of(&changed(at)), "changed at {at}");
+    }
+    for bytes in [&block[5..], &block[..63], &block[60..], &[], &[0; 16], &[4, 0, 0, 0]] {
+        assert!(!Padding::is_at_end_of(bytes), "{bytes:?}");
+    }
+    let packet = PacketHeader { interface: 0, time_ns: 0, wire_len: 4 };
+    assert!(!Padding::is_at_end_of(&bytes(|out| packet.append_to(out, &[0; 4]))));
+}

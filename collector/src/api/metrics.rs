@@ -13,6 +13,8 @@ use prometheus_client::registry::Registry;
 use vxtap_analyzers::Ledger;
 use vxtap_analyzers::snapshot::{Distribution, RunState, Snapshot, WorkerSnapshot};
 
+use super::CaptureCounts;
+
 mod analysis;
 mod health;
 mod streams;
@@ -26,26 +28,29 @@ const NANOSECONDS: f64 = 1e9;
 type CountOf<T> = fn(&T) -> u64;
 
 /// `snapshot` in OpenMetrics text.
-pub(super) fn encode(snapshot: Snapshot) -> Result<String, fmt::Error> {
+pub(super) fn encode(snapshot: Snapshot, captured: CaptureCounts) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("vxtap_collector");
-    registry.register_collector(Box::new(SnapshotMetrics(snapshot)));
+    registry.register_collector(Box::new(SnapshotMetrics { snapshot, captured }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct SnapshotMetrics(Snapshot);
+struct SnapshotMetrics {
+    snapshot: Snapshot,
+    captured: CaptureCounts,
+}
 
 impl Collector for SnapshotMetrics {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
-        let snapshot = &self.0;
+        let Self { snapshot, captured } = self;
         let mut families = Families(encoder);
         ledger(&mut families, snapshot)?;
         workers(&mut families, snapshot)?;
         analysis::encode(&mut families, snapshot)?;
         streams::encode(&mut families, snapshot)?;
-        files(&mut families, snapshot)?;
+        files(&mut families, snapshot, captured)?;
         followers(&mut families, snapshot)?;
         health::encode(&mut families, &snapshot.health)?;
         run(&mut families, snapshot)
@@ -137,7 +142,7 @@ fn quantiles(
     Ok(())
 }
 
-fn files(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
+fn files(families: &mut Families, snapshot: &Snapshot, captured: &CaptureCounts) -> fmt::Result {
     if let Some(capture) = &snapshot.capture {
         families.counter("capture_bytes", "Bytes written to capture files", capture.bytes)?;
         families.counter("capture_files", "Capture files begun", capture.files_total)?;
@@ -151,6 +156,17 @@ fn files(families: &mut Families, snapshot: &Snapshot) -> fmt::Result {
         families.counter("capture_compressed_files", "Files compressed", kept.compressed)?;
         families.counter("capture_hooks", "Capture hooks run", kept.hook_runs)?;
         families.counter("capture_hook_failures", "Capture hooks that failed or took too long", kept.hook_failures)?;
+        families.counter(
+            "capture_hooks_skipped",
+            "Capture hooks not run, since too many waited or the file was gone",
+            kept.hook_skipped,
+        )?;
+        let CaptureCounts { cut, torn } = captured;
+        families.counter("capture_cut", "Inner frames captured without their end, by choice", cut.frames)?;
+        families.counter("capture_cut_bytes", "Bytes of inner frames left out by choice", cut.bytes)?;
+        families.counter("capture_torn_files", "Files of killed collectors whose end was cut off", torn.files)?;
+        families.counter("capture_torn_bytes", "Bytes cut off files of killed collectors", torn.bytes)?;
+        families.gauge("capture_torn_waiting", "Files of killed collectors to be looked through", torn.waiting)?;
         families.gauge("capture_failing", "1 while captures cannot be written", u64::from(capture.error.is_some()))?;
     }
     if let Some(log) = &snapshot.log {

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
 
 use super::access::{self, Access};
-use super::{FlowsError, Monitor, admission, alive, extract, live, metrics};
+use super::{CaptureCounts, FlowsError, Monitor, admission, alive, extract, live, metrics};
 use crate::follow::Hub;
 
 /// The longest that a request waits for the monitor.
@@ -142,7 +142,7 @@ async fn readyz(State(source): State<Source>) -> Response {
 async fn metrics(State(source): State<Source>) -> Result<Response, Failure> {
     let text = source
         .ask(|monitor| {
-            metrics::encode(monitor.snapshot())
+            metrics::encode(monitor.snapshot(), monitor.captured())
                 .map_err(|_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the metrics"))
         })
         .await?;
@@ -150,8 +150,17 @@ async fn metrics(State(source): State<Source>) -> Result<Response, Failure> {
 }
 
 async fn snapshot(State(source): State<Source>) -> Result<Response, Failure> {
-    let json = source.ask(|monitor| to_json(&monitor.snapshot())).await?;
+    let body = |monitor: &dyn Monitor| SnapshotBody { snapshot: monitor.snapshot(), captured: monitor.captured() };
+    let json = source.ask(move |monitor| to_json(&body(monitor))).await?;
     Ok(json.into_response())
+}
+
+#[derive(Serialize)]
+struct SnapshotBody {
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    #[serde(flatten)]
+    captured: CaptureCounts,
 }
 
 async fn flows(

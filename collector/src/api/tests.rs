@@ -21,8 +21,9 @@ use vxtap_analyzers::snapshot::{
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, OneSidedCause, StreamCounters};
 
 use super::connection::Limits;
-use super::{ApiError, FlowsError, Monitor, Readiness, Server};
+use super::{ApiError, CaptureCounts, FlowsError, Monitor, Readiness, Server};
 use crate::admission::{Admission, DecideError};
+use crate::capture::{CutFrames, TornFiles};
 use crate::follow::Hub;
 use crate::settings::ApiSettings;
 
@@ -30,6 +31,7 @@ type FlowsAnswer = Box<dyn Fn(&FlowQuery) -> Result<FlowPage, FlowsError> + Send
 
 struct FakeMonitor {
     snapshot: Mutex<Snapshot>,
+    captured: CaptureCounts,
     readiness: Mutex<Readiness>,
     flows: FlowsAnswer,
     hub: Hub,
@@ -41,6 +43,10 @@ impl FakeMonitor {
     fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: Mutex::new(snapshot),
+            captured: CaptureCounts {
+                cut: CutFrames { frames: 54, bytes: 55 },
+                torn: TornFiles { files: 56, bytes: 57, waiting: 58 },
+            },
             readiness: Mutex::new(readiness(RunState::Running)),
             flows: Box::new(|_| Ok(FlowPage::default())),
             hub: Hub::new(Arc::default()),
@@ -57,6 +63,10 @@ impl FakeMonitor {
 impl Monitor for FakeMonitor {
     fn snapshot(&self) -> Snapshot {
         self.snapshot.lock().unwrap().clone()
+    }
+
+    fn captured(&self) -> CaptureCounts {
+        self.captured
     }
 
     fn flows(&self, query: &FlowQuery) -> Result<FlowPage, FlowsError> {
@@ -238,7 +248,7 @@ fn busy_snapshot() -> Snapshot {
             files: vec![CaptureFile { name: "vxtap-1.pcapng".into(), bytes: 51, frames: 6, ..CaptureFile::default() }],
             files_total: 53,
             late: 0,
-            kept: KeptSnapshot::default(),
+            kept: KeptSnapshot { hook_skipped: 59, ..KeptSnapshot::default() },
         }),
         log: Some(LogSnapshot { directory: "/log".into(), events: 61, events_dropped: 62, error: Some("full".into()) }),
         followers: FollowersSnapshot { now: vec![FollowerSnapshot::default()], total: 71, sent: 72, dropped: 73 },
@@ -306,6 +316,16 @@ fn the_snapshot_reads_back_as_it_was() {
     let answer = get(&server, "/v1/snapshot");
     assert_eq!(answer.status, 200);
     assert_eq!(serde_json::from_value::<Snapshot>(answer.json()).unwrap(), busy_snapshot());
+    // Beside it, what only the collector knows of its captures.
+    for (name, value) in [
+        ("capture_cut", 54),
+        ("capture_cut_bytes", 55),
+        ("capture_torn_files", 56),
+        ("capture_torn_bytes", 57),
+        ("capture_torn_waiting", 58),
+    ] {
+        assert_eq!(answer.json()[name], value, "{name}");
+    }
 }
 
 #[test]
@@ -546,6 +566,12 @@ fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
         ("stream_skew", &[], 1.75),
         ("stream_duplicates_total", &[("first", "a"), ("second", "b")], 97.0),
         ("capture_bytes_total", &[], 51.0),
+        ("capture_cut_total", &[], 54.0),
+        ("capture_cut_bytes_total", &[], 55.0),
+        ("capture_torn_files_total", &[], 56.0),
+        ("capture_torn_bytes_total", &[], 57.0),
+        ("capture_torn_waiting", &[], 58.0),
+        ("capture_hooks_skipped_total", &[], 59.0),
         ("capture_pending", &[], 52.0),
         ("capture_files_total", &[], 53.0),
         ("capture_failing", &[], 0.0),

@@ -24,12 +24,21 @@ const PCAP_RECORD_HEADER_LEN: usize = 16;
 const PCAP_SNAPLEN: u32 = 262_144;
 
 impl CaptureFormat {
+    /// Every format.
+    const ALL: [Self; 3] = [Self::Pcapng, Self::Pcap, Self::PcapNanoseconds];
+
     /// How the names of files end.
     pub(super) const fn extension(self) -> &'static str {
         match self {
             Self::Pcapng => "pcapng",
             Self::Pcap | Self::PcapNanoseconds => "pcap",
         }
+    }
+
+    /// Whether a file of one of the formats is called so.
+    pub(super) fn is_of_name(name: &str) -> bool {
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+        Self::ALL.iter().any(|format| extension == Some(format.extension()))
     }
 
     /// Whether the file can have blocks that mean nothing, as writing around the page cache needs them.

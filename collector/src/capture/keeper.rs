@@ -10,7 +10,8 @@
 //! [`QUEUE_MESSAGES`]; when three quarters of it are taken, [`Keeper::may_write`] says no until the keeper has caught
 //! up: the writer then drops and counts, and makes no more files, so that no message is ever lost.
 //!
-//! A process that is killed leaves a directory that the next start sets right: files that were open count as closed,
+//! A process that is killed leaves a directory that the next start sets right: files that were open count as closed, and what is
+//! behind their last whole record is cut off ([`torn`]),
 //! begun compressions are removed or finished, hooks that were due are run (again, where one was under way).
 
 mod compress;
@@ -21,6 +22,7 @@ mod link;
 mod manifest;
 mod space;
 mod tidy;
+mod torn;
 mod voice;
 mod work;
 
@@ -39,6 +41,7 @@ use vxtap_analyzers::snapshot::KeptSnapshot;
 
 use self::kept::{Kept, Machine, Surroundings};
 use self::space::free_bytes;
+pub use self::torn::TornFiles;
 use self::work::Message;
 use crate::directory_lock::{self as lock, Refused};
 
@@ -212,6 +215,7 @@ struct Shared {
     /// Why the writer may not write; 0 where it may.
     hold: AtomicU8,
     status: Mutex<KeptSnapshot>,
+    torn: Mutex<TornFiles>,
     /// Whether what is due is to be done before the end.
     orderly: AtomicBool,
     /// For how long.
@@ -250,6 +254,7 @@ impl Keeper {
         let shared = Arc::new(Shared {
             hold: AtomicU8::new(0),
             status: Mutex::new(kept.status().clone()),
+            torn: Mutex::new(kept.torn()),
             orderly: AtomicBool::new(false),
             finish_within,
         });
@@ -361,6 +366,11 @@ impl KeeperMonitor {
     /// What the keeper has done and is doing, or had done at its end.
     pub(crate) fn status(&self) -> KeptSnapshot {
         self.shared.status()
+    }
+
+    /// What became of files whose writers were killed.
+    pub(crate) fn torn(&self) -> TornFiles {
+        *self.shared.torn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::PacketHeader;
 use vxtap_wire::FlowKey;
 
+use super::selection::CutFrames;
 use super::stretch::Stretches;
 use crate::blocks::{BlockLane, Marks, WhenFull};
 use crate::follow::Hub;
@@ -23,6 +24,7 @@ pub struct CaptureLane {
     refused: Vec<(StreamId, u64)>,
     /// Place of the records that come in the order of the input; 0 where time alone orders them.
     turn: u64,
+    cut: CutFrames,
 }
 
 /// Flows that one block can note without growing: in a block of 1 MiB of full-sized packets each could be of another flow. Memory that
@@ -110,11 +112,15 @@ impl CaptureMarks {
     }
 }
 
-/// How far a lane is: what comes from now on is not before this, but for what was under way between workers. Set by the worker, read by the
-/// writer.
+/// How far a lane is, set by the worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct LaneProgress(AtomicU64);
+pub(super) struct LaneProgress {
+    /// What comes from now on is not before this, but for what was under way between workers. Read by the writer.
+    at: AtomicU64,
+    cut_frames: AtomicU64,
+    cut_bytes: AtomicU64,
+}
 
 impl LaneProgress {
     /// A lane that has nothing and waits: it is as far as the clock.
@@ -122,17 +128,36 @@ impl LaneProgress {
 
     /// A time in nanoseconds since 1970, or a turn.
     pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.at.load(Ordering::Acquire)
     }
 
     fn set(&self, progress: u64) {
-        self.0.store(progress, Ordering::Release);
+        self.at.store(progress, Ordering::Release);
+    }
+
+    /// What the lane had cut when it last said so.
+    pub(super) fn cut(&self) -> CutFrames {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        CutFrames { frames: load(&self.cut_frames), bytes: load(&self.cut_bytes) }
+    }
+
+    fn set_cut(&self, cut: &CutFrames) {
+        self.cut_frames.store(cut.frames, Ordering::Relaxed);
+        self.cut_bytes.store(cut.bytes, Ordering::Relaxed);
     }
 }
 
 impl CaptureLane {
     pub(super) const fn new(blocks: BlockLane<CaptureMarks>, progress: Arc<LaneProgress>, wanted: Wanted) -> Self {
-        Self { blocks, progress, wanted, stamp: 0, refused: Vec::new(), turn: 0 }
+        Self {
+            blocks,
+            progress,
+            wanted,
+            stamp: 0,
+            refused: Vec::new(),
+            turn: 0,
+            cut: CutFrames { frames: 0, bytes: 0 },
+        }
     }
 
     /// What becomes of frames at the moment.
@@ -200,6 +225,20 @@ impl CaptureLane {
         let (marks, _) = self.blocks.current();
         marks.flows.extend_from_slice(flows);
         marks.other_frames |= other_frames;
+    }
+
+    /// Counts frames of the current block that were cut by choice.
+    #[inline]
+    pub(crate) fn note_cut(&mut self, cut: &CutFrames) {
+        if cut.frames > 0 {
+            self.cut.merge(cut);
+            self.progress.set_cut(&self.cut);
+        }
+    }
+
+    /// The frames that were cut so far.
+    pub(crate) const fn cut(&self) -> CutFrames {
+        self.cut
     }
 
     /// Copies a frame into the current block, or counts it as dropped where the writer is so far behind that no block is

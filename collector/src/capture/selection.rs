@@ -1,5 +1,6 @@
 //! What of the traffic is captured.
 
+use serde::Serialize;
 use vxtap_filter::{Filter, Packet, Tunnel};
 use vxtap_wire::FrameView;
 
@@ -16,8 +17,8 @@ impl PartialEq for CaptureFilter {
     }
 }
 
-/// Less than everything, by choice. What is left out counts as not captured; a frame that is cut counts as captured and keeps its
-/// length on the wire.
+/// Less than everything, by choice. A frame that is left out counts as not captured; one that is cut counts as captured, and in
+/// [`CutFrames`], and keeps its length on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
     /// Only frames that this matches.
@@ -32,6 +33,32 @@ pub struct Selection {
     pub flow_bytes: Option<u64>,
     /// Only the first copy of a packet that came twice.
     pub one_copy: bool,
+}
+
+/// Frames that are captured without their end, by choice. A frame that the disk refuses later counts as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CutFrames {
+    /// Frames.
+    #[serde(rename = "capture_cut")]
+    pub frames: u64,
+    /// Bytes of them that are not captured.
+    #[serde(rename = "capture_cut_bytes")]
+    pub bytes: u64,
+}
+
+impl CutFrames {
+    /// Counts a frame of which so many bytes are left out; 0 for one that is whole.
+    #[inline]
+    pub(crate) fn note(&mut self, left_out: usize) {
+        self.frames += u64::from(left_out > 0);
+        self.bytes += left_out as u64;
+    }
+
+    /// Adds `other`.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+    }
 }
 
 impl Selection {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::PacketView;
-use vxtap_wire::vxlan::Vni;
 
+use super::CaptureSplit;
 use super::closing::Closing;
 use super::files::{CaptureFiles, FilesSettings, Outcome, Progress};
 use super::merge::{Held, Run};
@@ -26,29 +26,56 @@ pub(super) struct Sinks {
     split: Option<Split>,
 }
 
-/// One sequence for each VNI.
-#[derive(Default)]
+/// One sequence for each part of the traffic.
 struct Split {
+    by: CaptureSplit,
     /// By the stream's number.
     of_stream: HashMap<u32, usize>,
-    of_vni: HashMap<Option<u32>, usize>,
+    of_part: HashMap<Part, usize>,
     /// Runs of each sequence, for one write.
     runs: Vec<Vec<Run>>,
 }
 
+/// A part of the traffic that has files of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Network(&'static str),
+    Vni(u32),
+    /// What came in no tunnel.
+    Plain,
+}
+
+impl Part {
+    fn of(stream: StreamId, streams: &StreamRegistry, by: CaptureSplit) -> Self {
+        let Some(key) = streams.key(stream) else { return Self::Plain };
+        let network = streams.networks().name(&key).filter(|_| by == CaptureSplit::Network);
+        let vni = || key.vni.map_or(Self::Plain, |vni| Self::Vni(vni.get()));
+        network.map_or_else(vni, Self::Network)
+    }
+
+    /// What its files have in their names: a network's name is letters, digits, '-', '_' and '.'.
+    fn label(self) -> String {
+        match self {
+            Self::Network(name) => format!("-net-{name}"),
+            Self::Vni(vni) => format!("-vni{vni}"),
+            Self::Plain => "-plain".to_owned(),
+        }
+    }
+}
+
 impl Sinks {
-    /// One sequence for each of `shards` shards, or for each VNI where files are `split`.
+    /// One sequence for each of `shards` shards, or for each part where files are `split`.
     pub(super) fn new(
         settings: FilesSettings,
         streams: Arc<StreamRegistry>,
         progress: Arc<Mutex<Progress>>,
         closing: Arc<Closing>,
         shards: usize,
-        split: bool,
+        split: Option<CaptureSplit>,
     ) -> Self {
         let mut sinks = Self { settings, streams, progress, closing, files: Vec::new(), split: None };
-        if split {
-            sinks.split = Some(Split::default());
+        if let Some(by) = split {
+            sinks.split = Some(Split { by, of_stream: HashMap::new(), of_part: HashMap::new(), runs: Vec::new() });
         } else if shards == 1 {
             sinks.add("");
         } else {
@@ -105,14 +132,15 @@ impl Sinks {
     }
 
     fn sequence_of(&mut self, stream: u32) -> usize {
-        if let Some(known) = self.split.as_ref().and_then(|split| split.of_stream.get(&stream)) {
+        let Some(split) = &self.split else { return 0 };
+        if let Some(known) = split.of_stream.get(&stream) {
             return *known;
         }
-        let vni = self.streams.key(StreamId(stream)).and_then(|key| key.vni).map(Vni::get);
-        let known = self.split.as_ref().and_then(|split| split.of_vni.get(&vni).copied());
+        let part = Part::of(StreamId(stream), &self.streams, split.by);
+        let known = split.of_part.get(&part).copied();
         let sequence = known.unwrap_or_else(|| {
             if self.files.len() < SPLIT_MAX {
-                self.add(&vni.map_or("-plain".to_owned(), |vni| format!("-vni{vni}")));
+                self.add(&part.label());
             } else if self.files.len() == SPLIT_MAX {
                 self.add("-others");
             }
@@ -121,7 +149,7 @@ impl Sinks {
         if let Some(split) = &mut self.split {
             split.runs.resize_with(self.files.len(), Vec::new);
             split.of_stream.insert(stream, sequence);
-            split.of_vni.insert(vni, sequence);
+            split.of_part.insert(part, sequence);
         }
         sequence
     }

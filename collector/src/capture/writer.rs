@@ -14,7 +14,7 @@ use super::merge::{Joining, Merge, Run};
 use super::output::{Create, creator};
 use super::sinks::Sinks;
 use super::stream::{StreamSink, StreamTarget};
-use super::{CaptureError, CaptureLane, CaptureLayout, Input, KeeperMonitor};
+use super::{CaptureError, CaptureLane, CaptureLayout, CutFrames, Input, KeeperMonitor, TornFiles};
 use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
 use crate::health::CaptureSeen;
@@ -69,13 +69,14 @@ impl Captures {
             None => LaneSettings { blocks: FOLLOWED_BLOCKS, block_bytes, flush: FOLLOWED_FLUSH },
         };
         let (queue, lanes) = blocks::lanes(workers, lane);
+        let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
         let monitor = CaptureMonitor {
             directory: directory.unwrap_or(Path::new("")).to_string_lossy().escape_debug().to_string().into(),
             lanes: queue.counters().into(),
+            lane_progress: lane_progress.clone().into(),
             progress: Arc::default(),
             keeper: closing.as_ref().map(|closing| closing.monitor()),
         };
-        let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
         let per_shard = in_files.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
         let joining = match (input, !per_shard && workers > 1) {
             (Input::Live, false) => Joining::One,
@@ -99,7 +100,7 @@ impl Captures {
                     format: settings.format,
                     rotation: settings.rotation,
                     live: input == Input::Live,
-                    ahead: !settings.split,
+                    ahead: settings.split.is_none(),
                     create,
                 };
                 Destination::Files(Sinks::new(files, streams, progress, closing, merges.len(), settings.split))
@@ -297,6 +298,7 @@ impl CaptureHandle {
 pub struct CaptureMonitor {
     directory: Arc<str>,
     lanes: Arc<[Arc<LaneCounters>]>,
+    lane_progress: Arc<[Arc<LaneProgress>]>,
     progress: Arc<Mutex<Progress>>,
     /// `None` where nothing is written.
     keeper: Option<KeeperMonitor>,
@@ -323,6 +325,16 @@ impl CaptureMonitor {
         let failing = self.progress.try_lock().ok()?.error.is_some();
         let sum = |of: fn(&LaneCounters) -> u64| self.lanes.iter().map(|lane| of(lane)).sum();
         Some(CaptureSeen { failing, pending: sum(LaneCounters::pending), done: sum(LaneCounters::done) })
+    }
+
+    /// Frames of lane `lane` that were cut by choice.
+    pub(crate) fn cut(&self, lane: usize) -> CutFrames {
+        self.lane_progress.get(lane).map(|lane| lane.cut()).unwrap_or_default()
+    }
+
+    /// What became of files whose writers were killed.
+    pub(crate) fn torn(&self) -> TornFiles {
+        self.keeper.as_ref().map(KeeperMonitor::torn).unwrap_or_default()
     }
 
     /// Frames of lane `lane` that are in a file.

@@ -10,6 +10,7 @@ use clap::CommandFactory;
 use vxtap_analyzers::protocols::EventKind;
 
 use super::*;
+use crate::capture::CaptureSplit;
 use crate::extract::{ExtractOutput, Moment};
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget};
 use vxtap_wire::envelope::Kind;
@@ -82,6 +83,14 @@ fn the_defaults_that_help_tells_are_the_defaults() {
     assert_eq!(checked, 44);
     let plain = demo_settings("demo --api none");
     assert_eq!(demo_settings("demo --api none --pps 20000"), plain);
+}
+
+#[test]
+fn a_split_of_captures_is_by_vni_unless_something_else_is_said() {
+    let split = |flag: &str| run_settings(&format!("run --write /x {flag} --pin")).pipeline.capture.unwrap().split;
+    assert_eq!(split("--capture-split"), Some(CaptureSplit::Vni));
+    assert_eq!(split("--capture-split=network"), Some(CaptureSplit::Network));
+    assert_eq!((split("--capture-split=none"), split("")), (None, None));
 }
 
 #[test]

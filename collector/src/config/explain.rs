@@ -10,7 +10,7 @@ use vxtap_wire::envelope::Layers;
 use super::problem::Printable;
 use super::units::{Size, Time};
 use crate::admission::AdmissionSettings;
-use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, Hook, Retention, Rotation, Selection};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CaptureSplit, Hook, Retention, Rotation, Selection};
 use crate::networks::NamedNetwork;
 use crate::selector::Selector;
 use crate::settings::{
@@ -185,8 +185,10 @@ fn captures(capture: &CaptureSettings, workers: u32, to: &mut String) -> fmt::Re
     if capture.layout == CaptureLayout::PerShard {
         line(to, "", "files of its own for each worker")?;
     }
-    if capture.split {
-        line(to, "", "files of its own for each VNI")?;
+    match capture.split {
+        Some(CaptureSplit::Vni) => line(to, "", "files of its own for each VNI")?,
+        Some(CaptureSplit::Network) => line(to, "", "files of its own for each named network, and each VNI in none")?,
+        None => {}
     }
     let Selection { filter, whole_flows, snaplen, headers, flow_bytes, one_copy } = &capture.selection;
     let parts = [

@@ -249,7 +249,7 @@ pub(super) const KEYS: &[Key] = &[
     key("capture", "one_copy", "capture-one-copy", |o, r| r.truth(&mut o.capture.capture_one_copy, Sense::Same)),
     key("capture", "format", "capture-format", |o, r| r.text(&mut o.capture.capture_format, value::capture_format)),
     key("capture", "layout", "capture-layout", |o, r| r.text(&mut o.capture.capture_layout, value::capture_layout)),
-    key("capture", "split", "capture-split", |o, r| r.truth(&mut o.capture.capture_split, Sense::Same)),
+    key("capture", "split", "capture-split", |o, r| r.scalar(&mut o.capture.capture_split, value::capture_split)),
     key("capture", "keep_bytes", "keep-bytes", |o, r| r.scalar(&mut o.capture.keep_bytes, value::keep_bytes)),
     key("capture", "keep_age", "keep-age", |o, r| r.scalar(&mut o.capture.keep_age, value::keep_age)),
     key("capture", "keep_free", "keep-free", |o, r| r.scalar(&mut o.capture.keep_free, value::keep_bytes)),

@@ -13,7 +13,7 @@ use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::Layers;
 
 use super::value::{self, Command, Maybe};
-use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CaptureSplit, CompressionLevel};
 use crate::networks::{Name, NamedNetwork};
 use crate::selector::Selector;
 use crate::settings::{Listener, ReadEncapsulation, SummaryTarget, Timestamps};
@@ -71,7 +71,7 @@ pub(crate) struct ReceiveOptions {
     #[arg(long, value_name = "NETWORK", value_parser = value::probe, value_delimiter = ',')]
     pub(crate) probes: Vec<IpNet>,
 
-    /// Keep worker N on the Nth CPU
+    /// Keep worker N on the Nth CPU of those that the process may run on
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) pin: Option<bool>,
@@ -222,10 +222,10 @@ pub(crate) struct CaptureOptions {
     #[arg(long, value_name = "LAYOUT", value_parser = value::capture_layout)]
     pub(crate) capture_layout: Option<CaptureLayout>,
 
-    /// Give each VNI files of its own
-    #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
-        default_missing_value = "true")]
-    pub(crate) capture_split: Option<bool>,
+    /// Give each VNI files of its own; =network: each named network, and each VNI that is in none
+    #[arg(long, value_name = "BY", value_parser = value::capture_split, num_args = 0..=1, require_equals = true,
+        default_missing_value = "vni")]
+    pub(crate) capture_split: Option<Maybe<CaptureSplit>>,
 
     /// Delete the oldest closed captures when all of the directory have more bytes, or 'none' [default: none]
     #[arg(long, value_name = "SIZE", value_parser = value::keep_bytes)]

@@ -189,7 +189,7 @@ pub(crate) fn capture_into(directory: PathBuf, options: &CaptureOptions) -> Capt
     CaptureSettings {
         format: options.capture_format.unwrap_or(default.format),
         layout: options.capture_layout.unwrap_or(default.layout),
-        split: options.capture_split.unwrap_or(default.split),
+        split: options.capture_split.map_or(default.split, |Maybe(split)| split),
         rotation: Rotation {
             bytes: options.rotate_bytes.map_or(default.rotation.bytes, |Maybe(bytes)| bytes),
             interval: options.rotate_interval.map_or(default.rotation.interval, |Maybe(interval)| interval),

@@ -10,6 +10,7 @@ use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use super::*;
 use vxtap_wire::envelope::{Kind, Layers, Rules};
 
+use crate::capture::CaptureSplit;
 use crate::networks::Named;
 use crate::selector::Selector;
 use crate::settings::{HealthSettings, Listener, ReadEncapsulation, SummaryTarget, Timestamps, UdpListener};
@@ -361,6 +362,7 @@ fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
         ("capture", "directory = \"\"", "expected a directory".into()),
         ("capture", "rotate_bytes = 0", "expected a size from 64KiB to 16TiB, such as 512MiB, or 'none'".into()),
         ("capture", "flush = \"0s\"", time("1ms", "10s, such as 100ms")),
+        ("capture", "split = \"both\"", "expected 'vni', 'network' or 'none'".into()),
         ("capture", "blocks = 1", "expected a number from 2 to 4096".into()),
         (
             "log",
@@ -391,6 +393,20 @@ fn a_value_out_of_range_or_of_another_kind_is_told_with_what_was_expected() {
         let marks = "^".repeat(value.len());
         let shown = format!("{place}\n  2 | {text}\n    | {}{marks}", " ".repeat(column - 1));
         assert_eq!(errors(&format!("[{section}]\n{text}")), shown);
+    }
+}
+
+#[test]
+fn a_split_of_captures_is_a_switch_or_says_by_what() {
+    for (text, expected) in [
+        ("true", Some(CaptureSplit::Vni)),
+        ("\"vni\"", Some(CaptureSplit::Vni)),
+        ("\"network\"", Some(CaptureSplit::Network)),
+        ("false", None),
+        ("\"none\"", None),
+    ] {
+        let gathered = from_file(&format!("[capture]\ndirectory = \"/x\"\nsplit = {text}")).unwrap();
+        assert_eq!(run(&gathered, MACHINE).unwrap().pipeline.capture.unwrap().split, expected, "{text}");
     }
 }
 

@@ -14,7 +14,7 @@ use vxtap_filter::Filter;
 use vxtap_wire::envelope::{Layers, MAX_LAYERS};
 
 use super::units::{Size, Time};
-use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CompressionLevel};
+use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CaptureSplit, CompressionLevel};
 use crate::networks::{Name, Named, NamedNetwork};
 use crate::selector::{Selector, SelectorError};
 use crate::settings::{Listener, PipelineSettings, ReadEncapsulation, SummaryTarget, Timestamps};
@@ -136,6 +136,19 @@ pub(crate) fn capture_layout(text: &str) -> Result<CaptureLayout, String> {
         "merged" => Ok(CaptureLayout::Merged),
         "per-shard" => Ok(CaptureLayout::PerShard),
         _ => Err("expected 'merged' or 'per-shard'".into()),
+    }
+}
+
+pub(crate) fn capture_split(text: &str) -> Result<Maybe<CaptureSplit>, String> {
+    match text {
+        "vni" => Ok(Maybe(Some(CaptureSplit::Vni))),
+        "network" => Ok(Maybe(Some(CaptureSplit::Network))),
+        "none" => Ok(Maybe(None)),
+        // A switch, as it was before there was a choice.
+        _ => match truth(text) {
+            Ok(split) => Ok(Maybe(split.then_some(CaptureSplit::Vni))),
+            Err(_) => Err("expected 'vni', 'network' or 'none'".into()),
+        },
     }
 }
 

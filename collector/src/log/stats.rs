@@ -11,6 +11,8 @@ use vxtap_analyzers::snapshot::LogSnapshot;
 use vxtap_analyzers::{Ledger, eve};
 
 use super::EventLane;
+use crate::capture::CutFrames;
+use crate::follow::FollowerTotals;
 use crate::summary::WorkerSummary;
 use crate::worker::unix_ns;
 
@@ -30,6 +32,10 @@ pub(crate) struct Stats {
 pub(crate) struct CollectorStats {
     #[serde(flatten)]
     ledger: Ledger,
+    #[serde(flatten)]
+    cut: CutFrames,
+    #[serde(flatten)]
+    followers: FollowerTotals,
     /// Flows being followed.
     flows_active: u64,
     /// Mirror streams seen.
@@ -43,11 +49,12 @@ pub(crate) struct CollectorStats {
 impl Stats {
     /// The sums of `workers`, `uptime` after the run began.
     pub(crate) fn of(workers: Vec<WorkerSummary>, uptime: Duration) -> Self {
-        let mut ledger = Ledger::default();
+        let (mut ledger, mut cut) = (Ledger::default(), CutFrames::default());
         for worker in &workers {
             ledger.merge(&worker.ledger);
+            cut.merge(&worker.cut);
         }
-        let collector = CollectorStats { ledger, ..CollectorStats::default() };
+        let collector = CollectorStats { ledger, cut, ..CollectorStats::default() };
         Self { uptime: uptime.as_secs(), collector, workers }
     }
 
@@ -56,6 +63,12 @@ impl Stats {
         (self.collector.flows_active, self.collector.streams) = (flows_active, streams);
         (self.collector.events, self.collector.events_dropped) =
             log.map_or((0, 0), |log| (log.events, log.events_dropped));
+        self
+    }
+
+    /// With what followers of the live capture got and missed.
+    pub(crate) const fn with_followers(mut self, followers: FollowerTotals) -> Self {
+        self.collector.followers = followers;
         self
     }
 

@@ -1,17 +1,61 @@
 //! Keeping a worker on one CPU.
-#![allow(unsafe_code)]
 
 use std::io;
 
-/// Keeps the calling thread on CPU `number`, counted around the CPUs that there are.
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Keeps the calling thread on the CPU of this `number`, counted from 0 among those that it may run on (a container, `taskset` or a
+/// cpuset may leave it any of the machine's) and around them where there are fewer.
 pub(crate) fn pin_to_cpu(number: u32) -> io::Result<()> {
-    let cpus = std::thread::available_parallelism()?.get();
-    let cpu = number as usize % cpus;
-    // SAFETY: a cpu_set_t is a plain bit set, for which zero is the empty one; CPU_SET checks its bounds by the type's size.
-    let result = unsafe {
-        let mut set = std::mem::zeroed::<libc::cpu_set_t>();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let allowed = sched_getaffinity(None)?;
+    let cpu = chosen(&allowed, number).ok_or_else(|| io::Error::other("there is no CPU that it may run on"))?;
+    let mut alone = CpuSet::new();
+    alone.set(cpu);
+    Ok(sched_setaffinity(None, &alone)?)
+}
+
+/// The CPU of this `number` among those that are `allowed`.
+fn chosen(allowed: &CpuSet, number: u32) -> Option<usize> {
+    let number = number.checked_rem(allowed.count())?;
+    (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).nth(number as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(cpus: &[usize]) -> CpuSet {
+        let mut set = CpuSet::new();
+        cpus.iter().for_each(|cpu| set.set(*cpu));
+        set
+    }
+
+    #[test]
+    fn workers_are_spread_over_the_cpus_that_are_allowed_wherever_these_begin() {
+        let allowed = set(&[3, 5, 6]);
+        let chosen: Vec<_> = (0..5).filter_map(|number| chosen(&allowed, number)).collect();
+        assert_eq!(chosen, [3, 5, 6, 3, 5]);
+        assert_eq!(super::chosen(&CpuSet::new(), 0), None);
+    }
+
+    #[test]
+    fn a_thread_that_is_pinned_runs_on_an_allowed_cpu_and_on_no_other() {
+        let cpus = |set: &CpuSet| -> Vec<usize> { (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect() };
+        let allowed = cpus(&sched_getaffinity(None).unwrap());
+        for number in 0..3_u32 {
+            // A mask holds for a thread, and for those that it starts.
+            let pinned = std::thread::spawn(move || {
+                pin_to_cpu(number).unwrap();
+                sched_getaffinity(None).unwrap()
+            });
+            assert_eq!(cpus(&pinned.join().unwrap()), [allowed[number as usize % allowed.len()]]);
+            let last = *allowed.last().unwrap();
+            let pinned = std::thread::spawn(move || {
+                sched_setaffinity(None, &set(&[last])).unwrap();
+                pin_to_cpu(number).unwrap();
+                sched_getaffinity(None).unwrap()
+            });
+            assert_eq!(cpus(&pinned.join().unwrap()), [last], "only this one was allowed");
+        }
+    }
 }

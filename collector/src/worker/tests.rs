@@ -16,7 +16,7 @@ use crate::capture::Input;
 use crate::follow::Hub;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
-use crate::receive::{Group, open_group};
+use crate::receive::{Datagram, Group, open_group};
 use crate::settings::{CaptureSettings, PipelineSettings, ReceiveSettings, UdpListener};
 use crate::shared::Asker;
 use crate::streams::StreamRegistry;
@@ -210,6 +210,45 @@ fn every_bad_datagram_is_dropped_by_its_reason() {
         [(DropReason::VxlanTooShort, 2), (DropReason::VxlanFlagClear, 1), (DropReason::VxlanEmptyFrame, 1)]
     );
     assert_eq!((ledger.received, ledger.analysed, ledger.check()), (5, 1, Ok(())));
+}
+
+#[test]
+fn a_datagram_that_the_receive_buffer_cut_is_dropped_by_its_reason_whatever_its_encapsulation() {
+    let mut bench = bench(1, None);
+    let payload = datagram(1, 10);
+    let source = std::net::Ipv4Addr::LOCALHOST.into();
+    let WorkerParts { opening, pipeline, .. } = &mut bench.worker.parts;
+    for kind in [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve] {
+        let cut = Datagram { payload: &payload, source, time_ns: None, truncated: true };
+        assert!(opening.open(pipeline, kind, &cut, unix_ns()).is_none());
+    }
+    assert_eq!(pipeline.ledger.dropped.iter().find(|(_, count)| *count > 0), Some((DropReason::DatagramTruncated, 3)));
+    let whole = Datagram { payload: &payload, source, time_ns: None, truncated: false };
+    assert!(opening.open(pipeline, Kind::Vxlan, &whole, unix_ns()).is_some());
+}
+
+#[test]
+fn what_a_worker_hands_to_one_that_takes_nothing_is_dropped_by_its_reason_once_the_inbox_is_full() {
+    let mut bench = bench(2, None);
+    // One fills a parcel.
+    let sent = 300;
+    for number in 0..sent {
+        bench.pass(&[datagram(number, 60_000)]);
+    }
+    let ledger = bench.worker.parts.pipeline.ledger;
+    let dropped: Vec<_> = ledger.dropped.iter().filter(|(_, count)| *count > 0).collect();
+    let [(DropReason::HandOverFull, dropped)] = dropped[..] else { panic!("{dropped:?}") };
+    assert_eq!(ledger.received, u64::from(sent));
+    assert_eq!(ledger.received, ledger.analysed + ledger.misdelivered);
+    // The other one is back.
+    let mut handed_over = bench.handed_over();
+    while !bench.worker.parts.outbox.flush() {
+        handed_over += bench.handed_over();
+    }
+    handed_over += bench.handed_over();
+    assert_eq!(ledger.misdelivered, handed_over + dropped);
+    assert!(handed_over > 60 && dropped > 30, "{handed_over} {dropped}");
+    ledger.check_worker().unwrap();
 }
 
 #[test]

@@ -57,8 +57,7 @@ impl Compression {
     /// Writes the temporary file, with mode and time of the source. Leaves none after an error. The calling thread
     /// gives way to all others from then on.
     pub(super) fn run(&self) -> Result<(), Unfinished> {
-        // Where this is refused, compression competes with the rest; no more than that.
-        let _ = rustix::process::nice(NICE);
+        give_way();
         let done = self.write();
         if done.is_err() {
             let _ = std::fs::remove_file(&self.temporary);
@@ -124,4 +123,10 @@ impl Compression {
         target.write_all(&SEEKABLE_MAGIC.to_le_bytes())?;
         Ok(length)
     }
+}
+
+/// Has the calling thread give way to all others.
+pub(super) fn give_way() {
+    // Where this is refused, it competes with the rest; no more than that.
+    let _ = rustix::process::nice(NICE);
 }

@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::capture::CaptureFormat;
+
 /// The longest name that is taken: `NAME_MAX`, less what hidden names put around it.
 const MAX_NAME_BYTES: usize = 200;
 
@@ -29,6 +31,9 @@ pub(super) struct Entry {
     /// Whether it is to be compressed once it is closed.
     #[serde(default)]
     pub(super) compress_due: bool,
+    /// Whether it may end within a record: its writer was killed, and nobody has looked yet.
+    #[serde(default)]
+    pub(super) torn: bool,
     /// The file that this one takes the place of: it is removed as soon as this one has its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) replaces: Option<String>,
@@ -135,7 +140,7 @@ pub(super) fn modified(metadata: &Metadata) -> u64 {
 /// Whether a capture file can be called so. Nothing in a manifest can lead out of the directory, or to a hidden file.
 pub(super) fn is_capture_name(name: &str) -> bool {
     let plain = name.strip_suffix(".zst").unwrap_or(name);
-    plain.ends_with(".pcapng")
+    CaptureFormat::is_of_name(plain)
         && !name.starts_with('.')
         && name.len() <= MAX_NAME_BYTES
         && !name.contains(|c: char| c == '/' || c.is_control())

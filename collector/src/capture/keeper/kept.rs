@@ -5,6 +5,7 @@
 
 mod attach;
 mod jobs;
+mod mending;
 mod retention;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use super::link::Link;
 use super::lock::{LOCK_NAME, Lock, Refused};
 use super::manifest::Manifest;
 use super::space::{LONGEST_LOOK, Pace};
+use super::torn::TornFiles;
 use super::voice::Voice;
 use super::{ClosedCapture, KeeperError, KeeperSettings, KeptSnapshot};
 
@@ -75,6 +77,8 @@ pub(super) struct Kept {
     pace: Pace,
     /// Being compressed, and how to have it given up.
     compressing: Option<(String, Arc<AtomicBool>)>,
+    /// Being looked through for the end of what is whole in it.
+    looking: Option<(String, Arc<AtomicBool>)>,
     /// A hook is under way for it.
     hooking: Option<(String, Arc<AtomicBool>)>,
     /// Could not be deleted; not tried again before the next survey.
@@ -83,6 +87,7 @@ pub(super) struct Kept {
     /// Whether space is short, so that compression has to wait.
     short: bool,
     status: KeptSnapshot,
+    torn: TornFiles,
     voice: Voice,
 }
 
@@ -106,11 +111,13 @@ impl Kept {
             manifest,
             pace: Pace::new(),
             compressing: None,
+            looking: None,
             hooking: None,
             refused: HashSet::new(),
             survey_at: SURVEY_EVERY,
             short: false,
             status: KeptSnapshot::default(),
+            torn: TornFiles::default(),
             voice: Voice::default(),
         };
         kept.tidy(true);
@@ -121,6 +128,11 @@ impl Kept {
 
     pub(super) const fn status(&self) -> &KeptSnapshot {
         &self.status
+    }
+
+    /// What became of files whose writers were killed.
+    pub(super) const fn torn(&self) -> TornFiles {
+        self.torn
     }
 
     /// Whether the writer has to wait for room.
@@ -220,6 +232,7 @@ impl Kept {
             closed: None,
             hook_due: self.settings.hook.is_some(),
             compress_due: self.settings.compress.is_some(),
+            torn: false,
             replaces: None,
         });
         Ok(())
@@ -361,6 +374,7 @@ impl Kept {
     fn count(&mut self) {
         self.status.files = self.manifest.entries().len() as u64;
         self.status.bytes = self.bytes();
+        self.torn.waiting = self.manifest.entries().iter().filter(|entry| entry.torn).count() as u64;
         let due = |entry: &&Entry| entry.closed.is_some() && entry.hook_due && self.settings.hook.is_some();
         self.status.hook_waiting = (self.manifest.entries().iter().filter(due).count() as u64)
             .saturating_sub(u64::from(self.hooking.is_some()));

@@ -39,7 +39,11 @@ impl Scene {
     }
 
     fn write(&self, keeper: &Keeper, number: u64, bytes: u64) -> String {
-        let name = format!("vxtap-20261121T014700Z-{number:05}.pcapng");
+        self.write_as(keeper, "pcapng", number, bytes)
+    }
+
+    fn write_as(&self, keeper: &Keeper, extension: &str, number: u64, bytes: u64) -> String {
+        let name = format!("vxtap-20261121T014700Z-{number:05}.{extension}");
         fs::write(self.settings.directory.join(&name), vec![0; bytes as usize]).unwrap();
         keeper.opened(&name);
         let (first_ns, last_ns) = (number * 1_000_000_000 + 5, (number + 1) * 1_000_000_000);
@@ -248,4 +252,28 @@ fn levels_of_compression_have_bounds() {
             && CompressionLevel::new(20).is_none()
             && CompressionLevel::new(-1).is_none()
     );
+}
+
+#[test]
+fn classic_files_are_linked_compressed_given_to_the_hook_and_found_and_deleted_by_the_next_run() {
+    let mut scene = Scene::with_hook("");
+    let out = scene.out();
+    scene.settings.hook.as_mut().unwrap().command[2] = format!("echo \"$2\" >> '{}'", out.display());
+    scene.settings.compress = CompressionLevel::new(1);
+    let keeper = scene.start();
+    let names: Vec<String> = (1..=3).map(|number| scene.write_as(&keeper, "pcap", number, 3000)).collect();
+    let monitor = keeper.monitor();
+    keeper.finish();
+    let compressed: Vec<String> = names.iter().map(|name| format!("{name}.zst")).collect();
+    assert_eq!(fs::read_to_string(out).unwrap().lines().collect::<Vec<_>>(), compressed);
+    assert_eq!((monitor.status().compressed, monitor.status().files, monitor.status().error), (3, 3, None));
+    let link = scene.settings.directory.join("current");
+    assert_eq!(fs::read_link(&link).unwrap(), PathBuf::from(&compressed[2]));
+
+    scene.settings.retention.bytes = Some(0);
+    let keeper = scene.start();
+    assert_eq!(keeper.status().files, 3);
+    until("their end", || keeper.status().deleted_files == 3);
+    keeper.finish();
+    assert!(compressed.iter().all(|name| !scene.settings.directory.join(name).exists()));
 }

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
 
 use super::entry::is_capture_name;
+use crate::capture::CaptureFormat;
 
 /// What a directory has besides the files of its list.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,12 +36,14 @@ pub(super) fn find(directory: &Path, has_not_begun: bool, is_known: impl Fn(&str
     Ok(found)
 }
 
-/// The process that a hidden file's name names as its writer: `.vxtap-` and what it is to become, and the pid at its end.
+/// The process that a hidden file's name names as its writer: `.vxtap-` and what it is to become, and the pid at its end. Behind it
+/// there is a number in the name of an index, and `.room` in that of a file which only tries whether there is room.
 fn writer_of(name: &str) -> Option<Pid> {
-    let (stem, writer) = name.strip_prefix(".vxtap-")?.rsplit_once('.')?;
-    let is_index = stem.ends_with(".pcapng.vxidx");
-    let is_ours =
-        matches!(stem, "captures.json" | "current") || stem.ends_with(".pcapng") || stem.ends_with(".pcapng.zst");
+    let name = name.strip_prefix(".vxtap-")?;
+    let (stem, writer) = name.strip_suffix(".room").unwrap_or(name).rsplit_once('.')?;
+    let is_index = stem.strip_suffix(".vxidx").is_some_and(CaptureFormat::is_of_name);
+    let is_ours = matches!(stem, "captures.json" | "current")
+        || CaptureFormat::is_of_name(stem.strip_suffix(".zst").unwrap_or(stem));
     let pid = match writer.split_once('-') {
         Some((pid, number)) if is_index && is_number(number) => pid,
         None if is_ours || is_index => writer,

@@ -6,10 +6,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use vxtap_index::Whole;
 
 use super::compress::{Compression, Unfinished};
 use super::hook::Run;
 use super::kept::Kept;
+use super::torn::Look;
 use super::{ClosedCapture, NO_ROOM, QUEUE_FULL, QUEUE_MESSAGES, Shared};
 
 /// So many messages are taken between two looks.
@@ -31,14 +33,15 @@ pub(super) enum Message {
 
 /// What a job says at its end.
 enum Done {
+    Looked(Arc<Look>, io::Result<Whole>),
     Compressed(Arc<Compression>, Result<(), Unfinished>),
     Hooked(Arc<Run>, Result<(), String>),
 }
 
 /// Until the sender of `messages` is gone and what is due is done.
 pub(super) fn work(mut kept: Kept, messages: Receiver<Message>, shared: &Shared) {
-    // One compression and one hook at a time, so a job never waits to say that it is done.
-    let (done, ended) = bounded(2);
+    // One look, one compression and one hook at a time, so a job never waits to say that it is done.
+    let (done, ended) = bounded(3);
     let mut messages = messages;
     let jobs = Jobs { done };
     let mut deadline: Option<Instant> = None;
@@ -69,6 +72,7 @@ pub(super) fn work(mut kept: Kept, messages: Receiver<Message>, shared: &Shared)
                 deadline = Some(Instant::now() + if is_orderly { shared.finish_within } else { Duration::ZERO });
             },
             recv(ended) -> done => match done {
+                Ok(Done::Looked(look, result)) => kept.looked(&look, result),
                 Ok(Done::Compressed(compression, result)) => kept.compressed(&compression, result),
                 Ok(Done::Hooked(run, result)) => kept.hooked(&run, result),
                 Err(_) => {}
@@ -93,6 +97,7 @@ impl Shared {
     /// Shows others how things are.
     fn publish(&self, kept: &Kept, waiting: usize) {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone_from(kept.status());
+        *self.torn.lock().unwrap_or_else(PoisonError::into_inner) = kept.torn();
         if kept.is_paused() {
             self.hold.fetch_or(NO_ROOM, Ordering::Relaxed);
         } else {
@@ -112,6 +117,13 @@ struct Jobs {
 impl Jobs {
     /// Starts what is due and can be begun.
     fn start(&self, kept: &mut Kept) {
+        if let Some(job) = kept.next_look().map(Arc::new) {
+            let of_thread = Arc::clone(&job);
+            let run = move || Done::Looked(Arc::clone(&of_thread), of_thread.run());
+            if let Err(error) = self.spawn("vxtap-mend", run) {
+                kept.looked(&job, Err(error));
+            }
+        }
         if let Some(job) = kept.next_compression().map(Arc::new) {
             let of_thread = Arc::clone(&job);
             let run = move || Done::Compressed(Arc::clone(&of_thread), of_thread.run());

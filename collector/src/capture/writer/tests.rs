@@ -14,7 +14,8 @@ use vxtap_capfile::CaptureReader;
 use vxtap_wire::vxlan::Vni;
 
 use super::*;
-use crate::capture::{CaptureFormat, CaptureTotals};
+use crate::capture::{CaptureFormat, CaptureSplit, CaptureTotals};
+use crate::networks::{NamedNetwork, Networks};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -738,7 +739,7 @@ fn a_clock_that_is_set_back_begins_a_new_file() {
 #[test]
 fn each_vni_has_files_of_its_own_when_they_are_split() {
     let mut run = Run::new();
-    run.settings.split = true;
+    run.settings.split = Some(CaptureSplit::Vni);
     let ids = [run.streams.intern(&stream(7)), run.streams.intern(&stream(9)), run.streams.intern(&StreamKey::PLAIN)];
     let (handle, mut lanes) = run.start(1);
     for (time_ns, id) in (0..6).zip([0, 0, 1, 0, 2, 1]) {
@@ -750,6 +751,30 @@ fn each_vni_has_files_of_its_own_when_they_are_split() {
     let label = |path: &str| path.split('-').nth_back(1).unwrap().to_owned();
     let files: Vec<_> = files.iter().map(|(path, times)| (label(path), times.clone())).collect();
     let expected = [("plain", vec![4]), ("vni7", vec![0, 1, 3]), ("vni9", vec![2, 5])];
+    assert_eq!(files, expected.map(|(label, times)| (label.to_owned(), times)));
+}
+
+#[test]
+fn each_named_network_and_each_vni_in_none_has_files_of_its_own_when_they_are_split_by_network() {
+    let mut run = Run::new();
+    run.settings.split = Some(CaptureSplit::Network);
+    let blue = NamedNetwork { name: "blue.west".into(), streams: "vni 7-8".parse().unwrap() };
+    run.streams = Arc::new(StreamRegistry::new().with_networks(Networks::new(&[blue])));
+    let keys = [stream(7), stream(8), stream(9), StreamKey::PLAIN];
+    let ids: Vec<_> = keys.iter().map(|key| run.streams.intern(key)).collect();
+    let (handle, mut lanes) = run.start(1);
+    for (time_ns, id) in (0..7).zip([0, 1, 2, 0, 3, 1, 2]) {
+        lanes[0].record(time_ns, ids[id], b"frame", 5);
+    }
+    drop(lanes);
+    assert_eq!(handle.finish().lanes, totals(7, 0));
+    let label = |path: &Path| path.to_str().unwrap().split_once("Z-").unwrap().1.to_owned();
+    let files: Vec<_> = run.files().iter().map(|path| (label(path), times(path))).collect();
+    let expected = [
+        ("net-blue.west-00001.pcapng", vec![0, 1, 3, 5]),
+        ("plain-00001.pcapng", vec![4]),
+        ("vni9-00001.pcapng", vec![2, 6]),
+    ];
     assert_eq!(files, expected.map(|(label, times)| (label.to_owned(), times)));
 }
 

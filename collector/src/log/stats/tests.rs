@@ -6,10 +6,19 @@ use crate::settings::LogSettings;
 
 fn stats(received: u64, uptime: Duration) -> Stats {
     let ledger = Ledger { received, analysed: received, not_captured: received, ..Ledger::default() };
-    let worker =
-        |worker| WorkerSummary { worker, ledger, flows_evicted: 1, not_ip: 2, truncated: 3, malformed: 4, too_deep: 5 };
+    let worker = |worker| WorkerSummary {
+        worker,
+        ledger,
+        cut: CutFrames { frames: 6, bytes: 60 },
+        flows_evicted: 1,
+        not_ip: 2,
+        truncated: 3,
+        malformed: 4,
+        too_deep: 5,
+    };
+    let followers = FollowerTotals { followers: 3, sent: 31, dropped: 32 };
     let log = LogSnapshot { events: 8, events_dropped: 9, ..LogSnapshot::default() };
-    Stats::of(vec![worker(0), worker(1)], uptime).with(5, 6, Some(&log))
+    Stats::of(vec![worker(0), worker(1)], uptime).with(5, 6, Some(&log)).with_followers(followers)
 }
 
 #[test]
@@ -24,9 +33,19 @@ fn an_event_has_the_counters_by_the_names_of_the_summary() {
     );
     let stats = &event["stats"];
     assert_eq!(stats["uptime"], 61);
-    for (name, value) in
-        [("received", 14), ("analysed", 14), ("flows_active", 5), ("streams", 6), ("events", 8), ("events_dropped", 9)]
-    {
+    for (name, value) in [
+        ("received", 14),
+        ("analysed", 14),
+        ("flows_active", 5),
+        ("streams", 6),
+        ("events", 8),
+        ("events_dropped", 9),
+        ("capture_cut", 12),
+        ("capture_cut_bytes", 120),
+        ("followers", 3),
+        ("follower_sent", 31),
+        ("follower_dropped", 32),
+    ] {
         assert_eq!(stats["collector"][name], value, "{name}");
     }
     let Value::Object(ledger) = serde_json::to_value(Ledger::default()).unwrap() else { panic!("no object") };

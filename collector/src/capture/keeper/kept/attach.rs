@@ -51,6 +51,7 @@ impl Kept {
                 self.finish_replacement(&entry, old);
             } else if entry.closed.is_none() && has_not_begun {
                 self.close_as_found(&entry.name);
+                self.manifest.change(&entry.name, |entry| entry.torn = true);
             }
         }
         self.survey();

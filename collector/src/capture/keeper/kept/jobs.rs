@@ -22,7 +22,10 @@ impl Kept {
         if self.compressing.is_some() || self.short || self.place.is_none() {
             return None;
         }
-        let entry = self.manifest.entries().iter().find(|entry| entry.closed.is_some() && entry.compress_due)?;
+        let entry = self.manifest.entries().iter().find(|entry| {
+            // What is torn is whole first.
+            entry.closed.is_some() && entry.compress_due && !entry.torn
+        })?;
         let cancel = Arc::new(AtomicBool::new(false));
         let directory = &self.settings.directory;
         let compression = Compression {
@@ -64,7 +67,7 @@ impl Kept {
         let hook = self.settings.hook.clone()?;
         while self.hooking.is_none() && self.place.is_some() {
             let entry = self.manifest.entries().iter().find(|entry| entry.closed.is_some() && entry.hook_due)?;
-            if entry.compress_due && self.settings.compress.is_some() {
+            if entry.torn || (entry.compress_due && self.settings.compress.is_some()) {
                 return None;
             }
             let name = entry.name.clone();
@@ -145,12 +148,12 @@ impl Kept {
 
     /// Whether no job is under way.
     pub(in super::super) const fn is_idle(&self) -> bool {
-        self.compressing.is_none() && self.hooking.is_none()
+        self.compressing.is_none() && self.hooking.is_none() && self.looking.is_none()
     }
 
     /// Has the jobs that are under way given up.
     pub(in super::super) fn cancel(&self) {
-        for (_, cancel) in self.compressing.iter().chain(&self.hooking) {
+        for (_, cancel) in self.compressing.iter().chain(&self.hooking).chain(&self.looking) {
             cancel.store(true, Ordering::Relaxed);
         }
     }

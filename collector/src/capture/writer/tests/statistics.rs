@@ -64,7 +64,7 @@ fn frames_that_the_disk_refused_are_dropped_ones_of_the_next_file_with_their_str
 
 #[test]
 fn a_file_describes_the_streams_of_lower_numbers_as_well_unless_files_are_split() {
-    for (split, expected) in [(false, 4), (true, 1)] {
+    for (split, expected) in [(None, 4), (Some(CaptureSplit::Vni), 1)] {
         let mut run = Run::new();
         run.settings.split = split;
         let ids: Vec<_> = (0..4).map(|vni| run.streams.intern(&stream(vni))).collect();
