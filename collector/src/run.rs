@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
@@ -162,6 +163,11 @@ impl Collector {
         let queues = sockets.iter().map(|sockets| sockets.iter().map(ReceiveSocket::queue).collect()).collect();
         let admission = Admission::open(&settings.pipeline.admission)?;
         tracing::info!("{}", admission.told());
+        if settings.pipeline.dedup.mode == DedupMode::Window {
+            tracing::info!(
+                "copies are looked for on each mirror stream by itself too, so each packet has a time of its own"
+            );
+        }
         let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
         let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
         // Only who listens on an interface needs to know what is for this machine.

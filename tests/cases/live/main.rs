@@ -2,6 +2,7 @@
 
 mod admission;
 mod api;
+mod dedup;
 mod demo;
 mod encapsulations;
 mod extract;
