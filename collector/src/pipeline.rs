@@ -158,6 +158,7 @@ impl Pipeline {
             return;
         }
         let mut other_frames = false;
+        let (mut left_out, mut kept) = (0, 0);
         for (number, (meta, view)) in batch.iter().enumerate() {
             let mut unwanted = self.notes.beyond;
             if self.selection.one_copy {
@@ -168,15 +169,20 @@ impl Pipeline {
             }
             let mut takes = || self.selection.takes(view, || tunnel(&mut self.tunnels, &self.registry, meta.stream));
             if unwanted & 1 << number != 0 || !(asks || takes()) {
-                self.ledger.not_captured += u64::from(fate == Fate::Captured);
+                left_out += 1;
                 continue;
             }
+            kept += 1;
             other_frames |= !IndexBuilder::is_plain(view);
             if duplicates & 1 << number != 0 {
                 // Its twin may be in another block.
                 self.notes.keys.extend(view.five_tuple.map(|tuple| FlowKey::new(meta.network, &tuple).0));
             }
             lane.record(meta.time_ns, meta.stream, &view.bytes[..self.selection.length(view)], view.wire_len);
+        }
+        debug_assert_eq!(left_out + kept, frames, "each frame is captured or not");
+        if fate == Fate::Captured {
+            self.ledger.not_captured += left_out;
         }
         lane.note_flows(&self.notes.keys, other_frames);
         self.notes.keys.clear();

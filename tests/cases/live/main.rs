@@ -8,6 +8,7 @@ mod encapsulations;
 mod extract;
 mod following;
 mod hostile;
+mod ledger;
 mod load;
 mod replay;
 mod restart;
