@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use vxtap_wire::{FrameView, IpVersion, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags, Transport, ethertype};
+use vxtap_wire::{FrameView, IpVersion, Malformed, Missing, Network, TcpFlags, Transport, ethertype};
 
 use crate::json::JsonObject;
+
+mod encapsulation;
 
 /// Anomalies of flows that are told in one second of packet time.
 pub const FLOWS_PER_SECOND: u32 = 256;
@@ -71,6 +73,10 @@ anomalies! {
     VlanType = "decoder.vlan.unknown_type",
     EthernetType = "decoder.ethernet.unknown_ethertype",
     TooManyLayers = "decoder.too_many_layers",
+    GreVersion = "decoder.gre.wrong_version",
+    GreVersion1 = "decoder.gre.version1_wrong_protocol",
+    VxlanType = "decoder.vxlan.unknown_payload_type",
+    GeneveType = "decoder.geneve.unknown_payload_type",
     StreamOverlap = "stream.reassembly_overlap_different_data",
 }
 
@@ -136,8 +142,11 @@ impl Anomaly {
         if let Some(malformed) = view.malformed {
             found.insert(Self::of_malformed(malformed, view));
         }
-        if view.tunnels >= MAX_TUNNELS {
+        if view.too_deep {
             found.insert(Self::TooManyLayers);
+        }
+        if let Some(anomaly) = encapsulation::find(view) {
+            found.insert(anomaly);
         }
         found
     }
@@ -152,23 +161,11 @@ impl Anomaly {
         }
         let tags = usize::from(view.vlans.count());
         let kind: [u8; 2] = view.bytes.get(12 + 4 * tags..)?.first_chunk().copied()?;
-        // Below that it is a length (IEEE 802.3 section 3.2.6).
-        let unknown = match u16::from_be_bytes(kind) {
-            0..0x0600
-            | ethertype::IPV4
-            | ethertype::IPV6
-            | ethertype::ARP
-            | ethertype::MPLS
-            | ethertype::MPLS_MULTICAST
-            | ethertype::PPPOE_SESSION
-            | PPPOE_DISCOVERY
-            | LLDP
-            | SLOW_PROTOCOLS
-            | EAPOL => return None,
-            _ if tags > 0 => Self::VlanType,
-            _ => Self::EthernetType,
-        };
-        Some(unknown)
+        match u16::from_be_bytes(kind) {
+            kind if is_known_type(kind) => None,
+            _ if tags > 0 => Some(Self::VlanType),
+            _ => Some(Self::EthernetType),
+        }
     }
 
     /// What stands in `anomaly.type`.
@@ -187,6 +184,28 @@ impl Anomaly {
             json.text("event", self.as_str());
         });
     }
+}
+
+/// Whether an EtherType is one that is looked into, or one of neighbours on a wire; or a length.
+const fn is_known_type(kind: u16) -> bool {
+    // Below that it is a length (IEEE 802.3 section 3.2.6).
+    matches!(
+        kind,
+        0..0x0600
+            | ethertype::IPV4
+            | ethertype::IPV6
+            | ethertype::ARP
+            | ethertype::VLAN
+            | ethertype::QINQ
+            | ethertype::QINQ_OLD
+            | ethertype::MPLS
+            | ethertype::MPLS_MULTICAST
+            | ethertype::PPPOE_SESSION
+            | PPPOE_DISCOVERY
+            | LLDP
+            | SLOW_PROTOCOLS
+            | EAPOL
+    )
 }
 
 /// EtherTypes of neighbours on a wire, which are no anomaly.

@@ -35,8 +35,8 @@ pub enum DedupMode {
     #[default]
     On,
     /// As `On`, and when its stream has had it before and the last copy came within [`SAME_STREAM_NS`]: for a mirror that sends what comes in
-    /// and what goes out of one interface under one VNI. Costs what a sender repeats so fast; needs times of the kernel, since all
-    /// packets of a batch have the same time otherwise.
+    /// and what goes out of one interface under one VNI. Costs what a sender repeats so fast. Each packet must have a time of its own:
+    /// with one time for a batch, or for a train, retransmissions in it would be taken for copies.
     Window,
 }
 

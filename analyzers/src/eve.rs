@@ -37,6 +37,16 @@ pub(crate) fn write_flow(
         json.number("pkts_toclient", flow.to_originator.frames);
         json.number("bytes_toserver", flow.to_responder.bytes);
         json.number("bytes_toclient", flow.to_originator.bytes);
+        // Ours: what the mirror cut off frames, where it did.
+        for (frames, bytes, counters) in [
+            ("cut_pkts_toserver", "cut_bytes_toserver", &flow.to_responder),
+            ("cut_pkts_toclient", "cut_bytes_toclient", &flow.to_originator),
+        ] {
+            if counters.cut_frames > 0 {
+                json.number(frames, counters.cut_frames);
+                json.number(bytes, counters.cut_bytes);
+            }
+        }
         json.raw("start", |line| starts.append(line, flow.first_ns));
         json.raw("end", |line| ends.append(line, flow.last_ns));
         // Whole seconds between the two, as Suricata counts them.

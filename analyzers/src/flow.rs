@@ -25,6 +25,24 @@ pub struct DirectionCounters {
     pub last_ns: u64,
     /// TCP flags, all or-ed.
     pub tcp_flags: TcpFlags,
+    /// Frames whose end the mirror cut off; ends at the most that the type holds.
+    pub cut_frames: u32,
+    /// Bytes that it cut off of them.
+    pub cut_bytes: u64,
+}
+
+impl DirectionCounters {
+    /// Counts one frame; its times and flags are the caller's.
+    #[inline]
+    fn add(&mut self, frame: &FrameView<'_>) {
+        self.frames += 1;
+        self.bytes += u64::from(frame.wire_len);
+        let missing = frame.bytes_missing();
+        if missing > 0 {
+            self.cut_frames = self.cut_frames.saturating_add(1);
+            self.cut_bytes += u64::from(missing);
+        }
+    }
 }
 
 /// How far a TCP connection is, as far as the flags tell.
@@ -195,8 +213,7 @@ impl Flow {
         if counters.frames == 0 {
             counters.first_ns = time_ns;
         }
-        counters.frames += 1;
-        counters.bytes += u64::from(frame.wire_len);
+        counters.add(frame);
         counters.last_ns = counters.last_ns.max(time_ns);
         if self.first_ns == 0 {
             self.first_ns = time_ns;

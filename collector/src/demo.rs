@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::snapshot::Snapshot;
 use vxtap_sender::generate::{self, GenerateSettings};
 use vxtap_sender::{Control, Rate, SendError, Target, TransmitSettings};
@@ -39,7 +40,10 @@ pub fn demo(settings: &DemoSettings) -> anyhow::Result<DemoSummary> {
     let end = End::on_signal(Duration::ZERO)?;
     let run = RunSettings {
         listen: vec![Listener::vxlan(any_port)],
-        receive: ReceiveSettings::default(),
+        receive: match settings.pipeline.dedup.mode {
+            DedupMode::Window => ReceiveSettings::with_a_time_for_each_packet(),
+            _ => ReceiveSettings::default(),
+        },
         pipeline: settings.pipeline.clone(),
         api: settings.api.clone(),
         follow: None,

@@ -170,6 +170,7 @@ impl Pipeline {
         }
         let mut other_frames = false;
         let mut cut = CutFrames::default();
+        let (mut left_out, mut kept) = (0, 0);
         for (number, (meta, view)) in batch.iter().enumerate() {
             let mut unwanted = self.notes.beyond;
             if self.selection.one_copy {
@@ -180,9 +181,10 @@ impl Pipeline {
             }
             let mut takes = || self.selection.takes(view, || tunnel(&mut self.tunnels, &self.registry, meta.stream));
             if unwanted & 1 << number != 0 || !(asks || takes()) {
-                self.ledger.not_captured += u64::from(fate == Fate::Captured);
+                left_out += 1;
                 continue;
             }
+            kept += 1;
             other_frames |= !IndexBuilder::is_plain(view);
             if duplicates & 1 << number != 0 {
                 // Its twin may be in another block.
@@ -193,6 +195,10 @@ impl Pipeline {
             lane.record(meta.time_ns, meta.stream, &view.bytes[..length], view.wire_len);
         }
         lane.note_cut(&cut);
+        debug_assert_eq!(left_out + kept, frames, "each frame is captured or not");
+        if fate == Fate::Captured {
+            self.ledger.not_captured += left_out;
+        }
         lane.note_flows(&self.notes.keys, other_frames);
         self.notes.keys.clear();
     }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
@@ -165,6 +166,11 @@ impl Collector {
         let queues = sockets.iter().map(|sockets| sockets.iter().map(ReceiveSocket::queue).collect()).collect();
         let admission = Admission::open(&settings.pipeline.admission)?;
         tracing::info!("{}", admission.told());
+        if settings.pipeline.dedup.mode == DedupMode::Window {
+            tracing::info!(
+                "copies are looked for on each mirror stream by itself too, so each packet has a time of its own"
+            );
+        }
         let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
         let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
         // Only who listens on an interface needs to know what is for this machine.
@@ -182,7 +188,11 @@ impl Collector {
         let (waiters, wakers): (Vec<_>, Vec<_>) = waiters.context("make a wake-up event")?.into_iter().unzip();
         let (inboxes, outboxes) = connect(workers, &wakers);
         let (askers, questions): (Vec<_>, Vec<_>) = wakers.into_iter().map(Asker::new).unzip();
-        let steering = Steering { hash: steer, workers, broken: steering_broken() };
+        let steering = Steering {
+            hash: steer,
+            workers,
+            broken: broken_by_test("VXTAP_BREAK_STEERING", "flows will be split over workers"),
+        };
         let sender_times = settings.receive.timestamps == Timestamps::Sender;
         let opening = Opening { rules: settings.pipeline.envelope, sender_times };
         let mut threads = Vec::new();
@@ -298,6 +308,11 @@ impl Collector {
             totals.push(result.with_context(|| format!("receive in worker {number}"))?);
         }
         watch.stop();
+        if broken_by_test("VXTAP_BREAK_LEDGER", "a packet will be missing in the ledger")
+            && let Some(PipelineTotals { ledger, .. }) = totals.first_mut()
+        {
+            ledger.received += 1;
+        }
         let captured = outputs.finish_captures();
         monitor.hub.close();
         let pairs = summary::duplicate_pairs(totals.iter().flat_map(|totals| &totals.pairs), &monitor.shared.registry);
@@ -317,11 +332,11 @@ impl Collector {
     }
 }
 
-/// Whether a test asked for flows that are split over workers, to see that it would notice. Never in a release build.
-fn steering_broken() -> bool {
-    let broken = cfg!(debug_assertions) && std::env::var_os("VXTAP_BREAK_STEERING").is_some();
+/// Whether a test asked by `variable` for something to be broken, to see that it would notice. Never in a release build.
+fn broken_by_test(variable: &str, how: &str) -> bool {
+    let broken = cfg!(debug_assertions) && std::env::var_os(variable).is_some();
     if broken {
-        tracing::warn!("VXTAP_BREAK_STEERING is set: flows will be split over workers");
+        tracing::warn!("{variable} is set: {how}");
     }
     broken
 }

@@ -252,6 +252,11 @@ impl ReceiveSettings {
     /// Google's probers, whose load balancers are targets of raw mirrors.
     pub const GOOGLE_PROBES: [&str; 4] =
         ["35.191.0.0/16", "130.211.0.0/22", "2600:2d00:1:b029::/64", "2600:2d00:1:1::/64"];
+
+    /// The defaults where packets are told apart by their times ([`DedupMode::Window`]): a batch or a train has one time only.
+    pub fn with_a_time_for_each_packet() -> Self {
+        Self { timestamps: Timestamps::Kernel, gro: false, ..Self::default() }
+    }
 }
 
 impl Default for ReceiveSettings {
@@ -273,9 +278,9 @@ impl Default for ReceiveSettings {
 pub enum Timestamps {
     /// One clock read for a batch of datagrams.
     Batch,
-    /// The kernel's time of arrival for each datagram.
+    /// The kernel's time of arrival for each datagram, or for each train of them.
     Kernel,
-    /// The time at which vxtap's sender captured the frame; without one, or where it is too far from ours, as [`Timestamps::Batch`].
+    /// The time at which vxtap's sender captured the frame; without one, or where it is too far from ours, as [`Timestamps::Kernel`].
     Sender,
 }
 

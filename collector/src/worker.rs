@@ -343,6 +343,7 @@ impl Worker {
             pipeline.ledger.kernel_dropped += drops.counted;
             pipeline.ledger.kernel_dropped_trains += drops.trains;
         }
+        debug_assert_eq!(pipeline.ledger.check_worker_received(), Ok(()), "worker {}", self.parts.number);
         let shard = pipeline.shard_counters();
         pipeline.ledger.flows = shard.flows;
         let shard = *pipeline.shard_counters();

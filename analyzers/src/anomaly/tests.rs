@@ -1,5 +1,8 @@
 use super::*;
 
+/// Of GRE version 1.
+const PPP: u16 = 0x880b;
+
 #[test]
 fn flags_that_no_stack_sends_have_names_and_others_have_none() {
     let name = |flags| Anomaly::of_flags(TcpFlags(flags)).map(Anomaly::as_str);
@@ -63,4 +66,59 @@ fn what_is_in_a_frame_that_nobody_knows_is_told_and_what_neighbours_say_is_not()
     assert_eq!(found(&short), Some("decoder.ipv4.hlen_too_small"));
     assert_eq!(found(&short[..14]), None);
     assert_eq!(found(&frame(1, 0x1234)[..17]), None);
+}
+
+/// An IPv4 packet in Ethernet.
+fn packet(proto: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0, 0x45, 0]);
+    frame.extend((20 + payload.len() as u16).to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, proto, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend(payload);
+    frame
+}
+
+fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
+    let header = [9, 9, (port >> 8) as u8, port as u8, 0, 8 + payload.len() as u8, 0, 0];
+    packet(vxtap_wire::protocol::UDP, &[&header[..], payload].concat())
+}
+
+fn names(frame: &[u8]) -> Vec<&'static str> {
+    Anomaly::of_packet(&FrameView::parse(frame)).iter().map(Anomaly::as_str).collect()
+}
+
+#[test]
+fn a_tunnel_of_another_version_or_around_nothing_known_is_told() {
+    let gre = |flags: u16, kind: u16| {
+        packet(vxtap_wire::protocol::GRE, &[&flags.to_be_bytes()[..], &kind.to_be_bytes(), &[0; 30]].concat())
+    };
+    let vxlan = |flags: u8, kind: u16| udp(4789, &[&[flags, 0, 0, 0, 0, 0, 7, 0][..], &frame(0, kind)[..60]].concat());
+    let geneve = |kind: u16| udp(6081, &[&[0, 0][..], &kind.to_be_bytes(), &[0, 0, 7, 0], &[0; 60]].concat());
+    assert_eq!(names(&gre(2, 0x0800)), ["decoder.gre.wrong_version"]);
+    assert_eq!(names(&gre(0x3001, 0x0800)), ["decoder.gre.version1_wrong_protocol"]);
+    assert_eq!(names(&vxlan(8, 0x1234)), ["decoder.vxlan.unknown_payload_type"]);
+    assert_eq!(names(&geneve(0x1234)), ["decoder.geneve.unknown_payload_type"]);
+    let whole = [gre(2, 0x0800), gre(0x3001, 0x0800), vxlan(8, 0x1234), geneve(0x1234)];
+    for cut in whole.iter().flat_map(|frame| (34..44).filter_map(move |at| frame.get(..at))) {
+        assert!(names(cut).iter().all(|name| name.starts_with("decoder.gre") && cut.len() >= 38), "{cut:x?}");
+    }
+    // PPTP, what neighbours say, and what only has a tunnel's port.
+    for right in
+        [gre(0x3001, PPP), gre(0, 0x1234), vxlan(8, LLDP), vxlan(8, 60), vxlan(0x48, 0x1234), geneve(ethertype::ARP)]
+    {
+        assert_eq!(names(&right), [""; 0], "{right:x?}");
+    }
+    assert_eq!(names(&udp(6081, &[0xff; 40])), [""; 0]);
+}
+
+#[test]
+fn more_tunnels_than_are_looked_through_are_told_and_as_many_are_not() {
+    let nested = |tunnels: usize| {
+        let packet = |inside: &[u8], proto: u8| packet(proto, inside)[14..].to_vec();
+        let inside = (0..tunnels)
+            .fold(packet(&[0; 8], vxtap_wire::protocol::UDP), |inside, _| packet(&inside, vxtap_wire::protocol::IPV4));
+        [&frame(0, ethertype::IPV4)[..14], &inside].concat()
+    };
+    let told = |tunnels| names(&nested(tunnels)).contains(&"decoder.too_many_layers");
+    assert_eq!((told(4), told(5)), (false, true));
 }

@@ -74,6 +74,12 @@ impl Bench {
     }
 }
 
+#[test]
+fn looking_into_a_flow_costs_no_more_than_576_bytes_as_long_as_its_protocol_is_not_known() {
+    let bytes = size_of::<super::FlowApp>() + size_of::<super::TcpLayer>();
+    assert!(bytes <= 576, "{bytes}");
+}
+
 /// An IPv4 packet in an Ethernet frame.
 fn ipv4(from: u8, to: u8, proto: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2; 12];

@@ -77,6 +77,18 @@ fn a_tcp_flow_has_suricatas_keys_and_values() {
 }
 
 #[test]
+fn what_the_mirror_cut_off_is_told_for_each_direction_that_lacks_something() {
+    let change = |flow: &mut Flow| {
+        flow.to_originator.frames = 9;
+        flow.to_originator.cut_frames = 7;
+        flow.to_originator.cut_bytes = 9000;
+    };
+    let flow = &event(tuple(protocol::UDP), change, &StreamKey::PLAIN)["flow"];
+    assert_eq!((&flow["cut_pkts_toclient"], &flow["cut_bytes_toclient"]), (&json!(7), &json!(9000)));
+    assert_eq!((flow.get("cut_pkts_toserver"), flow.get("cut_bytes_toserver")), (None, None));
+}
+
+#[test]
 fn ipv6_is_written_out_and_icmp_has_type_and_code_for_ports() {
     let tuple = FiveTuple {
         source: IpAddress::from("fe80::1".parse::<IpAddr>().unwrap()),

@@ -19,8 +19,7 @@ pub(crate) struct Opened {
     /// When it came first.
     time_ns: u64,
     /// Of it and of its retransmissions.
-    frames: u64,
-    bytes: u64,
+    own: DirectionCounters,
     /// Its direction's counters before it.
     before: DirectionCounters,
     /// When the last frame before it came.
@@ -54,21 +53,25 @@ impl Flow {
             && !matches!(self.tcp, TcpState::None | TcpState::Closed)
             && !self.is_own_syn(direction, tcp.sequence)
         {
-            self.note_syn(direction, tcp.sequence, time_ns, u64::from(frame.wire_len));
+            self.note_syn(direction, tcp.sequence, time_ns, frame);
         }
     }
 
     #[cold]
-    fn note_syn(&mut self, direction: Direction, sequence: u32, time_ns: u64, bytes: u64) {
+    fn note_syn(&mut self, direction: Direction, sequence: u32, time_ns: u64, frame: &FrameView<'_>) {
         match &mut self.opened {
-            Some(opened) if opened.direction == direction && opened.sequence == sequence => {
-                opened.frames += 1;
-                opened.bytes += bytes;
-            }
+            Some(opened) if opened.direction == direction && opened.sequence == sequence => opened.own.add(frame),
             opened => {
                 let before = if direction == self.originator { self.to_responder } else { self.to_originator };
                 let before_ns = self.last_ns;
-                *opened = Some(Box::new(Opened { direction, sequence, time_ns, frames: 1, bytes, before, before_ns }));
+                let mut own = DirectionCounters {
+                    first_ns: time_ns,
+                    last_ns: time_ns,
+                    tcp_flags: TcpFlags(TcpFlags::SYN),
+                    ..DirectionCounters::default()
+                };
+                own.add(frame);
+                *opened = Some(Box::new(Opened { direction, sequence, time_ns, own, before, before_ns }));
             }
         }
     }
@@ -82,12 +85,15 @@ impl Flow {
         let opened = self.opened.take()?;
         let counters =
             if opened.direction == self.originator { &mut self.to_responder } else { &mut self.to_originator };
-        if counters.frames == opened.before.frames + opened.frames {
+        let own = &opened.own;
+        if counters.frames == opened.before.frames + own.frames {
             *counters = opened.before;
         } else {
             // Others came after it, or a record was written in between.
-            counters.frames = counters.frames.checked_sub(opened.frames)?;
-            counters.bytes = counters.bytes.saturating_sub(opened.bytes);
+            counters.frames = counters.frames.checked_sub(own.frames)?;
+            counters.bytes = counters.bytes.saturating_sub(own.bytes);
+            counters.cut_frames = counters.cut_frames.saturating_sub(own.cut_frames);
+            counters.cut_bytes = counters.cut_bytes.saturating_sub(own.cut_bytes);
         }
         if self.last_ns == opened.time_ns {
             self.last_ns = opened.before_ns;
@@ -100,9 +106,8 @@ impl Flow {
         if self.originator != opened.direction {
             return;
         }
-        let Opened { frames, bytes, time_ns, .. } = *opened;
-        let tcp_flags = TcpFlags(TcpFlags::SYN);
-        self.to_responder = DirectionCounters { frames, bytes, first_ns: time_ns, last_ns: time_ns, tcp_flags };
+        let time_ns = opened.time_ns;
+        self.to_responder = opened.own;
         (self.first_ns, self.last_ns) = (time_ns, time_ns);
         self.initial_sequence = opened.sequence;
         self.tcp = TcpState::SynSent;

@@ -119,6 +119,22 @@ fn a_connection_goes_through_its_states_and_counts_both_directions() {
 }
 
 #[test]
+fn frames_that_the_mirror_cut_are_counted_by_direction_for_udp_as_for_tcp() {
+    for proto in [protocol::TCP, protocol::UDP] {
+        let mut bench = Bench::new(FlowTableLimits::default());
+        let (up, down) = (frame(proto, CLIENT, SERVER, (1, ACK), 500), frame(proto, SERVER, CLIENT, (1, ACK), 300));
+        bench.see(START, &up);
+        bench.see(START + 1, &down[..96]);
+        bench.see(START + 2, &down[..100]);
+        bench.see(START + 3, &down);
+        let (flow, whole) = (bench.only_flow(), down.len() as u64);
+        assert_eq!((flow.to_responder.cut_frames, flow.to_responder.cut_bytes), (0, 0));
+        assert_eq!((flow.to_originator.frames, flow.to_originator.bytes), (3, 3 * whole));
+        assert_eq!((flow.to_originator.cut_frames, flow.to_originator.cut_bytes), (2, 2 * whole - 196));
+    }
+}
+
+#[test]
 fn who_opened_the_flow_is_told_by_syn_ack_and_by_a_well_known_port() {
     let mut bench = Bench::new(FlowTableLimits::default());
     bench.see(START, &down(1, SYN | ACK, 0));

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vxtap_analyzers::dedup::{DedupMode, SAME_STREAM_NS};
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_wire::envelope::Layers;
 
@@ -102,6 +103,7 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
         Duration::ZERO => "at once".into(),
         wait => format!("after {} at most", Time(wait)),
     };
+    let dedup = &settings.pipeline.dedup;
     line(
         to,
         "datagrams",
@@ -111,10 +113,22 @@ fn receive(settings: &RunSettings, to: &mut String) -> fmt::Result {
             match receive.timestamps {
                 Timestamps::Batch => "one time for each batch",
                 Timestamps::Kernel => "times by the kernel",
-                Timestamps::Sender => "times by the sender, where it tells",
+                Timestamps::Sender => "times by the sender where it tells, else by the kernel",
             },
         ),
-    )
+    )?;
+    let window = Time(dedup.window);
+    let copies = match dedup.mode {
+        DedupMode::Off => "all are counted".into(),
+        DedupMode::On => format!("those of other mirror streams of a network within {window} are left out"),
+        DedupMode::Window => {
+            let soon = Time(Duration::from_nanos(SAME_STREAM_NS));
+            format!(
+                "those of other mirror streams of a network within {window}, and of one stream within {soon}, are left out"
+            )
+        }
+    };
+    line(to, "copies", &copies)
 }
 
 fn admission(settings: &RunSettings, to: &mut String) -> fmt::Result {

@@ -52,11 +52,11 @@ pub(crate) struct ReceiveOptions {
     pub(crate) coalesce: Option<Duration>,
 
     /// Where packet times come from: 'batch' is one clock read a batch, 'kernel' the time of arrival, 'sender' the time
-    /// that vxtap's sender gives with GENEVE [default: batch]
+    /// that vxtap's sender gives with GENEVE, and else that of arrival [default: batch; kernel with --dedup window]
     #[arg(long, value_name = "SOURCE", value_parser = value::timestamps)]
     pub(crate) timestamps: Option<Timestamps>,
 
-    /// Have the kernel hand over datagrams one by one (no UDP GRO)
+    /// Have the kernel hand over datagrams one by one (no UDP GRO); so it is with --dedup window
     #[arg(long, value_name = "BOOL", value_parser = value::truth, num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub(crate) no_gro: Option<bool>,
@@ -107,7 +107,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) name: Vec<Name>,
 
     /// Which copies of a packet are left out of flows and events: 'on' for those that came by another mirror
-    /// stream of the network, 'window' also for those of the same stream within 0.1 ms, 'off' for none [default: on]
+    /// stream of the network, 'window' also for those of the same stream within 0.1 ms, for which each packet gets a
+    /// time of its own (--timestamps kernel --no-gro), 'off' for none [default: on]
     #[arg(long, value_name = "WHICH", value_parser = value::dedup)]
     pub(crate) dedup: Option<DedupMode>,
 

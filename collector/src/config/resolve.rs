@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::{Kind, Rules};
 
@@ -22,6 +23,7 @@ use crate::selector::Selector;
 use crate::settings::{
     ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, HealthSettings, IdleTimeouts,
     Keeping, Listener, LogSettings, PipelineSettings, ReadSettings, ReceiveSettings, RunSettings, SummaryTarget,
+    Timestamps,
 };
 
 /// Where the API is when nothing else is said.
@@ -64,6 +66,7 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     let (options, sources) = (&gathered.options, &gathered.sources);
     let mut problems = Vec::new();
     check_listeners(&options.receive.listen, sources, &mut problems);
+    check_times(options, sources, &mut problems);
     let api = api(&options.api, sources, &mut problems);
     let follow = follow(&options.follow, sources, &mut problems);
     check_streams(gathered, &mut problems);
@@ -78,7 +81,7 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
         if options.receive.listen.is_empty() { vec![Listener::DEFAULT] } else { options.receive.listen.clone() };
     Ok(RunSettings {
         listen,
-        receive: receive(&options.receive),
+        receive: receive(&options.receive, options.pipeline.dedup),
         pipeline: pipeline(gathered, machine.workers(), machine),
         api,
         follow,
@@ -242,8 +245,28 @@ fn check_listeners(listen: &[Listener], sources: &Sources, problems: &mut Vec<Pr
     }
 }
 
-fn receive(options: &ReceiveOptions) -> ReceiveSettings {
-    let default = ReceiveSettings::default();
+/// Copies on one mirror stream are told from retransmissions by their times alone, so each packet has to have one of its own.
+fn check_times(options: &Options, sources: &Sources, problems: &mut Vec<Problem>) {
+    if options.pipeline.dedup != Some(DedupMode::Window) {
+        return;
+    }
+    let why = "the dedup mode 'window' needs a time for each packet, or retransmissions would be taken for copies";
+    if options.receive.timestamps == Some(Timestamps::Batch) {
+        let message =
+            format!("{why}, and 'batch' gives one to many: expected 'kernel' (which is the default then) or 'sender'");
+        problems.push(Problem::new(sources.place("timestamps"), message));
+    }
+    if options.receive.no_gro == Some(false) {
+        let message = format!("{why}, and GRO gives one to many: expected it switched off, as it is then by default");
+        problems.push(Problem::new(sources.place("no-gro"), message));
+    }
+}
+
+fn receive(options: &ReceiveOptions, dedup: Option<DedupMode>) -> ReceiveSettings {
+    let default = match dedup {
+        Some(DedupMode::Window) => ReceiveSettings::with_a_time_for_each_packet(),
+        _ => ReceiveSettings::default(),
+    };
     ReceiveSettings {
         buffer_bytes: options.receive_buffer.unwrap_or(default.buffer_bytes),
         coalesce: options.coalesce.unwrap_or(default.coalesce),

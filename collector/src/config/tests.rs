@@ -468,6 +468,31 @@ fn what_contradicts_itself_is_told_at_the_place_that_it_comes_from() {
 }
 
 #[test]
+fn copies_on_one_stream_are_looked_for_only_where_each_packet_has_a_time_of_its_own() {
+    let settings = |text: &str| run(&from_file(text).unwrap(), MACHINE).map_err(|error| error.to_string());
+    let receive = |text: &str| settings(text).map(|run| (run.receive.timestamps, run.receive.gro));
+    let window = "[pipeline]\ndedup = \"window\"\n[receive]\n";
+    assert_eq!(receive(""), Ok((Timestamps::Batch, true)));
+    assert_eq!(receive(window), Ok((Timestamps::Kernel, false)));
+    assert_eq!(receive(&format!("{window}timestamps = \"sender\"")), Ok((Timestamps::Sender, false)));
+    assert_eq!(receive(&format!("{window}timestamps = \"kernel\"\ngro = false")), Ok((Timestamps::Kernel, false)));
+    for (text, expected) in [
+        ("timestamps = \"batch\"", "'batch' gives one to many: expected 'kernel'"),
+        ("gro = true", "GRO gives one to many: expected it switched off"),
+    ] {
+        let error = receive(&format!("{window}{text}")).unwrap_err();
+        assert!(error.contains("vxtap.toml:4:") && error.contains(expected), "{error}");
+    }
+    let lookup = |name: &str| match name {
+        "VXTAP_DEDUP" => Some("window".into()),
+        "VXTAP_TIMESTAMPS" => Some("batch".into()),
+        _ => None,
+    };
+    let error = run(&gather(Options::default(), None, lookup).unwrap(), MACHINE).unwrap_err().to_string();
+    assert!(error.starts_with("error: VXTAP_TIMESTAMPS: the dedup mode 'window' needs a time"), "{error}");
+}
+
+#[test]
 fn a_dashboard_needs_a_terminal() {
     let gathered = from_file("run.tui = true").unwrap();
     assert!(run(&gathered, MACHINE).unwrap().tui);
@@ -600,6 +625,7 @@ workers    4 threads, on any CPU; 4 sockets in all, with a receive buffer of 64M
 steering   both directions of a flow to one worker, by the kernel and checked; seed random
 envelope   the outermost tunnel is taken off, and a gateway load balancer's with it
 datagrams  taken after 500us at most, several at a time (GRO); one time for each batch
+copies     those of other mirror streams of a network within 100ms are left out
 admission  every mirror stream is let in
 flows      up to 1048576 at a time; beyond, old ones end early and are counted
            TCP ends after silence of 1m (new), 10m (established), 10s (closed)
@@ -623,7 +649,7 @@ dashboard  none (--tui shows it)
 fn a_run_with_everything_set_is_explained_without_its_token() {
     let text = "[receive]\nlisten = [\"0.0.0.0\", \"10.0.0.1:1\"]\nbuffer = \"1MiB\"\ncoalesce = 0\ngro = false\n\
                 kernel_steering = false\npin = true\ntimestamps = \"kernel\"\n[pipeline]\nworkers = 1\nsteer_seed = 7\n\
-                summary = \"-\"\nnetworks = [\"blue=1-2\"]\n[admission]\naccept = [\"vni 5\", \"from 10.0.0.0/8\"]\nreject = \"vni 9\"\n\
+                summary = \"-\"\ndedup = \"window\"\ndedup_window = \"1s\"\nnetworks = [\"blue=1-2\"]\n[admission]\naccept = [\"vni 5\", \"from 10.0.0.0/8\"]\nreject = \"vni 9\"\n\
                 state = \"/s\"\n[flows]\nactive_timeout = 0\n[capture]\ndirectory = \"/c\\u001b\"\ndirect = true\n\
                 rotate_bytes = \"none\"\n[log]\ndirectory = \"/l\"\nevents = [\"dns\", \"stats\", \"flow\"]\n\
                 rotate_bytes = \"64MiB\"\nrotate_interval = \"1h\"\nkeep = 1\nstats_interval = \"none\"\n[api]\naddress = \"0.0.0.0:80\"\n\
@@ -636,6 +662,7 @@ workers    1 thread, each on a CPU of its own; 2 sockets in all, with a receive 
 steering   both directions of a flow to one worker, in user space; seed 7
 envelope   the outermost tunnel is taken off, and a gateway load balancer's with it
 datagrams  taken at once, one by one (no GRO); times by the kernel
+copies     those of other mirror streams of a network within 1s, and of one stream within 100us, are left out
 admission  let in are vni 5; from 10.0.0.0/8; others wait to be accepted
            kept out are vni 9
            decisions are kept in /s

@@ -201,7 +201,7 @@ fn configure(socket: &Socket, address: SocketAddr, settings: &ReceiveSettings) -
         // Senders of VXLAN and GENEVE leave the outer checksum 0; RFC 6935 allows that for tunnels over IPv6.
         set_option(socket.as_fd(), libc::SOL_UDP, UDP_NO_CHECK6_RX, 1)?;
     }
-    if settings.timestamps == Timestamps::Kernel {
+    if settings.timestamps != Timestamps::Batch {
         set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     }
     // Kernels before 5.0 do not know it: then every datagram comes by itself. It is never switched while the socket is in use: a

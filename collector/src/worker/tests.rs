@@ -17,7 +17,7 @@ use crate::follow::Hub;
 use crate::hand_over::connect;
 use crate::outputs::Outputs;
 use crate::receive::{Datagram, Group, open_group};
-use crate::settings::{CaptureSettings, PipelineSettings, ReceiveSettings, UdpListener};
+use crate::settings::{CaptureSettings, LogSettings, PipelineSettings, ReceiveSettings, UdpListener};
 use crate::shared::Asker;
 use crate::streams::StreamRegistry;
 
@@ -67,11 +67,14 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
 }
 
 fn bench_of(kind: Kind, workers: u32, capture: Option<CaptureSettings>) -> Bench {
+    bench_with(kind, workers, PipelineSettings { capture, ..PipelineSettings::default() })
+}
+
+fn bench_with(kind: Kind, workers: u32, pipeline: PipelineSettings) -> Bench {
     let listener = UdpListener { kind, address: "127.0.0.1:0".parse().unwrap() };
     let settings = ReceiveSettings { kernel_steering: false, ..ReceiveSettings::default() };
     let hash = SteerHash::new(5);
     let Group { sockets, address, .. } = open_group(listener, 1, &settings, hash, Vec::new()).unwrap();
-    let pipeline = PipelineSettings { capture, ..PipelineSettings::default() };
     let streams = Arc::new(StreamRegistry::new());
     let (outputs, mut lanes) =
         Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Live).unwrap();
@@ -173,6 +176,88 @@ fn nothing_is_allocated_for_a_packet_from_the_socket_to_the_capture_block() {
     let written: u64 =
         bench.outputs.take().unwrap().finish_captures().iter().map(|(written, dropped)| written + dropped).sum();
     assert_eq!(written, 10_500);
+}
+
+/// A VXLAN datagram with a segment of connection `number`, from the client (to port 80) or from the server.
+fn segment(number: u16, from_client: bool, numbers: (u32, u32), flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut datagram = vxlan::header(Vni::new(9).unwrap()).to_vec();
+    datagram.extend([2; 12]);
+    datagram.extend([8, 0, 0x45, 0]);
+    datagram.extend(((40 + payload.len()) as u16).to_be_bytes());
+    let (client, server) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let (from, to) = if from_client { (client, server) } else { (server, client) };
+    datagram.extend([0, 0, 0, 0, 64, 6, 0, 0]);
+    datagram.extend([from, to].concat());
+    let (own, other) = if from_client { (1024 + number, 80) } else { (80, 1024 + number) };
+    datagram.extend([own.to_be_bytes(), other.to_be_bytes()].concat());
+    datagram.extend([numbers.0.to_be_bytes(), numbers.1.to_be_bytes()].concat());
+    datagram.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    datagram.extend(payload);
+    datagram
+}
+
+#[test]
+fn nothing_is_allocated_for_a_packet_that_is_looked_into_and_completes_no_message() {
+    const CONNECTIONS: u16 = 100;
+    const PART: usize = 500;
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    let directory = tempfile::tempdir().unwrap();
+    let log = Some(LogSettings::new(directory.path().to_owned()));
+    let mut bench = bench_with(Kind::Vxlan, 1, PipelineSettings { log, ..PipelineSettings::default() });
+    let request: &[u8] = b"GET /large HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    // One in four answers with what no protocol begins with.
+    let answer = |number: u16| -> &[u8] {
+        if number.is_multiple_of(4) { &[0xff; 64] } else { b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n" }
+    };
+    let mut sent = vec![0; usize::from(CONNECTIONS)];
+    for number in 0..CONNECTIONS {
+        let (asked, answered) = (101 + request.len() as u32, 501 + answer(number).len() as u32);
+        bench.pass(&[
+            segment(number, true, (100, 0), SYN, b""),
+            segment(number, false, (500, 101), SYN | ACK, b""),
+            segment(number, true, (101, 501), ACK, request),
+            segment(number, false, (501, asked), ACK, answer(number)),
+        ]);
+        sent[usize::from(number)] = answered;
+    }
+    let mut round = |bench: &mut Bench| -> u64 {
+        let datagrams: Vec<_> = (0..CONNECTIONS)
+            .flat_map(|number| {
+                let next = &mut sent[usize::from(number)];
+                let asked = 101 + request.len() as u32;
+                let data = segment(number, false, (*next, asked), ACK, &[0x20; PART]);
+                *next += PART as u32;
+                [data, segment(number, true, (asked, *next), ACK, b"")]
+            })
+            .collect();
+        let before = ALLOCATIONS.get();
+        bench.pass(&datagrams);
+        ALLOCATIONS.get() - before
+    };
+    // What is at the beginning of a stream is kept until it is clear what it is.
+    (0..10).for_each(|_| {
+        round(&mut bench);
+    });
+    let allocated: u64 = (0..20).map(|_| round(&mut bench)).sum();
+    assert_eq!(allocated, 0, "allocations for 4,000 packets");
+    let totals = bench.worker.parts.pipeline.finish();
+    assert_eq!((totals.ledger.analysed, totals.shard.flows), (400 + 30 * 200, 100));
+    bench.outputs.take().unwrap().finish_log();
+    let eve = std::fs::read_to_string(directory.path().join("eve.json")).unwrap();
+    let of = |kind: &str| eve.lines().filter(|line| line.contains(&format!("\"event_type\":\"{kind}\""))).count();
+    assert_eq!((of("flow"), of("http")), (100, 100), "the packets were looked into");
+}
+
+#[test]
+#[should_panic(expected = "worker 0")]
+#[cfg(debug_assertions)]
+fn a_worker_that_reports_a_packet_which_is_nowhere_is_stopped_in_a_debug_build() {
+    let mut bench = bench(1, None);
+    bench.pass(&[datagram(1, 10)]);
+    bench.worker.report();
+    bench.worker.parts.pipeline.ledger.analysed -= 1;
+    bench.worker.report();
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! A capture as a mirror would send it: each frame in VXLAN, cut, doubled or with losses.
+//! A capture as a mirror would send it: each frame in VXLAN, whole, doubled or with losses.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use etherparse::PacketBuilder;
@@ -32,25 +33,35 @@ impl File {
     }
 }
 
-/// Each frame in VXLAN, no more than its first `length` bytes, as a mirror with that packet length sends it.
-pub(crate) fn cut(records: &[Record], length: usize) -> Vec<Record> {
-    let cut = |record: &Record| wrap(record, &record.data[..record.data.len().min(length)], VNI, SOURCE);
-    records.iter().map(cut).collect()
+/// Each frame in VXLAN.
+pub(crate) fn whole(records: &[Record]) -> Vec<Record> {
+    records.iter().map(|record| wrap(record, &record.data, VNI, SOURCE)).collect()
 }
 
-/// Each frame in VXLAN, and behind it as the next hop's mirror sees it: by another source under another VNI, one hop older.
-pub(crate) fn doubled(records: &[Record]) -> Vec<Record> {
+/// `record` with this UDP payload in place of its frame, as it comes from the mirror.
+pub(crate) fn datagram(record: &Record, payload: &[u8]) -> Record {
+    in_datagram(record, SOURCE, payload)
+}
+
+/// Each frame in VXLAN, and as the next hop's mirror sees it: by another source under another VNI, one hop older. One in four of these
+/// comes before the first.
+pub(crate) fn doubled(records: &[Record], seed: u64) -> Vec<Record> {
+    let mut random = Random(seed);
     let both = |record: &Record| {
         let mut older = record.data.clone();
         age(&mut older);
-        [wrap(record, &record.data, VNI, SOURCE), wrap(record, &older, SECOND_VNI, SECOND_SOURCE)]
+        let mut both = [wrap(record, &record.data, VNI, SOURCE), wrap(record, &older, SECOND_VNI, SECOND_SOURCE)];
+        if random.one_in(4) {
+            both.reverse();
+        }
+        both
     };
     records.iter().take(1).map(first_of_second).chain(records.iter().flat_map(both)).collect()
 }
 
 /// Each frame in VXLAN, once. The second mirror is known: nobody looks for copies of what came before there were two.
 pub(crate) fn whole_behind_a_frame_of_the_second_mirror(records: &[Record]) -> Vec<Record> {
-    records.iter().take(1).map(first_of_second).chain(cut(records, usize::MAX)).collect()
+    records.iter().take(1).map(first_of_second).chain(whole(records)).collect()
 }
 
 /// A frame without IP, before `record`.
@@ -64,16 +75,17 @@ fn first_of_second(record: &Record) -> Record {
 /// Frames as a poor network leaves them.
 pub(crate) struct Lossy {
     pub(crate) arrived: Vec<Record>,
-    pub(crate) dropped: Vec<Record>,
+    /// Numbers of the records that did not arrive.
+    pub(crate) dropped: HashSet<usize>,
 }
 
 /// Each frame in VXLAN but for one in a hundred, and two in a hundred behind the one that followed it.
 pub(crate) fn lossy(records: &[Record], seed: u64) -> Lossy {
     let mut random = Random(seed);
-    let mut lossy = Lossy { arrived: Vec::new(), dropped: Vec::new() };
-    for record in records {
+    let mut lossy = Lossy { arrived: Vec::new(), dropped: HashSet::new() };
+    for (number, record) in records.iter().enumerate() {
         if random.one_in(100) {
-            lossy.dropped.push(record.clone());
+            lossy.dropped.insert(number);
         } else {
             lossy.arrived.push(wrap(record, &record.data, VNI, SOURCE));
         }
@@ -93,10 +105,13 @@ pub(crate) fn lossy(records: &[Record], seed: u64) -> Lossy {
 }
 
 fn wrap(record: &Record, frame: &[u8], vni: u32, source: [u8; 4]) -> Record {
-    let payload = vxlan(vni, frame);
+    in_datagram(record, source, &vxlan(vni, frame))
+}
+
+fn in_datagram(record: &Record, source: [u8; 4], payload: &[u8]) -> Record {
     let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(source, TARGET, 64).udp(50_000, 4789);
     let mut data = Vec::with_capacity(builder.size(payload.len()));
-    builder.write(&mut data, &payload).expect("a vector takes it");
+    builder.write(&mut data, payload).expect("a vector takes it");
     Record { original_len: data.len(), data, ..record.clone() }
 }
 

@@ -77,6 +77,15 @@ fn a_file_without_ethernet_frames_is_refused_by_the_name_of_its_link_type() {
 }
 
 #[test]
+fn copies_on_one_stream_are_not_looked_for_by_times_of_whole_batches() {
+    let scratch = TempDir::new().unwrap();
+    let words = ["'window'", "expected 'kernel'"];
+    refused(&mut collector("run --dedup window --timestamps batch --write new"), scratch.path(), 2, &words);
+    let words = ["'window'", "GRO", "expected it switched off"];
+    refused(&mut collector("check --dedup window --no-gro=false"), scratch.path(), 2, &words);
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let scratch = TempDir::new().unwrap();
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -2,11 +2,13 @@
 
 mod admission;
 mod api;
+mod dedup;
 mod demo;
 mod encapsulations;
 mod extract;
 mod following;
 mod hostile;
+mod ledger;
 mod load;
 mod replay;
 mod restart;
