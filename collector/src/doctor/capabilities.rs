@@ -27,7 +27,7 @@ impl Check for Capabilities {
             missing.push(Finding::problem(NAME, found).costs("A run does not start.").mend(grant("cap_net_raw")));
         }
         let counts = [capability::BPF, capability::SYS_ADMIN].iter().any(|number| at.machine.capability(*number));
-        if at.settings.receive.gro && at.data_addresses().next().is_some() && !counts {
+        if at.settings.run.receive.gro && at.data_addresses().next().is_some() && !counts {
             let found = "CAP_BPF is missing, without which datagrams that come to a socket cannot be counted";
             missing.push(
                 Finding::hint(NAME, found)
