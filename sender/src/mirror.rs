@@ -13,6 +13,7 @@
 //!   is ready through a [`Mailbox`](mailbox::Mailbox).
 
 mod api;
+mod attendants;
 mod bucket;
 mod budget;
 mod exits;
@@ -25,6 +26,7 @@ mod ledger;
 pub mod live;
 mod mailbox;
 mod plan;
+mod settings;
 mod shed;
 mod spread;
 mod status;
@@ -51,6 +53,7 @@ use budget::Meter;
 use exits::Exits;
 pub(crate) use frames::Frame;
 pub use ledger::{Amount, DirectionSummary, MirrorSummary, PassedSummary, SessionSummary, SkipSummary};
+pub use settings::MirrorSettings;
 
 use governor::Governor;
 use ledger::Ledger;

@@ -17,7 +17,7 @@ use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
 use crate::mirror::files::{FileMirrorSettings, OwnEnd};
 use crate::mirror::live::LiveMirrorSettings;
-use crate::mirror::{ControlSettings, control_token};
+use crate::mirror::{ControlSettings, MirrorSettings, control_token};
 use crate::pace::{Rate, Timing};
 use crate::replay::ReplaySettings;
 use crate::target::Target;
@@ -312,22 +312,13 @@ impl ReplayArguments {
             let transmit = self.transmit.settings(to, vni, self.rate.top_speed);
             return Ok(Replay::ToOneTarget(ReplaySettings { timing, loops, ..ReplaySettings::new(transmit, files) }));
         }
-        let policy = self.route.policy.clone().unwrap_or_default();
-        let default = FileMirrorSettings::new(policy, files);
-        let transmit = &self.transmit;
         Ok(Replay::ByPolicy(FileMirrorSettings {
+            mirror: self.transmit.mirror(&self.route, self.rate.top_speed),
+            files,
             timing,
             loops,
             own: self.direction_by.clone(),
             interface: self.interface.clone(),
-            source_ports: transmit.source_ports,
-            source_port_base: transmit.source_port_base,
-            port_seed: transmit.port_seed,
-            udp_checksum: !transmit.no_udp_checksum,
-            method: transmit.method(self.rate.top_speed),
-            resolve_interval: self.route.resolve_interval.unwrap_or(default.resolve_interval),
-            control: self.route.control(),
-            ..default
         }))
     }
 
@@ -350,23 +341,14 @@ impl CaptureArguments {
             let filter = self.filter.clone();
             return Capture::ToOneTarget(CaptureSettings { way, filter, services, ring_bytes, duration, ..default });
         }
-        let policy = self.route.policy.clone().unwrap_or_default();
-        let default = LiveMirrorSettings::new(policy, self.interfaces.clone());
-        let transmit = &self.transmit;
         Capture::ByPolicy(LiveMirrorSettings {
+            mirror: self.transmit.mirror(&self.route, true),
+            interfaces: self.interfaces.clone(),
             tags: self.tag.clone(),
             way,
             services,
             ring_bytes,
             duration,
-            source_ports: transmit.source_ports,
-            source_port_base: transmit.source_port_base,
-            port_seed: transmit.port_seed,
-            udp_checksum: !transmit.no_udp_checksum,
-            method: transmit.method(true),
-            resolve_interval: self.route.resolve_interval.unwrap_or(default.resolve_interval),
-            control: self.route.control(),
-            ..default
         })
     }
 
@@ -424,6 +406,21 @@ impl TransmitArguments {
             udp_checksum: !self.no_udp_checksum,
             method: self.method(top_speed),
             ..TransmitSettings::new(to, vni)
+        }
+    }
+
+    /// The same for a mirror by the policy of `route`.
+    fn mirror(&self, route: &RouteArguments, top_speed: bool) -> MirrorSettings {
+        let default = MirrorSettings::new(route.policy.clone().unwrap_or_default());
+        MirrorSettings {
+            source_ports: self.source_ports,
+            source_port_base: self.source_port_base,
+            port_seed: self.port_seed,
+            udp_checksum: !self.no_udp_checksum,
+            method: self.method(top_speed),
+            resolve_interval: route.resolve_interval.unwrap_or(default.resolve_interval),
+            control: route.control(),
+            ..default
         }
     }
 
@@ -511,11 +508,11 @@ mod tests {
         let Command::Capture(arguments) = parse(line).unwrap().command else { panic!("not capture") };
         let Capture::ByPolicy(settings) = arguments.settings() else { panic!("not by a policy") };
         assert_eq!(
-            (settings.policy, settings.interfaces.len(), settings.tags),
+            (settings.mirror.policy, settings.interfaces.len(), settings.tags),
             ("p.toml".into(), 0, vec!["web".into(), "db".into()])
         );
-        assert_eq!((settings.way, settings.ring_bytes, settings.method), (Way::Out, 3 << 20, Method::Trains));
-        assert_eq!(settings.control.unwrap().address.port(), 1);
+        assert_eq!((settings.way, settings.ring_bytes, settings.mirror.method), (Way::Out, 3 << 20, Method::Trains));
+        assert_eq!(settings.mirror.control.unwrap().address.port(), 1);
     }
 
     fn replay(line: &str) -> ReplaySettings {
@@ -572,11 +569,12 @@ mod tests {
         let line: Vec<&str> = line.split_whitespace().collect();
         let Command::Replay(arguments) = parse(&line.join(" ")).unwrap().command else { panic!("not replay") };
         let Replay::ByPolicy(settings) = arguments.settings().unwrap() else { panic!("not by a policy") };
-        assert_eq!((settings.policy, settings.files), ("p.toml".into(), vec!["a.pcap".into()]));
-        assert_eq!((settings.own.len(), settings.interface.as_deref(), settings.source_ports), (2, Some("eth0"), 3));
-        assert_eq!((settings.timing, settings.method), (Timing::Rate(Rate::TopSpeed), Method::Trains));
-        assert_eq!(settings.resolve_interval, Duration::from_secs(5));
-        let control = settings.control.unwrap();
+        let FileMirrorSettings { mirror, files, timing, own, interface, .. } = settings;
+        assert_eq!((mirror.policy, files), ("p.toml".into(), vec!["a.pcap".into()]));
+        assert_eq!((own.len(), interface.as_deref(), mirror.source_ports), (2, Some("eth0"), 3));
+        assert_eq!((timing, mirror.method), (Timing::Rate(Rate::TopSpeed), Method::Trains));
+        assert_eq!(mirror.resolve_interval, Duration::from_secs(5));
+        let control = mirror.control.unwrap();
         assert_eq!((control.address.port(), control.token.as_deref()), (9790, Some("0123456789abcdef")));
     }
 
