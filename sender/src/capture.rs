@@ -5,6 +5,7 @@
 //! ([`segment`], [`live`]) → batch → train → kernel.
 
 mod checksum;
+mod ending;
 mod error;
 mod guard;
 mod live;
@@ -22,6 +23,7 @@ use crate::control::{Control, Counter};
 use crate::error::SendError;
 use crate::summary::{SkipReason, Summary};
 use crate::transmit::{TransmitSettings, Transmitter};
+pub(crate) use ending::Ending;
 pub use error::CaptureError;
 pub use guard::LoopGuard;
 pub(crate) use live::{Live, LiveSettings};
@@ -31,8 +33,6 @@ use packets::Packets;
 pub(crate) const API_PORT: u16 = 9789;
 /// Longest wait for a frame, so that a request to stop is heard.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
-/// How long the end of a run waits for the kernel to take what was captured.
-const MOST_DRAINING: Duration = Duration::from_secs(2);
 
 /// What to capture, and where to send it.
 #[derive(Clone, Debug)]
@@ -153,28 +153,23 @@ impl<'a> Capture<'a> {
     pub fn run(mut self) -> Summary {
         let counters = self.control.counters();
         let start = Instant::now();
-        let end = self.duration.and_then(|duration| start.checked_add(duration));
-        let mut closed_at: Option<Instant> = None;
+        let mut ending = Ending::after(self.duration);
         loop {
             let now = Instant::now();
-            if closed_at.is_none() && (self.control.is_stopped() || end.is_some_and(|end| now >= end)) {
-                self.live.close();
-                closed_at = Some(now);
-            }
+            ending.look(now, self.control.is_stopped(), &mut self.live);
             self.packets.clear();
-            let patience = if closed_at.is_some() { Live::latency() } else { PATIENCE };
+            let patience = if ending.has_begun() { Live::latency() } else { PATIENCE };
             let more = self.live.give(patience, |packet| self.packets.take(packet));
-            let is_over = || closed_at.is_some_and(|closed| closed.elapsed() >= MOST_DRAINING);
             let (bytes, slots) = self.packets.parts();
             if !slots.is_empty() {
                 let before = counters.read.get();
                 self.transmitter.encapsulate(now, bytes, slots);
-                self.transmitter.send(bytes, slots, counters, &is_over);
+                self.transmitter.send(bytes, slots, counters, &|| ending.is_overdue());
                 let left = slots.len() as u64 - (counters.read.get() - before);
                 counters.read.add(left);
                 counters.skipped[SkipReason::Stopped as usize].add(left);
             }
-            if !more && closed_at.is_some_and(|closed| closed.elapsed() >= Live::latency()) {
+            if !more && ending.is_drained() {
                 break;
             }
         }

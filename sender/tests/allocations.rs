@@ -126,11 +126,9 @@ fn mirroring_by_a_policy_allocates_nothing_for_a_frame() {
         let run = |frames: u32| {
             let path = folder.path().join("frames.pcap");
             capture(&path, frames);
-            let settings = FileMirrorSettings {
-                timing: Timing::Rate(Rate::TopSpeed),
-                source_port_base: base.source_port_base,
-                ..FileMirrorSettings::new(policy.clone(), vec![path])
-            };
+            let mut settings = FileMirrorSettings::new(policy.clone(), vec![path]);
+            settings.timing = Timing::Rate(Rate::TopSpeed);
+            settings.mirror.source_port_base = base.source_port_base;
             let control = Arc::new(Control::default());
             allocations(|| mirror::files::run(&settings, &control).unwrap().read)
         };

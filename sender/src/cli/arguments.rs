@@ -17,13 +17,14 @@ use crate::error::SendError;
 use crate::generate::{FrameSize, GenerateSettings};
 use crate::mirror::files::{FileMirrorSettings, OwnEnd};
 use crate::mirror::live::LiveMirrorSettings;
-use crate::mirror::{ControlSettings, control_token};
+use crate::mirror::{ControlSettings, MirrorSettings, control_token};
 use crate::pace::{Rate, Timing};
+use crate::policy::Encapsulation;
 use crate::replay::ReplaySettings;
-use crate::target::Target;
+use crate::target::TargetAddress;
 use crate::transmit::{Method, TransmitSettings};
 
-/// A mirror source: takes frames from capture files or makes them, and sends them in VXLAN to a mirror target.
+/// A mirror source: takes frames from capture files or makes them, and sends them in VXLAN or GENEVE to a mirror target.
 #[derive(Debug, Parser)]
 #[command(name = "vxtap-sender", version, max_term_width = 100)]
 pub(super) struct Arguments {
@@ -153,10 +154,10 @@ pub(super) struct GenerateArguments {
     /// Stop after so many frames
     #[arg(long, value_name = "N")]
     packets: Option<u64>,
-    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default
+    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default, 6081 with GENEVE
     #[arg(long, value_name = "HOST[:PORT]")]
-    to: Target,
-    /// VXLAN network identifier, 0 to 16777215
+    to: TargetAddress,
+    /// Network identifier (VNI), 0 to 16777215
     #[arg(long, value_name = "N", value_parser = vni)]
     vni: Vni,
     #[command(flatten)]
@@ -179,14 +180,14 @@ struct RateArguments {
 /// Where frames go: all to one target, or by a policy.
 #[derive(Debug, Args)]
 struct RouteArguments {
-    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default
+    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default, 6081 with GENEVE
     #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "policy", requires = "vni")]
-    to: Option<Target>,
-    /// VXLAN network identifier, 0 to 16777215
+    to: Option<TargetAddress>,
+    /// Network identifier (VNI), 0 to 16777215
     #[arg(long, value_name = "N", value_parser = vni, required_unless_present = "policy", requires = "to")]
     vni: Option<Vni>,
     /// Mirror by the sessions of this policy instead; see docs/policy.md
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "vni", "packet_length"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "vni", "packet_length", "encapsulation"])]
     policy: Option<PathBuf>,
     /// With --policy: serve metrics and control over HTTP on this address; off loopback it takes --control-token
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "to")]
@@ -202,7 +203,7 @@ struct RouteArguments {
 
 impl RouteArguments {
     /// The one target, where there is one.
-    fn one(&self) -> Option<(Target, Vni)> {
+    fn one(&self) -> Option<(TargetAddress, Vni)> {
         Some((self.to.clone()?, self.vni?))
     }
 
@@ -231,7 +232,10 @@ pub(super) enum Capture {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Encapsulation")]
 struct TransmitArguments {
-    /// Cut frames to N bytes (counted behind the VXLAN header)
+    /// What frames travel in
+    #[arg(long, value_enum, default_value_t = EncapsulationArgument::Vxlan)]
+    encapsulation: EncapsulationArgument,
+    /// Cut frames to N bytes (counted behind the tunnel's header)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     packet_length: Option<u32>,
     /// Spread the flows over N outer source ports
@@ -258,6 +262,23 @@ struct TransmitArguments {
     /// Write the summary as JSON to FILE; - is standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<SummaryTarget>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EncapsulationArgument {
+    /// VXLAN, all reserved bits zero
+    Vxlan,
+    /// GENEVE with our option, by which the collector knows what was lost on the way; see docs/geneve-option.md
+    Geneve,
+}
+
+impl From<EncapsulationArgument> for Encapsulation {
+    fn from(argument: EncapsulationArgument) -> Self {
+        match argument {
+            EncapsulationArgument::Vxlan => Self::Vxlan,
+            EncapsulationArgument::Geneve => Self::Geneve,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -312,22 +333,13 @@ impl ReplayArguments {
             let transmit = self.transmit.settings(to, vni, self.rate.top_speed);
             return Ok(Replay::ToOneTarget(ReplaySettings { timing, loops, ..ReplaySettings::new(transmit, files) }));
         }
-        let policy = self.route.policy.clone().unwrap_or_default();
-        let default = FileMirrorSettings::new(policy, files);
-        let transmit = &self.transmit;
         Ok(Replay::ByPolicy(FileMirrorSettings {
+            mirror: self.transmit.mirror(&self.route, self.rate.top_speed),
+            files,
             timing,
             loops,
             own: self.direction_by.clone(),
             interface: self.interface.clone(),
-            source_ports: transmit.source_ports,
-            source_port_base: transmit.source_port_base,
-            port_seed: transmit.port_seed,
-            udp_checksum: !transmit.no_udp_checksum,
-            method: transmit.method(self.rate.top_speed),
-            resolve_interval: self.route.resolve_interval.unwrap_or(default.resolve_interval),
-            control: self.route.control(),
-            ..default
         }))
     }
 
@@ -350,23 +362,14 @@ impl CaptureArguments {
             let filter = self.filter.clone();
             return Capture::ToOneTarget(CaptureSettings { way, filter, services, ring_bytes, duration, ..default });
         }
-        let policy = self.route.policy.clone().unwrap_or_default();
-        let default = LiveMirrorSettings::new(policy, self.interfaces.clone());
-        let transmit = &self.transmit;
         Capture::ByPolicy(LiveMirrorSettings {
+            mirror: self.transmit.mirror(&self.route, true),
+            interfaces: self.interfaces.clone(),
             tags: self.tag.clone(),
             way,
             services,
             ring_bytes,
             duration,
-            source_ports: transmit.source_ports,
-            source_port_base: transmit.source_port_base,
-            port_seed: transmit.port_seed,
-            udp_checksum: !transmit.no_udp_checksum,
-            method: transmit.method(true),
-            resolve_interval: self.route.resolve_interval.unwrap_or(default.resolve_interval),
-            control: self.route.control(),
-            ..default
         })
     }
 
@@ -415,15 +418,32 @@ impl RateArguments {
 }
 
 impl TransmitArguments {
-    fn settings(&self, to: Target, vni: Vni, top_speed: bool) -> TransmitSettings {
+    fn settings(&self, to: TargetAddress, vni: Vni, top_speed: bool) -> TransmitSettings {
+        let encapsulation = Encapsulation::from(self.encapsulation);
         TransmitSettings {
+            encapsulation,
             packet_length: self.packet_length,
             source_ports: self.source_ports,
             source_port_base: self.source_port_base,
             port_seed: self.port_seed,
             udp_checksum: !self.no_udp_checksum,
             method: self.method(top_speed),
-            ..TransmitSettings::new(to, vni)
+            ..TransmitSettings::new(to.or_port(encapsulation.port()), vni)
+        }
+    }
+
+    /// The same for a mirror by the policy of `route`.
+    fn mirror(&self, route: &RouteArguments, top_speed: bool) -> MirrorSettings {
+        let default = MirrorSettings::new(route.policy.clone().unwrap_or_default());
+        MirrorSettings {
+            source_ports: self.source_ports,
+            source_port_base: self.source_port_base,
+            port_seed: self.port_seed,
+            udp_checksum: !self.no_udp_checksum,
+            method: self.method(top_speed),
+            resolve_interval: route.resolve_interval.unwrap_or(default.resolve_interval),
+            control: route.control(),
+            ..default
         }
     }
 
@@ -463,6 +483,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Target;
     use clap::CommandFactory as _;
 
     fn parse(line: &str) -> Result<Arguments, String> {
@@ -511,11 +532,11 @@ mod tests {
         let Command::Capture(arguments) = parse(line).unwrap().command else { panic!("not capture") };
         let Capture::ByPolicy(settings) = arguments.settings() else { panic!("not by a policy") };
         assert_eq!(
-            (settings.policy, settings.interfaces.len(), settings.tags),
+            (settings.mirror.policy, settings.interfaces.len(), settings.tags),
             ("p.toml".into(), 0, vec!["web".into(), "db".into()])
         );
-        assert_eq!((settings.way, settings.ring_bytes, settings.method), (Way::Out, 3 << 20, Method::Trains));
-        assert_eq!(settings.control.unwrap().address.port(), 1);
+        assert_eq!((settings.way, settings.ring_bytes, settings.mirror.method), (Way::Out, 3 << 20, Method::Trains));
+        assert_eq!(settings.mirror.control.unwrap().address.port(), 1);
     }
 
     fn replay(line: &str) -> ReplaySettings {
@@ -557,6 +578,24 @@ mod tests {
     }
 
     #[test]
+    fn geneve_goes_to_its_own_port_unless_another_is_named() {
+        for (line, to) in [
+            ("--port-seed 0", "[::1]:4789"),
+            ("--encapsulation vxlan", "[::1]:4789"),
+            ("--encapsulation geneve", "[::1]:6081"),
+        ] {
+            let settings = [generate(line).transmit, replay(line).transmit, capture(&format!("eth0 {line}")).transmit];
+            for transmit in settings {
+                assert_eq!(transmit.target.to_string(), to, "{line}");
+                assert_eq!(transmit.encapsulation == Encapsulation::Geneve, line.contains("geneve"));
+            }
+        }
+        let line = "generate --to 192.0.2.1:7 --vni 1 --encapsulation geneve";
+        let Command::Generate(arguments) = parse(line).unwrap().command else { panic!("not generate") };
+        assert_eq!(arguments.settings().unwrap().transmit.target.to_string(), "192.0.2.1:7");
+    }
+
+    #[test]
     fn a_replay_has_its_own_timing_a_factor_or_a_rate() {
         let original = |speed, max_gap| Timing::Original { speed, max_gap };
         assert_eq!(replay("--speed 2").timing, original(2.0, None));
@@ -572,11 +611,12 @@ mod tests {
         let line: Vec<&str> = line.split_whitespace().collect();
         let Command::Replay(arguments) = parse(&line.join(" ")).unwrap().command else { panic!("not replay") };
         let Replay::ByPolicy(settings) = arguments.settings().unwrap() else { panic!("not by a policy") };
-        assert_eq!((settings.policy, settings.files), ("p.toml".into(), vec!["a.pcap".into()]));
-        assert_eq!((settings.own.len(), settings.interface.as_deref(), settings.source_ports), (2, Some("eth0"), 3));
-        assert_eq!((settings.timing, settings.method), (Timing::Rate(Rate::TopSpeed), Method::Trains));
-        assert_eq!(settings.resolve_interval, Duration::from_secs(5));
-        let control = settings.control.unwrap();
+        let FileMirrorSettings { mirror, files, timing, own, interface, .. } = settings;
+        assert_eq!((mirror.policy, files), ("p.toml".into(), vec!["a.pcap".into()]));
+        assert_eq!((own.len(), interface.as_deref(), mirror.source_ports), (2, Some("eth0"), 3));
+        assert_eq!((timing, mirror.method), (Timing::Rate(Rate::TopSpeed), Method::Trains));
+        assert_eq!(mirror.resolve_interval, Duration::from_secs(5));
+        let control = mirror.control.unwrap();
         assert_eq!((control.address.port(), control.token.as_deref()), (9790, Some("0123456789abcdef")));
     }
 
@@ -593,6 +633,8 @@ mod tests {
             ("replay a.pcap --to ::1 --vni 1 --speed nan", "greater than 0"),
             ("replay a.pcap --to ::1 --vni 1 --policy p.toml", "cannot be used with"),
             ("replay a.pcap --policy p.toml --packet-length 100", "cannot be used with"),
+            ("replay a.pcap --policy p.toml --encapsulation geneve", "cannot be used with"),
+            ("generate --to ::1 --vni 1 --encapsulation gre", "[possible values: vxlan, geneve]"),
             ("replay a.pcap --to ::1 --vni 1 --control 127.0.0.1:1", "cannot be used with"),
             ("replay a.pcap --policy p.toml --direction-by host", "expected for example"),
             ("replay a.pcap --policy p.toml --control 127.0.0.1:1 --control-token short", "16 to 256"),

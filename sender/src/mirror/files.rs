@@ -10,16 +10,17 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipnet::IpNet;
 use vxtap_wire::FrameView;
 
-use super::api::{BoundServer, ControlSettings, Shown};
+use super::api::BoundServer;
+use super::attendants::Attendants;
 use super::ledger::Ledger;
 use super::mailbox::Mailbox;
-use super::steward::{Start, Steward, StewardSettings};
-use super::{Depth, Frame, Mirror};
+use super::steward::{Interfaces, Start, Steward};
+use super::{Depth, Frame, Mirror, MirrorSettings};
 use crate::batch::Slot;
 use crate::control::Control;
 use crate::error::SendError;
@@ -28,13 +29,13 @@ use crate::policy::{Direction, Interface, Policy};
 use crate::send_loop::{self, Traffic};
 use crate::source::Records;
 use crate::summary::Summary;
-use crate::transmit::{LinkSettings, Method, TransmitSettings};
+use crate::transmit::Method;
 
 /// Which files to mirror, by what policy, and how.
 #[derive(Clone, Debug)]
 pub struct FileMirrorSettings {
-    /// The policy file.
-    pub policy: PathBuf,
+    /// By what policy, and how copies are sent.
+    pub mirror: MirrorSettings,
     /// Capture files, one after the other; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// When frames are sent. Budgets go by the files' own time, whatever this is.
@@ -45,39 +46,18 @@ pub struct FileMirrorSettings {
     pub own: Vec<OwnEnd>,
     /// Name of the interface that the files are from; `None` where sources name no more than one.
     pub interface: Option<String>,
-    /// Outer source ports for each target.
-    pub source_ports: u16,
-    /// First of them.
-    pub source_port_base: u16,
-    /// Seed of the hash that picks a flow's source port.
-    pub port_seed: u32,
-    /// Whether outer UDP checksums are filled in.
-    pub udp_checksum: bool,
-    /// The most that is asked of the kernel.
-    pub method: Method,
-    /// How often names are looked up again.
-    pub resolve_interval: Duration,
-    /// Where the control port is, if there is to be one.
-    pub control: Option<ControlSettings>,
 }
 
 impl FileMirrorSettings {
     /// `files` once, with their own timing, by the policy in the file `policy`.
     pub const fn new(policy: PathBuf, files: Vec<PathBuf>) -> Self {
         Self {
-            policy,
+            mirror: MirrorSettings::new(policy),
             files,
             timing: Timing::Original { speed: 1.0, max_gap: None },
             loops: 1,
             own: Vec::new(),
             interface: None,
-            source_ports: TransmitSettings::DEFAULT_SOURCE_PORTS,
-            source_port_base: TransmitSettings::DEFAULT_SOURCE_PORT_BASE,
-            port_seed: 0,
-            udp_checksum: true,
-            method: Method::Trains,
-            resolve_interval: StewardSettings::RESOLVE_INTERVAL,
-            control: None,
         }
     }
 }
@@ -208,22 +188,11 @@ pub fn run(settings: &FileMirrorSettings, control: &Arc<Control>) -> Result<Summ
         return Err(SendError::Setting("no capture file to replay".to_owned()));
     }
     Records::check(&settings.files, settings.loops)?;
-    let control_port = settings.control.as_ref().map(BoundServer::bind).transpose()?;
+    let control_port = settings.mirror.control.as_ref().map(BoundServer::bind).transpose()?;
     let (ledger, mailbox) = (Arc::<Ledger>::default(), Arc::<Mailbox>::default());
     let name = settings.interface.clone();
-    let steward = StewardSettings {
-        policy: settings.policy.clone(),
-        links: LinkSettings {
-            source_ports: settings.source_ports,
-            source_port_base: settings.source_port_base,
-            udp_checksum: settings.udp_checksum,
-            method: settings.method,
-            waits: true,
-        },
-        resolve_interval: settings.resolve_interval,
-        tick: StewardSettings::TICK,
-        interfaces: Arc::new(move |policy| Ok(vec![interface(policy, name.as_deref())?])),
-    };
+    let interfaces: Interfaces = Arc::new(move |policy: &Policy| Ok(vec![interface(policy, name.as_deref())?]));
+    let steward = settings.mirror.steward(true, interfaces);
     let Start { steward, plan, exits } = Steward::prepare(steward, Arc::clone(&ledger), Arc::clone(&mailbox))?;
     let own = OwnEnds::new(&settings.own, steward.policy());
     if own.is_empty() {
@@ -233,23 +202,12 @@ pub fn run(settings: &FileMirrorSettings, control: &Arc<Control>) -> Result<Summ
                 .to_owned(),
         ));
     }
-    let status = steward.status();
-    let office = steward.start().map_err(|error| SendError::Setting(format!("cannot start a thread: {error}")))?;
-    control.hang_up(Some(office.reload()));
-    let _server = match control_port {
-        Some(port) => {
-            tracing::info!("control port on http://{}", port.address());
-            let (ledger, control) = (Arc::clone(&ledger), Arc::clone(control));
-            Some(port.serve(Shown { ledger, control, status, requests: office.requests() })?)
-        }
-        None => None,
-    };
-    let seed = settings.port_seed;
+    let _attendants = Attendants::start(steward, control_port, &ledger, control)?;
+    let seed = settings.mirror.port_seed;
     let mirror = Mirror::new(plan, exits, seed, Depth::Deep, Arc::clone(&ledger), Arc::clone(control), mailbox);
     let records = Records::open(&settings.files, settings.loops, control.counters())?;
     let mut traffic = MirroredFiles { records, own, mirror, is_over: false, control };
     let summary = send_loop::run(&mut traffic, settings.timing, None, control)?;
-    control.hang_up(None);
     ledger.check(control.counters())?;
     Ok(Summary { mirror: Some(ledger.summary()), ..summary })
 }

@@ -10,30 +10,28 @@ use std::time::{Duration, Instant};
 
 use vxtap_ring::{Interface as Link, LinkKind};
 
-use super::api::{BoundServer, ControlSettings, Shown};
+use super::api::BoundServer;
+use super::attendants::Attendants;
 use super::ledger::Ledger;
 use super::mailbox::Mailbox;
-use super::steward::{Interfaces, Start, Steward, StewardSettings};
-use super::{Depth, Frame, Mirror};
+use super::steward::{Interfaces, Start, Steward};
+use super::{Depth, Frame, Mirror, MirrorSettings};
 use crate::capture::{
-    API_PORT, CaptureSettings, CaptureSummary, Live, LiveSettings, LoopGuard, PATIENCE, Way, privileges,
+    API_PORT, CaptureSettings, CaptureSummary, Ending, Live, LiveSettings, LoopGuard, PATIENCE, Way, privileges,
 };
 use crate::control::Control;
 use crate::error::SendError;
 use crate::policy::{Direction, Interface, Policy, PolicyFile};
 use crate::summary::Summary;
-use crate::transmit::{LinkSettings, Method, TransmitSettings};
 
 /// How long another policy waits at most for the frames that came before it: longer than that they are hardly in a ring.
 const MOST_WAITING: Duration = Duration::from_secs(1);
-/// How long the end of a run waits for what is in the rings.
-const MOST_DRAINING: Duration = Duration::from_secs(2);
 
 /// Which interfaces to mirror, by what policy, and how.
 #[derive(Clone, Debug)]
 pub struct LiveMirrorSettings {
-    /// The policy file.
-    pub policy: PathBuf,
+    /// By what policy, and how copies are sent.
+    pub mirror: MirrorSettings,
     /// Names of the interfaces; none: all that the policy's sources select at the start.
     pub interfaces: Vec<String>,
     /// What this host is called in sources that select by tag.
@@ -46,40 +44,19 @@ pub struct LiveMirrorSettings {
     pub ring_bytes: u32,
     /// End after this time.
     pub duration: Option<Duration>,
-    /// Outer source ports for each target.
-    pub source_ports: u16,
-    /// First of them.
-    pub source_port_base: u16,
-    /// Seed of the hash that picks a flow's source port.
-    pub port_seed: u32,
-    /// Whether outer UDP checksums are filled in.
-    pub udp_checksum: bool,
-    /// The most that is asked of the kernel.
-    pub method: Method,
-    /// How often names are looked up again.
-    pub resolve_interval: Duration,
-    /// Where the control port is, if there is to be one.
-    pub control: Option<ControlSettings>,
 }
 
 impl LiveMirrorSettings {
     /// All that the sources of `policy` select on `interfaces`, until it is stopped.
     pub const fn new(policy: PathBuf, interfaces: Vec<String>) -> Self {
         Self {
-            policy,
+            mirror: MirrorSettings::new(policy),
             interfaces,
             tags: Vec::new(),
             way: Way::Both,
             services: Vec::new(),
             ring_bytes: CaptureSettings::DEFAULT_RING_BYTES,
             duration: None,
-            source_ports: TransmitSettings::DEFAULT_SOURCE_PORTS,
-            source_port_base: TransmitSettings::DEFAULT_SOURCE_PORT_BASE,
-            port_seed: 0,
-            udp_checksum: true,
-            method: Method::Trains,
-            resolve_interval: StewardSettings::RESOLVE_INTERVAL,
-            control: None,
         }
     }
 }
@@ -101,24 +78,12 @@ impl<'a> LiveMirror<'a> {
     ///
     /// Takes `CAP_NET_RAW`, and nothing afterwards.
     pub fn open(settings: &LiveMirrorSettings, control: &'a Arc<Control>) -> Result<Self, SendError> {
-        let control_port = settings.control.as_ref().map(BoundServer::bind).transpose()?;
+        let control_port = settings.mirror.control.as_ref().map(BoundServer::bind).transpose()?;
         let names = names(settings)?;
         let (ledger, mailbox) = (Arc::<Ledger>::default(), Arc::<Mailbox>::default());
-        let steward = StewardSettings {
-            policy: settings.policy.clone(),
-            links: LinkSettings {
-                source_ports: settings.source_ports,
-                source_port_base: settings.source_port_base,
-                udp_checksum: settings.udp_checksum,
-                method: settings.method,
-                waits: false,
-            },
-            resolve_interval: settings.resolve_interval,
-            tick: StewardSettings::TICK,
-            interfaces: interfaces(names.clone(), settings.tags.clone()),
-        };
+        let steward = settings.mirror.steward(false, interfaces(names.clone(), settings.tags.clone()));
         let Start { steward, plan, exits } = Steward::prepare(steward, Arc::clone(&ledger), Arc::clone(&mailbox))?;
-        let (seed, control_of_mirror) = (settings.port_seed, Arc::clone(control));
+        let (seed, control_of_mirror) = (settings.mirror.port_seed, Arc::clone(control));
         let mirror = Mirror::new(plan, exits, seed, Depth::Live, Arc::clone(&ledger), control_of_mirror, mailbox);
         let live = LiveSettings {
             interfaces: &names,
@@ -147,30 +112,16 @@ impl<'a> LiveMirror<'a> {
     /// Mirrors until `control` or the settings end it; what is in the rings then is mirrored as well.
     pub fn run(self) -> Result<Summary, SendError> {
         let Self { mut live, mut mirror, steward, control_port, ledger, control, duration, services } = self;
-        let status = steward.status();
-        let office = steward.start().map_err(|error| SendError::Setting(format!("cannot start a thread: {error}")))?;
-        control.hang_up(Some(office.reload()));
-        let _server = match control_port {
-            Some(port) => {
-                tracing::info!("control port on http://{}", port.address());
-                let (ledger, control) = (Arc::clone(&ledger), Arc::clone(control));
-                Some(port.serve(Shown { ledger, control, status, requests: office.requests() })?)
-            }
-            None => None,
-        };
+        let _attendants = Attendants::start(steward, control_port, &ledger, control)?;
         let start = Instant::now();
-        let end = duration.and_then(|duration| start.checked_add(duration));
-        let mut closed_at: Option<Instant> = None;
+        let mut ending = Ending::after(duration);
         // Since when the kernel lets everything through, because another policy is to come into force.
         let mut opened_at: Option<Instant> = None;
         let mut is_drained = false;
         loop {
             let now = Instant::now();
-            if closed_at.is_none() && (control.is_stopped() || end.is_some_and(|end| now >= end)) {
-                live.close();
-                closed_at = Some(now);
-            }
-            if opened_at.is_none() && mirror.has_plan_waiting() && closed_at.is_none() {
+            ending.look(now, control.is_stopped(), &mut live);
+            if opened_at.is_none() && mirror.has_plan_waiting() && !ending.has_begun() {
                 live.decide(guard(&mirror, &services), Vec::new(), usize::MAX)?;
                 opened_at = Some(now);
             }
@@ -182,7 +133,7 @@ impl<'a> LiveMirror<'a> {
             if takes_plan {
                 opened_at = None;
             }
-            if opened_at.is_none() && closed_at.is_none() && mirror.take_kernel_change() {
+            if opened_at.is_none() && !ending.has_begun() && mirror.take_kernel_change() {
                 let programs = (0..live.names().count()).map(|place| {
                     let prefilter = mirror.plan().prefilter(place);
                     Some(prefilter.map_or_else(refuse_all, |prefilter| prefilter.program))
@@ -190,10 +141,7 @@ impl<'a> LiveMirror<'a> {
                 let programs = programs.collect();
                 live.decide(guard(&mirror, &services), programs, mirror.plan().longest())?;
             }
-            let patience = match (closed_at, opened_at) {
-                (None, None) => PATIENCE,
-                _ => Live::latency(),
-            };
+            let patience = if ending.has_begun() || opened_at.is_some() { Live::latency() } else { PATIENCE };
             let more = live.give(patience, |packet| {
                 mirror.offer(&Frame {
                     bytes: packet.bytes,
@@ -205,13 +153,11 @@ impl<'a> LiveMirror<'a> {
             });
             is_drained = !more;
             mirror.flush();
-            let closed_for = closed_at.map(|closed| closed.elapsed());
-            if closed_for.is_some_and(|time| (!more && time >= Live::latency()) || time >= MOST_DRAINING) {
+            if (!more && ending.is_drained()) || ending.is_overdue() {
                 break;
             }
         }
         live.look_after();
-        control.hang_up(None);
         ledger.check(control.counters())?;
         Ok(Summary {
             seconds: start.elapsed().as_secs_f64(),
@@ -254,15 +200,20 @@ fn names(settings: &LiveMirrorSettings) -> Result<Vec<String>, SendError> {
     if !settings.interfaces.is_empty() {
         return Ok(settings.interfaces.clone());
     }
-    let file = PolicyFile::load(&settings.policy).map_err(SendError::Policy)?;
+    let file = PolicyFile::load(&settings.mirror.policy).map_err(SendError::Policy)?;
     let all = host_interfaces(&settings.tags)?;
+    let present: Vec<String> = all.iter().map(|interface| interface.name.clone()).collect();
+    // A policy for many hosts has patterns that are like nothing on some of them.
+    let unknown = file.missing_interfaces(&present, false);
+    if !unknown.is_empty() {
+        return Err(SendError::Policy(file.error(unknown)));
+    }
     let selected = |interface: &&Interface| file.policy.sources.iter().any(|source| source.selects(interface));
     let is_ethernet = |interface: &&Interface| {
         Link::named(&interface.name).is_ok_and(|link| !matches!(link.kind, LinkKind::Other(_)))
     };
     let names: Vec<_> = all.iter().filter(selected).filter(is_ethernet).map(|found| found.name.clone()).collect();
     if names.is_empty() {
-        let present: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
         return Err(SendError::Setting(format!(
             "no source of the policy selects an interface of this host (there are {})",
             present.join(", ")
@@ -273,7 +224,14 @@ fn names(settings: &LiveMirrorSettings) -> Result<Vec<String>, SendError> {
 
 /// Tells the interfaces of these names, with the addresses that they have when it is asked.
 fn interfaces(names: Vec<String>, tags: Vec<String>) -> Interfaces {
-    Arc::new(move |_: &Policy| {
+    Arc::new(move |policy: &Policy| {
+        for name in policy.sources.iter().flat_map(|source| &source.interfaces) {
+            if !name.ends_with('*') && !names.contains(name) {
+                tracing::warn!(
+                    "the policy names interface {name:?}, which is not captured: those that are were chosen at the start"
+                );
+            }
+        }
         let mut all = host_interfaces(&tags)?;
         let of_name = |name: &String| {
             let found = all.iter().position(|interface| interface.name == *name);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vxtap_wire::vxlan::{self, Vni};
+use vxtap_wire::vxlan::Vni;
 
 use super::budget::Meter;
 use super::exits::Exits;
@@ -12,6 +12,7 @@ use crate::policy::{
     Decider, Encapsulation, Engine, Interface, LEAST, OwnTraffic, Policy, Prefilter, PrefilterSettings,
 };
 use crate::target::Target;
+use crate::transmit::Head;
 
 /// A policy made ready for the interfaces of a host.
 pub(crate) struct Plan {
@@ -39,13 +40,6 @@ pub(super) struct SessionRun {
     pub(super) ways: Vec<Way>,
 }
 
-/// The tunnel's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Head {
-    Vxlan([u8; vxlan::HEADER_LEN]),
-    Geneve(Vni),
-}
-
 /// A way to one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
@@ -53,24 +47,6 @@ pub(super) struct Way {
     pub(super) link: u8,
     /// Place of the lane on it; see [`Exits::lane`].
     pub(super) lane: usize,
-}
-
-impl Head {
-    fn new(encapsulation: Encapsulation, vni: Vni) -> Self {
-        match encapsulation {
-            Encapsulation::Vxlan => Self::Vxlan(vxlan::header(vni)),
-            Encapsulation::Geneve => Self::Geneve(vni),
-        }
-    }
-
-    /// Its length in bytes.
-    #[inline]
-    pub(super) const fn len(self) -> u8 {
-        match self {
-            Self::Vxlan(_) => vxlan::HEADER_LEN as u8,
-            Self::Geneve(_) => vxtap_wire::geneve::MARKED_HEADER_LEN as u8,
-        }
-    }
 }
 
 impl Plan {
@@ -120,6 +96,18 @@ impl Plan {
     /// Every place that copies go to, once, in the order of [`Way::link`].
     pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Where the policy names a target, as a path in its file.
+    pub(super) fn path_of(&self, target: &Target) -> String {
+        let policy = &self.policy;
+        let named = policy.sessions.iter().find_map(|session| {
+            let members = policy.targets[session.target].members.iter();
+            let place =
+                members.map(|member| target_of(member, session.encapsulation)).position(|one| one == *target)?;
+            Some(format!("target[{}].member[{place}].address", session.target))
+        });
+        named.unwrap_or_default()
     }
 
     /// Whether copies of copies are kept from being made.

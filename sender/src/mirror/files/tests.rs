@@ -7,12 +7,11 @@ use crate::pace::Rate;
 use crate::policy::Direction::{Inbound, Outbound};
 
 fn settings(policy: &PolicyText, file: PathBuf) -> FileMirrorSettings {
-    FileMirrorSettings {
-        timing: Timing::Rate(Rate::TopSpeed),
-        source_port_base: port_base(),
-        source_ports: 4,
-        ..FileMirrorSettings::new(policy.path.clone(), vec![file])
-    }
+    let mut settings = FileMirrorSettings::new(policy.path.clone(), vec![file]);
+    settings.timing = Timing::Rate(Rate::TopSpeed);
+    settings.mirror.source_port_base = port_base();
+    settings.mirror.source_ports = 4;
+    settings
 }
 
 #[test]
@@ -93,7 +92,8 @@ fn a_file_of_which_nothing_says_whose_it_is_is_refused() {
         + &session("s", 1, "c", "");
     std::fs::write(&policy, text).unwrap();
     write_pcap(&file, [(0, &frame(1, Inbound, 10)[..])]);
-    let base = FileMirrorSettings { source_port_base: port_base(), ..FileMirrorSettings::new(policy, vec![file]) };
+    let mut base = FileMirrorSettings::new(policy, vec![file]);
+    base.mirror.source_port_base = port_base();
     let error = run(&base, &Arc::default()).unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("--interface eth0, --interface eth1"), "{error}");
     let error = run(&FileMirrorSettings { interface: Some("eth1".to_owned()), ..base }, &Arc::default()).unwrap_err();

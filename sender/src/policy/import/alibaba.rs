@@ -4,10 +4,10 @@
 //! Field names are those of the API's SDK. `aliyun ecs DescribeNetworkInterfaces` and `slb DescribeLoadBalancers` tell
 //! addresses.
 
-use super::super::{Action, Direction, Ports, Provider, RuleDocument};
+use super::super::{Action, Provider, RuleDocument};
 use super::document::Node;
 use super::findings::{Findings, FoundFilter, FoundSession, FoundSource, FoundTarget, SourceKind, goes_on};
-use super::rules::{family, ports, protocol, set_family, word};
+use super::rules::{family, ports_of, protocol, put_lists, set_family, word};
 use super::{ImportError, Remarks};
 
 type Reader = fn(&Node<'_>, Option<&str>, &mut Findings, &mut Remarks) -> Result<(), ImportError>;
@@ -101,7 +101,7 @@ fn session(
     let mut sources = Vec::new();
     for source in fields.need("TrafficMirrorSourceIds")?.items()? {
         let id = source.text()?.to_owned();
-        sources.push(FoundSource { kind: SourceKind::Interface, id, name: None, place: source.place().clone() });
+        sources.push(FoundSource::of(SourceKind::Interface, id, source.place()));
     }
     let target = fields.need("TrafficMirrorTargetId")?;
     let endpoint = target.text()?.to_owned();
@@ -114,15 +114,15 @@ fn session(
     }
     findings.sessions.push(FoundSession {
         id: fields.text("TrafficMirrorSessionId")?.or(resource).map(str::to_owned),
-        name: fields.text("TrafficMirrorSessionName")?.map(str::to_owned),
-        description: fields.text("TrafficMirrorSessionDescription")?.map(str::to_owned),
+        name: fields.owned("TrafficMirrorSessionName")?,
+        description: fields.owned("TrafficMirrorSessionDescription")?,
         number: Some(fields.need("Priority")?.number_up_to(u32::MAX)?),
         sources,
         filter: Some(reference(&fields.need("TrafficMirrorFilterId")?)?),
         target: endpoint,
-        vni: fields.take("VirtualNetworkId").map(|node| node.number_up_to(0xff_ffff)).transpose()?,
-        length: fields.take("PacketLength").map(|node| node.number_up_to(u32::MAX)).transpose()?,
-        enabled: fields.take("Enabled").map(|node| node.truth()).transpose()?,
+        vni: fields.number("VirtualNetworkId", 0xff_ffff)?,
+        length: fields.number("PacketLength", u32::MAX)?,
+        enabled: fields.truth("Enabled")?,
         place: node.place().clone(),
     });
     fields.pass(&["TrafficMirrorTargetType", "CreationTime", "ResourceGroupId", "Tags", "Tag"]);
@@ -139,13 +139,9 @@ fn filter(
     let mut fields = node.fields()?;
     let mut filter = FoundFilter::new(node.place().clone());
     filter.id = fields.text("TrafficMirrorFilterId")?.or(resource).map(str::to_owned);
-    filter.name = fields.text("TrafficMirrorFilterName")?.map(str::to_owned);
-    filter.description = fields.text("TrafficMirrorFilterDescription")?.map(str::to_owned);
-    for (list, direction) in [("IngressRules", Direction::Inbound), ("EgressRules", Direction::Outbound)] {
-        for item in fields.take(list).map(|list| list.items()).transpose()?.unwrap_or_default() {
-            filter.rules(direction).push(rule(&item, remarks)?);
-        }
-    }
+    filter.name = fields.owned("TrafficMirrorFilterName")?;
+    filter.description = fields.owned("TrafficMirrorFilterDescription")?;
+    put_lists(&mut fields, ("IngressRules", "EgressRules"), &mut filter, |item, _| rule(item, remarks))?;
     findings.filters.push(filter);
     fields.pass(&["TrafficMirrorFilterStatus", "CreationTime", "ResourceGroupId", "Tags", "Tag"]);
     fields.finish(remarks);
@@ -161,11 +157,10 @@ fn rule(node: &Node<'_>, remarks: &mut Remarks) -> Result<RuleDocument, ImportEr
         protocol: protocol(&fields.need("Protocol")?)?.into_iter().collect(),
         ..RuleDocument::default()
     };
-    rule.source.extend(fields.take("SourceCidrBlock").map(|node| node.network()).transpose()?);
-    rule.destination.extend(fields.take("DestinationCidrBlock").map(|node| node.network()).transpose()?);
-    let range = |node: Option<Node<'_>>| node.map(|node| ports(&node)).transpose().map(Option::flatten);
-    rule.source_ports = Ports(range(fields.take("SourcePortRange"))?.into_iter().collect());
-    rule.destination_ports = Ports(range(fields.take("DestinationPortRange"))?.into_iter().collect());
+    rule.source.extend(fields.network("SourceCidrBlock")?);
+    rule.destination.extend(fields.network("DestinationCidrBlock")?);
+    rule.source_ports = ports_of(&mut fields, "SourcePortRange")?;
+    rule.destination_ports = ports_of(&mut fields, "DestinationPortRange")?;
     if let Some(said) = fields.take("IpVersion").filter(|said| said.value() != "") {
         set_family(&mut rule, family(&said)?, said.place())?;
     }

@@ -10,7 +10,7 @@ use super::super::{
     VniDocument,
 };
 use super::document::Place;
-use super::findings::{Findings, FoundFilter, FoundSession, FoundSource, FoundTarget, SourceKind};
+use super::findings::{Findings, FoundFilter, FoundSession, FoundSource, FoundTarget, SourceKind, in_network};
 use super::{Answers, Cloud, ImportError, Remarks};
 
 /// The longest name of anything in a policy, in bytes.
@@ -298,7 +298,12 @@ impl Assembly<'_> {
 
     /// The name of a source, which is described the first time that it is asked for.
     fn source(&mut self, found: FoundSource) -> Result<String, ImportError> {
-        if let Some(name) = self.sources.get(&found.id) {
+        // One machine is another source in another network.
+        let key = match &found.network {
+            Some((network, _)) => in_network(&found.id, network),
+            None => found.id.clone(),
+        };
+        if let Some(name) = self.sources.get(&key) {
             return Ok(name.clone());
         }
         let name = self.source_names.give(found.name.as_deref(), Some(&found.id), "source");
@@ -316,7 +321,9 @@ impl Assembly<'_> {
                     expected: "expected an interface's name, an address or a network of this host",
                 });
             }
-        } else if !self.whereabouts.get(&found.id).is_some_and(|known| select(&mut source, known)) {
+        } else if !(self.whereabouts.get(&key).or_else(|| self.whereabouts.get(&found.id)))
+            .is_some_and(|known| select(&mut source, known))
+        {
             // Tags are short words that one types; an identifier that is a path is known by its last part.
             let tag = printable(super::gcp::last_part(&found.id));
             let shown = found.id.escape_debug();
@@ -328,10 +335,18 @@ impl Assembly<'_> {
                 SourceKind::Interface | SourceKind::Subnet => self.remarks.note(&found.place, text),
                 SourceKind::Tag => {}
             }
+            if let Some((network, place)) = &found.network {
+                let text = format!(
+                    "left out: of a machine with several interfaces the cloud mirrors the one in the network '{}', but '{tag}' here \
+                     is all of its interfaces, unless --map {shown}=… says which one",
+                    super::gcp::last_part(network)
+                );
+                self.remarks.lost(place, text);
+            }
             source.tags.push(tag);
         }
         self.document.sources.push(source);
-        self.sources.insert(found.id, name.clone());
+        self.sources.insert(key, name.clone());
         Ok(name)
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Field names are those of the EC2 API. `describe-network-interfaces` and `elbv2 describe-load-balancers` tell addresses.
 
-use super::super::{Action, Direction, NetworkService, Ports, Provider, RuleDocument};
+use super::super::{Direction, NetworkService, Ports, Provider, RuleDocument};
 use super::document::{Fields, Node};
 use super::findings::{Findings, FoundFilter, FoundRule, FoundSession, FoundSource, FoundTarget, SourceKind, goes_on};
-use super::rules::{port_object, protocol, word};
+use super::rules::{ACCEPT_OR_REJECT, direction, port_object, protocol, put_lists, word};
 use super::{ImportError, Remarks};
 
 /// Lists and single objects by the names that answers have for them.
@@ -67,22 +67,17 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
     let mut fields = node.fields()?;
     let name = name_tag(node)?;
     let interface = fields.need("NetworkInterfaceId")?;
-    let source = FoundSource {
-        kind: SourceKind::Interface,
-        id: interface.text()?.to_owned(),
-        name: None,
-        place: interface.place().clone(),
-    };
+    let source = FoundSource::of(SourceKind::Interface, interface.text()?, interface.place());
     findings.sessions.push(FoundSession {
-        id: fields.text("TrafficMirrorSessionId")?.map(str::to_owned),
+        id: fields.owned("TrafficMirrorSessionId")?,
         name,
-        description: fields.text("Description")?.map(str::to_owned),
+        description: fields.owned("Description")?,
         number: Some(fields.need("SessionNumber")?.number_up_to(u32::MAX)?),
         sources: vec![source],
         filter: Some(fields.need("TrafficMirrorFilterId")?.text()?.to_owned()),
         target: fields.need("TrafficMirrorTargetId")?.text()?.to_owned(),
-        vni: fields.take("VirtualNetworkId").map(|node| node.number_up_to(0xff_ffff)).transpose()?,
-        length: fields.take("PacketLength").map(|node| node.number_up_to(u32::MAX)).transpose()?,
+        vni: fields.number("VirtualNetworkId", 0xff_ffff)?,
+        length: fields.number("PacketLength", u32::MAX)?,
         enabled: None,
         place: node.place().clone(),
     });
@@ -93,7 +88,7 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
 
 fn filter(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
-    let id = fields.text("TrafficMirrorFilterId")?.map(str::to_owned);
+    let id = fields.owned("TrafficMirrorFilterId")?;
     let mut services = Vec::new();
     let listed = [fields.take("NetworkServices"), fields.take("AddNetworkServices")];
     let is_addition = listed[1].is_some();
@@ -115,16 +110,11 @@ fn filter(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Re
         let mut filter = FoundFilter::new(node.place().clone());
         filter.id = id;
         filter.name = name_tag(node)?;
-        filter.description = fields.text("Description")?.map(str::to_owned);
+        filter.description = fields.owned("Description")?;
         filter.services = services;
-        for (list, direction) in
-            [("IngressFilterRules", Direction::Inbound), ("EgressFilterRules", Direction::Outbound)]
-        {
-            for item in fields.take(list).map(|list| list.items()).transpose()?.unwrap_or_default() {
-                let (_, rule) = rule_of(&item, Some(direction), remarks)?;
-                filter.rules(direction).push(rule);
-            }
-        }
+        put_lists(&mut fields, ("IngressFilterRules", "EgressFilterRules"), &mut filter, |item, direction| {
+            rule_of(item, Some(direction), remarks).map(|(_, rule)| rule)
+        })?;
         findings.filters.push(filter);
     }
     fields.pass(&["Tags", "TagSpecifications", "ClientToken", "DryRun"]);
@@ -144,30 +134,17 @@ fn rule_of(
     listed: Option<Direction>,
     remarks: &mut Remarks,
 ) -> Result<(Direction, RuleDocument), ImportError> {
-    const DIRECTIONS: [(&str, Direction); 2] = [("ingress", Direction::Inbound), ("egress", Direction::Outbound)];
-    const ACTIONS: [(&str, Action); 2] = [("accept", Action::Accept), ("reject", Action::Reject)];
     let mut fields = node.fields()?;
-    let said = fields.take("TrafficDirection");
-    let direction = match (said, listed) {
-        (Some(said), listed) => {
-            let direction = word(&said, &DIRECTIONS)?;
-            if listed.is_some_and(|listed| listed != direction) {
-                return Err(said.refused("the direction of the list that it is in"));
-            }
-            direction
-        }
-        (None, Some(listed)) => listed,
-        (None, None) => word(&fields.need("TrafficDirection")?, &DIRECTIONS)?,
-    };
+    let direction = direction(&mut fields, "TrafficDirection", listed)?;
     let mut rule = RuleDocument {
         number: Some(fields.need("RuleNumber")?.number_up_to(u32::MAX)?),
-        action: Some(word(&fields.need("RuleAction")?, &ACTIONS)?),
+        action: Some(word(&fields.need("RuleAction")?, &ACCEPT_OR_REJECT)?),
         protocol: fields.take("Protocol").map(|node| protocol(&node)).transpose()?.flatten().into_iter().collect(),
-        description: fields.text("Description")?.map(str::to_owned),
+        description: fields.owned("Description")?,
         ..RuleDocument::default()
     };
-    rule.source.extend(fields.take("SourceCidrBlock").map(|node| node.network()).transpose()?);
-    rule.destination.extend(fields.take("DestinationCidrBlock").map(|node| node.network()).transpose()?);
+    rule.source.extend(fields.network("SourceCidrBlock")?);
+    rule.destination.extend(fields.network("DestinationCidrBlock")?);
     let range = |node: Option<Node<'_>>| node.map(|node| port_object(&node, "FromPort", "ToPort")).transpose();
     rule.source_ports = Ports(range(fields.take("SourcePortRange"))?.into_iter().collect());
     rule.destination_ports = Ports(range(fields.take("DestinationPortRange"))?.into_iter().collect());
@@ -185,7 +162,7 @@ fn rule_of(
 
 fn target(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
-    let id = fields.text("TrafficMirrorTargetId")?.map(str::to_owned);
+    let id = fields.owned("TrafficMirrorTargetId")?;
     let endpoint = ["NetworkInterfaceId", "NetworkLoadBalancerArn", "GatewayLoadBalancerEndpointId"]
         .into_iter()
         .find_map(|name| fields.take(name).map(|endpoint| (name, endpoint)));
@@ -238,7 +215,7 @@ fn load_balancer(node: &Node<'_>, findings: &mut Findings, _: &mut Remarks) -> R
 fn name_tag(node: &Node<'_>) -> Result<Option<String>, ImportError> {
     let mut fields = node.fields()?;
     let mut lists: Vec<Node<'_>> = fields.take("Tags").into_iter().collect();
-    for specification in fields.take("TagSpecifications").map(|list| list.items()).transpose()?.unwrap_or_default() {
+    for specification in fields.list("TagSpecifications")? {
         lists.extend(specification.fields()?.take("Tags"));
     }
     for list in lists {

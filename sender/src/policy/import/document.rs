@@ -177,6 +177,30 @@ impl<'a> Fields<'a> {
         Ok(self.take(name).map(|node| node.text()).transpose()?.filter(|text| !text.is_empty()))
     }
 
+    /// The text of a field, to keep.
+    pub(super) fn owned(&mut self, name: &str) -> Result<Option<String>, ImportError> {
+        Ok(self.text(name)?.map(str::to_owned))
+    }
+
+    /// A number of at most `most`.
+    pub(super) fn number(&mut self, name: &str, most: u32) -> Result<Option<u32>, ImportError> {
+        self.take(name).map(|node| node.number_up_to(most)).transpose()
+    }
+
+    pub(super) fn truth(&mut self, name: &str) -> Result<Option<bool>, ImportError> {
+        self.take(name).map(|node| node.truth()).transpose()
+    }
+
+    /// An address range; some APIs write "" for none.
+    pub(super) fn network(&mut self, name: &str) -> Result<Option<IpNet>, ImportError> {
+        self.take(name).filter(|node| node.value() != "").map(|node| node.network()).transpose()
+    }
+
+    /// The values of a list; none where there is no such field.
+    pub(super) fn list(&mut self, name: &str) -> Result<Vec<Node<'a>>, ImportError> {
+        Ok(self.take(name).map(|node| node.items()).transpose()?.unwrap_or_default())
+    }
+
     /// Whether there is such a field; it counts as read only when it is taken.
     pub(super) fn has(&self, name: &str) -> bool {
         self.map.iter().any(|(key, value)| same(key, name) && !value.is_null())

@@ -103,7 +103,16 @@ pub(super) struct FoundSource {
     pub(super) id: String,
     /// A shorter name than the identifier.
     pub(super) name: Option<String>,
+    /// Identifier and place of the network that its interfaces are in, where the document says one.
+    pub(super) network: Option<(String, Place)>,
     pub(super) place: Place,
+}
+
+impl FoundSource {
+    /// A source that is nothing but an identifier.
+    pub(super) fn of(kind: SourceKind, id: impl Into<String>, place: &Place) -> Self {
+        Self { kind, id: id.into(), name: None, network: None, place: place.clone() }
+    }
 }
 
 /// A session.
@@ -152,6 +161,16 @@ impl Findings {
     pub(super) fn locate(&mut self, id: &str, address: &str) {
         self.whereabouts.insert(id.to_owned(), address.to_owned());
     }
+
+    /// The machine `id` has this address in `network`.
+    pub(super) fn locate_in(&mut self, id: &str, network: &str, address: &str) {
+        self.locate(&in_network(id, network), address);
+    }
+}
+
+/// What the interfaces of machine `id` in a network are known by.
+pub(super) fn in_network(id: &str, network: &str) -> String {
+    format!("{id} in {network}")
 }
 
 /// Tells of a list that goes on: a policy of its first page alone would lack what is on the others.

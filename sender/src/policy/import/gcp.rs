@@ -42,10 +42,17 @@ fn whereabouts(mut fields: Fields<'_>, findings: &mut Findings) -> Result<(), Im
         findings.locate(&id, network);
     } else if let Some(address) = fields.text("IPAddress")? {
         findings.locate(&id, address);
-    } else if let Some(interfaces) = fields.take("networkInterfaces")
-        && let Some(first) = interfaces.items()?.first()
-    {
-        findings.locate(&id, first.fields()?.need("networkIP")?.text()?);
+    } else if let Some(interfaces) = fields.take("networkInterfaces") {
+        for (place, interface) in interfaces.items()?.iter().enumerate() {
+            let mut interface = interface.fields()?;
+            let address = interface.need("networkIP")?.text()?;
+            if let Some(network) = interface.text("network")? {
+                findings.locate_in(&id, path(network), address);
+            }
+            if place == 0 {
+                findings.locate(&id, address);
+            }
+        }
     }
     Ok(())
 }
@@ -62,10 +69,17 @@ fn session(
     let endpoint = path(collector.fields()?.need("url")?.text()?).to_owned();
     let short = last_part(&endpoint).to_owned();
     findings.add_target(FoundTarget { name: Some(short), ..FoundTarget::of(&endpoint, collector.place()) });
-    let sources = match fields.take("mirroredResources") {
+    let mut sources = match fields.take("mirroredResources") {
         Some(resources) => sources(&resources, remarks)?,
         None => Vec::new(),
     };
+    if let Some(network) = fields.take("network") {
+        // Which interface of a machine with several is meant. Addresses of a subnet are in its network anyway.
+        let id = path(network.fields()?.need("url")?.text()?);
+        for source in &mut sources {
+            source.network = Some((id.to_owned(), network.place().clone()));
+        }
+    }
     let filter = match fields.take("filter") {
         Some(filter) => rules(&filter, &name, remarks)?,
         None => None,
@@ -77,18 +91,17 @@ fn session(
     findings.sessions.push(FoundSession {
         id: None,
         name: Some(name),
-        description: fields.text("description")?.map(str::to_owned),
-        number: fields.take("priority").map(|node| node.number_up_to(u32::MAX)).transpose()?,
+        description: fields.owned("description")?,
+        number: fields.number("priority", u32::MAX)?,
         sources,
         filter,
         target: endpoint,
         vni: None,
         length: None,
-        enabled: fields.take("enable").map(|node| node.truth()).transpose()?,
+        enabled: fields.truth("enable")?,
         place: node.place().clone(),
     });
-    // The network says which interface of a machine with several is meant; a source selects interfaces.
-    fields.pass(&["kind", "id", "creationTimestamp", "selfLink", "selfLinkWithId", "region", "network"]);
+    fields.pass(&["kind", "id", "creationTimestamp", "selfLink", "selfLinkWithId", "region"]);
     fields.finish(remarks);
     Ok(())
 }
@@ -97,15 +110,14 @@ fn sources(resources: &Node<'_>, remarks: &mut Remarks) -> Result<Vec<FoundSourc
     let mut fields = resources.fields()?;
     let mut sources = Vec::new();
     for (list, kind) in [("subnetworks", SourceKind::Subnet), ("instances", SourceKind::Interface)] {
-        for item in fields.take(list).map(|list| list.items()).transpose()?.unwrap_or_default() {
+        for item in fields.list(list)? {
             let id = path(item.fields()?.need("url")?.text()?).to_owned();
             let name = Some(last_part(&id).to_owned());
-            sources.push(FoundSource { kind, id, name, place: item.place().clone() });
+            sources.push(FoundSource { name, ..FoundSource::of(kind, id, item.place()) });
         }
     }
-    for tag in fields.take("tags").map(|list| list.items()).transpose()?.unwrap_or_default() {
-        let id = tag.text()?.to_owned();
-        sources.push(FoundSource { kind: SourceKind::Tag, id, name: None, place: tag.place().clone() });
+    for tag in fields.list("tags")? {
+        sources.push(FoundSource::of(SourceKind::Tag, tag.text()?, tag.place()));
     }
     fields.finish(remarks);
     Ok(sources)
@@ -117,11 +129,11 @@ fn rules(node: &Node<'_>, name: &str, remarks: &mut Remarks) -> Result<Option<Fo
         [("BOTH", &Direction::BOTH), ("INGRESS", &[Direction::Inbound]), ("EGRESS", &[Direction::Outbound])];
     let mut fields = node.fields()?;
     let mut rule = RuleDocument { action: Some(Action::Accept), ..RuleDocument::default() };
-    for network in fields.take("cidrRanges").map(|list| list.items()).transpose()?.unwrap_or_default() {
+    for network in fields.list("cidrRanges")? {
         rule.remote.push(network.network()?);
     }
     let mut every_protocol = false;
-    for item in fields.take("IPProtocols").map(|list| list.items()).transpose()?.unwrap_or_default() {
+    for item in fields.list("IPProtocols")? {
         match protocol(&item)? {
             Some(protocol) => rule.protocol.push(protocol),
             None => every_protocol = true,

@@ -164,7 +164,7 @@ fn rule_of(node: &Node<'_>, network: &str, remarks: &mut Remarks) -> Result<Opti
     let mut action = word(&fields.need("action")?, &ACTIONS)?;
     let direction = word(&fields.need("direction")?, &DIRECTIONS)?;
     let description = fields.text("description")?.or(fields.text("ruleName")?).map(str::to_owned);
-    let disabled = fields.take("disabled").map(|node| node.truth()).transpose()?.unwrap_or(false);
+    let disabled = fields.truth("disabled")?.unwrap_or(false);
     let target = match fields.take("securityProfileGroup") {
         None => None,
         Some(group) => {
@@ -182,7 +182,7 @@ fn rule_of(node: &Node<'_>, network: &str, remarks: &mut Remarks) -> Result<Opti
     let mut matched = fields.need("match")?.fields()?;
     let mut base = RuleDocument { description, ..RuleDocument::default() };
     for (list, networks) in [("srcIpRanges", &mut base.source), ("destIpRanges", &mut base.destination)] {
-        for item in matched.take(list).map(|list| list.items()).transpose()?.unwrap_or_default() {
+        for item in matched.list(list)? {
             networks.push(item.network()?);
         }
     }
@@ -221,18 +221,16 @@ fn rule_of(node: &Node<'_>, network: &str, remarks: &mut Remarks) -> Result<Opti
 fn sources(fields: &mut Fields<'_>, network: &str, place: &Place) -> Result<Vec<FoundSource>, ImportError> {
     let mut sources = Vec::new();
     for list in ["targetSecureTags", "targetServiceAccounts", "targetResources"] {
-        for item in fields.take(list).map(|list| list.items()).transpose()?.unwrap_or_default() {
+        for item in fields.list(list)? {
             let id = match item.value() {
                 Value::Object(_) => item.fields()?.need("name")?.text()?,
                 _ => item.text()?,
             };
-            let (id, kind) = (path(id).to_owned(), SourceKind::Tag);
-            sources.push(FoundSource { kind, id, name: None, place: item.place().clone() });
+            sources.push(FoundSource::of(SourceKind::Tag, path(id), item.place()));
         }
     }
     if sources.is_empty() {
-        let (kind, id) = (SourceKind::Tag, network.to_owned());
-        sources.push(FoundSource { kind, id, name: None, place: place.clone() });
+        sources.push(FoundSource::of(SourceKind::Tag, network, place));
     }
     Ok(sources)
 }
@@ -244,13 +242,13 @@ type Layer4 = (Vec<Protocol>, Vec<PortRange>);
 /// set of ports, since a rule has its ports for all of its protocols.
 fn layer4(matched: &mut Fields<'_>) -> Result<Vec<Layer4>, ImportError> {
     let mut found: Vec<Layer4> = Vec::new();
-    for item in matched.take("layer4Configs").map(|list| list.items()).transpose()?.unwrap_or_default() {
+    for item in matched.list("layer4Configs")? {
         let mut config = item.fields()?;
         let Some(protocol) = protocol(&config.need("ipProtocol")?)? else {
             return Ok(vec![(Vec::new(), Vec::new())]);
         };
         let mut ports = Vec::new();
-        for range in config.take("ports").map(|list| list.items()).transpose()?.unwrap_or_default() {
+        for range in config.list("ports")? {
             ports.extend(super::rules::ports(&range)?);
         }
         match found.iter_mut().find(|(_, known)| *known == ports) {

@@ -4,10 +4,10 @@
 //! Field names are those of the API's SDK. Requests have numbers and truths as text, answers as what they are. `GET /v1/…/ports`
 //! and `GET /v3/…/elb/loadbalancers` tell addresses.
 
-use super::super::{Action, Direction, Ports, Provider, RuleDocument};
+use super::super::{Direction, Provider, RuleDocument};
 use super::document::Node;
 use super::findings::{Findings, FoundFilter, FoundRule, FoundSession, FoundSource, FoundTarget, SourceKind, goes_on};
-use super::rules::{family, ports, protocol, set_family, word};
+use super::rules::{ACCEPT_OR_REJECT, direction, family, ports_of, protocol, put_lists, set_family, word};
 use super::{ImportError, Remarks};
 
 type Reader = fn(&Node<'_>, &mut Findings, &mut Remarks) -> Result<(), ImportError>;
@@ -61,23 +61,23 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
     let mut sources = Vec::new();
     for source in fields.need("traffic_mirror_sources")?.items()? {
         let id = source.text()?.to_owned();
-        sources.push(FoundSource { kind: SourceKind::Interface, id, name: None, place: source.place().clone() });
+        sources.push(FoundSource::of(SourceKind::Interface, id, source.place()));
     }
     let target = fields.need("traffic_mirror_target_id")?;
     let endpoint = target.text()?.to_owned();
-    let kind = fields.text("traffic_mirror_target_type")?.map(str::to_owned);
+    let kind = fields.owned("traffic_mirror_target_type")?;
     findings.add_target(FoundTarget { kind, ..FoundTarget::of(&endpoint, target.place()) });
     findings.sessions.push(FoundSession {
-        id: fields.text("id")?.map(str::to_owned),
-        name: fields.text("name")?.map(str::to_owned),
-        description: fields.text("description")?.map(str::to_owned),
+        id: fields.owned("id")?,
+        name: fields.owned("name")?,
+        description: fields.owned("description")?,
         number: Some(fields.need("priority")?.number_up_to(u32::MAX)?),
         sources,
         filter: Some(fields.need("traffic_mirror_filter_id")?.text()?.to_owned()),
         target: endpoint,
-        vni: fields.take("virtual_network_id").map(|node| node.number_up_to(0xff_ffff)).transpose()?,
-        length: fields.take("packet_length").map(|node| node.number_up_to(u32::MAX)).transpose()?,
-        enabled: fields.take("enabled").map(|node| node.truth()).transpose()?,
+        vni: fields.number("virtual_network_id", 0xff_ffff)?,
+        length: fields.number("packet_length", u32::MAX)?,
+        enabled: fields.truth("enabled")?,
         place: node.place().clone(),
     });
     // `type` is the kind of the sources, of which there is one.
@@ -89,15 +89,12 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
 fn filter(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
     let mut filter = FoundFilter::new(node.place().clone());
-    filter.id = fields.text("id")?.map(str::to_owned);
-    filter.name = fields.text("name")?.map(str::to_owned);
-    filter.description = fields.text("description")?.map(str::to_owned);
-    for (list, direction) in [("ingress_rules", Direction::Inbound), ("egress_rules", Direction::Outbound)] {
-        for item in fields.take(list).map(|list| list.items()).transpose()?.unwrap_or_default() {
-            let (_, rule) = rule_of(&item, Some(direction), remarks)?;
-            filter.rules(direction).push(rule);
-        }
-    }
+    filter.id = fields.owned("id")?;
+    filter.name = fields.owned("name")?;
+    filter.description = fields.owned("description")?;
+    put_lists(&mut fields, ("ingress_rules", "egress_rules"), &mut filter, |item, direction| {
+        rule_of(item, Some(direction), remarks).map(|(_, rule)| rule)
+    })?;
     findings.filters.push(filter);
     fields.pass(&["project_id", "created_at", "updated_at"]);
     fields.finish(remarks);
@@ -116,28 +113,19 @@ fn rule_of(
     listed: Option<Direction>,
     remarks: &mut Remarks,
 ) -> Result<(Direction, RuleDocument), ImportError> {
-    const DIRECTIONS: [(&str, Direction); 2] = [("ingress", Direction::Inbound), ("egress", Direction::Outbound)];
-    const ACTIONS: [(&str, Action); 2] = [("accept", Action::Accept), ("reject", Action::Reject)];
     let mut fields = node.fields()?;
-    let direction = match (fields.take("direction"), listed) {
-        (Some(said), _) => word(&said, &DIRECTIONS)?,
-        (None, Some(listed)) => listed,
-        (None, None) => word(&fields.need("direction")?, &DIRECTIONS)?,
-    };
+    let direction = direction(&mut fields, "direction", listed)?;
     let mut rule = RuleDocument {
         number: Some(fields.need("priority")?.number_up_to(u32::MAX)?),
-        action: Some(word(&fields.need("action")?, &ACTIONS)?),
+        action: Some(word(&fields.need("action")?, &ACCEPT_OR_REJECT)?),
         protocol: protocol(&fields.need("protocol")?)?.into_iter().collect(),
-        description: fields.text("description")?.map(str::to_owned),
+        description: fields.owned("description")?,
         ..RuleDocument::default()
     };
-    let network =
-        |node: Option<Node<'_>>| node.filter(|node| node.value() != "").map(|node| node.network()).transpose();
-    rule.source.extend(network(fields.take("source_cidr_block"))?);
-    rule.destination.extend(network(fields.take("destination_cidr_block"))?);
-    let range = |node: Option<Node<'_>>| node.map(|node| ports(&node)).transpose().map(Option::flatten);
-    rule.source_ports = Ports(range(fields.take("source_port_range"))?.into_iter().collect());
-    rule.destination_ports = Ports(range(fields.take("destination_port_range"))?.into_iter().collect());
+    rule.source.extend(fields.network("source_cidr_block")?);
+    rule.destination.extend(fields.network("destination_cidr_block")?);
+    rule.source_ports = ports_of(&mut fields, "source_port_range")?;
+    rule.destination_ports = ports_of(&mut fields, "destination_port_range")?;
     if let Some(said) = fields.take("ethertype") {
         set_family(&mut rule, family(&said)?, said.place())?;
     }
@@ -149,7 +137,7 @@ fn rule_of(
 fn port(node: &Node<'_>, findings: &mut Findings, _: &mut Remarks) -> Result<(), ImportError> {
     let mut fields = node.fields()?;
     let id = fields.need("id")?.text()?;
-    let addresses = fields.take("fixed_ips").map(|list| list.items()).transpose()?.unwrap_or_default();
+    let addresses = fields.list("fixed_ips")?;
     if let Some(first) = addresses.first() {
         findings.locate(id, first.fields()?.need("ip_address")?.text()?);
     }

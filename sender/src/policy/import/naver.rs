@@ -4,10 +4,10 @@
 //! what its documented VPC APIs do: `…No` and `…Name`, lists named `…List` inside `get…Response`, and words as objects of `code` and
 //! `codeName`. Rules are read with the fields of its network ACLs. A remark says so for every document.
 
-use super::super::{Action, Direction, Ports, Provider, RuleDocument};
-use super::document::{Fields, Node};
+use super::super::{Action, Provider, RuleDocument};
+use super::document::Node;
 use super::findings::{Findings, FoundFilter, FoundSession, FoundSource, FoundTarget, SourceKind};
-use super::rules::{ports, protocol, word};
+use super::rules::{ports_of, protocol, put_lists, word};
 use super::{ImportError, Remarks};
 
 type Reader = fn(&Node<'_>, &mut Findings, &mut Remarks) -> Result<(), ImportError>;
@@ -64,10 +64,8 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
     let mut fields = node.fields()?;
     let source = fields.need("mirrorSourceNo")?;
     let source = FoundSource {
-        kind: SourceKind::Interface,
-        id: reference(&source)?,
-        name: fields.text("mirrorSourceName")?.map(str::to_owned),
-        place: source.place().clone(),
+        name: fields.owned("mirrorSourceName")?,
+        ..FoundSource::of(SourceKind::Interface, reference(&source)?, source.place())
     };
     let mut enabled = None;
     if let Some(status) = fields.take("mirrorTunnelStatus") {
@@ -82,14 +80,14 @@ fn session(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> R
     }
     findings.sessions.push(FoundSession {
         id: Some(reference(&fields.need("mirrorTunnelNo")?)?),
-        name: fields.text("mirrorTunnelName")?.map(str::to_owned),
-        description: fields.text("mirrorTunnelDescription")?.map(str::to_owned),
+        name: fields.owned("mirrorTunnelName")?,
+        description: fields.owned("mirrorTunnelDescription")?,
         number: None,
         sources: vec![source],
         filter: fields.take("mirrorFilterNo").map(|node| reference(&node)).transpose()?,
         target: reference(&fields.need("mirrorDestinationNo")?)?,
         vni: Some(fields.need("vni")?.number_up_to(0xff_ffff)?),
-        length: fields.take("packetLength").map(|node| node.number_up_to(u32::MAX)).transpose()?,
+        length: fields.number("packetLength", u32::MAX)?,
         enabled,
         place: node.place().clone(),
     });
@@ -111,9 +109,9 @@ fn resource(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> 
     const ROLES: [(&str, bool); 4] = [("source", false), ("src", false), ("destination", true), ("dest", true)];
     let mut fields = node.fields()?;
     let id = reference(&fields.need("mirrorResourceNo")?)?;
-    let name = fields.text("mirrorResourceName")?.map(str::to_owned);
+    let name = fields.owned("mirrorResourceName")?;
     let is_target = word(&code(&fields.need("mirrorResourceRole")?)?, &ROLES)?;
-    let address = fields.text("ip")?.map(str::to_owned);
+    let address = fields.owned("ip")?;
     if is_target {
         findings.add_target(FoundTarget { name, address, ..FoundTarget::of(&id, node.place()) });
     } else if let Some(address) = address {
@@ -136,13 +134,9 @@ fn filter(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Re
     let mut fields = node.fields()?;
     let mut filter = FoundFilter::new(node.place().clone());
     filter.id = Some(reference(&fields.need("mirrorFilterNo")?)?);
-    filter.name = fields.text("mirrorFilterName")?.map(str::to_owned);
-    filter.description = fields.text("mirrorFilterDescription")?.map(str::to_owned);
-    for (list, direction) in [("inboundRuleList", Direction::Inbound), ("outboundRuleList", Direction::Outbound)] {
-        for item in fields.take(list).map(|list| list.items()).transpose()?.unwrap_or_default() {
-            filter.rules(direction).push(rule(&item, remarks)?);
-        }
-    }
+    filter.name = fields.owned("mirrorFilterName")?;
+    filter.description = fields.owned("mirrorFilterDescription")?;
+    put_lists(&mut fields, ("inboundRuleList", "outboundRuleList"), &mut filter, |item, _| rule(item, remarks))?;
     findings.filters.push(filter);
     fields.pass(&["vpcNo", "regionCode", "createDate"]);
     fields.finish(remarks);
@@ -159,25 +153,17 @@ fn rule(node: &Node<'_>, remarks: &mut Remarks) -> Result<RuleDocument, ImportEr
     ];
     let mut fields = node.fields()?;
     let mut rule = RuleDocument {
-        number: fields.take("priority").map(|node| node.number_up_to(u32::MAX)).transpose()?,
+        number: fields.number("priority", u32::MAX)?,
         action: Some(word(&code(&fields.need("ruleAction")?)?, &ACTIONS)?),
         protocol: protocol(&code(&fields.need("protocolType")?)?)?.into_iter().collect(),
         ..RuleDocument::default()
     };
-    rule.source.extend(network(&mut fields, "sourceIpBlock")?);
-    rule.destination.extend(network(&mut fields, "destinationIpBlock")?);
-    let range = |node: Option<Node<'_>>| node.map(|node| ports(&node)).transpose().map(Option::flatten);
-    rule.source_ports = Ports(range(fields.take("sourcePortRange"))?.into_iter().collect());
-    rule.destination_ports = Ports(range(fields.take("destinationPortRange"))?.into_iter().collect());
-    if let Some(description) = fields.text("ruleDescription")? {
-        rule.description = Some(description.to_owned());
-    }
+    rule.source.extend(fields.network("sourceIpBlock")?);
+    rule.destination.extend(fields.network("destinationIpBlock")?);
+    rule.source_ports = ports_of(&mut fields, "sourcePortRange")?;
+    rule.destination_ports = ports_of(&mut fields, "destinationPortRange")?;
+    rule.description = fields.owned("ruleDescription")?;
     fields.pass(&["mirrorFilterNo", "ruleNo"]);
     fields.finish(remarks);
     Ok(rule)
-}
-
-/// Addresses of a rule; nothing, or none written, is all.
-fn network(fields: &mut Fields<'_>, name: &str) -> Result<Option<ipnet::IpNet>, ImportError> {
-    fields.take(name).filter(|node| node.value() != "").map(|node| node.network()).transpose()
 }

@@ -59,7 +59,7 @@ fn session(
     findings: &mut Findings,
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
-    let name = fields.text("display-name")?.map(str::to_owned);
+    let name = fields.owned("display-name")?;
     let state = fields.text("lifecycle-state")?.unwrap_or_default();
     if state.starts_with("TERMINAT") {
         let text = format!("passed over: the VTAP {} is {state}", name.as_deref().unwrap_or_default().escape_debug());
@@ -80,7 +80,7 @@ fn session(
             }
         },
     };
-    let source = FoundSource { kind, id: source.text()?.to_owned(), name: None, place: source.place().clone() };
+    let source = FoundSource::of(kind, source.text()?, source.place());
     let (id, address) = (fields.text("target-id")?, fields.text("target-ip")?);
     let Some(endpoint) = id.or(address).map(str::to_owned) else {
         return Err(ImportError::Missing { place: node.place().clone(), field: "target-id".to_owned() });
@@ -94,16 +94,16 @@ fn session(
         return Err(protocol.refused("VXLAN, the only encapsulation of a VTAP"));
     }
     findings.sessions.push(FoundSession {
-        id: fields.text("id")?.map(str::to_owned),
+        id: fields.owned("id")?,
         name,
         description: None,
         number: None,
         sources: vec![source],
         filter: Some(fields.need("capture-filter-id")?.text()?.to_owned()),
         target: endpoint,
-        vni: fields.take("vxlan-network-identifier").map(|node| node.number_up_to(0xff_ffff)).transpose()?,
-        length: fields.take("max-packet-size").map(|node| node.number_up_to(u32::MAX)).transpose()?,
-        enabled: fields.take("is-vtap-enabled").map(|node| node.truth()).transpose()?,
+        vni: fields.number("vxlan-network-identifier", 0xff_ffff)?,
+        length: fields.number("max-packet-size", u32::MAX)?,
+        enabled: fields.truth("is-vtap-enabled")?,
         place: node.place().clone(),
     });
     fields.pass(&[
@@ -129,13 +129,13 @@ fn filter(
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     let mut filter = FoundFilter::new(node.place().clone());
-    filter.id = fields.text("id")?.map(str::to_owned);
-    filter.name = fields.text("display-name")?.map(str::to_owned);
+    filter.id = fields.owned("id")?;
+    filter.name = fields.owned("display-name")?;
     if fields.text("filter-type")?.is_some_and(|kind| kind != "VTAP") {
         remarks.note(node.place(), "passed over: a capture filter of flow logs, not of a VTAP");
         return Ok(());
     }
-    for item in fields.take("vtap-capture-filter-rules").map(|list| list.items()).transpose()?.unwrap_or_default() {
+    for item in fields.list("vtap-capture-filter-rules")? {
         if let Some((direction, rule)) = rule(&item, remarks)? {
             filter.rules(direction).push(rule);
         }
@@ -164,8 +164,8 @@ fn rule(node: &Node<'_>, remarks: &mut Remarks) -> Result<Option<(Direction, Rul
     let action = fields.take("rule-action").map(|node| word(&node, &ACTIONS)).transpose()?.unwrap_or(Action::Accept);
     let mut rule = RuleDocument { action: Some(action), ..RuleDocument::default() };
     rule.protocol.extend(fields.take("protocol").map(|node| protocol(&node)).transpose()?.flatten());
-    rule.source.extend(fields.take("source-cidr").map(|node| node.network()).transpose()?);
-    rule.destination.extend(fields.take("destination-cidr").map(|node| node.network()).transpose()?);
+    rule.source.extend(fields.network("source-cidr")?);
+    rule.destination.extend(fields.network("destination-cidr")?);
     for (name, protocol) in [("tcp-options", Protocol::TCP), ("udp-options", Protocol::UDP)] {
         let Some(options) = fields.take(name) else { continue };
         let mut ranges = options.fields()?;

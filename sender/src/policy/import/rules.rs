@@ -3,9 +3,53 @@
 use ipnet::IpNet;
 use vxtap_wire::IpVersion;
 
-use super::super::{PortRange, Protocol, RuleDocument};
+use super::super::{Action, Direction, PortRange, Ports, Protocol, RuleDocument};
 use super::ImportError;
-use super::document::{Node, Place};
+use super::document::{Fields, Node, Place};
+use super::findings::FoundFilter;
+
+/// The actions of most clouds.
+pub(super) const ACCEPT_OR_REJECT: [(&str, Action); 2] = [("accept", Action::Accept), ("reject", Action::Reject)];
+
+/// Puts the rules of two lists, which `fields` has under these names, into `filter`.
+pub(super) fn put_lists(
+    fields: &mut Fields<'_>,
+    (inbound, outbound): (&str, &str),
+    filter: &mut FoundFilter,
+    mut rule: impl FnMut(&Node<'_>, Direction) -> Result<RuleDocument, ImportError>,
+) -> Result<(), ImportError> {
+    for (list, direction) in [(inbound, Direction::Inbound), (outbound, Direction::Outbound)] {
+        for item in fields.list(list)? {
+            let rule = rule(&item, direction)?;
+            filter.rules(direction).push(rule);
+        }
+    }
+    Ok(())
+}
+
+/// The direction of a rule, `ingress` or `egress`: what its field says, or what the list is for that it is in.
+pub(super) fn direction(
+    fields: &mut Fields<'_>,
+    name: &str,
+    listed: Option<Direction>,
+) -> Result<Direction, ImportError> {
+    const DIRECTIONS: [(&str, Direction); 2] = [("ingress", Direction::Inbound), ("egress", Direction::Outbound)];
+    let said = match (fields.has(name), listed) {
+        (false, Some(listed)) => return Ok(listed),
+        _ => fields.need(name)?,
+    };
+    let direction = word(&said, &DIRECTIONS)?;
+    if listed.is_some_and(|listed| listed != direction) {
+        return Err(said.refused("the direction of the list that it is in"));
+    }
+    Ok(direction)
+}
+
+/// The ports of a field, as [`ports`] has them.
+pub(super) fn ports_of(fields: &mut Fields<'_>, name: &str) -> Result<Ports, ImportError> {
+    let range = fields.take(name).map(|node| ports(&node)).transpose()?.flatten();
+    Ok(Ports(range.into_iter().collect()))
+}
 
 /// The meaning of a word, in any case.
 pub(super) fn word<T: Copy>(node: &Node<'_>, words: &[(&str, T)]) -> Result<T, ImportError> {

@@ -139,6 +139,11 @@ fn wrong_documents_are_refused_with_the_place_and_what_was_expected() {
         ),
         (
             Cloud::Huawei,
+            r#"{"traffic_mirror_filter": {"id": "f", "ingress_rules": [{"priority": 1, "direction": "egress"}]}}"#,
+            "$.traffic_mirror_filter.ingress_rules[0].direction: \"egress\" (expected the direction of the list that it is in)",
+        ),
+        (
+            Cloud::Huawei,
             r#"{"traffic_mirror_filter_rule": {"traffic_mirror_filter_id": "f", "direction": "ingress", "protocol": "TCP",
                 "ethertype": "IPv6", "source_cidr_block": "10.0.0.0/8", "action": "accept", "priority": 1}}"#,
             "$.traffic_mirror_filter_rule.ethertype: 10.0.0.0/8 (expected IPv6, as the rule says)",
