@@ -17,7 +17,6 @@
 //! a client could make it hold: connections ([`Server::MAX_CONNECTIONS`]), bytes of a request head, time to send one,
 //! time to take an answer, questions to the monitor at a time, and searches of captures at a time.
 
-mod access;
 mod admission;
 mod connection;
 mod extract;

@@ -13,9 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
+use vxtap_access::Failure;
 use vxtap_analyzers::snapshot::Choice;
 
-use super::routes::{Failure, Source, to_json};
+use super::routes::{Source, to_json};
 use crate::admission::DecideError;
 
 /// The longest body of a decision, in bytes.
