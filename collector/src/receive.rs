@@ -9,6 +9,7 @@ mod cpu;
 mod ethtool;
 mod handed;
 mod packet;
+mod queue;
 mod socket;
 mod trains;
 mod wait;
@@ -19,7 +20,8 @@ pub(crate) use cpu::pin_to_cpu;
 pub(crate) use ethtool::{InterfaceFeatures, interface_features};
 pub(crate) use handed::{Handed, kept_name};
 pub(crate) use packet::{PacketSource, SETTLED, open_packet_group};
+pub(crate) use queue::Queue;
 #[cfg(test)]
 pub(crate) use socket::Group;
-pub(crate) use socket::{Queue, ReceiveSocket, open_group};
+pub(crate) use socket::{ReceiveSocket, open_group};
 pub(crate) use wait::{Waiter, Waker};

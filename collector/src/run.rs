@@ -24,7 +24,7 @@ use crate::monitor::{InProcess, LiveMonitor};
 use crate::networks::Networks;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
-use crate::receive::{Handed, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
+use crate::receive::{Handed, PacketSource, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
 use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
 use crate::streams::StreamRegistry;
@@ -159,7 +159,10 @@ impl Collector {
             }
         }
         handed.finish()?.iter().for_each(|name| manager.forget(name));
-        let queues = sockets.iter().map(|sockets| sockets.iter().map(ReceiveSocket::queue).collect()).collect();
+        let of_worker = |(sockets, rings): (&Vec<ReceiveSocket>, &Vec<PacketSource>)| {
+            sockets.iter().map(ReceiveSocket::queue).chain(rings.iter().map(PacketSource::queue)).collect()
+        };
+        let queues = sockets.iter().zip(&rings).map(of_worker).collect();
         let admission = Admission::open(&settings.pipeline.admission)?;
         tracing::info!("{}", admission.told());
         let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);

@@ -75,8 +75,8 @@ impl PacketIntake {
     }
 
     /// Frames that rings had no room for. Asks the kernel.
-    pub(super) fn kernel_drops(&mut self) -> u64 {
-        self.sources.iter_mut().map(PacketSource::kernel_drops).sum()
+    pub(super) fn kernel_drops(&self) -> u64 {
+        self.sources.iter().map(PacketSource::kernel_drops).sum()
     }
 
     /// Says so in the log where an interface went or came.
