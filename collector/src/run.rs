@@ -22,6 +22,7 @@ use crate::log::StatsTicker;
 use crate::manager::Manager;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::networks::Networks;
+use crate::outer_fragments::FragmentCounter;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::receive::{Handed, PacketSource, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
@@ -249,6 +250,7 @@ impl Collector {
             askers,
             health: state,
             skew: Arc::default(),
+            fragments: FragmentCounter::start(),
             captures: settings.pipeline.capture.as_ref().map(|capture| capture.directory.clone()),
         });
         let stats = outputs.take_stats().map(|stats| {

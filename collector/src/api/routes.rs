@@ -40,6 +40,7 @@ pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: 
         .route("/v1/admission", get(admission::show))
         .route("/v1/admission/accept", post(admission::accept).fallback(only_post))
         .route("/v1/admission/reject", post(admission::reject).fallback(only_post))
+        .route("/v1/admission/forget", post(admission::forget).fallback(only_post))
         .route("/v1/captures", get(captures))
         .route("/v1/extract", get(extract::extract))
         .route("/v1/live.pcapng", get(live::live))

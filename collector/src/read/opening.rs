@@ -2,7 +2,7 @@
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
-use vxtap_wire::envelope::{Kind, OuterDatagram, open, outer_datagram};
+use vxtap_wire::envelope::{Kind, OuterDatagram, is_fragment_of_datagram, open, outer_datagram};
 use vxtap_wire::geneve::Mark;
 use vxtap_wire::{FrameView, Link};
 
@@ -95,7 +95,8 @@ impl Opening<'_> {
         };
         let Some((datagram, kind)) = tunnel else {
             if matches!(self.settings.encapsulation, ReadEncapsulation::Vxlan | ReadEncapsulation::Geneve) {
-                return Err(DropReason::NotEncapsulated);
+                let fragment = is_fragment_of_datagram(link, record.data);
+                return Err(if fragment { DropReason::OuterFragment } else { DropReason::NotEncapsulated });
             }
             let stream = StreamKey { link, ..StreamKey::PLAIN };
             return Ok(Opened { stream, start: 0, end: record.data.len(), reserved_bits: false, mark: None });

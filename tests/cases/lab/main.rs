@@ -4,6 +4,7 @@ mod balanced;
 mod doctor;
 mod kernel_mirror;
 mod live_capture;
+mod outer_fragments;
 mod raw_mirror;
 mod servers;
 
