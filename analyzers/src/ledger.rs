@@ -88,6 +88,8 @@ drop_reasons! {
     FileDamaged = "file_damaged",
     /// Frame of a capture file that is in no tunnel, when only tunnelled ones were asked for.
     NotEncapsulated = "not_encapsulated",
+    /// Fragment of an outer datagram: a receiving host puts those together first, but not those of an interface or a capture file.
+    OuterFragment = "outer_fragment",
     /// Frame of a mirror stream that waits to be accepted.
     NotAdmitted = "not_admitted",
     /// Frame of a mirror stream that was rejected.
@@ -97,6 +99,11 @@ drop_reasons! {
 impl DropReason {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// Whether something is missing then that was wanted: not where it was to be left out, or was none of the mirror's.
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::NotAdmitted | Self::Rejected | Self::OwnTraffic | Self::HealthProbe)
+    }
 }
 
 impl From<VxlanError> for DropReason {

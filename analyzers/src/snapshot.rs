@@ -14,7 +14,7 @@ mod admission;
 mod analysis;
 mod health;
 
-pub use admission::{AdmissionSnapshot, Choice, Decision, TurnedAwayStream};
+pub use admission::{Act, AdmissionSnapshot, Choice, Decision, Ruling, TurnedAwayStream};
 pub use analysis::{AnalysisSnapshot, ResponseTimes};
 pub use health::{HealthSnapshot, NotReady};
 
@@ -44,6 +44,9 @@ pub struct Snapshot {
     /// What was lost on the way here, all streams together; `None` where no sender numbers its datagrams.
     #[serde(default)]
     pub loss: Option<StreamLoss>,
+    /// Fragments of outer datagrams since the run began; the kernel puts them together.
+    #[serde(default)]
+    pub outer_fragments: OuterFragments,
     /// Where captures go; `None` without `--write`.
     pub capture: Option<CaptureSnapshot>,
     /// Where logs go; `None` without `--log`.
@@ -174,6 +177,12 @@ pub struct StreamSnapshot {
     pub source: Option<std::net::IpAddr>,
     /// VNI; of several layers the innermost.
     pub vni: Option<u32>,
+    /// What stands for it in a decision: `vxlan vni 4242 from 10.0.0.7`. Empty for frames of files and what several streams share.
+    #[serde(default)]
+    pub selector: String,
+    /// Whether it is not let in any more: what is counted came before that was decided.
+    #[serde(default)]
+    pub turned_away: bool,
     /// Name of the network that its flows are in, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
@@ -191,6 +200,15 @@ pub struct StreamSnapshot {
     /// Its flows by the directions that were seen.
     #[serde(default)]
     pub sides: SidesSnapshot,
+}
+
+/// Fragments of datagrams that came to this machine, of mirrored ones and of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OuterFragments {
+    /// Fragments.
+    pub received: u64,
+    /// Times that the kernel gave up to put some together: one was missing, or there was no room.
+    pub given_up: u64,
 }
 
 /// Flows of one mirror stream by the directions that were seen.

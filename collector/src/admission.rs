@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vxtap_analyzers::snapshot::{AdmissionSnapshot, Choice, Decision};
+use vxtap_analyzers::snapshot::{Act, AdmissionSnapshot, Choice, Decision};
 
 use crate::selector::{Selector, SelectorError};
 use rules::Decisions;
@@ -51,6 +51,9 @@ pub enum DecideError {
     /// The configuration goes before it.
     #[error("the configuration rejects '{0}' (reject in [admission], --reject), and goes before what is decided here")]
     Configured(String),
+    /// There is nothing to take back.
+    #[error("nothing was decided about exactly '{0}': /v1/admission lists what was")]
+    Undecided(String),
     /// There are as many as there may be.
     #[error(
         "there are {0} decisions, as many as there may be: decide about several streams at once, such as 'vni 100-199'"
@@ -100,19 +103,28 @@ impl Admission {
         Arc::clone(&self.decided().rules)
     }
 
-    /// Decides about the mirror streams that `selector` stands for; gives how it is written. When this returns the decision is kept, and
-    /// every worker follows it from its next batch on. What was let in stays in flows and captures.
-    pub fn decide(&self, choice: Choice, selector: &str) -> Result<String, DecideError> {
+    /// Decides about the mirror streams that `selector` stands for, or takes back what was decided in these words; gives how it is written.
+    /// When this returns that is kept, and every worker follows it from its next batch on. What was let in stays in flows and captures.
+    pub fn decide(&self, act: Act, selector: &str) -> Result<String, DecideError> {
         let selector: Selector = selector.parse()?;
         let text = selector.to_string();
         let mut decided = self.decided();
         let rejects = |origin| decided.rules.policy.reject.iter().any(|rejected| rejected.matches(&origin));
-        if choice == Choice::Accept && selector.origin().is_some_and(rejects) {
+        if act == Act::Accept && selector.origin().is_some_and(rejects) {
             return Err(DecideError::Configured(text));
         }
         let mut rules = Rules::clone(&decided.rules);
         let count = rules.decisions.len();
-        rules.decisions.add(choice, selector).map_err(|_| DecideError::Full(count))?;
+        let choice = match act {
+            Act::Accept => Some(Choice::Accept),
+            Act::Reject => Some(Choice::Reject),
+            Act::Forget => None,
+        };
+        match choice {
+            Some(choice) => rules.decisions.add(choice, selector).map_err(|_| DecideError::Full(count))?,
+            None if rules.decisions.take_back(&selector) => {}
+            None => return Err(DecideError::Undecided(text)),
+        }
         if let Some(store) = &decided.store {
             store.write(&rules.decisions)?;
         }
@@ -128,7 +140,7 @@ impl Admission {
         let decision = |(choice, selector): (Choice, Selector)| Decision { choice, selector: selector.to_string() };
         AdmissionSnapshot {
             accepts_all: policy.accepts_all(),
-            decisions: decisions.iter().take(AdmissionSnapshot::MAX_DECISIONS).map(decision).collect(),
+            decisions: decisions.iter().rev().take(AdmissionSnapshot::MAX_DECISIONS).map(decision).collect(),
             decisions_total: decisions.len() as u64,
             kept_in: decided.store.as_ref().map(|store| store.file().display().to_string()),
             ..AdmissionSnapshot::default()

@@ -9,15 +9,17 @@
 //! | `/v1/flows?sort=&ascending=&filter=&limit=` | a [`FlowPage`] as JSON for a [`FlowQuery`] |
 //! | `/v1/admission` | which mirror streams are let in, and which wait: an [`AdmissionSnapshot`] as JSON |
 //! | `/v1/admission/accept`, `/v1/admission/reject` | POST of `{"stream": "vni 7 from 10.0.0.7"}`: decides about it |
+//! | `/v1/admission/forget` | POST of the same: takes back what was decided in these words; 404 when nothing was |
 //! | `/v1/captures` | the capture part of the snapshot, 404 when nothing is captured |
 //! | `/v1/extract?filter=&flow=&since=&until=` | packets that have been captured, in pcapng; 409 when nothing is captured |
 //! | `/v1/live.pcapng?filter=` | packets as they are captured, without end, in pcapng |
+//!
+//! Off loopback it takes a token. Without one, requests must be meant for this machine and be from no web page (`vxtap-access`).
 //!
 //! The API runs in a thread of its own and knows the collector only as a [`Monitor`]. It is bounded in everything that
 //! a client could make it hold: connections ([`Server::MAX_CONNECTIONS`]), bytes of a request head, time to send one,
 //! time to take an answer, questions to the monitor at a time, and searches of captures at a time.
 
-mod access;
 mod admission;
 mod connection;
 mod extract;
@@ -33,7 +35,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use vxtap_analyzers::snapshot::{
-    AdmissionSnapshot, Choice, FlowPage, FlowQuery, HealthSnapshot, NotReady, RunState, Snapshot,
+    Act, AdmissionSnapshot, FlowPage, FlowQuery, HealthSnapshot, NotReady, RunState, Snapshot,
 };
 
 use crate::admission::DecideError;
@@ -59,7 +61,7 @@ pub trait Monitor: Send + Sync + 'static {
     fn admission(&self) -> AdmissionSnapshot;
 
     /// Decides about the mirror streams that `selector` stands for; gives how it is written. May block while the decision is kept.
-    fn decide(&self, choice: Choice, selector: &str) -> Result<String, DecideError>;
+    fn decide(&self, act: Act, selector: &str) -> Result<String, DecideError>;
 
     /// Where the live capture is followed. Must not block.
     fn hub(&self) -> &Hub;

@@ -23,6 +23,7 @@ pub mod log;
 mod manager;
 mod monitor;
 pub mod networks;
+mod outer_fragments;
 mod outputs;
 mod pipeline;
 pub mod read;

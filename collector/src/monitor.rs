@@ -7,21 +7,23 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use vxtap_analyzers::snapshot::{
-    AdmissionSnapshot, Choice, Decision, FlowPage, FlowQuery, SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot,
+    Act, AdmissionSnapshot, FlowPage, FlowQuery, Ruling, SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot,
     WorkerSnapshot,
 };
-use vxtap_analyzers::{FlowList, StreamId, StreamKey};
+use vxtap_analyzers::{Encapsulation, FlowList, StreamId, StreamKey};
 use vxtap_index::{Extract, Query};
 use vxtap_tui::{Captured, Source, SourceError};
 use vxtap_wire::vxlan::Vni;
 
-use crate::admission::DecideError;
+use crate::admission::{DecideError, Verdict};
 use crate::api::{CaptureCounts, FlowsError, Monitor, Readiness};
 use crate::capture::CutFrames;
 use crate::follow::Hub;
 use crate::health::HealthState;
 use crate::log::Stats;
+use crate::outer_fragments::FragmentCounter;
 use crate::outputs::OutputMonitor;
+use crate::selector::{Origin, Selector};
 use crate::shared::{Asker, Question, Shared};
 use crate::summary::{self, WorkerSummary};
 use crate::worker::unix_ns;
@@ -44,6 +46,7 @@ pub(crate) struct LiveMonitor {
     pub(crate) health: Arc<HealthState>,
     /// How the load is spread, as the watch last saw it.
     pub(crate) skew: Arc<Mutex<SkewSnapshot>>,
+    pub(crate) fragments: FragmentCounter,
     /// Where captures are written; `None` when nothing is captured.
     pub(crate) captures: Option<PathBuf>,
 }
@@ -81,15 +84,19 @@ impl LiveMonitor {
         order.truncate(Snapshot::MAX_STREAMS);
         let losses = self.shared.registry.stream_losses();
         let (registry, sides) = (&self.shared.registry, self.shared.sides());
+        let rules = registry.admission().rules();
         let snapshot = |number: usize| {
             let id = StreamId(number as u32);
             let key = registry.key(id).unwrap_or(StreamKey::PLAIN);
             let vnis = if key.around.is_empty() { Vec::new() } else { key.vnis().map(Vni::get).collect() };
+            let (of_tunnel, origin) = (key.encapsulation != Encapsulation::None, Origin::from(&key));
             StreamSnapshot {
                 name: registry.name(id),
                 encapsulation: key.encapsulation,
                 source: key.source,
                 vni: key.vni.map(Vni::get),
+                selector: if of_tunnel { Selector::of(&origin).to_string() } else { String::new() },
+                turned_away: rules.verdict(&origin) != Verdict::Accepted,
                 vnis,
                 direction: key.direction.map(|direction| direction.as_str().to_owned()),
                 network: registry.networks().name(&key).map(str::to_owned),
@@ -114,6 +121,7 @@ impl Monitor for LiveMonitor {
             streams: self.streams(),
             streams_total: self.shared.registry.len() as u64,
             loss: self.shared.registry.loss(),
+            outer_fragments: self.fragments.since(),
             capture: self.outputs.capture(),
             log: self.outputs.log(),
             followers: self.hub.snapshot(),
@@ -146,9 +154,9 @@ impl Monitor for LiveMonitor {
         snapshot
     }
 
-    fn decide(&self, choice: Choice, selector: &str) -> Result<String, DecideError> {
-        let decided = self.shared.registry.admission().decide(choice, selector)?;
-        tracing::info!("admission: {} {decided}", choice.as_str());
+    fn decide(&self, act: Act, selector: &str) -> Result<String, DecideError> {
+        let decided = self.shared.registry.admission().decide(act, selector)?;
+        tracing::info!("admission: {} {decided}", act.as_str());
         Ok(decided)
     }
 
@@ -205,8 +213,8 @@ impl Source for InProcess {
         })
     }
 
-    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
-        let decided = Monitor::decide(&*self.0, decision.choice, &decision.selector);
+    fn decide(&mut self, ruling: &Ruling) -> Result<(), SourceError> {
+        let decided = Monitor::decide(&*self.0, ruling.act, &ruling.selector);
         decided.map(drop).map_err(|error| SourceError::Refused(error.to_string()))
     }
 

@@ -11,6 +11,7 @@ mod ethtool;
 mod handed;
 mod offered;
 mod packet;
+mod queue;
 mod socket;
 mod wait;
 
@@ -20,7 +21,8 @@ pub(crate) use cpu::pin_to_cpu;
 pub(crate) use ethtool::{InterfaceFeatures, interface_features};
 pub(crate) use handed::{Handed, kept_name};
 pub(crate) use packet::{PacketSource, SETTLED, open_packet_group};
+pub(crate) use queue::Queue;
 #[cfg(test)]
 pub(crate) use socket::Group;
-pub(crate) use socket::{Queue, ReceiveSocket, open_group};
+pub(crate) use socket::{ReceiveSocket, open_group};
 pub(crate) use wait::{Waiter, Waker};

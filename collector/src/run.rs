@@ -23,9 +23,10 @@ use crate::log::StatsTicker;
 use crate::manager::Manager;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::networks::Networks;
+use crate::outer_fragments::FragmentCounter;
 use crate::outputs::Outputs;
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
-use crate::receive::{Handed, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
+use crate::receive::{Handed, PacketSource, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
 use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
 use crate::streams::StreamRegistry;
@@ -163,7 +164,10 @@ impl Collector {
             }
         }
         handed.finish()?.iter().for_each(|name| manager.forget(name));
-        let queues = sockets.iter().map(|sockets| sockets.iter().map(ReceiveSocket::queue).collect()).collect();
+        let of_worker = |(sockets, rings): (&Vec<ReceiveSocket>, &Vec<PacketSource>)| {
+            sockets.iter().map(ReceiveSocket::queue).chain(rings.iter().map(PacketSource::queue)).collect()
+        };
+        let queues = sockets.iter().zip(&rings).map(of_worker).collect();
         let admission = Admission::open(&settings.pipeline.admission)?;
         tracing::info!("{}", admission.told());
         if settings.pipeline.dedup.mode == DedupMode::Window {
@@ -259,6 +263,7 @@ impl Collector {
             askers,
             health: state,
             skew: Arc::default(),
+            fragments: FragmentCounter::start(),
             captures: settings.pipeline.capture.as_ref().map(|capture| capture.directory.clone()),
         });
         let stats = outputs.take_stats().map(|stats| {

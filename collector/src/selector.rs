@@ -1,4 +1,5 @@
-//! Mirror streams by what can be said of them from outside: how they come, their VNI, where they come from.
+//! Mirror streams by what can be said of them from outside: how they come, their VNI, where they come from, and by which of a cloud's
+//! endpoints.
 //!
 //! The same words everywhere: in the configuration, over the API, in the file of decisions.
 //!
@@ -6,6 +7,7 @@
 //! all
 //! vni 100-199,4242
 //! vxlan vni 7 from 10.0.0.0/8,fd00::/8
+//! geneve vni 0 from 10.0.0.7 endpoint 0x1a2b
 //! vni 4242 (web) from 10.0.0.7          as the dashboard names a stream; what is in brackets is passed over
 //! ```
 
@@ -15,6 +17,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use vxtap_analyzers::{Encapsulation, StreamKey};
+use vxtap_wire::geneve::Cookie;
 use vxtap_wire::vxlan::Vni;
 
 /// What a selector can ask of a mirror stream.
@@ -26,14 +29,64 @@ pub struct Origin {
     pub source: Option<IpAddr>,
     /// VNI.
     pub vni: Option<Vni>,
+    /// The endpoint of a cloud's cookie: behind one gateway load balancer all mirrors have its address and no VNI. Not where no cookie
+    /// tells one.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// A cloud's number of an endpoint: 64 bits of gateway load balancers, 128 of Google's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint([u8; 16]);
+
+impl Endpoint {
+    /// The one with this number.
+    pub const fn new(number: u128) -> Self {
+        Self(number.to_be_bytes())
+    }
+
+    /// The one that `cookie` tells; 0 is none.
+    fn of(cookie: &Cookie) -> Option<Self> {
+        let number = match cookie {
+            Cookie::None => 0,
+            Cookie::Balancer(balancer) => balancer.endpoint.into(),
+            Cookie::Google(google) => u128::from_be_bytes(google.endpoint),
+        };
+        (number != 0).then_some(Self::new(number))
+    }
+}
+
+/// As streams' names have it: `0x1a2b`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = SelectorError;
+
+    /// Takes `0x1a2b` and decimal numbers.
+    fn from_str(text: &str) -> Result<Self, SelectorError> {
+        let number = match text.strip_prefix("0x") {
+            Some(digits) if !digits.starts_with('+') => u128::from_str_radix(digits, 16).ok(),
+            Some(_) => None,
+            None => text.parse().ok(),
+        };
+        let number = number.filter(|number| *number != 0);
+        number.map(Self::new).ok_or_else(|| {
+            SelectorError(format!("'{}' is no endpoint: expected a number other than 0, such as 0x1a2b", brief(text)))
+        })
+    }
 }
 
 impl From<&StreamKey> for Origin {
     fn from(key: &StreamKey) -> Self {
-        Self { encapsulation: key.encapsulation, source: key.source, vni: key.vni }
+        let endpoint = Endpoint::of(&key.cookie);
+        Self { encapsulation: key.encapsulation, source: key.source, vni: key.vni, endpoint }
     }
 }
 
+/// Without what the cookie says: of that an origin has the endpoint alone.
 impl From<Origin> for StreamKey {
     fn from(origin: Origin) -> Self {
         Self { encapsulation: origin.encapsulation, source: origin.source, vni: origin.vni, ..Self::PLAIN }
@@ -46,6 +99,7 @@ pub struct Selector {
     encapsulation: Option<Encapsulation>,
     vnis: Vec<VniRange>,
     sources: Vec<IpNet>,
+    endpoints: Vec<Endpoint>,
 }
 
 /// VNIs from the first to the last.
@@ -60,20 +114,34 @@ pub struct VniRange {
 #[error("{0}")]
 pub struct SelectorError(String);
 
-/// The most VNIs and sources of one selector.
+/// The most VNIs, sources and endpoints of one selector.
 const ITEMS_MAX: usize = 256;
 /// The most VNIs that are taken one by one.
 const VNIS_APART: u64 = 4096;
-const EXPECTED: &str = "expected 'all', or any of an encapsulation, 'vni NUMBERS' and 'from ADDRESSES', such as \
-                        'vxlan vni 100-199,4242 from 10.0.0.0/8'";
+const EXPECTED: &str = "expected 'all', or any of an encapsulation, 'vni NUMBERS', 'from ADDRESSES' and 'endpoint \
+                        NUMBERS', such as 'vxlan vni 100-199,4242 from 10.0.0.0/8'";
+
+impl Origin {
+    /// The same by whatever endpoint.
+    #[must_use]
+    pub fn everywhere(self) -> Self {
+        Self { endpoint: None, ..self }
+    }
+}
 
 impl Selector {
     /// Every mirror stream.
-    pub const ALL: Self = Self { encapsulation: None, vnis: Vec::new(), sources: Vec::new() };
+    pub const ALL: Self = Self { encapsulation: None, vnis: Vec::new(), sources: Vec::new(), endpoints: Vec::new() };
 
     /// The streams of these VNIs that come from these sources; of any where there are none.
     pub fn new(encapsulation: Option<Encapsulation>, vnis: Vec<VniRange>, sources: Vec<IpNet>) -> Self {
-        Self { encapsulation, vnis, sources }
+        Self { encapsulation, vnis, sources, endpoints: Vec::new() }
+    }
+
+    /// Those of them that come by one of these endpoints; by any where there are none.
+    #[must_use]
+    pub fn by(self, endpoints: Vec<Endpoint>) -> Self {
+        Self { endpoints, ..self }
     }
 
     /// The streams of `origin`.
@@ -83,6 +151,7 @@ impl Selector {
             encapsulation: Some(origin.encapsulation),
             vnis: vnis.into_iter().collect(),
             sources: origin.source.map(IpNet::from).into_iter().collect(),
+            endpoints: origin.endpoint.into_iter().collect(),
         }
     }
 
@@ -93,21 +162,28 @@ impl Selector {
             && (self.vnis.is_empty() || origin.vni.is_some_and(|vni| self.vnis.iter().any(|range| range.has(vni))))
             && (self.sources.is_empty()
                 || origin.source.is_some_and(|source| self.sources.iter().any(|net| net.contains(&source))))
+            && (self.endpoints.is_empty() || origin.endpoint.is_some_and(|of| self.endpoints.contains(&of)))
     }
 
-    /// The one origin that it stands for; `None` where there may be several.
+    /// The one origin that it stands for; `None` where there may be several. Where no endpoint is said, the origin stands for those of
+    /// all endpoints ([`Origin::everywhere`]).
     pub fn origin(&self) -> Option<Origin> {
         let encapsulation = self.encapsulation?;
         let ([vni], [source]) = (self.vnis.as_slice(), self.sources.as_slice()) else { return None };
         let one_source = source.prefix_len() == source.max_prefix_len();
         let vni = Vni::new(vni.first).filter(|_| vni.first == vni.last && one_source)?;
-        Some(Origin { encapsulation, source: Some(source.addr()), vni: Some(vni) })
+        let endpoint = match self.endpoints.as_slice() {
+            [] => None,
+            [endpoint] => Some(*endpoint),
+            _ => return None,
+        };
+        Some(Origin { encapsulation, source: Some(source.addr()), vni: Some(vni), endpoint })
     }
 
     /// Its only VNI where nothing else is said.
     pub fn only_vni(&self) -> Option<u32> {
         match self.vnis.as_slice() {
-            [range] if range.first == range.last && self.encapsulation.is_none() && self.sources.is_empty() => {
+            [range] if range.first == range.last && Self { vnis: Vec::new(), ..self.clone() } == Self::ALL => {
                 Some(range.first)
             }
             _ => None,
@@ -120,7 +196,8 @@ impl Selector {
     pub fn only_source(&self) -> Option<IpAddr> {
         match self.sources.as_slice() {
             [net]
-                if net.prefix_len() == net.max_prefix_len() && self.encapsulation.is_none() && self.vnis.is_empty() =>
+                if net.prefix_len() == net.max_prefix_len()
+                    && Self { sources: Vec::new(), ..self.clone() } == Self::ALL =>
             {
                 Some(net.addr())
             }
@@ -131,7 +208,8 @@ impl Selector {
     /// The streams of each VNI by itself, where nothing is said but a few VNIs.
     pub(crate) fn vni_by_vni(&self) -> Vec<Self> {
         let count: u64 = self.vnis.iter().map(|range| u64::from(range.last - range.first) + 1).sum();
-        if self.encapsulation.is_some() || !self.sources.is_empty() || !(1..=VNIS_APART).contains(&count) {
+        let of_vnis_alone = Self { vnis: Vec::new(), ..self.clone() } == Self::ALL;
+        if !of_vnis_alone || !(1..=VNIS_APART).contains(&count) {
             return vec![self.clone()];
         }
         let vnis = self.vnis.iter().flat_map(|range| range.first..=range.last);
@@ -198,6 +276,11 @@ impl FromStr for Selector {
                         selector.sources.push(source(item)?);
                     }
                 }
+                "endpoint" => {
+                    for item in operand("numbers")?.split(',') {
+                        selector.endpoints.push(item.parse()?);
+                    }
+                }
                 name => {
                     let known = Encapsulation::TUNNELS.iter().find(|known| known.as_str() == name);
                     let known = known.ok_or_else(|| SelectorError(format!("'{}': {EXPECTED}", brief(name))))?;
@@ -206,8 +289,9 @@ impl FromStr for Selector {
                     }
                 }
             }
-            if selector.vnis.len() + selector.sources.len() > ITEMS_MAX {
-                return Err(SelectorError(format!("too long: expected at most {ITEMS_MAX} VNIs and addresses")));
+            if selector.vnis.len() + selector.sources.len() + selector.endpoints.len() > ITEMS_MAX {
+                let expected = format!("too long: expected at most {ITEMS_MAX} VNIs, addresses and endpoints");
+                return Err(SelectorError(expected));
             }
         }
         if said == 0 { Err(SelectorError(EXPECTED.into())) } else { Ok(selector) }
@@ -245,6 +329,11 @@ impl fmt::Display for Selector {
             } else {
                 write!(f, "{before}{net}")?;
             }
+            space = " ";
+        }
+        for (number, endpoint) in self.endpoints.iter().enumerate() {
+            let before = if number == 0 { format!("{space}endpoint ") } else { ",".into() };
+            write!(f, "{before}{endpoint}")?;
         }
         Ok(())
     }

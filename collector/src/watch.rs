@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use vxtap_analyzers::snapshot::SkewSnapshot;
-use vxtap_analyzers::{SideCounts, StreamId};
+use vxtap_analyzers::{OneSidedCause, SideCounts, StreamId};
 
 use crate::shared::Shared;
 
@@ -39,7 +39,8 @@ impl Watch {
                 let streams = shared.streams().iter().map(|stream| stream.frames).collect();
                 let now = load.next(workers, streams);
                 *skew.lock().unwrap_or_else(PoisonError::into_inner) = now;
-                for told in voice.of(&shared.sides(), |stream| shared.registry.name(stream), Instant::now()) {
+                let found = one_sided(&shared.sides());
+                for told in voice.of(found, |stream| shared.registry.name(stream), Instant::now()) {
                     tracing::warn!("{told}");
                 }
             }
@@ -85,6 +86,14 @@ fn skew(before: &[u64], now: &[u64], idle_count: bool) -> Option<f64> {
     (sum >= FRAMES_ENOUGH).then(|| largest as f64 * count as f64 / sum as f64)
 }
 
+/// A mirror stream with the share of its flows that are one-sided, and their cause.
+type OneSided = (StreamId, f64, OneSidedCause);
+
+/// The streams of which more flows are one-sided than is usual.
+fn one_sided(sides: &HashMap<StreamId, SideCounts>) -> Vec<OneSided> {
+    sides.iter().filter_map(|(stream, counts)| Some((*stream, counts.share()?, counts.cause()?))).collect()
+}
+
 /// What was said of which stream, and when.
 #[derive(Debug, Default)]
 struct Voice {
@@ -92,22 +101,13 @@ struct Voice {
 }
 
 impl Voice {
-    /// What is to be said now.
-    fn of(
-        &mut self,
-        sides: &HashMap<StreamId, SideCounts>,
-        name: impl Fn(StreamId) -> String,
-        now: Instant,
-    ) -> Vec<String> {
+    /// What is to be said now of what was `found`.
+    fn of(&mut self, mut found: Vec<OneSided>, name: impl Fn(StreamId) -> String, now: Instant) -> Vec<String> {
         self.said.retain(|_, at| now.saturating_duration_since(*at) < QUIET);
-        let mut found: Vec<_> = sides
-            .iter()
-            .filter(|(stream, _)| !self.said.contains_key(stream))
-            .filter_map(|(stream, counts)| Some((*stream, counts.share()?, counts.cause()?)))
-            .collect();
+        found.retain(|(stream, ..)| !self.said.contains_key(stream));
         found.sort_by_key(|(stream, ..)| *stream);
         self.said.extend(found.iter().map(|(stream, ..)| (*stream, now)));
-        let told = |(stream, share, cause): &(StreamId, f64, _)| {
+        let told = |(stream, share, cause): &OneSided| {
             format!("{}: {:.0} % of its flows are one-sided: {cause}", name(*stream), 100.0 * share)
         };
         let mut lines: Vec<String> = found.iter().take(TOLD_AT_ONCE).map(told).collect();
@@ -121,6 +121,44 @@ impl Voice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn name(stream: StreamId) -> String {
+        format!("vni {}", stream.0)
+    }
+
+    fn found(streams: impl IntoIterator<Item = u32>) -> Vec<OneSided> {
+        streams.into_iter().map(|number| (StreamId(number), 0.254, OneSidedCause::DirectionMissing)).collect()
+    }
+
+    #[test]
+    fn a_stream_is_told_of_once_in_ten_minutes_with_its_share_and_the_cause() {
+        let (mut voice, begin) = (Voice::default(), Instant::now());
+        assert_eq!(voice.of(Vec::new(), name, begin), Vec::<String>::new());
+        let told = voice.of(found([7]), name, begin);
+        assert!(told[0].starts_with("vni 7: 25 % of its flows are one-sided: always the same direction"), "{told:?}");
+        assert_eq!(told.len(), 1);
+        // It stays as it is, is gone, and comes back; another one is told of meanwhile.
+        assert_eq!(voice.of(found([7]), name, begin + INTERVAL), Vec::<String>::new());
+        assert_eq!(voice.of(Vec::new(), name, begin + 2 * INTERVAL), Vec::<String>::new());
+        let told = voice.of(found([7, 8]), name, begin + 3 * INTERVAL);
+        assert!(told.len() == 1 && told[0].starts_with("vni 8: "), "{told:?}");
+        let told = voice.of(found([7, 8]), name, begin + QUIET);
+        assert!(told.len() == 1 && told[0].starts_with("vni 7: "), "{told:?}");
+    }
+
+    #[test]
+    fn of_many_streams_three_are_named_and_the_rest_are_counted_and_not_named_later() {
+        let (mut voice, begin) = (Voice::default(), Instant::now());
+        let told = voice.of(found((0..100).rev()), name, begin);
+        let names: Vec<_> = told.iter().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
+        assert_eq!(names, ["vni 0", "vni 1", "vni 2"]);
+        assert_eq!(told[3..], ["flows of 97 more mirror streams are one-sided"]);
+        assert_eq!(voice.of(found(0..100), name, begin + INTERVAL), Vec::<String>::new());
+        // Bounded by the streams that are told of, and forgotten with them.
+        assert_eq!(voice.said.len(), 100);
+        assert_eq!(voice.of(Vec::new(), name, begin + QUIET), Vec::<String>::new());
+        assert_eq!(voice.said.len(), 0);
+    }
 
     #[test]
     fn an_even_load_is_1_and_all_on_one_of_four_workers_is_4() {

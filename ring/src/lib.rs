@@ -16,6 +16,7 @@
 //! nothing until then, so a program that is set in [`Settings::filter`] has decided on the first frame already.
 
 mod block;
+mod counted;
 mod error;
 mod fanout;
 mod frame;
@@ -26,6 +27,7 @@ mod socket;
 mod wait;
 
 pub use block::{Block, Frames, FramesMut};
+pub use counted::{RingState, RingWatch};
 pub use error::RingError;
 pub use fanout::{Fanout, FanoutGroup};
 pub use frame::{Checksum, Frame, FrameMut, Offload, PacketType, SuperFrame, SuperFrameKind, VlanTag};

@@ -1,12 +1,13 @@
 //! The ring itself.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Instruction;
 use crate::block::{Block, Place};
+use crate::counted::{CountedSocket, RingWatch};
 use crate::error::RingError;
-use crate::interface::Interface;
 use crate::map::Map;
 use crate::socket::PacketSocket;
 
@@ -68,11 +69,10 @@ pub enum Condition {
 /// A receive ring.
 pub struct Ring {
     map: Map,
-    socket: PacketSocket,
+    socket: Arc<CountedSocket>,
     block_bytes: usize,
     place: Place,
     offload: bool,
-    statistics: Statistics,
 }
 
 impl Ring {
@@ -106,18 +106,17 @@ impl Ring {
         let map = Map::new(socket.as_fd(), block_bytes * blocks).map_err(failed)?;
         Ok(Self {
             map,
-            socket,
+            socket: Arc::new(CountedSocket::new(socket)),
             block_bytes,
             place: Place::new(blocks),
             offload: settings.offload,
-            statistics: Statistics::default(),
         })
     }
 
     /// Has the frames of interface `index` come, or of all interfaces by 0, instead of those of the interface that it
     /// was bound to before. An interface that is down will do. A ring in a fanout group cannot be bound again.
     pub fn bind(&self, index: u32) -> Result<(), RingError> {
-        let bound = self.socket.bind(index);
+        let bound = self.socket().bind(index);
         bound.map_err(|source| RingError::new("capture from", format!("interface {index}"), source))
     }
 
@@ -129,7 +128,7 @@ impl Ring {
     /// A program has at most 4,096 instructions. Translated, it must also fit the memory that the kernel lets a socket have
     /// for options (`net.core.optmem_max`); an instruction takes up to some 50 bytes there.
     pub fn set_filter(&self, program: &[Instruction]) -> Result<(), RingError> {
-        let set = self.socket.set_filter(program);
+        let set = self.socket().set_filter(program);
         set.map_err(|source| RingError::new("attach", format!("a filter of {} instructions", program.len()), source))
     }
 
@@ -145,38 +144,29 @@ impl Ring {
     }
 
     /// What was counted up to now. Takes a system call.
-    pub fn statistics(&mut self) -> Statistics {
-        // The kernel begins anew with each question.
-        if let Ok(counted) = self.socket.get::<libc::tpacket_stats_v3>(libc::PACKET_STATISTICS) {
-            self.statistics.received += u64::from(counted.tp_packets.saturating_sub(counted.tp_drops));
-            self.statistics.dropped += u64::from(counted.tp_drops);
-            self.statistics.freezes += u64::from(counted.tp_freeze_q_cnt);
-        }
-        self.statistics
+    pub fn statistics(&self) -> Statistics {
+        self.socket.statistics()
+    }
+
+    /// A way to look after this ring from another thread.
+    pub fn watch(&self) -> RingWatch {
+        RingWatch(Arc::downgrade(&self.socket))
     }
 
     /// How the interface is now. Takes system calls.
     pub fn condition(&self) -> Condition {
-        match self.socket.bound_to() {
-            Ok(0) => Condition::Up,
-            Ok(index) if index > 0 => match Interface::is_up(index) {
-                Some(true) => Condition::Up,
-                Some(false) => Condition::Down,
-                None => Condition::Gone,
-            },
-            _ => Condition::Gone,
-        }
+        self.socket.condition()
     }
 
-    pub(crate) const fn socket(&self) -> &PacketSocket {
-        &self.socket
+    pub(crate) fn socket(&self) -> &PacketSocket {
+        &self.socket.socket
     }
 }
 
 impl AsFd for Ring {
     /// The socket: readable when a block is there.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.socket().as_fd()
     }
 }
 
@@ -186,7 +176,6 @@ impl std::fmt::Debug for Ring {
             .field("socket", &self.socket)
             .field("place", &self.place)
             .field("block_bytes", &self.block_bytes)
-            .field("statistics", &self.statistics)
             .finish_non_exhaustive()
     }
 }

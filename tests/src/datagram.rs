@@ -32,7 +32,7 @@ impl Peer {
 /// What may be on the way at a time: half of the receive buffer that any Linux grants.
 const UNREAD_MAX: usize = 100 << 10;
 /// What the kernel counts for a datagram besides its bytes.
-const DATAGRAM_OVERHEAD: usize = 1000;
+pub(crate) const DATAGRAM_OVERHEAD: usize = 1000;
 const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 
 fn ip_step(from: IpAddr, to: IpAddr) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
@@ -92,7 +92,8 @@ impl Mirror {
         let any: SocketAddr = match target {
             SocketAddr::V4(to) if to.ip().is_loopback() => (Ipv4Addr::LOCALHOST, 0).into(),
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
+            SocketAddr::V6(to) if to.ip().is_loopback() => (Ipv6Addr::LOCALHOST, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let sockets = (0..ports).map(|_| UdpSocket::bind(any).expect("a free port")).collect();
         Self { sockets, vni, target, unread: 0 }
@@ -130,7 +131,7 @@ impl Mirror {
 }
 
 /// Bytes that wait in the receive queues of this network namespace's UDP sockets on `port`.
-fn waiting_on_port(port: u16) -> u64 {
+pub(crate) fn waiting_on_port(port: u16) -> u64 {
     let tables = ["udp", "udp6"].map(|name| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
     tables.iter().flat_map(|table| table.lines()).filter_map(|line| waiting_in_line(line, port)).sum()
 }

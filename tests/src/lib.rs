@@ -16,6 +16,7 @@ pub mod conversations;
 pub mod datagram;
 pub mod deadline;
 pub mod exceptions;
+pub mod flood;
 pub mod lab;
 pub mod manager;
 pub mod needs;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::Size;
-use vxtap_analyzers::snapshot::{Decision, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{FlowQuery, Ruling, Snapshot};
 
 use crate::flows::Flows;
 use crate::history::History;
@@ -157,7 +157,7 @@ impl App {
     }
 
     /// A decision about a stream that a key has made, once.
-    pub(crate) fn take_decision(&mut self) -> Option<Decision> {
+    pub(crate) fn take_decision(&mut self) -> Option<Ruling> {
         self.streams.take_decision()
     }
 

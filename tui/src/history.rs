@@ -137,9 +137,17 @@ impl Point {
     }
 }
 
-/// Everything of `ledger` that was not handled as asked: dropped by the kernel, by the collector or by the capture.
+/// Everything of `ledger` that was not handled as asked: dropped by the kernel, by the collector or by the capture. Not what waits to be
+/// let in, or was to be left out.
 pub(crate) fn lost(ledger: &Ledger) -> u64 {
-    ledger.kernel_dropped.saturating_add(dropped(ledger)).saturating_add(ledger.capture_dropped)
+    let dropped = dropped(ledger).saturating_sub(left_out(ledger));
+    ledger.kernel_dropped.saturating_add(dropped).saturating_add(ledger.capture_dropped)
+}
+
+/// What the collector dropped as it was asked to, or because it was none of the mirror's.
+pub(crate) fn left_out(ledger: &Ledger) -> u64 {
+    let left_out = ledger.dropped.iter().filter(|(reason, _)| !reason.is_loss());
+    left_out.fold(0, |sum, (_, packets)| sum.saturating_add(packets))
 }
 
 /// What the collector dropped, for all reasons together. Another program may say of itself what it likes: no sum of its

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{HeaderValue, Response, StatusCode, Uri};
 use ureq::{Agent, Body};
-use vxtap_analyzers::snapshot::{Decision, FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Ruling, Snapshot};
 
 use crate::source::{Captured, Source, SourceError};
 
@@ -196,8 +196,8 @@ impl Source for HttpSource {
         self.api.get("/v1/flows", &parameters(query)?)
     }
 
-    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
-        let path = format!("/v1/admission/{}", decision.choice.as_str());
+    fn decide(&mut self, decision: &Ruling) -> Result<(), SourceError> {
+        let path = format!("/v1/admission/{}", decision.act.as_str());
         self.api.post(&path, &serde_json::json!({ "stream": decision.selector }))
     }
 

@@ -26,6 +26,7 @@ pub(crate) enum Command {
     Save,
     Accept,
     Reject,
+    Forget,
     Yes,
     Back,
     Edit(Edit),
@@ -200,6 +201,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         bindings: &[
             bind(&[letter('a', "a")], Command::Accept, "accept the chosen stream"),
             bind(&[letter('x', "x")], Command::Reject, "reject it"),
+            bind(&[letter('u', "u")], Command::Forget, "undo the decision about it"),
         ],
     },
     Section {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use vxtap_analyzers::snapshot::{Decision, FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Ruling, Snapshot};
 
 use crate::save::{Saved, Saver};
 use crate::source::{Source, SourceError};
@@ -25,7 +25,7 @@ pub(crate) enum Update {
     },
     /// What came of a decision about a stream.
     Decided {
-        decision: Decision,
+        decision: Ruling,
         answer: Result<(), SourceError>,
     },
     /// What came of saving a flow.
@@ -41,7 +41,7 @@ pub(crate) trait Updates {
     fn save(&mut self, community_id: String);
 
     /// Has the collector decide about a stream.
-    fn decide(&mut self, decision: Decision);
+    fn decide(&mut self, decision: Ruling);
 
     /// The next update if there is one; an error when there will be none any more.
     fn next(&mut self) -> Result<Option<Update>, SourceGone>;
@@ -72,7 +72,7 @@ struct WantedState {
     /// The flows of `flows` have not been asked for yet.
     fresh: bool,
     /// The decision that the source is to be told; of several that are not told yet the last.
-    decision: Option<Decision>,
+    decision: Option<Ruling>,
     stop: bool,
 }
 
@@ -113,7 +113,7 @@ impl Updates for Poller {
         self.saver.save(community_id);
     }
 
-    fn decide(&mut self, decision: Decision) {
+    fn decide(&mut self, decision: Ruling) {
         self.wanted.lock().decision = Some(decision);
         self.wanted.changed.notify_one();
     }

@@ -59,6 +59,7 @@ fn stream(source: IpAddr, vni: u32, counters: StreamCounters) -> StreamSnapshot 
         encapsulation: Encapsulation::Vxlan,
         source: Some(source),
         vni: Some(vni),
+        selector: format!("vxlan vni {vni} from {source}"),
         network: None,
         counters,
         ..StreamSnapshot::default()
@@ -107,7 +108,7 @@ pub(crate) fn busy(seconds: u64) -> Snapshot {
 pub(crate) fn waiting(seconds: u64) -> Snapshot {
     let mut snapshot = busy(seconds);
     let away = |source: &str, vni: Option<u32>, rejected, per_second: f64| TurnedAwayStream {
-        name: vni.map_or_else(|| format!("further VNIs from {source}"), |vni| format!("vni {vni} from {source}")),
+        name: vni.map_or_else(|| format!("further streams from {source}"), |vni| format!("vni {vni} from {source}")),
         selector: vni.map_or_else(String::new, |vni| format!("vxlan vni {vni} from {source}")),
         encapsulation: Encapsulation::Vxlan,
         source: source.parse().ok(),

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use vxtap_analyzers::snapshot::{Decision, FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Ruling, Snapshot};
 
 /// A collector to look at: in the same process, or over its API through HTTP.
 ///
@@ -16,10 +16,10 @@ pub trait Source: Send {
     /// The flows that `query` asks for.
     fn flows(&mut self, query: &FlowQuery) -> Result<FlowPage, SourceError>;
 
-    /// Decides about mirror streams that are not let in, or are. When it returns the decision is in force.
-    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
-        let Decision { choice, selector } = decision;
-        Err(SourceError::Refused(format!("can't {} {selector}: nothing is decided here", choice.as_str())))
+    /// Decides about mirror streams that are not let in, or are, or takes a decision back. When it returns that is in force.
+    fn decide(&mut self, decision: &Ruling) -> Result<(), SourceError> {
+        let Ruling { act, selector } = decision;
+        Err(SourceError::Refused(format!("can't {} {selector}: nothing is decided here", act.as_str())))
     }
 
     /// What the collector has captured, to be asked while the source is asked other things; `None` where it can't be.

@@ -39,6 +39,16 @@ pub fn outer_datagram(link: Link, frame: &[u8]) -> Option<OuterDatagram<'_>> {
 
 #[inline]
 fn in_ethernet(frame: &[u8]) -> Option<OuterDatagram<'_>> {
+    match behind_ethernet(frame)? {
+        (ethertype::IPV4, at) => ipv4(frame, at),
+        (ethertype::IPV6, at) => ipv6(frame, at),
+        _ => None,
+    }
+}
+
+/// The EtherType behind all VLAN tags, and where what it announces begins.
+#[inline]
+fn behind_ethernet(frame: &[u8]) -> Option<(u16, usize)> {
     let mut at = ETHERNET_HEADER_LEN;
     let mut ether_type = u16_at(frame, at - 2)?;
     let mut tags = 0;
@@ -47,11 +57,7 @@ fn in_ethernet(frame: &[u8]) -> Option<OuterDatagram<'_>> {
         at += 4;
         tags += 1;
     }
-    match ether_type {
-        ethertype::IPV4 => ipv4(frame, at),
-        ethertype::IPV6 => ipv6(frame, at),
-        _ => None,
-    }
+    Some((ether_type, at))
 }
 
 fn ipv4(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
@@ -102,6 +108,28 @@ fn udp(frame: &[u8], at: usize, end: usize, source: IpAddr) -> Option<OuterDatag
         payload: frame.get(at + 8..end).unwrap_or(&[]),
         payload_offset: at + 8,
     })
+}
+
+/// Whether `frame`, which begins as `link` says, is a fragment of a UDP datagram: only who puts them together knows what is in it. Only
+/// the first fragment has ports.
+pub fn is_fragment_of_datagram(link: Link, frame: &[u8]) -> bool {
+    let at = match link {
+        Link::Ethernet => behind_ethernet(frame).map(|(_, at)| at),
+        Link::Ip => Some(0),
+    };
+    let Some(packet) = at.and_then(|at| frame.get(at..)) else { return false };
+    match packet.first().map(|byte| byte >> 4) {
+        Some(4) => packet.first_chunk::<20>().is_some_and(|header| {
+            header[9] == protocol::UDP && u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0
+        }),
+        // A fragment header whose next header is UDP. One that says that all is in this packet (RFC 6946) is no fragment.
+        Some(6) => packet.first_chunk::<48>().is_some_and(|header| {
+            header[6] == protocol::IPV6_FRAGMENT
+                && header[40] == protocol::UDP
+                && u16::from_be_bytes([header[42], header[43]]) & 0xfff9 != 0
+        }),
+        _ => false,
+    }
 }
 
 fn u16_at(frame: &[u8], at: usize) -> Option<u16> {

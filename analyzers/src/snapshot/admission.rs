@@ -21,7 +21,7 @@ pub struct AdmissionSnapshot {
     pub other_frames: u64,
     /// Bytes of those frames.
     pub other_bytes: u64,
-    /// What was decided while the collector ran, or before and kept; at most [`AdmissionSnapshot::MAX_DECISIONS`].
+    /// What was decided while the collector ran, or before and kept, the newest first; at most [`AdmissionSnapshot::MAX_DECISIONS`].
     pub decisions: Vec<Decision>,
     /// Decisions in all.
     pub decisions_total: u64,
@@ -41,7 +41,7 @@ impl AdmissionSnapshot {
 pub struct TurnedAwayStream {
     /// `vni 4242 from 10.0.0.7`.
     pub name: String,
-    /// What stands for it in a decision: `vxlan vni 4242 from 10.0.0.7`. Empty for all further VNIs of a source together.
+    /// What stands for it in a decision: `vxlan vni 4242 from 10.0.0.7`. Empty for all further streams of a source together.
     pub selector: String,
     /// How its frames come.
     pub encapsulation: Encapsulation,
@@ -74,7 +74,39 @@ pub struct Decision {
     pub selector: String,
 }
 
-/// What can be decided of a mirror stream.
+/// What somebody asks of the collector about mirror streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What is to be done.
+    pub act: Act,
+    /// About which: `vxlan vni 4242 from 10.0.0.7`.
+    pub selector: String,
+}
+
+/// What can be asked about mirror streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    /// Let them in.
+    Accept,
+    /// Keep them out.
+    Reject,
+    /// Take back what was decided about them: what counts is what is left.
+    Forget,
+}
+
+impl Act {
+    /// Its name, in paths of the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => Choice::Accept.as_str(),
+            Self::Reject => Choice::Reject.as_str(),
+            Self::Forget => "forget",
+        }
+    }
+}
+
+/// What was decided of mirror streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Choice {
@@ -85,7 +117,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// Its name, in paths of the API and in files.
+    /// Its name, in files.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",

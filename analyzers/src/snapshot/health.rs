@@ -22,7 +22,8 @@ pub struct HealthSnapshot {
 /// Something that speaks against sending traffic to a collector.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NotReady {
-    /// Its name: `starting`, `draining`, `stopped`, `worker_stalled`, `kernel_drops` or `capture_failing`.
+    /// Its name: `starting`, `draining`, `stopped`, `worker_stalled`, `kernel_drops`, `capture_failing` or
+    /// `interface_down`.
     pub cause: String,
     /// What was seen, in words.
     pub detail: String,

@@ -52,13 +52,22 @@ impl Policy {
     }
 }
 
-/// What was decided while a collector ran. Of two decisions about a stream the last one counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What was decided while a collector ran. Of several decisions about a stream the last one counts.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Decisions {
-    /// Of one stream each.
-    exact: HashMap<Origin, Choice, foldhash::fast::RandomState>,
+    /// Of one origin each.
+    exact: HashMap<Origin, Decided, foldhash::fast::RandomState>,
     /// Of several, the newest last.
-    wide: Vec<(Selector, Choice)>,
+    wide: Vec<(Selector, Decided)>,
+    /// Number of the next one.
+    next: u64,
+}
+
+/// What was decided, and as the how manieth.
+#[derive(Clone, Copy, Debug)]
+struct Decided {
+    choice: Choice,
+    number: u64,
 }
 
 impl Decisions {
@@ -69,21 +78,37 @@ impl Decisions {
 
     /// Adds a decision. Gives it back where there are too many.
     pub(crate) fn add(&mut self, choice: Choice, selector: Selector) -> Result<(), Selector> {
+        let decided = Decided { choice, number: self.next };
         if let Some(origin) = selector.origin() {
+            if origin.endpoint.is_none() && origin.encapsulation == Encapsulation::Geneve {
+                // What was said of it by single endpoints is over.
+                self.exact.retain(|other, _| other.everywhere() != origin || *other == origin);
+            }
             if self.exact.len() >= Self::MAX_EXACT && !self.exact.contains_key(&origin) {
                 return Err(selector);
             }
-            self.exact.insert(origin, choice);
-            return Ok(());
+            self.exact.insert(origin, decided);
+        } else {
+            self.wide.retain(|(other, _)| *other != selector);
+            if self.wide.len() >= Self::MAX_WIDE {
+                return Err(selector);
+            }
+            // What was said of its streams one by one is over.
+            self.exact.retain(|origin, _| !selector.matches(origin));
+            self.wide.push((selector, decided));
         }
-        self.wide.retain(|(other, _)| *other != selector);
-        if self.wide.len() >= Self::MAX_WIDE {
-            return Err(selector);
-        }
-        // What was said of its streams one by one is over.
-        self.exact.retain(|origin, _| !selector.matches(origin));
-        self.wide.push((selector, choice));
+        self.next += 1;
         Ok(())
+    }
+
+    /// Takes back the decision about exactly what `selector` says. Gives whether there was one.
+    pub(crate) fn take_back(&mut self, selector: &Selector) -> bool {
+        if let Some(origin) = selector.origin() {
+            return self.exact.remove(&origin).is_some();
+        }
+        let before = self.wide.len();
+        self.wide.retain(|(other, _)| other != selector);
+        self.wide.len() < before
     }
 
     /// How many there are.
@@ -91,19 +116,26 @@ impl Decisions {
         self.exact.len() + self.wide.len()
     }
 
-    /// All of them, in an order that leads to the same when they are added in it: those about several streams first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Choice, Selector)> {
-        let mut exact: Vec<(Selector, Choice)> =
-            self.exact.iter().map(|(origin, choice)| (Selector::of(origin), *choice)).collect();
-        exact.sort_by_cached_key(|(selector, _)| selector.to_string());
-        self.wide.iter().cloned().chain(exact).map(|(selector, choice)| (choice, selector))
+    /// All of them, in the order in which they were made.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (Choice, Selector)> {
+        let exact = self.exact.iter().map(|(origin, decided)| (Selector::of(origin), *decided));
+        let mut all: Vec<(Selector, Decided)> = self.wide.iter().cloned().chain(exact).collect();
+        all.sort_unstable_by_key(|(_, decided)| decided.number);
+        all.into_iter().map(|(selector, Decided { choice, .. })| (choice, selector))
     }
 
     fn of(&self, origin: &Origin) -> Option<Choice> {
-        let exact = self.exact.get(origin).copied();
-        exact.or_else(|| {
-            self.wide.iter().rev().find(|(selector, _)| selector.matches(origin)).map(|(_, choice)| *choice)
-        })
+        let wide = self.wide.iter().rev().find(|(selector, _)| selector.matches(origin)).map(|(_, decided)| decided);
+        let everywhere = origin.endpoint.and_then(|_| self.exact.get(&origin.everywhere()));
+        let all = [self.exact.get(origin), everywhere, wide].into_iter().flatten();
+        all.max_by_key(|decided| decided.number).map(|decided| decided.choice)
+    }
+}
+
+/// Whether they say the same.
+impl PartialEq for Decisions {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
 
@@ -161,7 +193,7 @@ mod tests {
         let listed = rules(&["vni 8", "from 10.0.0.7"], &[]);
         assert_eq!(verdict(&listed, STREAM), Verdict::Accepted);
         assert_eq!(verdict(&listed, "vxlan vni 7 from 10.0.0.8"), Verdict::Waiting);
-        let plain = Origin { encapsulation: Encapsulation::None, source: None, vni: None };
+        let plain = Origin { encapsulation: Encapsulation::None, source: None, vni: None, endpoint: None };
         assert_eq!(rules(&[], &["all"]).verdict(&plain), Verdict::Accepted);
     }
 
@@ -177,6 +209,65 @@ mod tests {
         assert_eq!(verdict(&listed, STREAM), Verdict::Rejected);
         listed.decisions.add(Choice::Accept, selector(STREAM)).unwrap();
         assert_eq!(verdict(&listed, STREAM), Verdict::Accepted);
+    }
+
+    #[test]
+    fn a_raw_mirror_waits_like_any_stream_and_is_listed_and_decided_by_its_name() {
+        let raw = Origin { encapsulation: Encapsulation::Packet, source: None, vni: None, endpoint: None };
+        let mut listed = rules(&["vni 0-16777215", "from 0.0.0.0/0"], &[]);
+        assert_eq!(listed.verdict(&raw), Verdict::Waiting, "it has neither VNI nor source");
+        assert_eq!(rules(&["packet"], &[]).verdict(&raw), Verdict::Accepted);
+        assert_eq!(rules(&["all"], &["packet"]).verdict(&raw), Verdict::Rejected);
+        assert_eq!(verdict(&rules(&["packet"], &[]), STREAM), Verdict::Waiting);
+        // What the API shows of it stands for it.
+        let shown = Selector::of(&raw).to_string();
+        assert_eq!(shown, "packet");
+        listed.decisions.add(Choice::Accept, selector(&shown)).unwrap();
+        assert_eq!(listed.verdict(&raw), Verdict::Accepted);
+        assert!(listed.decisions.take_back(&selector("packet")));
+        assert_eq!(listed.verdict(&raw), Verdict::Waiting);
+    }
+
+    #[test]
+    fn endpoints_behind_one_load_balancer_are_decided_about_apart_and_together() {
+        use Verdict::{Accepted, Rejected, Waiting};
+        const GATEWAY: &str = "geneve vni 0 from 10.0.0.7";
+        let by = |endpoint: &str| format!("{GATEWAY} endpoint {endpoint}");
+        let of = |rules: &Rules| ["0x1", "0x2"].map(|endpoint| verdict(rules, &by(endpoint)));
+        let mut rules = rules(&[], &[]);
+        let mut decide = |choice, text: &str| {
+            rules.decisions.add(choice, selector(text)).unwrap();
+            of(&rules)
+        };
+        assert_eq!(decide(Choice::Accept, &by("0x1")), [Accepted, Waiting]);
+        assert_eq!(decide(Choice::Reject, GATEWAY), [Rejected, Rejected], "whatever the endpoint, and later");
+        assert_eq!(decide(Choice::Accept, &by("0x2")), [Rejected, Accepted]);
+        assert_eq!(decide(Choice::Reject, "endpoint 0x2,0x3"), [Rejected, Rejected]);
+        assert_eq!(decide(Choice::Accept, GATEWAY), [Accepted, Accepted]);
+        assert_eq!(
+            decide(Choice::Reject, "endpoint 0x1"),
+            [Rejected, Accepted],
+            "of one endpoint, wherever it comes from"
+        );
+        assert_eq!(verdict(&rules, GATEWAY), Accepted, "without a cookie");
+        let mut again = Decisions::default();
+        rules.decisions.iter().for_each(|(choice, selector)| again.add(choice, selector).unwrap());
+        assert_eq!(of(&Rules { decisions: again, ..rules.clone() }), of(&rules));
+    }
+
+    #[test]
+    fn what_was_decided_is_taken_back_by_the_same_words_and_no_others() {
+        let mut listed = rules(&["vni 7"], &[]);
+        for text in [STREAM, "vni 0-99"] {
+            listed.decisions.add(Choice::Reject, selector(text)).unwrap();
+            assert_eq!(verdict(&listed, STREAM), Verdict::Rejected);
+            for other in ["all", "vni 7", "vxlan vni 7 from 10.0.0.8", "vni 0-98"] {
+                assert!(!listed.decisions.take_back(&selector(other)), "{other}");
+            }
+            assert!(listed.decisions.take_back(&selector(text)));
+            assert_eq!((verdict(&listed, STREAM), listed.decisions.len()), (Verdict::Accepted, 0));
+            assert!(!listed.decisions.take_back(&selector(text)));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn a_decision_is_in_force_and_outlives_the_run() {
     let admission = Admission::open(&settings).unwrap();
     let before = admission.generation();
     assert_eq!(verdict(&admission, STREAM), Verdict::Waiting);
-    assert_eq!(admission.decide(Choice::Accept, "from 10.0.0.7/32 vni 7 vxlan").unwrap(), STREAM);
+    assert_eq!(admission.decide(Act::Accept, "from 10.0.0.7/32 vni 7 vxlan").unwrap(), STREAM);
     assert_ne!(admission.generation(), before);
     assert_eq!(verdict(&admission, STREAM), Verdict::Accepted);
     assert_eq!(verdict(&Admission::read_only(&settings).unwrap(), STREAM), Verdict::Accepted);
@@ -38,14 +38,31 @@ fn a_decision_that_cannot_be_is_refused_and_changes_nothing() {
     for (selector, told) in
         [("nobody", "expected 'all'"), (STREAM, "the configuration rejects 'vxlan vni 7 from 10.0.0.7'")]
     {
-        let error = admission.decide(Choice::Accept, selector).unwrap_err().to_string();
+        let error = admission.decide(Act::Accept, selector).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
     }
     std::fs::create_dir(directory.path().join(".admission.txt.new")).unwrap();
-    let error = admission.decide(Choice::Accept, "vni 9").unwrap_err().to_string();
+    let error = admission.decide(Act::Accept, "vni 9").unwrap_err().to_string();
     assert!(error.contains("cannot keep the decision"), "{error}");
     assert_eq!((admission.generation(), admission.snapshot().decisions_total), (before, 0));
     assert_eq!(verdict(&admission, "vxlan vni 9 from 11.0.0.1"), Verdict::Waiting);
+}
+
+#[test]
+fn what_was_decided_is_taken_back_for_good_and_what_was_not_cannot_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(&["vni 7"], &[], Some(directory.path().to_owned()));
+    let admission = Admission::open(&settings).unwrap();
+    admission.decide(Act::Reject, "from 10.0.0.0/8").unwrap();
+    let before = admission.generation();
+    let error = admission.decide(Act::Forget, STREAM).unwrap_err().to_string();
+    assert!(error.contains("nothing was decided about exactly 'vxlan vni 7 from 10.0.0.7'"), "{error}");
+    assert_eq!((admission.generation(), verdict(&admission, STREAM)), (before, Verdict::Rejected));
+    assert_eq!(admission.decide(Act::Forget, "from 10.1.2.3/8").unwrap(), "from 10.0.0.0/8");
+    assert_ne!(admission.generation(), before);
+    assert_eq!(verdict(&admission, STREAM), Verdict::Accepted, "as configured");
+    drop(admission);
+    assert_eq!(Admission::open(&settings).unwrap().snapshot().decisions_total, 0);
 }
 
 #[test]

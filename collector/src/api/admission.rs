@@ -13,9 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use vxtap_analyzers::snapshot::Choice;
+use vxtap_access::Failure;
+use vxtap_analyzers::snapshot::Act;
 
-use super::routes::{Failure, Source, to_json};
+use super::routes::{Source, to_json};
 use crate::admission::DecideError;
 
 /// The longest body of a decision, in bytes.
@@ -35,6 +36,7 @@ impl From<DecideError> for Failure {
     fn from(error: DecideError) -> Self {
         let status = match error {
             DecideError::Selector(_) => StatusCode::BAD_REQUEST,
+            DecideError::Undecided(_) => StatusCode::NOT_FOUND,
             DecideError::Configured(_) | DecideError::Full(_) => StatusCode::CONFLICT,
             DecideError::State(_) => StatusCode::INSUFFICIENT_STORAGE,
         };
@@ -49,20 +51,25 @@ pub(super) async fn show(State(source): State<Source>) -> Result<Response, Failu
 
 /// `POST /v1/admission/accept`.
 pub(super) async fn accept(state: State<Source>, request: Request) -> Result<Response, Failure> {
-    decide(Choice::Accept, state, request).await
+    decide(Act::Accept, state, request).await
 }
 
 /// `POST /v1/admission/reject`.
 pub(super) async fn reject(state: State<Source>, request: Request) -> Result<Response, Failure> {
-    decide(Choice::Reject, state, request).await
+    decide(Act::Reject, state, request).await
 }
 
-async fn decide(choice: Choice, State(source): State<Source>, request: Request) -> Result<Response, Failure> {
+/// `POST /v1/admission/forget`.
+pub(super) async fn forget(state: State<Source>, request: Request) -> Result<Response, Failure> {
+    decide(Act::Forget, state, request).await
+}
+
+async fn decide(act: Act, State(source): State<Source>, request: Request) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
     check_head(&head.headers)?;
     let Asked { stream } = read(body).await?;
-    let selector = source.ask(move |monitor| Ok(monitor.decide(choice, &stream)?)).await?;
-    Ok(Json(json!({ "choice": choice, "stream": selector })).into_response())
+    let selector = source.ask(move |monitor| Ok(monitor.decide(act, &stream)?)).await?;
+    Ok(Json(json!({ "choice": act, "stream": selector })).into_response())
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), Failure> {

@@ -17,11 +17,12 @@ use axum::response::{IntoResponse as _, Response};
 use hyper::body::Frame;
 use serde::Deserialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use vxtap_access::Failure;
 use vxtap_filter::Filter;
 use vxtap_index::{Extract, ExtractError};
 
 use super::live::PCAPNG;
-use super::routes::{Failure, Source};
+use super::routes::Source;
 use crate::capture::CaptureFilter;
 use crate::extract::Criteria;
 use crate::worker::unix_ns;

@@ -13,10 +13,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Frame;
 use serde::Deserialize;
+use vxtap_access::Failure;
 use vxtap_filter::Filter;
 
 use super::connection::Client;
-use super::routes::{Failure, Source};
+use super::routes::Source;
 use crate::follow::Follower;
 
 /// No media type is registered for pcapng; this one is in use.

@@ -4,22 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use vxtap_access::{Access, Failure, TokenName, guard, never_stored, readable};
 use vxtap_analyzers::snapshot::{FlowQuery, Snapshot};
 
-use super::access::{self, Access};
 use super::{CaptureCounts, FlowsError, Monitor, admission, alive, extract, live, metrics};
 use crate::follow::Hub;
 
+/// How the token is called where there is none.
+const TOKEN: TokenName = TokenName { program: "collector", flag: "--api-token" };
 /// The longest that a request waits for the monitor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,34 +40,16 @@ pub(super) fn router(monitor: Arc<dyn Monitor>, token: Option<&str>, questions: 
         .route("/v1/admission", get(admission::show))
         .route("/v1/admission/accept", post(admission::accept).fallback(only_post))
         .route("/v1/admission/reject", post(admission::reject).fallback(only_post))
+        .route("/v1/admission/forget", post(admission::forget).fallback(only_post))
         .route("/v1/captures", get(captures))
         .route("/v1/extract", get(extract::extract))
         .route("/v1/live.pcapng", get(live::live))
         .method_not_allowed_fallback(unknown_method)
         .fallback(unknown_path)
-        .layer(middleware::from_fn_with_state(Access::new(token), access::guard))
+        .layer(middleware::from_fn_with_state(Access::new(token, TOKEN), guard))
         .merge(open)
         .layer(middleware::map_response(never_stored))
         .with_state(source)
-}
-
-/// A request that gets no answer: the status, and `{"error": …}`.
-#[derive(Debug)]
-pub(super) struct Failure {
-    status: StatusCode,
-    error: String,
-}
-
-impl Failure {
-    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into() }
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.status, Json(serde_json::json!({ "error": self.error }))).into_response()
-    }
 }
 
 impl From<FlowsError> for Failure {
@@ -197,23 +181,12 @@ async fn unknown_path(uri: Uri) -> Failure {
     )
 }
 
-/// The beginning of `path` with nothing in it that would act on a terminal.
-fn readable(path: &str) -> String {
-    path.chars().take(100).flat_map(char::escape_default).collect()
-}
-
 async fn unknown_method() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
 }
 
 async fn only_post() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here")
-}
-
-/// Every answer is of one moment.
-async fn never_stored(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 fn bad_query(rejection: &QueryRejection) -> Failure {

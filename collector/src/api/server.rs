@@ -9,9 +9,10 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use vxtap_access::is_loopback;
 
 use super::connection::{self, Limits};
-use super::{Monitor, access, extract, routes};
+use super::{Monitor, extract, routes};
 use crate::settings::ApiSettings;
 
 /// How long requests that are under way may take to end when the server stops.
@@ -75,7 +76,7 @@ impl Server {
     /// Takes the address of `settings`. Apart from [`BoundServer::serve`], so that a run can see that it has its address
     /// before it opens anything else.
     pub fn bind(settings: &ApiSettings) -> Result<BoundServer, ApiError> {
-        if settings.token.is_none() && !access::is_loopback(settings.address.ip()) {
+        if settings.token.is_none() && !is_loopback(settings.address.ip()) {
             return Err(ApiError::TokenNeeded(settings.address));
         }
         let listener = TcpListener::bind(settings.address);
@@ -88,7 +89,7 @@ impl Server {
         let bind_error = |cause| ApiError::Bind { address: settings.address, cause };
         listener.set_nonblocking(true).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        if settings.token.is_none() && !access::is_loopback(address.ip()) {
+        if settings.token.is_none() && !is_loopback(address.ip()) {
             return Err(ApiError::TokenNeeded(address));
         }
         Ok(BoundServer { listener, address, token: settings.token.clone() })

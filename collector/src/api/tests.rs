@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use vxtap_analyzers::fragments::FragmentCounters;
 use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{
-    AdmissionSnapshot, AnalysisSnapshot, CaptureFile, CaptureSnapshot, Choice, DuplicatePair, FlowPage, FlowQuery,
+    Act, AdmissionSnapshot, AnalysisSnapshot, CaptureFile, CaptureSnapshot, DuplicatePair, FlowPage, FlowQuery,
     FlowSnapshot, FlowSort, FollowerSnapshot, FollowersSnapshot, HealthSnapshot, KeptSnapshot, LogSnapshot, NotReady,
-    ResponseTimes, RunState, SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot, TurnedAwayStream, WorkerSnapshot,
+    OuterFragments, ResponseTimes, RunState, SidesSnapshot, SkewSnapshot, Snapshot, StreamSnapshot, TurnedAwayStream,
+    WorkerSnapshot,
 };
 use vxtap_analyzers::{DropReason, Encapsulation, Ledger, OneSidedCause, StreamCounters};
 
@@ -77,8 +78,8 @@ impl Monitor for FakeMonitor {
         self.snapshot.lock().unwrap().admission.clone()
     }
 
-    fn decide(&self, choice: Choice, selector: &str) -> Result<String, DecideError> {
-        self.admission.decide(choice, selector)
+    fn decide(&self, act: Act, selector: &str) -> Result<String, DecideError> {
+        self.admission.decide(act, selector)
     }
 
     fn hub(&self) -> &Hub {
@@ -217,6 +218,8 @@ fn busy_snapshot() -> Snapshot {
         encapsulation: Encapsulation::Vxlan,
         source: Some("10.0.0.7".parse().unwrap()),
         vni: Some(4242),
+        selector: "vxlan vni 4242 from 10.0.0.7".into(),
+        turned_away: true,
         network: Some("blue".into()),
         vnis: vec![0, 4242],
         direction: Some("egress".into()),
@@ -240,6 +243,7 @@ fn busy_snapshot() -> Snapshot {
         streams: vec![stream],
         streams_total: 41,
         loss: Some(StreamLoss { received: 42, lost: 43, duplicated: 44 }),
+        outer_fragments: OuterFragments { received: 45, given_up: 46 },
         capture: Some(CaptureSnapshot {
             directory: "/captures".into(),
             bytes: 51,
@@ -557,6 +561,8 @@ fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
         ("stream_truncated_total", &stream, 33.0),
         ("stream_reserved_bits_total", &stream, 34.0),
         ("streams", &[], 41.0),
+        ("outer_fragments_total", &[], 45.0),
+        ("outer_fragments_given_up_total", &[], 46.0),
         ("stream_flows_total", &[stream[0], stream[1], ("seen", "responder")], 38.0),
         ("stream_one_sided_share", &stream, 0.75),
         ("streams_turned_away", &[("state", "waiting")], 94.0),

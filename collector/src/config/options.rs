@@ -371,7 +371,7 @@ pub(crate) struct RunOptions {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub(crate) struct ReadOptions {
     /// What to decapsulate: 'auto' takes VXLAN and GENEVE off and other frames as they are, 'vxlan' and 'geneve' take
-    /// nothing else, 'none' takes all frames as they are [default: auto]
+    /// nothing else, 'none' takes all frames as they are; fragments of outer datagrams are not put together [default: auto]
     #[arg(long, value_name = "KIND", value_parser = value::encapsulation)]
     pub(crate) encapsulation: Option<ReadEncapsulation>,
 

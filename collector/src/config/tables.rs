@@ -11,7 +11,7 @@ use super::key::{kind, one};
 use super::options::Options;
 use super::value;
 use crate::networks::{Name, Named, NamedNetwork};
-use crate::selector::{self, Selector, VniRange};
+use crate::selector::{self, Endpoint, Selector, VniRange};
 
 /// What they said.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Name,
 }
 
-const NETWORK_KEYS: &[&str] = &["name", "vnis", "sources", "encapsulation"];
+const NETWORK_KEYS: &[&str] = &["name", "vnis", "sources", "endpoints", "encapsulation"];
 const NAME_KEYS: &[&str] = &["name", "vni", "source"];
 
 impl Tables {
@@ -123,11 +123,14 @@ impl Reading<'_> {
         let name = self.required("name", value::label);
         let vnis = self.list("vnis", |text| text.parse::<VniRange>().map_err(|error| error.to_string()));
         let sources = self.list("sources", |text| selector::source(text).map_err(|error| error.to_string()));
+        let endpoints = self.list("endpoints", |text| text.parse::<Endpoint>().map_err(|error| error.to_string()));
         let encapsulation = self.optional("encapsulation", encapsulation);
-        if vnis.is_empty() && sources.is_empty() && encapsulation.is_none() && self.faults.is_empty() {
-            self.fault(self.span.clone(), "a network is of VNIs or sources: expected 'vnis', 'sources' or both".into());
+        let streams = Selector::new(encapsulation, vnis, sources).by(endpoints);
+        if streams == Selector::ALL && self.faults.is_empty() {
+            let expected =
+                "a network is of VNIs, sources or endpoints: expected any of 'vnis', 'sources' and 'endpoints'";
+            self.fault(self.span.clone(), expected.into());
         }
-        let streams = Selector::new(encapsulation, vnis, sources);
         Some(NamedNetwork { name: name?, streams }).filter(|_| self.faults.is_empty())
     }
 

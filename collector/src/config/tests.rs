@@ -551,6 +551,9 @@ fn networks_and_names_may_stand_in_tables_and_come_behind_those_of_keys() {
         name = "blue"
         encapsulation = "vxlan"
         sources = "fd00::/8"
+        [[network]]
+        name = "tenant"
+        endpoints = ["0x1a2b", 5]
         [[name]]
         name = "web"
         vni = 1
@@ -563,7 +566,13 @@ fn networks_and_names_may_stand_in_tables_and_come_behind_those_of_keys() {
     let pipeline = run(&gathered, MACHINE).unwrap().pipeline;
     let networks: Vec<_> =
         pipeline.networks.iter().map(|network| format!("{}: {}", network.name, network.streams)).collect();
-    let expected = ["red: vni 7", "green: vni 8 from 10.0.0.0/8", "blue: vni 1,2-3", "blue: vxlan from fd00::/8"];
+    let expected = [
+        "red: vni 7",
+        "green: vni 8 from 10.0.0.0/8",
+        "blue: vni 1,2-3",
+        "blue: vxlan from fd00::/8",
+        "tenant: endpoint 0x1a2b,0x5",
+    ];
     assert_eq!(networks, expected);
     let names: Vec<_> = pipeline.names.iter().map(|name| (name.name.as_str(), name.of)).collect();
     let source = Named::Source("10.0.0.7".parse().unwrap());
@@ -585,9 +594,10 @@ fn what_is_wrong_with_a_table_is_told_at_its_place() {
         ("[network]\nname = \"blue\"", "vxtap.toml:1:1: 'network' is a list of tables: expected [[network]]"),
         ("[[network]]\nvnis = 5", "vxtap.toml:1:1: 'name' is missing"),
         ("[[network]]\nname = \"a b\"\nvnis = 5", "vxtap.toml:2:8: 'name': expected a name of up to 64 letters"),
-        ("[[network]]\nname = \"a\"", "vxtap.toml:1:1: a network is of VNIs or sources"),
+        ("[[network]]\nname = \"a\"", "vxtap.toml:1:1: a network is of VNIs, sources or endpoints"),
         ("[[network]]\nname = \"a\"\nvnis = [1, 99999999]", "vxtap.toml:3:12: 'vnis': '99999999' is no VNI"),
         ("[[network]]\nname = \"a\"\nsources = \"x\"", "vxtap.toml:3:11: 'sources': 'x' is no address"),
+        ("[[network]]\nname = \"a\"\nendpoints = 0", "vxtap.toml:3:13: 'endpoints': '0' is no endpoint"),
         ("[[network]]\nname = \"a\"\nencapsulation = \"gre\"", "vxtap.toml:3:17: 'encapsulation': expected"),
         ("[[network]]\nname = \"a\"\nvni = 5", "vxtap.toml:3:1: unknown key 'vni' (did you mean 'vnis'?)"),
         ("[[name]]\nname = \"a\"", "vxtap.toml:1:1: a name is of one thing: expected 'vni' or 'source'"),

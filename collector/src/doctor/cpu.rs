@@ -1,5 +1,6 @@
 //! CPUs for workers, and whether they are really there.
 
+use super::machine::Machine;
 use super::{Check, Examination, Finding};
 
 const NAME: &str = "cpu";
@@ -50,35 +51,55 @@ fn steal(at: &Examination<'_>) -> Option<Finding> {
     )
 }
 
-/// What the control group lets this process have (version 2).
+/// What a control group lets its processes have.
+struct Limit {
+    cpus: f64,
+    /// The group's directory.
+    place: String,
+    /// The command that lifts it.
+    lift: String,
+}
+
 fn quota(at: &Examination<'_>) -> Option<Finding> {
     let groups = at.machine.read("/proc/self/cgroup")?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?.trim_end_matches('/').to_owned();
-    // A limit of any group above counts as well.
-    let mut place = own.as_str();
-    let mut least: Option<(f64, String)> = None;
-    loop {
-        let limit = at.machine.read(&format!("/sys/fs/cgroup{place}/cpu.max")).unwrap_or_default();
-        let numbers: Vec<f64> = limit.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        if let [quota, period] = numbers[..]
-            && period > 0.0
-            && least.as_ref().is_none_or(|(least, _)| quota / period < *least)
-        {
-            least = Some((quota / period, place.to_owned()));
-        }
-        match place.rsplit_once('/') {
-            Some((above, _)) => place = above,
-            None => break,
-        }
-    }
-    let (cpus, place) = least?;
+    let limits = groups.lines().flat_map(|line| limits(at.machine, line));
+    let Limit { cpus, place, lift } = limits.min_by(|one, other| one.cpus.total_cmp(&other.cpus))?;
     let workers = at.settings.run.pipeline.workers;
     (cpus < f64::from(workers)).then(|| {
         Finding::problem(NAME, format!("{workers} workers may use {cpus:.2} CPUs together (control group {place}/)"))
             .costs("When its share of 100 ms is used up, the collector stands still for the rest, and queues run full.")
-            .mend(format!("echo max > /sys/fs/cgroup{place}/cpu.max"))
+            .mend(lift)
             .mend_by("in a container or unit: no CPU limit (CPUQuota=, --cpus, limits.cpu), or fewer --workers", "")
     })
+}
+
+/// The limits of the group that a line of `/proc/self/cgroup` names (`0::/a/b` of version 2, `1:cpu,cpuacct:/a/b` of version 1), and
+/// of those above, which count as well.
+fn limits(machine: &Machine, line: &str) -> Vec<Limit> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(own)) = (parts.next(), parts.next()) else { return Vec::new() };
+    let root = match controllers {
+        "" => "/sys/fs/cgroup".to_owned(),
+        some if some.split(',').any(|controller| controller == "cpu") => format!("/sys/fs/cgroup/{some}"),
+        _ => return Vec::new(),
+    };
+    let whole = own.trim_end_matches('/');
+    let above = whole.rmatch_indices('/').map(|(end, _)| &whole[..end]);
+    let limit = |group: &str| {
+        let directory = format!("{root}{group}");
+        let (numbers, file, unlimited) = if controllers.is_empty() {
+            (machine.read(&format!("{directory}/cpu.max"))?, "cpu.max", "max")
+        } else {
+            let [quota, period] =
+                ["quota", "period"].map(|of| machine.read(&format!("{directory}/cpu.cfs_{of}_us")).unwrap_or_default());
+            (format!("{quota} {period}"), "cpu.cfs_quota_us", "-1")
+        };
+        let numbers: Vec<f64> = numbers.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [quota, period] = numbers[..] else { return None };
+        let lift = format!("echo {unlimited} > {directory}/{file}");
+        (quota >= 0.0 && period > 0.0).then(|| Limit { cpus: quota / period, place: directory, lift })
+    };
+    std::iter::once(whole).chain(above).filter_map(limit).collect()
 }
 
 #[cfg(test)]
@@ -120,5 +141,21 @@ mod tests {
         assert!(text.contains("may use 0.50 CPUs"), "{text}");
         assert_eq!(mend, ["echo max > /sys/fs/cgroup/a/cpu.max"]);
         only(&grouped("", "0 0\n").look(&Cpu, "--workers 2"), Severity::Good);
+    }
+
+    #[test]
+    fn a_limit_of_control_groups_of_version_1_counts_as_well() {
+        let groups = |quota: &str| {
+            let fake = machine(0, 0).file("/proc/self/cgroup", "9:memory:/x\n1:cpu,cpuacct:/a/b\n0::/a\n:\n\n");
+            let group = "/sys/fs/cgroup/cpu,cpuacct/a";
+            let fake = fake.file(&format!("{group}/cpu.cfs_quota_us"), quota);
+            let fake = fake.file(&format!("{group}/cpu.cfs_period_us"), "100000\n");
+            fake.file("/sys/fs/cgroup/memory/x/cpu.cfs_quota_us", "1\n")
+        };
+        only(&groups("-1\n").look(&Cpu, "--workers 2"), Severity::Good);
+        only(&groups("200000\n").look(&Cpu, "--workers 2"), Severity::Good);
+        let (text, mend) = only(&groups("150000\n").look(&Cpu, "--workers 2"), Severity::Problem);
+        assert!(text.contains("may use 1.50 CPUs"), "{text}");
+        assert_eq!(mend, ["echo -1 > /sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us"]);
     }
 }

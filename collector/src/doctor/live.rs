@@ -4,9 +4,10 @@
 
 mod cuts;
 
+use vxtap_analyzers::DropReason;
 use vxtap_analyzers::snapshot::Snapshot;
 
-use super::{Check, Examination, Finding};
+use super::{Check, Examination, Finding, Severity};
 
 const NAME: &str = "live";
 /// Share of frames at other workers than their owners from which handing over shows, in percent.
@@ -131,11 +132,29 @@ fn drops(pair: &Pair<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (reason, _) in pair.now.ledger.dropped.iter() {
         let dropped = pair.counter(|of| of.ledger.dropped.get(reason));
-        let Some(finding) = pair.graded(dropped, "datagrams were dropped") else { continue };
+        // None of the mirror's, or kept out on purpose.
+        if !reason.is_loss() && reason != DropReason::NotAdmitted {
+            continue;
+        }
+        let Some(mut finding) = pair.graded(dropped, "datagrams were dropped") else { continue };
+        if reason == DropReason::NotAdmitted {
+            // As it was asked for; but somebody may wait for it.
+            finding.severity = Severity::Hint;
+        }
         let finding = finding.about(reason.as_str()).costs(reason.meaning().trim());
         findings.push(match reason {
-            vxtap_analyzers::DropReason::HandOverFull => {
+            DropReason::HandOverFull => {
                 finding.mend_by("one worker is behind: more workers, or less work for each packet", "--workers, --pin")
+            }
+            DropReason::NotAdmitted => finding.mend_by(
+                "let in or keep out who waits: on the dashboard (4), over /v1/admission, or by",
+                "--accept, --reject",
+            ),
+            DropReason::OuterFragment => finding
+                .mend_by("have datagrams fit: raise the MTU on the way, or cut at the mirror (packet length)", "")
+                .mend_by("or receive at a socket, where the kernel puts them together", "--listen vxlan://[::]:4789"),
+            DropReason::GeneveUnknownCritical => {
+                finding.mend_by("take them all the same, if you know who sends them", "--accept-unknown-critical")
             }
             _ => finding.mend_by(
                 "something else than the mirror sends to this port; find out who",

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use vxtap_analyzers::InterfaceName;
 use vxtap_analyzers::snapshot::{NotReady, RunState};
 
 use crate::config::Time;
@@ -72,12 +73,21 @@ pub enum Cause {
     KernelDrops,
     /// What is to be captured cannot be written.
     CaptureFailing,
+    /// An interface that frames are to come by is down or gone.
+    InterfaceDown,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Draining, Self::Stopped, Self::WorkerStalled, Self::KernelDrops, Self::CaptureFailing];
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Draining,
+        Self::Stopped,
+        Self::WorkerStalled,
+        Self::KernelDrops,
+        Self::CaptureFailing,
+        Self::InterfaceDown,
+    ];
 
     /// Its name, which stays what it is.
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +98,7 @@ impl Cause {
             Self::WorkerStalled => "worker_stalled",
             Self::KernelDrops => "kernel_drops",
             Self::CaptureFailing => "capture_failing",
+            Self::InterfaceDown => "interface_down",
         }
     }
 }
@@ -97,12 +108,14 @@ impl Cause {
 pub(crate) struct Observation {
     /// By number.
     pub(crate) workers: Vec<WorkerSeen>,
-    /// Datagrams that workers took from their sockets.
+    /// Datagrams and frames that workers took from their sockets and rings.
     pub(crate) received: u64,
-    /// Datagrams that the kernel dropped at the sockets.
+    /// Those that the kernel dropped there.
     pub(crate) kernel_dropped: u64,
     /// The capture's writer; `None` where nothing is written.
     pub(crate) capture: Option<CaptureSeen>,
+    /// An interface that frames are to come by, and that is down or gone.
+    pub(crate) down: Option<InterfaceName>,
 }
 
 /// One worker.
@@ -110,7 +123,7 @@ pub(crate) struct Observation {
 pub(crate) struct WorkerSeen {
     /// Turns of its loop.
     pub(crate) turns: u64,
-    /// Whether datagrams wait at its sockets.
+    /// Whether datagrams or frames wait at its sockets and rings.
     pub(crate) waiting: bool,
 }
 
@@ -137,6 +150,7 @@ pub(crate) struct Readiness {
     stalled: Standing,
     dropping: Standing,
     failing: Standing,
+    down: Standing,
     was_ready: bool,
     changes: u64,
 }
@@ -154,6 +168,7 @@ impl Readiness {
             stalled: Standing::default(),
             dropping: Standing::default(),
             failing: Standing::default(),
+            down: Standing::default(),
             was_ready: false,
             changes: 0,
         }
@@ -167,6 +182,8 @@ impl Readiness {
             self.look_at_workers(now, &seen.workers);
             self.look_at_drops(now, seen);
             self.look_at_capture(now, seen.capture);
+            let down = seen.down.map(|interface| format!("interface {interface} is down or gone"));
+            self.down.note(now, down, self.rules.unready_after, self.rules.ready_after);
         }
         let ready = self.not_ready(RunState::Running).is_empty();
         self.changes += u64::from(ready != self.was_ready);
@@ -201,6 +218,7 @@ impl Readiness {
             (Cause::WorkerStalled, &self.stalled),
             (Cause::KernelDrops, &self.dropping),
             (Cause::CaptureFailing, &self.failing),
+            (Cause::InterfaceDown, &self.down),
         ];
         for (cause, standing) in standing.into_iter().filter(|(_, standing)| standing.stands) {
             let mut detail = standing.detail.clone();
@@ -228,7 +246,7 @@ impl Readiness {
             }
         }
         let bad = (!stuck.is_empty()).then(|| {
-            let what = if waiting { ", and datagrams wait" } else { "" };
+            let what = if waiting { ", and packets wait" } else { "" };
             let who = if stuck.len() == 1 { "worker" } else { "workers" };
             format!("{who} {}: no turn for {}{what}", stuck.join(", "), whole_seconds(longest))
         });

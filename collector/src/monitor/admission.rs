@@ -28,19 +28,21 @@ pub(super) fn add_turned_away(
                 others.add(row.count.frames, row.count.bytes);
                 continue;
             }
-            let origin = Origin { vni: row.origin.vni.filter(|_| !row.rest), ..row.origin };
+            let origin = if row.rest { Origin { vni: None, ..row.origin.everywhere() } } else { row.origin };
             sums.entry((origin, row.rest)).and_modify(|sum| add(sum, &row)).or_insert(AwayRow { origin, ..row });
         }
     }
     let mut rows: Vec<AwayRow> = sums.into_values().collect();
     snapshot.turned_away_total = rows.len() as u64;
-    (snapshot.other_frames, snapshot.other_bytes) = (others.frames, others.bytes);
     let order =
         |row: &AwayRow| (Reverse(row.frames_per_second.round() as u64), Reverse(row.count.frames), row.first_ns);
     rows.sort_by_key(|row| (order(row), row.origin.source, row.origin.vni.map(Vni::get)));
-    rows.truncate(AdmissionSnapshot::MAX_STREAMS);
+    for row in rows.drain(rows.len().min(AdmissionSnapshot::MAX_STREAMS)..) {
+        others.add(row.count.frames, row.count.bytes);
+    }
+    (snapshot.other_frames, snapshot.other_bytes) = (others.frames, others.bytes);
     let stream = |row: AwayRow| TurnedAwayStream {
-        name: if row.rest { rest_name(&row.origin) } else { networks.called(&row.origin.into()) },
+        name: if row.rest { rest_name(&row.origin) } else { name(&row.origin, networks) },
         selector: if row.rest { String::new() } else { Selector::of(&row.origin).to_string() },
         encapsulation: row.origin.encapsulation,
         source: row.origin.source,
@@ -57,7 +59,16 @@ pub(super) fn add_turned_away(
 }
 
 fn rest_name(origin: &Origin) -> String {
-    origin.source.map_or_else(|| "further VNIs".into(), |source| format!("further VNIs from {source}"))
+    origin.source.map_or_else(|| "further streams".into(), |source| format!("further streams from {source}"))
+}
+
+/// What configuration calls it; with the endpoint, of which the rest of the cookie is not known.
+fn name(origin: &Origin, networks: &Networks) -> String {
+    let called = networks.called(&(*origin).into());
+    match origin.endpoint {
+        Some(endpoint) => format!("{called} endpoint {endpoint}"),
+        None => called,
+    }
 }
 
 fn add(sum: &mut AwayRow, row: &AwayRow) {
@@ -85,6 +96,20 @@ mod tests {
     }
 
     #[test]
+    fn of_more_streams_than_are_listed_no_frame_is_left_out_of_the_sum() {
+        let source = |number: u32| format!("vxlan vni 7 from 10.0.{}.{}", number / 256, number % 256);
+        let rows = (0..1500).map(|number| row(&source(number), false, 2)).collect();
+        let reports = [TurnedAwayReport { rows, others: AwayCount { frames: 5, bytes: 6 } }];
+        let mut rules = Rules::default();
+        rules.policy.accept.clear();
+        let mut snapshot = AdmissionSnapshot::default();
+        add_turned_away(&mut snapshot, reports.into_iter(), &rules, &Networks::default());
+        assert_eq!((snapshot.turned_away.len(), snapshot.turned_away_total), (AdmissionSnapshot::MAX_STREAMS, 1500));
+        let listed: u64 = snapshot.turned_away.iter().map(|stream| stream.frames).sum();
+        assert_eq!((listed + snapshot.other_frames, snapshot.other_bytes), (3005, 500 * 200 + 6));
+    }
+
+    #[test]
     fn what_several_workers_have_turned_away_is_summed_by_stream() {
         let (one, two) = ("vxlan vni 7 from 10.0.0.7", "vxlan vni 8 from 10.0.0.7");
         let report = |rows: Vec<AwayRow>| TurnedAwayReport { rows, others: AwayCount { frames: 2, bytes: 3 } };
@@ -107,7 +132,7 @@ mod tests {
             [
                 ("vni 8 from 10.0.0.7", two, true, 30, 24_000.0),
                 ("vni 7 from 10.0.0.7", one, false, 17, 13_600.0),
-                ("further VNIs from 10.0.0.7", "", false, 5, 4_000.0)
+                ("further streams from 10.0.0.7", "", false, 5, 4_000.0)
             ]
         );
         assert_eq!((snapshot.turned_away[1].first_seen_ns, snapshot.turned_away[1].last_seen_ns), (12, 20));

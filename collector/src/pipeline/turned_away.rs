@@ -1,7 +1,7 @@
 //! Frames of mirror streams that are not let in: counted by stream, in a table that nobody can fill for others.
 //!
 //! Anyone can send datagrams with any VNI, and many can with any source address. All streams of one source share a set of
-//! [`WAYS`] places, of which it gets [`PER_SOURCE`] and one more for all its further VNIs together. Where a set is full, a stream
+//! [`WAYS`] places, of which it gets [`PER_SOURCE`] and one more for all its further streams together. Where a set is full, a stream
 //! without a place comes up against one of those with the fewest frames lately: each of its frames takes one from that one by a chance of a
 //! sixteenth, which halves with every frame that the other has. So a flood of streams of one packet each rarely gets a place, and a
 //! stream that keeps coming gets one and stays.
@@ -18,7 +18,7 @@ const SILENCE_NS: u64 = 600_000_000_000;
 /// How often speeds are taken.
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// See the module. Takes memory (400 KiB) when the first frame is turned away, and from then on none.
+/// See the module. Takes memory (500 KiB) when the first frame is turned away, and from then on none.
 pub(crate) struct TurnedAway {
     places: Vec<Place>,
     others: AwayCount,
@@ -38,7 +38,7 @@ pub(crate) struct AwayCount {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct AwayRow {
     pub(crate) origin: Origin,
-    /// Whether it stands for all further VNIs of its source; the origin's VNI means nothing then.
+    /// Whether it stands for all further streams of its source; the origin's VNI and endpoint mean nothing then.
     pub(crate) rest: bool,
     pub(crate) count: AwayCount,
     pub(crate) first_ns: u64,
@@ -112,7 +112,7 @@ impl TurnedAway {
             if (row.origin.encapsulation, row.origin.source) == (origin.encapsulation, origin.source) {
                 if row.rest {
                     found.rest = Some(number);
-                } else if row.origin.vni == origin.vni {
+                } else if row.origin == *origin {
                     place.add(time_ns, bytes);
                     return;
                 } else {
@@ -178,7 +178,7 @@ impl TurnedAway {
     pub(crate) fn retain(&mut self, stays: impl Fn(&Origin) -> bool) {
         for place in self.places.iter_mut().filter(|place| place.row.count.frames > 0) {
             let Place { row, .. } = place;
-            // What all further VNIs of a source stand for may be let in by now, some or all of them.
+            // What all further streams of a source stand for may be let in by now, some or all of them.
             if row.rest || !stays(&row.origin) {
                 self.others.add(row.count.frames, row.count.bytes);
                 row.count = AwayCount::default();
@@ -228,10 +228,11 @@ mod tests {
     use vxtap_wire::vxlan::Vni;
 
     use super::*;
+    use crate::selector::Endpoint;
 
     fn origin(source: u32, vni: u32) -> Origin {
         let source = Some(IpAddr::V4(Ipv4Addr::from_bits(source)));
-        Origin { encapsulation: Encapsulation::Vxlan, source, vni: Vni::new(vni) }
+        Origin { encapsulation: Encapsulation::Vxlan, source, vni: Vni::new(vni), endpoint: None }
     }
 
     fn total(away: &TurnedAway) -> AwayCount {
@@ -281,6 +282,20 @@ mod tests {
         let rest = of_source.iter().find(|row| row.rest).unwrap();
         assert_eq!(rest.count.frames, 100_000 - PER_SOURCE as u64);
         assert_eq!(total(&away), AwayCount { frames: 100_200, bytes: 1_002_000 });
+    }
+
+    #[test]
+    fn endpoints_behind_one_load_balancer_are_counted_apart_as_far_as_a_source_has_places() {
+        let mut away = TurnedAway::new(5);
+        let by = |endpoint: u128| Origin { endpoint: Some(Endpoint::new(endpoint)), ..origin(1, 0) };
+        for endpoint in 1..=20 {
+            (0..endpoint).for_each(|_| away.count(&by(endpoint), 1, 10));
+        }
+        for endpoint in 1..=PER_SOURCE as u128 {
+            assert_eq!(u128::from(row(&away, &by(endpoint)).unwrap().count.frames), endpoint);
+        }
+        assert_eq!(away.rows().count(), PER_SOURCE + 1);
+        assert_eq!(total(&away).frames, 210);
     }
 
     #[test]

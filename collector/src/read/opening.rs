@@ -2,7 +2,7 @@
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
-use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, open, outer_datagram};
+use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, is_fragment_of_datagram, open, outer_datagram};
 use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan;
 use vxtap_wire::{FrameView, Link};
@@ -104,7 +104,8 @@ impl Opening<'_> {
             }
             Some((kind, datagram)) => self.open_tunnel(kind, &datagram, record, pipeline),
             None if matches!(self.settings.encapsulation, ReadEncapsulation::Vxlan | ReadEncapsulation::Geneve) => {
-                dropped(DropReason::NotEncapsulated, pipeline)
+                let fragment = is_fragment_of_datagram(link, record.data);
+                dropped(if fragment { DropReason::OuterFragment } else { DropReason::NotEncapsulated }, pipeline)
             }
             None => {
                 let place = Place { start: 0, end: record.data.len(), reserved_bits: false, mark: None };

@@ -9,6 +9,7 @@ use vxtap_analyzers::InterfaceName;
 use vxtap_ring::{Block, Condition, Fanout, FanoutGroup, Instruction, Interface, Ring, RingError, Settings};
 use vxtap_wire::{BpfInstruction, SteerHash, frame_steer_program};
 
+use super::queue::Queue;
 use super::socket::ListenError;
 use crate::settings::{PacketListener, ReceiveSettings};
 
@@ -92,8 +93,13 @@ impl PacketSource {
     }
 
     /// Frames that the ring had no room for.
-    pub(crate) fn kernel_drops(&mut self) -> u64 {
+    pub(crate) fn kernel_drops(&self) -> u64 {
         self.ring.statistics().dropped
+    }
+
+    /// A way to look at the ring from another thread, that does not keep it open.
+    pub(crate) fn queue(&self) -> Queue {
+        Queue::Ring(self.ring.watch(), self.interface)
     }
 
     /// How the interface is, if that has changed since the last call.

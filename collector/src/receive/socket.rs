@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use vxtap_ring::RingError;
@@ -13,6 +13,7 @@ use vxtap_wire::{BpfInstruction, SteerHash, steer_program};
 
 use super::drops::{DropTally, KernelDrops, QueueLook};
 use super::offered::OfferCounter;
+use super::queue::{Queue, QueueState};
 use crate::settings::{PacketListener, ReceiveSettings, Timestamps, UdpListener};
 
 /// From `linux/udp.h`; not in the libc crate under this level.
@@ -274,7 +275,7 @@ impl ReceiveSocket {
 
     /// A way to look at the queue from another thread, that does not keep the socket open.
     pub(crate) fn queue(&self) -> Queue {
-        Queue(Arc::downgrade(&self.socket))
+        Queue::Socket(Arc::downgrade(&self.socket))
     }
 
     /// What the kernel dropped at this socket, as of the last [`ReceiveSocket::look`].
@@ -298,25 +299,10 @@ impl ReceiveSocket {
     }
 }
 
-/// The receive queue of a socket that another thread reads.
-#[derive(Clone, Debug)]
-pub(crate) struct Queue(Weak<UdpSocket>);
-
-/// How a receive queue is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct QueueState {
-    /// Whether datagrams wait.
-    pub(crate) waiting: bool,
-    /// Datagrams that the kernel has dropped there; wraps at 32 bits.
-    pub(crate) drops: u32,
-}
-
-impl Queue {
-    /// How it is now; `None` when the socket is closed.
-    pub(crate) fn state(&self) -> Option<QueueState> {
-        let info = memory(self.0.upgrade()?.as_fd())?;
-        Some(QueueState { waiting: info[SK_MEMINFO_RMEM_ALLOC] > 0, drops: info[SK_MEMINFO_DROPS] })
-    }
+/// How the receive queue of `socket` is.
+pub(super) fn queue_state(socket: &UdpSocket) -> Option<QueueState> {
+    let info = memory(socket.as_fd())?;
+    Some(QueueState { waiting: info[SK_MEMINFO_RMEM_ALLOC] > 0, drops: info[SK_MEMINFO_DROPS], down: None })
 }
 
 /// What SO_MEMINFO says of a socket.

@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use ipnet::IpNet;
 use vxtap_analyzers::{BATCH_MAX, DropReason, PacketMeta, StreamKey};
 use vxtap_ring::{Condition, Frame};
-use vxtap_wire::envelope::{Kind, outer_datagram};
+use vxtap_wire::envelope::{Kind, is_fragment_of_datagram, outer_datagram};
 use vxtap_wire::{FrameView, Link, outermost_addresses};
 
 use super::{Opening, Sorting};
@@ -75,8 +75,8 @@ impl PacketIntake {
     }
 
     /// Frames that rings had no room for. Asks the kernel.
-    pub(super) fn kernel_drops(&mut self) -> u64 {
-        self.sources.iter_mut().map(PacketSource::kernel_drops).sum()
+    pub(super) fn kernel_drops(&self) -> u64 {
+        self.sources.iter().map(PacketSource::kernel_drops).sum()
     }
 
     /// Says so in the log where an interface went or came.
@@ -119,8 +119,12 @@ impl PacketIntake {
                     sorting.pipeline.ledger.received_bytes += frame.bytes.len() as u64;
                     let tunnel = if decapsulate { tunnel(frame.bytes) } else { None };
                     if tunnel.is_none()
-                        && let Some(reason) = not_mirrored(frame.bytes, addresses, probes)
+                        && let Some(mut reason) = not_mirrored(frame.bytes, addresses, probes)
                     {
+                        // To be mirrored traffic of a tunnel it would have to be whole.
+                        if decapsulate && is_fragment_of_datagram(Link::Ethernet, frame.bytes) {
+                            reason = DropReason::OuterFragment;
+                        }
                         sorting.pipeline.ledger.drop_one(reason);
                         continue;
                     }

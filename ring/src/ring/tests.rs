@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::*;
-use crate::{Checksum, Fanout, FanoutGroup, PacketType, SuperFrame, SuperFrameKind, VlanTag, Wait};
+use crate::{
+    Checksum, Fanout, FanoutGroup, Interface, PacketType, RingState, SuperFrame, SuperFrameKind, VlanTag, Wait,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 /// `ret #k`.
@@ -241,6 +243,39 @@ fn a_filter_is_there_before_the_first_frame_cuts_and_can_be_replaced() {
         send("a0", None, &frame(5, 90));
         assert_eq!(take(&mut ring, 1)[0].bytes, frame(5, 90));
         assert_eq!(ring.statistics().received, 2);
+    });
+}
+
+#[test]
+fn another_thread_sees_what_waits_and_what_was_lost_and_takes_no_count_from_the_reader() {
+    in_namespace(|| {
+        let mut ring = open("a0", &Settings { blocks: 4, retire: Duration::from_mins(1), ..small() });
+        let watch = ring.watch();
+        assert_eq!(watch.state(), Some(RingState { waiting: false, dropped: 0, condition: Condition::Up }));
+        let sent = 1000;
+        for number in 0..sent {
+            send("a0", None, &frame(number as u8, 1400));
+        }
+        let (other, looked) = (watch.clone(), watch.state().unwrap());
+        assert!(looked.waiting && looked.dropped > 0, "{looked:?}");
+        assert_eq!(std::thread::spawn(move || other.state()).join().unwrap(), Some(looked));
+        let mut read = 0;
+        while let Some(block) = ring.next_block() {
+            read += block.len() as u64;
+        }
+        let statistics = ring.statistics();
+        assert_eq!((statistics.dropped, statistics.received), (looked.dropped, read));
+        assert_eq!(read + looked.dropped, sent);
+        assert_eq!(watch.state(), Some(RingState { waiting: false, ..looked }));
+        for (line, condition) in [("link set a0 down", Condition::Down), ("link delete a0", Condition::Gone)] {
+            ip(line);
+            let start = Instant::now();
+            while watch.state().unwrap().condition != condition {
+                assert!(start.elapsed() < SOON, "not {condition:?} after {line}");
+            }
+        }
+        drop(ring);
+        assert_eq!(watch.state(), None, "looking keeps no ring open");
     });
 }
 

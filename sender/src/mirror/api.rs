@@ -11,7 +11,6 @@
 //! It runs in a thread of its own, and is bounded in connections, bytes of a request, and time. Off loopback it takes a token; without one, requests
 //! must be meant for this machine, and what changes something must not come from a web page.
 
-mod access;
 mod metrics;
 mod routes;
 
@@ -29,6 +28,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use vxtap_access::is_loopback;
 
 use super::ledger::Ledger;
 use super::status::Status;
@@ -90,7 +90,7 @@ impl BoundServer {
     /// Takes the address of `settings`.
     pub(super) fn bind(settings: &ControlSettings) -> Result<Self, SendError> {
         let address = settings.address;
-        if settings.token.is_none() && !access::is_loopback(address.ip()) {
+        if settings.token.is_none() && !is_loopback(address.ip()) {
             return Err(SendError::Setting(format!(
                 "cannot serve the control port on {address} without a token, because other machines can reach it: set \
                  --control-token, or serve on 127.0.0.1"

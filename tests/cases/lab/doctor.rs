@@ -1,14 +1,18 @@
 //! `doctor` in a namespace with each fault set on purpose: it finds it, and what it tells mends it.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use vxtap_tests::deadline::{SOON, wait_until};
+use vxtap_tests::datagram::{Mirror, Peer, tcp_frame};
+use vxtap_tests::deadline::{SOON, pause, wait_until, within};
 use vxtap_tests::lab::Namespace;
-use vxtap_tests::needs::{have_root, have_tools};
+use vxtap_tests::needs::{Need, have_root, have_tools, skip};
 use vxtap_tests::process::{Running, Signal, run_within};
-use vxtap_tests::programs::Program;
+use vxtap_tests::programs::{Program, forget_settings};
 
 /// Where a collector is to be, and a mirror source that reaches it.
 struct Place {
@@ -337,8 +341,148 @@ fn a_disk_that_is_full_or_too_slow_or_memory_is_found() {
 }
 
 #[test]
-fn more_workers_than_cpus_are_found() {
+fn more_workers_than_cpus_are_found_and_as_many_as_are_told_are_not_too_many() {
     let Some(place) = Place::open(&[]) else { return };
     let found = place.doctor("--workers 256").worst("cpu");
     assert_eq!(found["severity"], "hint", "{found:#}");
+    let told = found["mend"][0]["command"].as_str().unwrap();
+    assert!(told.starts_with("--workers "), "{found:#}");
+    assert_eq!(place.doctor(told).worst("cpu")["severity"], "good");
+}
+
+/// A control group with a limit of CPU time, gone with its value.
+struct LimitedGroup(PathBuf);
+
+impl LimitedGroup {
+    /// One that lets its processes have half a CPU; `None` where this machine has no controller for that.
+    fn make() -> Option<Self> {
+        let name = format!("vxtap-{}", std::process::id());
+        // Version 1, with the controller by itself or with another; version 2.
+        let roots = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup"];
+        roots.map(|root| Path::new(root).join(&name)).into_iter().find_map(|directory| {
+            std::fs::create_dir(&directory).ok()?;
+            let group = Self(directory);
+            let limited = |file: &str, limit: &str| {
+                let file = group.0.join(file);
+                file.exists() && std::fs::write(file, limit).is_ok()
+            };
+            (limited("cpu.cfs_quota_us", "50000") || limited("cpu.max", "50000 100000")).then_some(group)
+        })
+    }
+}
+
+impl Drop for LimitedGroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_limit_of_cpu_time_is_found_and_lifted() {
+    if !have_root() {
+        return;
+    }
+    let Some(group) = LimitedGroup::make() else {
+        return skip(Need::Tools, "control groups without a controller of CPU time");
+    };
+    // Not in a namespace of its own, where the groups' files are not mounted.
+    let look = || {
+        let mut shell = Command::new("sh");
+        let script = "echo $$ > \"$0/cgroup.procs\" && exec \"$1\" doctor --json --watch 0 --workers 1 --api none";
+        shell.args(["-c", script]).arg(&group.0).arg(Program::Collector.path());
+        forget_settings(&mut shell);
+        let finished = run_within(SOON, &mut shell);
+        let json = serde_json::from_str(&finished.stdout);
+        let json = json.unwrap_or_else(|error| panic!("{error}: {}\n{}", finished.stdout, finished.stderr));
+        Report { json, code: finished.code() }.worst("cpu")
+    };
+    let found = look();
+    assert_eq!(found["severity"], "problem", "{found:#}");
+    assert!(found["found"].as_str().unwrap().contains("0.50 CPUs"), "{found:#}");
+    for line in commands(&found) {
+        let _ = run_within(SOON, Command::new("sh").args(["-c", &line])).success();
+    }
+    assert_eq!(look()["severity"], "good", "{found:#}");
+}
+
+#[test]
+fn fragments_that_find_no_room_are_found_and_get_room_by_what_is_told_and_by_fix() {
+    let Some(place) = Place::open(&["ping"]) else { return };
+    let little = || place.target.run("sysctl -q -w net.ipv4.ipfrag_low_thresh=4096 net.ipv4.ipfrag_high_thresh=8192");
+    little();
+    let mut ping = place.source.command("ping");
+    let pinging = Running::start(ping.args(["-q", "-i", "0.02", "-s", "40000", "10.78.0.2"]));
+    let look = |arguments: &str| place.doctor(&format!("--watch 300ms {arguments}")).worst("fragments");
+    let worst = |what: &str, severity: &str| wait_until(SOON, what, || look("")["severity"] == severity);
+    worst("packets to be given up", "problem");
+    let told = commands(&look(""));
+    assert_eq!(told, ["sysctl -w net.ipv4.ipfrag_high_thresh=67108864"]);
+    place.shell(&told[0]);
+    // Fragments still come, which is a matter of the path; none of them is lost any more.
+    worst("nothing to be given up", "hint");
+    little();
+    worst("packets to be given up again", "problem");
+    let _ = look("--fix");
+    worst("nothing to be given up by then", "hint");
+    drop(pinging);
+    worst("no fragments", "good");
+}
+
+/// Does `act` while `frame` is sent again and again.
+fn while_sending<T>(mirror: &mut Mirror, frame: &[u8], act: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                (0..10).for_each(|port| mirror.send_unwatched(port, frame));
+                pause();
+            }
+        });
+        // Also when it panics, or nobody would see that.
+        let _over = Over(&over);
+        act()
+    })
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn frames_that_the_path_cuts_are_found_in_a_running_collector_with_the_mtu_that_cures_it() {
+    let Some(place) = Place::open(&[]) else { return };
+    let mut run = place.target.command(Program::Collector.path());
+    let mut collector = Running::start(run.args(["run", "--drain", "0s", "--workers", "2", "--api", "127.0.0.1:9789"]));
+    collector.wait_for_line(SOON, "where its API is", |line| line.contains("api on").then_some(()));
+    // Frames of 1,500 bytes of IP over a path with an MTU of 1500, cut as a mirror cuts them: 50 bytes are the tunnel's.
+    let frame = tcp_frame(Peer::v4(1, 1000), Peer::v4(2, 80), 1, &[7; 1460]);
+    assert_eq!(frame.len(), 1514);
+    for device in [(&place.source, "src0"), (&place.target, "dst0")] {
+        device.0.ip(&format!("link set dev {} mtu 1500", device.1));
+    }
+    let target = "10.78.0.2:4789".parse().unwrap();
+    let mut mirror = place.source.inside(|| Mirror::new(target, 7, 2));
+    let findings = || {
+        let Value::Array(all) = place.doctor("--connect http://127.0.0.1:9789 --watch 300ms").json["findings"].take()
+        else {
+            panic!("a list")
+        };
+        all.into_iter().filter(|finding| finding["check"] == "truncation").collect::<Vec<_>>()
+    };
+    let told = while_sending(&mut mirror, &frame[..1500 - 36], || {
+        within(SOON, "frames that are cut", || findings().into_iter().next())
+    });
+    assert_eq!((&told["severity"], &told["about"]), (&"problem".into(), &"vni 7 from 10.78.0.1".into()), "{told:#}");
+    // IP, UDP, VXLAN and the frame's Ethernet header are 50 bytes besides its 1,500.
+    assert_eq!(commands(&told), ["ip link set dev IF mtu 1550"], "{told:#}");
+    for (namespace, device) in [(&place.source, "src0"), (&place.target, "dst0")] {
+        namespace.ip(&format!("link set dev {device} mtu 1550"));
+    }
+    while_sending(&mut mirror, &frame, || wait_until(SOON, "no cut frames any more", || findings().is_empty()));
+    collector.signal(Signal::TERM);
+    let _ = collector.finish_within(SOON).success();
 }

@@ -5,6 +5,7 @@ mod doctor;
 mod kernel_mirror;
 mod live_capture;
 mod lossy_path;
+mod outer_fragments;
 mod raw_mirror;
 mod reload;
 mod sender;

@@ -6,8 +6,8 @@ use std::path::Path;
 use vxtap_tests::capture_file::{self, Record};
 use vxtap_tests::compare::{bytes, same_frames};
 use vxtap_tests::conversations::Tally;
-use vxtap_tests::deadline::{SOON, wait_until};
-use vxtap_tests::lab::{Lab, Outer, Watch, between_marks};
+use vxtap_tests::deadline::{SOON, wait_until, within};
+use vxtap_tests::lab::{Lab, Outer, StoppedThread, Watch, between_marks};
 use vxtap_tests::process::{Running, Signal, run_within};
 use vxtap_tests::programs::Program;
 use vxtap_tests::summary::{self, CollectorSummary};
@@ -43,13 +43,18 @@ fn mirror_raw(lab: &Lab) {
 
 /// A collector on `raw1` with `workers` workers, that captures and logs below `directory`.
 fn start_on_raw(lab: &Lab, directory: &Path, workers: u32) -> Running {
+    start_on(lab, "packet://raw1", directory, workers, &[])
+}
+
+/// The same that listens on `listener`, with more arguments.
+fn start_on(lab: &Lab, listener: &str, directory: &Path, workers: u32, more: &[&str]) -> Running {
     let mut command = lab.target.command(Program::Collector.path());
     command.args([
         "run",
         "--workers",
         &workers.to_string(),
         "--listen",
-        "packet://raw1",
+        listener,
         "--drain",
         "0s",
         "--api",
@@ -57,7 +62,7 @@ fn start_on_raw(lab: &Lab, directory: &Path, workers: u32) -> Running {
         "--write",
     ]);
     command.arg(directory.join("captures")).arg("--log").arg(directory.join("log"));
-    command.arg("--summary").arg(directory.join("summary.json"));
+    command.arg("--summary").arg(directory.join("summary.json")).args(more);
     let mut collector = Running::start(&mut command);
     collector.wait_for_line(SOON, "where its API is", |line| line.contains("api on").then_some(()));
     collector
@@ -214,6 +219,146 @@ fn vlan_tags_stay_and_what_is_for_this_machine_is_counted_and_not_captured() {
     assert!(all.iter().all(|record| !own.contains(&record.data)));
     let dropped = &summary.ledger.dropped;
     assert_eq!((dropped.get("health_probe"), dropped.get("own_traffic")), (Some(&2), Some(&1)), "{dropped:?}");
+}
+
+/// A datagram in Ethernet from 192.0.2.1 to a port of `raw1`'s address.
+fn outer(port: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = udp(&[], [192, 0, 2, 1], [10, 79, 0, 2], b"");
+    frame[36..38].copy_from_slice(&port.to_be_bytes());
+    frame[38..40].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+    frame[16..18].copy_from_slice(&(28 + payload.len() as u16).to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A fragment of the datagram `of`, with `field` for flags and offset.
+fn fragment(of: &[u8], field: u16, part: std::ops::Range<usize>) -> Vec<u8> {
+    let (headers, datagram) = of.split_at(34);
+    let part = &datagram[part];
+    let mut frame = [headers, part].concat();
+    frame[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+    frame[20..22].copy_from_slice(&field.to_be_bytes());
+    frame
+}
+
+#[test]
+fn tunnels_come_off_on_an_interface_where_that_is_asked_for_and_nothing_else_changes() {
+    let Some(lab) = Lab::open(Outer::V4) else { return };
+    if !vxtap_tests::needs::have_tools(&["python3"]) {
+        return;
+    }
+    lab.host.link(("raw0", 1500), &lab.target, "raw1");
+    lab.target.address("raw1", &["10.79.0.2/24"]);
+    let (client, server) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    let inner = |text: &[u8]| udp(&[], client, server, text);
+    let in_vxlan = inner(b"in VXLAN, and long enough to need no padding");
+    let in_geneve = inner(b"in GENEVE as a gateway load balancer has it, in IP");
+    let plain = inner(b"in nothing at all, and long enough to need no padding");
+    let in_vlan = inner(b"in VXLAN behind a VLAN tag, long enough as well");
+    let vxlan = |frame: &[u8]| vxtap_tests::datagram::vxlan(7, frame);
+    // No Ethernet inside, and the option that says which endpoint.
+    let geneve = [&[3, 0, 8, 0, 0, 0, 0, 0, 1, 8, 1, 2, 0, 0, 0, 0, 0, 0, 0x1a, 0x2b][..], &in_geneve[14..]].concat();
+    let mut tagged = outer(4789, &vxlan(&in_vlan));
+    drop(tagged.splice(12..12, [0x81, 0, 0, 9]));
+    let long = outer(4789, &vxlan(&inner(&[7; 200])));
+    let end = long.len() - 34;
+    let sent = [
+        outer(4789, &vxlan(&in_vxlan)),
+        outer(6081, &geneve),
+        plain.clone(),
+        tagged,
+        // VXLAN with the I flag clear, another port of this machine, and a datagram in two pieces.
+        outer(4789, &[&[0; 8][..], &in_vxlan].concat()),
+        outer(53, b"a question to this machine, and long enough for that"),
+        fragment(&long, 0x2000, 0..104),
+        fragment(&long, 13, 104..end),
+    ];
+    for workers in [1, 3] {
+        let directory = lab.directory().join(format!("decapsulated-{workers}"));
+        std::fs::create_dir(&directory).unwrap();
+        let collector = start_on(&lab, "packet://raw1?decapsulate", &directory, workers, &[]);
+        send(&lab, &sent);
+        let captures = directory.join("captures");
+        let expected = [
+            ("geneve vni 0 from 192.0.2.1 endpoint aws 0x1a2b ip", &in_geneve[14..]),
+            ("packet raw1", &plain[..]),
+            ("vni 7 from 192.0.2.1", &in_vlan[..]),
+            ("vni 7 from 192.0.2.1", &in_vxlan[..]),
+        ];
+        let captured = || -> Vec<(String, Vec<u8>)> {
+            let records = capture_file::read_all(&captures).into_iter();
+            let mut all: Vec<_> = records.map(|record| (record.interface, record.data)).collect();
+            // What the link's ends say by themselves.
+            all.retain(|(_, data)| data.windows(4).any(|bytes| bytes == client));
+            all.sort();
+            all
+        };
+        let (summary, _) = stop(collector, &directory, "all of the tunnels", || captured().len() >= expected.len());
+        let expected: Vec<_> = expected.map(|(name, data)| (name.to_owned(), data.to_vec())).into();
+        let mut sorted = expected.clone();
+        sorted.sort();
+        assert_eq!(captured(), sorted, "{workers} workers");
+        let dropped = &summary.ledger.dropped;
+        for (reason, count) in [("vxlan_flag_clear", 1), ("own_traffic", 1), ("outer_fragment", 2)] {
+            assert_eq!(dropped.get(reason), Some(&count), "{reason}, {workers} workers: {dropped:?}");
+        }
+    }
+}
+
+/// Status and body of a request to the health port in `lab`'s target.
+fn readiness(lab: &Lab) -> String {
+    let mut curl = lab.target.command("curl");
+    run_within(SOON, curl.args(["-s", "-w", " %{http_code}", "http://127.0.0.1:8080/readyz"])).stdout
+}
+
+#[test]
+fn a_raw_mirror_that_stands_still_or_loses_frames_or_its_interface_is_not_ready_for_traffic() {
+    let Some(lab) = Lab::open(Outer::V4) else { return };
+    if !vxtap_tests::needs::have_tools(&["python3"]) {
+        return;
+    }
+    lab.host.link(("raw0", 1500), &lab.target, "raw1");
+    lab.target.address("raw1", &["10.79.0.2/24"]);
+    let directory = lab.directory().join("health");
+    std::fs::create_dir(&directory).unwrap();
+    // The smallest ring, of 2 MiB, is soon full.
+    let words = "--health 127.0.0.1:8080 --receive-buffer 64KiB --unready-after 1s --ready-after 1s --drop-window 2s";
+    let health: Vec<&str> = words.split(' ').collect();
+
+    // A thread that stands still, with frames in its ring.
+    let collector = start_on(&lab, "packet://raw1", &directory, 1, &health);
+    wait_until(SOON, "readiness", || readiness(&lab).ends_with(" 200"));
+    let stopped = StoppedThread::of(collector.id(), "worker-0");
+    send(&lab, &[udp(&[], [192, 0, 2, 1], [192, 0, 2, 2], b"a frame that waits, and long enough for that")]);
+    let told = within(SOON, "a worker that stands still to be told of", || {
+        let told = readiness(&lab);
+        // Sooner than one with nothing to do, which may be silent for some seconds.
+        told.contains("and packets wait").then_some(told)
+    });
+    assert!(told.contains("worker 0: no turn for") && told.ends_with(" 503"), "{told}");
+
+    // More than its ring has room for.
+    let lost = within(SOON, "frames that are lost to be told of", || {
+        let large: Vec<Vec<u8>> =
+            (0..40).map(|_| udp(&[], [192, 0, 2, 1], [192, 0, 2, 2], &[7; 200]).repeat(5)).collect();
+        (0..20).for_each(|_| send(&lab, &large));
+        let told = readiness(&lab);
+        told.contains("kernel_drops").then_some(told)
+    });
+    assert!(lost.contains("the kernel dropped"), "{lost}");
+    drop(stopped);
+    wait_until(SOON, "readiness to come back", || readiness(&lab).ends_with(" 200"));
+
+    // By which nothing can come.
+    lab.target.ip("link set raw1 down");
+    wait_until(SOON, "an interface that is down to be told of", || {
+        let told = readiness(&lab);
+        told.contains("interface raw1 is down or gone") && told.ends_with(" 503")
+    });
+    lab.target.ip("link set raw1 up");
+    wait_until(SOON, "readiness with the interface", || readiness(&lab).ends_with(" 200"));
+    let (summary, _) = stop(collector, &directory, "nothing", || true);
+    assert!(summary.ledger.kernel_dropped > 0, "what was told of is in the ledger: {:?}", summary.ledger);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_stream_waits_until_it_is_accepted_and_is_known_after_a_restart() {
     let (_, metrics) = collector.get("/metrics");
     assert!(metrics.contains("vxtap_collector_streams_turned_away{state=\"waiting\"} 1\n"), "{metrics}");
 
-    let selector = &admission(&collector).turned_away.iter().find(|row| row.name == waits).unwrap().selector.clone();
+    let selector = admission(&collector).turned_away.iter().find(|row| row.name == waits).unwrap().selector.clone();
     let (status, body) = collector.post("/v1/admission/accept", &json!({ "stream": selector }));
     assert_eq!((status, body.as_str()), (200, r#"{"choice":"accept","stream":"vxlan vni 2 from 127.0.0.1"}"#));
     let (status, body) = collector.post("/v1/admission/accept", &json!({"stream": "vxlan vni 3 from 127.0.0.1"}));
@@ -83,6 +83,15 @@ fn a_stream_waits_until_it_is_accepted_and_is_known_after_a_restart() {
     let sent = send(&collector, &[2]);
     collector.wait_received(sent);
     wait_until(SOON, "the stream that was accepted before", || collector.snapshot().ledger.analysed == 100);
+    // Taken back, it waits again, in this run and in the next.
+    let body = json!({ "stream": selector });
+    assert_eq!(collector.post("/v1/admission/forget", &body).0, 200);
+    assert_eq!(collector.post("/v1/admission/forget", &body).0, 404);
+    let sent = sent + send(&collector, &[2]);
+    collector.wait_received(sent);
+    wait_until(SOON, "the stream to wait again", || turned_away(&collector) == [(waits.clone(), false, 100)]);
+    let kept = fs::read_to_string(state.path().join("admission.txt")).unwrap();
+    assert!(kept.lines().all(|line| line == "end" || line.starts_with('#')), "{kept}");
     let stopped = collector.stop();
     assert!(stopped.finished.stderr.contains("1 decisions in"), "{}", stopped.finished.stderr);
 }

@@ -17,6 +17,7 @@ mod steering;
 mod streams;
 mod tenants;
 mod terminal;
+mod vni_flood;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

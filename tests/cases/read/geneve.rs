@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use vxtap_tests::capture_file::{self, Record};
 use vxtap_tests::captures::{Capture, Captures};
 use vxtap_tests::compare::same_in_order;
+use vxtap_tests::datagram::{Peer, udp_frame, vxlan};
 use vxtap_tests::needs::have_tools;
 use vxtap_tests::process::run_within;
 use vxtap_tests::programs::Program;
@@ -176,6 +177,42 @@ fn other_frames_are_passed_over_or_taken_as_they_are_by_what_is_asked_for() {
             assert!(read.records.iter().all(|record| record.interface.starts_with(interface)), "{kind}");
         }
     }
+}
+
+#[test]
+fn fragments_of_outer_datagrams_are_told_by_their_own_reason_where_only_tunnels_are_asked_for() {
+    let inner = udp_frame(Peer::v4(1, 1000), Peer::v4(2, 2000), &[7; 600]);
+    let outer = udp_frame(Peer::v4(7, 50_000), Peer::v4(8, 4789), &vxlan(9, &inner));
+    // The datagram again in two pieces, as a router cuts it: 400 bytes behind the IP header, and the rest.
+    let (headers, datagram) = outer.split_at(34);
+    let piece = |field: u16, part: &[u8]| {
+        let mut frame = [headers, part].concat();
+        frame[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+        frame[20..22].copy_from_slice(&field.to_be_bytes());
+        frame
+    };
+    let pieces = [piece(0x2000, &datagram[..400]), piece(50, &datagram[400..])];
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("fragments.pcap");
+    let record = |(number, frame): (usize, &Vec<u8>)| Record {
+        interface: String::new(),
+        link_type: capture_file::ETHERNET,
+        time_ns: 1_780_000_000_000_000_000 + number as u64,
+        original_len: frame.len(),
+        data: frame.clone(),
+    };
+    let frames: Vec<Record> = [&outer, &pieces[0], &pieces[1]].into_iter().enumerate().map(record).collect();
+    capture_file::write(&path, &frames);
+    let read_as = |kind: &str| read(&path, &["--encapsulation", kind, "--workers", "2"]);
+    for kind in ["vxlan", "geneve"] {
+        let read = read_as(kind);
+        let dropped = &read.summary.ledger.dropped;
+        assert_eq!(dropped.get("outer_fragment"), Some(&2), "{kind}: {dropped:?}");
+        assert_eq!(read.records.len(), usize::from(kind == "vxlan"), "{kind}");
+    }
+    // Where other frames are taken as they are, nothing says that these are anything else.
+    let names: Vec<_> = read_as("auto").records.into_iter().map(|record| record.interface).collect();
+    assert_eq!(names, ["vni 9 from 10.1.0.7", "plain", "plain"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use vxtap_analyzers::snapshot::Choice;
+use vxtap_analyzers::snapshot::Act;
 
 use super::*;
 
@@ -11,7 +11,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 struct Told {
     snapshots: Arc<AtomicU64>,
     flows: Arc<Mutex<Vec<FlowQuery>>>,
-    decisions: Arc<Mutex<Vec<Decision>>>,
+    decisions: Arc<Mutex<Vec<Ruling>>>,
     down: Arc<AtomicBool>,
     dropped: Arc<AtomicBool>,
 }
@@ -32,7 +32,7 @@ impl Source for ToldSource {
         Ok(FlowPage::default())
     }
 
-    fn decide(&mut self, decision: &Decision) -> Result<(), SourceError> {
+    fn decide(&mut self, decision: &Ruling) -> Result<(), SourceError> {
         self.0.decisions.lock().unwrap().push(decision.clone());
         Err(SourceError::Refused("no".into()))
     }
@@ -147,7 +147,7 @@ fn a_decision_is_told_at_once_and_followed_by_a_snapshot() {
     let told = Told::default();
     let mut poller = Poller::start(Box::new(ToldSource(told.clone())), Duration::from_hours(1)).unwrap();
     assert!(matches!(next(&mut poller), Update::Snapshot(Ok(_))));
-    let decision = Decision { choice: Choice::Accept, selector: "vni 7".into() };
+    let decision = Ruling { act: Act::Accept, selector: "vni 7".into() };
     poller.decide(decision.clone());
     match next(&mut poller) {
         Update::Decided { decision: answered, answer } => {

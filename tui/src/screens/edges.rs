@@ -75,7 +75,7 @@ pub(super) fn draw_bottom(buffer: &mut Buffer, area: Rect, app: &App) {
         Place::FlowList => &[("Enter", "detail"), ("/", "filter"), ("s S", "sort"), ("f", "save")],
         Place::FilterLine => &[("Enter", "use the filter"), ("Esc", "leave it as it was"), ("Ctrl-U", "rub out")],
         Place::Captures => &[("Up/Down", "scroll")],
-        Place::Streams => &[("a", "accept"), ("x", "reject"), ("Up/Down", "choose")],
+        Place::Streams => &[("a", "accept"), ("x", "reject"), ("u", "undo"), ("Up/Down", "choose")],
         Place::Asking => &[("y", "yes"), ("Esc", "no")],
         Place::FlowDetail => &[("Esc", "back"), ("f", "save"), ("Up/Down", "scroll")],
         Place::Help => &[("Esc", "back"), ("Up/Down", "scroll")],

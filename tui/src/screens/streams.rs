@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use vxtap_analyzers::snapshot::{Choice, Snapshot};
+use vxtap_analyzers::snapshot::{Act, Choice, Snapshot};
 
 use super::grid::{Cell, Column, Grid};
 use super::{below, put};
@@ -66,11 +66,12 @@ fn above(app: &App, snapshot: &Snapshot, width: usize) -> Vec<Line<'static>> {
     let admission = &snapshot.admission;
     let rejected = admission.turned_away.iter().filter(|stream| stream.rejected).count() as u64;
     let waiting = admission.turned_away_total.saturating_sub(rejected);
+    let no_more = snapshot.streams.iter().filter(|stream| stream.turned_away).count() as u64;
     let rule = if admission.accepts_all { "every stream is let in" } else { "others wait to be accepted" };
     let waits = if waiting > 0 { app.theme.notice() } else { Style::new() };
     let mut first = Line::from(vec![
         Span::styled("mirror streams  ", app.theme.heading()),
-        Span::raw(format!("{} let in, ", number::count(snapshot.streams_total))),
+        Span::raw(format!("{} let in, ", number::count(snapshot.streams_total.saturating_sub(no_more)))),
         Span::styled(format!("{} waiting", number::count(waiting)), waits),
         Span::raw(format!(", {} rejected", number::count(rejected))),
     ]);
@@ -103,19 +104,31 @@ fn push_if_room(line: &mut Line<'static>, more: String, width: usize) {
     }
 }
 
+const fn verb(act: Act) -> &'static str {
+    match act {
+        Act::Accept => "accept",
+        Act::Reject => "reject",
+        Act::Forget => "take back what was decided about",
+    }
+}
+
 /// What is to be decided, or was.
 fn told(app: &App, width: usize) -> Option<Line<'static>> {
     let streams = &app.streams;
     let (told, style) = if let Some(decision) = streams.asking() {
-        let verb = decision.choice.as_str();
+        let verb = verb(decision.act);
         (format!(" {verb} {}?  y yes  Esc no", decision.selector), app.theme.notice())
     } else {
-        let done = |choice| if choice == Choice::Accept { "accepted" } else { "rejected" };
+        let done = |act| match act {
+            Act::Accept => "accepted",
+            Act::Reject => "rejected",
+            Act::Forget => "took back what was decided about",
+        };
         match streams.told()? {
             Told::UnderWay(decision) => {
-                (format!(" {} {} …", decision.choice.as_str(), decision.selector), app.theme.notice())
+                (format!(" {} {} …", verb(decision.act), decision.selector), app.theme.notice())
             }
-            Told::Done(decision) => (format!(" {} {}", done(decision.choice), decision.selector), app.theme.good()),
+            Told::Done(decision) => (format!(" {} {}", done(decision.act), decision.selector), app.theme.good()),
             Told::Failed(error) => (format!(" {error}"), app.theme.bad()),
         }
     };
@@ -178,7 +191,7 @@ fn cell(app: &App, snapshot: &Snapshot, row: Row<'_>, column: usize) -> Cell {
         (1, Row::Away(stream)) => {
             (row.state().to_owned(), if stream.rejected { app.theme.bad() } else { app.theme.notice() })
         }
-        (1, Row::In(_)) => (row.state().to_owned(), app.theme.good()),
+        (1, Row::In(stream)) => (row.state().to_owned(), if stream.turned_away { plain } else { app.theme.good() }),
         (2, Row::Away(stream)) => (number::rate(Some(stream.frames_per_second)), plain),
         (3, Row::Away(stream)) => (number::rate(Some(stream.bits_per_second)), plain),
         (6, Row::Away(stream)) => (ago(stream.last_seen_ns), plain),
@@ -224,7 +237,7 @@ fn about(app: &App, snapshot: &Snapshot, row: Row<'_>, width: usize) -> Vec<Line
     match row {
         Row::Away(stream) => {
             let told = if stream.selector.is_empty() {
-                "one source has so many VNIs that these are counted together; accept or reject them over the API"
+                "one source has so many streams that these are counted together; accept or reject them over the API"
                     .to_owned()
             } else if stream.rejected {
                 format!("nothing of it is kept; {} frames were turned away. a accepts it", number::count(stream.frames))
@@ -246,10 +259,20 @@ fn about(app: &App, snapshot: &Snapshot, row: Row<'_>, width: usize) -> Vec<Line
                 let told = format!("{} copies of packets of {}", number::count(pair.duplicates), pair.first);
                 lines.push(Line::raw(text::shorten_end(&told, width).into_owned()));
             }
-            if lines.len() == 1 {
+            if stream.turned_away {
+                lines.push(Line::raw("was let in before; what comes of it now is turned away"));
+            } else if lines.len() == 1 {
                 lines.push(Line::styled("nothing wrong with it", theme::FAINT));
             }
         }
+    }
+    // Beside the name, where it takes no line of what is wrong.
+    let decided = row.decision(&snapshot.admission).map(|choice| match choice {
+        Choice::Accept => "  accepted here; u takes that back",
+        Choice::Reject => "  rejected here; u takes that back",
+    });
+    if let (Some(decided), Some(first)) = (decided, lines.first_mut()) {
+        push_if_room(first, decided.to_owned(), width);
     }
     lines.truncate(ABOUT);
     lines

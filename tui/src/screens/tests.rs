@@ -2,7 +2,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
-use vxtap_analyzers::snapshot::{Choice, Decision, DuplicatePair, FlowPage, RunState, Snapshot};
+use vxtap_analyzers::DropReason;
+use vxtap_analyzers::snapshot::{Act, Choice, Decision, DuplicatePair, FlowPage, Ruling, RunState, Snapshot};
 
 use super::*;
 use crate::keys::SECTIONS;
@@ -327,6 +328,46 @@ fn streams_that_wait_and_one_that_is_asked_about() {
 }
 
 #[test]
+fn a_stream_that_was_let_in_before_is_told_apart_from_those_that_are_and_what_waits_is_no_loss() {
+    let mut seen = Seen::watching(SMALL, |seconds| {
+        let mut snapshot = sample::waiting(seconds);
+        snapshot.streams[1].turned_away = true;
+        snapshot.ledger.dropped.add(DropReason::NotAdmitted, 1000);
+        snapshot.ledger.dropped.add(DropReason::Rejected, 1000);
+        snapshot
+    });
+    seen.keys("4").has("6 let in, 2 waiting, 1 rejected");
+    seen.keys("G").has("was in");
+    seen.has("was let in before; what comes of it now is turned away");
+    assert!(!seen.text().contains("LOSS"), "{}", seen.text());
+    seen.keys("1").has("nothing lost; 2,000 packets left out as asked");
+}
+
+const DECIDED: &str = "vxlan vni 7 from 192.0.2.9";
+
+/// [`sample::waiting`], where the one that is rejected was rejected by a decision, the only one.
+fn decided(seconds: u64) -> Snapshot {
+    let mut snapshot = sample::waiting(seconds);
+    let decision = Decision { choice: Choice::Reject, selector: DECIDED.into() };
+    (snapshot.admission.decisions, snapshot.admission.decisions_total) = (vec![decision], 1);
+    snapshot
+}
+
+#[test]
+fn what_was_decided_about_a_stream_is_shown_and_taken_back_after_a_yes() {
+    let mut seen = Seen::watching(LARGE, decided);
+    // The last one is rejected; the first one waits, and nobody has decided anything about it.
+    seen.keys("4u").has("nothing was decided about vxlan vni 99 from 10.0.9.9 alone");
+    seen.keys("G").has("rejected here; u takes that back");
+    seen.keys("u").has("take back what was decided about vxlan vni 7 from 192.0.2.9?  y yes  Esc no");
+    seen.keys("y");
+    let ruling = Ruling { act: Act::Forget, selector: DECIDED.into() };
+    assert_eq!(seen.app.take_decision(), Some(ruling.clone()));
+    seen.app.update(Update::Decided { decision: ruling, answer: Ok(()) }, seen.now);
+    seen.has("took back what was decided about vxlan vni 7 from 192.0.2.9");
+}
+
+#[test]
 fn a_decision_is_made_after_a_yes_and_told() {
     let mut seen = Seen::watching(SMALL, sample::waiting);
     seen.keys("4a").has("accept vxlan vni 99 from 10.0.9.9?  y yes  Esc no");
@@ -334,7 +375,7 @@ fn a_decision_is_made_after_a_yes_and_told() {
     seen.keys("\x1by");
     assert_eq!(seen.app.take_decision(), None, "a no is a no");
     seen.keys("ay");
-    let decision = Decision { choice: Choice::Accept, selector: "vxlan vni 99 from 10.0.9.9".into() };
+    let decision = Ruling { act: Act::Accept, selector: "vxlan vni 99 from 10.0.9.9".into() };
     assert_eq!(seen.app.take_decision(), Some(decision.clone()));
     assert_eq!(seen.app.take_decision(), None);
     seen.has("accept vxlan vni 99 from 10.0.9.9 …");
@@ -343,8 +384,8 @@ fn a_decision_is_made_after_a_yes_and_told() {
     let refused = Err(SourceError::Refused(HOSTILE.into()));
     seen.app.update(Update::Decided { decision, answer: refused }, seen.now);
     seen.has(HARMLESS);
-    // All further VNIs of a source, one that is let in, and one that is rejected already.
-    seen.keys("ja").has("nothing can be decided about further VNIs from 10.0.9.9");
+    // All further streams of a source, one that is let in, and one that is rejected already.
+    seen.keys("ja").has("nothing can be decided about further streams from 10.0.9.9");
     seen.keys("ja").has("vni 4242 from 10.0.0.7 is let in already");
     seen.keys("Gx").has("vni 7 from 192.0.2.9 is rejected already");
     seen.keys("a").has("accept vxlan vni 7 from 192.0.2.9?");

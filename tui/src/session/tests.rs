@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::backend::TestBackend;
-use vxtap_analyzers::snapshot::{Choice, Decision, FlowPage, FlowQuery, Snapshot};
+use vxtap_analyzers::snapshot::{Act, FlowPage, FlowQuery, Ruling, Snapshot};
 
 use super::*;
 use crate::poller::Update;
@@ -21,7 +21,7 @@ struct World {
     updates: RefCell<VecDeque<Update>>,
     wanted: RefCell<Vec<Option<FlowQuery>>>,
     saved: RefCell<Vec<String>>,
-    decided: RefCell<Vec<Decision>>,
+    decided: RefCell<Vec<Ruling>>,
     /// How often the session looked for updates between two waits: how often it went round.
     rounds: Cell<u64>,
 }
@@ -75,7 +75,7 @@ impl Updates for Worldly {
         self.0.saved.borrow_mut().push(community_id);
     }
 
-    fn decide(&mut self, decision: Decision) {
+    fn decide(&mut self, decision: Ruling) {
         self.0.decided.borrow_mut().push(decision);
     }
 
@@ -307,6 +307,6 @@ fn a_decision_goes_to_the_source_once_it_was_confirmed() {
         (1_300, key('q')),
     ]);
     assert!(matches!(replay.result, Ok(Exit::Quit)));
-    let decision = Decision { choice: Choice::Accept, selector: "vxlan vni 99 from 10.0.9.9".into() };
+    let decision = Ruling { act: Act::Accept, selector: "vxlan vni 99 from 10.0.9.9".into() };
     assert_eq!(*replay.world.decided.borrow(), [decision]);
 }

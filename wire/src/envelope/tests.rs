@@ -51,6 +51,43 @@ fn a_fragment_is_not_a_datagram() {
 }
 
 #[test]
+fn fragments_of_datagrams_are_told_from_whole_ones_and_from_fragments_of_others() {
+    let whole = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64).udp(1, 4789), b"abc");
+    let with = |at: usize, bytes: &[u8]| {
+        let mut frame = whole.clone();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
+    // IPv6 with a fragment header, of which the next header and the field of offset and flag are given.
+    let six = |next: u8, field: u16| {
+        let [high, low] = field.to_be_bytes();
+        let header = [&[0x60, 0, 0, 0, 0, 16, 44, 64][..], &[7; 32], &[next, 0, high, low, 0, 0, 0, 1]].concat();
+        [&[0; 12][..], &[0x86, 0xdd], &header, &[0; 8]].concat()
+    };
+    for (what, frame, expected) in [
+        ("whole", whole.clone(), false),
+        ("not to be fragmented", with(20, &[0x40, 0]), false),
+        ("the first", with(20, &[0x20, 0]), true),
+        ("the last", with(20, &[0, 5]), true),
+        ("of TCP", with(20, &[0x20, 0, 64, 6]), false),
+        ("behind a tag", [&whole[..12], &[0x81, 0, 0, 7], &with(20, &[0x20, 0])[12..]].concat(), true),
+        ("the first of IPv6", six(17, 1), true),
+        ("the last of IPv6", six(17, 8), true),
+        ("IPv6, atomic", six(17, 0), false),
+        ("IPv6 of TCP", six(6, 1), false),
+        ("no IP", with(12, &[8, 6]), false),
+    ] {
+        assert_eq!(is_fragment_of_datagram(Link::Ethernet, &frame), expected, "{what}");
+        let packet = frame.get(if what == "behind a tag" { 18 } else { 14 }..).unwrap();
+        assert_eq!(is_fragment_of_datagram(Link::Ip, packet), expected, "{what}");
+        for len in 0..frame.len() {
+            let _ = is_fragment_of_datagram(Link::Ethernet, &frame[..len]);
+            let _ = is_fragment_of_datagram(Link::Ip, &frame[..len]);
+        }
+    }
+}
+
+#[test]
 fn a_cut_frame_gives_what_is_there_of_the_payload_or_nothing() {
     let frame = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64).udp(1, 4789), b"abcdef");
     for len in 0..frame.len() {

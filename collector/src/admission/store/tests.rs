@@ -22,7 +22,7 @@ fn decisions_survive_and_the_file_is_for_people() {
     assert_eq!(before, Decisions::default());
     store.write(&some()).unwrap();
     let text = fs::read_to_string(store.file()).unwrap();
-    assert!(text.ends_with("reject vni 9-11 from fd00::/8\naccept vxlan vni 4242 from 10.0.0.7\nend\n"), "{text}");
+    assert!(text.ends_with("accept vxlan vni 4242 from 10.0.0.7\nreject vni 9-11 from fd00::/8\nend\n"), "{text}");
     assert_eq!(read(&state).unwrap(), some());
     let others: Vec<_> = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(others.len(), 2, "the file and its lock: {others:?}");

@@ -16,6 +16,14 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
     if let Some(loss) = &snapshot.loss {
         families.gauge("lost", "Datagrams that senders numbered and that did not come", loss.lost)?;
     }
+    let fragments = &snapshot.outer_fragments;
+    families.counter(
+        "outer_fragments",
+        "Fragments of outer datagrams that came to this machine",
+        fragments.received,
+    )?;
+    let help = "Times that the kernel could not put fragments of an outer datagram together";
+    families.counter("outer_fragments_given_up", help, fragments.given_up)?;
     admission(families, snapshot)?;
     duplicates(families, &snapshot.duplicate_pairs)?;
     let skew = &snapshot.skew;

@@ -46,6 +46,11 @@ fn a_decision_is_taken_and_told_in_its_own_words() {
     let (status, answer) = send(&server, "POST /v1/admission/reject", &[JSON], br#"{"stream": "vni 9"}"#);
     assert_eq!((status, answer), (200, json!({"choice": "reject", "stream": "vni 9"})));
     assert_eq!(decided(&monitor), 2);
+    let (status, answer) = send(&server, "POST /v1/admission/forget", &[JSON], br#"{"stream": "vni 9"}"#);
+    assert_eq!((status, answer), (200, json!({"choice": "forget", "stream": "vni 9"})));
+    let (status, answer) = send(&server, "POST /v1/admission/forget", &[JSON], br#"{"stream": "vni 9"}"#);
+    assert_eq!((status, decided(&monitor)), (404, 1));
+    assert!(answer["error"].as_str().unwrap().contains("nothing was decided about exactly 'vni 9'"), "{answer}");
     let shown = get(&server, "/v1/admission");
     assert_eq!((shown.status, &shown.json()["accepts_all"]), (200, &json!(false)));
 }
@@ -57,7 +62,9 @@ fn without_the_token_nothing_is_decided() {
     let server = Server::bind(&settings).unwrap().serve(Arc::clone(&monitor) as Arc<dyn Monitor>).unwrap();
     let body = br#"{"stream": "all"}"#;
     for header in ["authorization: Bearer 0123456789abcdee", "authorization: Basic 0123456789abcdef", "x: y"] {
-        for path in ["POST /v1/admission/accept", "POST /v1/admission/reject", "GET /v1/admission"] {
+        for path in
+            ["POST /v1/admission/accept", "POST /v1/admission/reject", "POST /v1/admission/forget", "GET /v1/admission"]
+        {
             let (status, answer) = send(&server, path, &[JSON, header], body);
             assert_eq!(status, 401, "{path} with {header}");
             assert!(answer["error"].as_str().unwrap().contains("a token is needed"));

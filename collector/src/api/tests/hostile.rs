@@ -176,6 +176,18 @@ fn a_web_page_with_a_name_of_its_own_cannot_read_the_api() {
 }
 
 #[test]
+fn a_web_page_that_asks_for_an_address_gets_nothing_either_without_a_token() {
+    let server = serve(nobody());
+    for origin in ["http://evil.example", "null"] {
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: {origin}\r\nconnection: close\r\n\r\n");
+        let answer = ask(&server, &request);
+        assert_eq!(status_line(&answer), "HTTP/1.1 403 Forbidden", "{answer}");
+        assert!(answer.contains("without --api-token, requests of web pages are refused"), "{answer}");
+    }
+}
+
+#[test]
 fn a_client_that_closes_its_side_early_does_not_hold_the_server() {
     let server = serve_within(Limits { connections: 1, ..Limits::DEFAULT }, nobody());
     let half = connect(&server);

@@ -95,6 +95,21 @@ fn each_reason_of_a_drop_is_told_with_its_meaning() {
     assert!(text.contains("5 datagrams were dropped") && text.contains("I flag clear"), "{text}");
     let (_, mend) = graded(|snapshot| snapshot.ledger.dropped.add(DropReason::HandOverFull, 5));
     assert_eq!(mend, ["--workers, --pin"]);
+    let (text, mend) = graded(|snapshot| snapshot.ledger.dropped.add(DropReason::OuterFragment, 5));
+    assert!(text.contains("Fragment of an outer datagram"), "{text}");
+    assert_eq!(mend, ["--listen vxlan://[::]:4789"]);
+}
+
+#[test]
+fn who_waits_to_be_let_in_is_a_hint_and_what_is_kept_out_on_purpose_is_nothing() {
+    let waiting = with(|snapshot| snapshot.ledger.dropped.add(DropReason::NotAdmitted, 5));
+    let (text, mend) = only(&look(&healthy(), &waiting), Severity::Hint);
+    assert!(text.contains("5 datagrams were dropped in") && text.contains("waits to be accepted"), "{text}");
+    assert_eq!(mend, ["--accept, --reject"]);
+    for reason in [DropReason::Rejected, DropReason::OwnTraffic, DropReason::HealthProbe] {
+        let out = with(|snapshot| snapshot.ledger.dropped.add(reason, 5));
+        only(&look(&healthy(), &out), Severity::Good);
+    }
 }
 
 #[test]

@@ -24,9 +24,12 @@ struct Stretch {
     /// The capture: failing, or with so many frames that are not written.
     failing: bool,
     pending: u64,
+    /// An interface is down.
+    down: bool,
 }
 
-const CALM: Stretch = Stretch { stuck: false, waiting: false, arriving: (0, 0), failing: false, pending: 0 };
+const CALM: Stretch =
+    Stretch { stuck: false, waiting: false, arriving: (0, 0), failing: false, pending: 0, down: false };
 
 impl Scene {
     fn new(rules: ReadinessRules) -> Self {
@@ -55,6 +58,7 @@ impl Scene {
         self.seen.workers[0].turns += 1;
         self.seen.workers[1].turns += u64::from(!how.stuck);
         self.seen.workers[1].waiting = how.waiting;
+        self.seen.down = how.down.then(|| "eth1".parse().unwrap());
         self.seen.received += how.arriving.0 - how.arriving.1;
         self.seen.kernel_dropped += how.arriving.1;
         if let Some(capture) = &mut self.seen.capture {
@@ -127,6 +131,9 @@ fn every_story_ends_as_it_is_told_in_the_table() {
         ),
         ("and then no longer", &[(5000, loss), (17_000, busy)], ""),
         ("a few are lost, and nothing else comes", &[(9000, Stretch { arriving: (1, 1), ..CALM })], ""),
+        ("a cable that is put into another socket", &[(1900, Stretch { down: true, ..CALM })], ""),
+        ("an interface that stays down", &[(2200, Stretch { down: true, ..CALM })], "interface_down"),
+        ("it is up again", &[(4000, Stretch { down: true, ..CALM }), (5200, CALM)], ""),
         ("two causes at once", &[(3000, Stretch { failing: true, ..stuck })], "worker_stalled capture_failing"),
     ];
     for (story, stretches, expected) in table {
@@ -194,13 +201,13 @@ fn a_reason_says_since_when_how_much_and_when_it_will_be_over() {
     let mut scene = Scene::running(rules());
     scene.pass(4000, Stretch { stuck: true, waiting: true, arriving: (100, 30), ..CALM });
     let reasons = scene.machine.not_ready(RunState::Running);
-    assert_eq!(reasons[0].detail, "worker 1: no turn for 4s, and datagrams wait");
+    assert_eq!(reasons[0].detail, "worker 1: no turn for 4s, and packets wait");
     assert_eq!(reasons[1].detail, "the kernel dropped 30.0 % of the last 10s (5 % is the bound)");
     assert!((1.8..2.2).contains(&reasons[0].seconds), "{reasons:?}");
     assert!((3.4..3.8).contains(&reasons[1].seconds), "{reasons:?}");
     scene.pass(3200, CALM);
     let reasons = scene.machine.not_ready(RunState::Running);
-    assert_eq!(reasons[0].detail, "worker 1: no turn for 4s, and datagrams wait; gone for 3s, ready after 5s");
+    assert_eq!(reasons[0].detail, "worker 1: no turn for 4s, and packets wait; gone for 3s, ready after 5s");
     assert_eq!(scene.machine.changes(), 2);
 }
 

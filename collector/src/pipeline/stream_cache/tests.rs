@@ -1,4 +1,4 @@
-use vxtap_analyzers::snapshot::Choice;
+use vxtap_analyzers::snapshot::Act;
 
 use super::*;
 use crate::admission::{Admission, AdmissionSettings, Policy};
@@ -17,9 +17,9 @@ fn registry(accept: &[&str], limit: u32) -> Arc<StreamRegistry> {
 fn a_decision_is_followed_from_the_next_batch_on() {
     let registry = registry(&["vni 1"], 10);
     let mut cache = StreamCache::new(Arc::clone(&registry), 1);
-    let mut after = |choice: Option<Choice>| {
-        if let Some(choice) = choice {
-            registry.admission().decide(choice, "vni 1-2").unwrap();
+    let mut after = |act: Option<Act>| {
+        if let Some(act) = act {
+            registry.admission().decide(act, "vni 1-2").unwrap();
         }
         cache.refresh();
         [1, 2].map(|vni| {
@@ -31,12 +31,19 @@ fn a_decision_is_followed_from_the_next_batch_on() {
         })
     };
     assert_eq!(after(None), [Ok(0), Err(DropReason::NotAdmitted)]);
-    assert_eq!(after(Some(Choice::Accept)), [Ok(0), Ok(1)]);
-    assert_eq!(after(Some(Choice::Reject)), [Err(DropReason::Rejected); 2]);
-    assert_eq!(after(Some(Choice::Accept)), [Ok(0), Ok(1)], "a stream keeps its number");
+    assert_eq!(after(Some(Act::Accept)), [Ok(0), Ok(1)]);
+    assert_eq!(after(Some(Act::Reject)), [Err(DropReason::Rejected); 2]);
+    assert_eq!(after(Some(Act::Accept)), [Ok(0), Ok(1)], "a stream keeps its number");
     let mut published = TurnedAwayReport::default();
     cache.publish_turned_away(u64::MAX, &mut published);
     assert_eq!((published.rows.len(), published.others.frames), (0, 3), "who is let in is listed no more");
+    // In another cache, for the one above has published.
+    let mut cache = StreamCache::new(Arc::clone(&registry), 1);
+    assert!(cache.entry(stream(2)).is_ok());
+    registry.admission().decide(Act::Forget, "vni 1-2").unwrap();
+    cache.refresh();
+    let found = [1, 2].map(|vni| cache.entry(stream(vni)).map(|entry| entry.id.0));
+    assert_eq!(found, [Ok(0), Err(DropReason::NotAdmitted)], "what is configured counts again");
 }
 
 #[test]
@@ -52,10 +59,10 @@ fn streams_beyond_the_bound_share_a_number_and_those_of_other_workers_keep_their
     assert_eq!(ids(&mut one, 0..6), [0, 1, 2, 3, 4, 4], "and what the other met keeps its number");
     assert!(one.has_all && two.has_all);
     // A decision that takes one away, and one that gives it back.
-    registry.admission().decide(Choice::Reject, "vni 3").unwrap();
+    registry.admission().decide(Act::Reject, "vni 3").unwrap();
     one.refresh();
     assert_eq!(one.entry(stream(3)).unwrap_err(), DropReason::Rejected);
-    registry.admission().decide(Choice::Accept, "vni 3").unwrap();
+    registry.admission().decide(Act::Accept, "vni 3").unwrap();
     one.refresh();
     assert_eq!(ids(&mut one, 3..5), [3, 4]);
 }

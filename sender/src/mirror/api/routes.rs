@@ -4,20 +4,22 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::oneshot;
+use vxtap_access::{Access, Failure, TokenName, guard, never_stored, readable};
 
-use super::access::{self, Access};
 use super::{Shown, metrics};
 use crate::mirror::ledger::SessionSummary;
 use crate::mirror::steward::{Answer, Outcome, Refusal, Request};
 
+/// How the token is called where there is none.
+const TOKEN: TokenName = TokenName { program: "sender", flag: "--control-token" };
 /// The longest that a request waits for the steward, who may have to look names up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,29 +32,10 @@ pub(super) fn router(shown: Shown, token: Option<&str>) -> Router {
         .route("/v1/reload", post(reload))
         .method_not_allowed_fallback(unknown_method)
         .fallback(unknown_path)
-        .layer(middleware::from_fn_with_state(Access::new(token), access::guard))
+        .layer(middleware::from_fn_with_state(Access::new(token, TOKEN), guard))
         .merge(Router::new().route("/healthz", get(async || "ok\n")).method_not_allowed_fallback(unknown_method))
         .layer(middleware::map_response(never_stored))
         .with_state(shown)
-}
-
-/// A request that gets no answer: the status, and `{"error": …}`.
-#[derive(Debug)]
-pub(super) struct Failure {
-    status: StatusCode,
-    error: String,
-}
-
-impl Failure {
-    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into() }
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.status, Json(json!({ "error": self.error }))).into_response()
-    }
 }
 
 impl From<Refusal> for Failure {
@@ -142,15 +125,4 @@ async fn unknown_path(uri: Uri) -> Failure {
 async fn unknown_method() -> Failure {
     let error = "GET shows (/healthz, /metrics, /v1/sessions), POST changes (/v1/reload, /v1/sessions/SESSION/enable, …/disable)";
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
-}
-
-/// The beginning of `text` with nothing in it that would act on a terminal.
-fn readable(text: &str) -> String {
-    text.chars().take(100).flat_map(char::escape_default).collect()
-}
-
-/// Every answer is of one moment.
-async fn never_stored(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

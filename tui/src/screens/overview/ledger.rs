@@ -53,7 +53,11 @@ fn headline(app: &App, ledger: &Ledger) -> Line<'static> {
     let heading = Span::styled("ledger  ", app.theme.heading());
     let lost = history::lost(ledger);
     if lost == 0 {
-        return Line::from(vec![heading, Span::styled("nothing lost, nothing dropped", app.theme.good())]);
+        let told = match history::left_out(ledger) {
+            0 => "nothing lost, nothing dropped".to_owned(),
+            packets => format!("nothing lost; {} packets left out as asked", number::grouped(packets)),
+        };
+        return Line::from(vec![heading, Span::styled(told, app.theme.good())]);
     }
     let offered = ledger.received.saturating_add(ledger.kernel_dropped);
     let share = number::share(lost as f64, offered as f64);
@@ -73,7 +77,10 @@ fn entries(theme: Theme, ledger: &Ledger, width: usize) -> Vec<Line<'static>> {
     let dropped = history::dropped(ledger);
     [
         [("received", ledger.received, plain), ("kernel dropped", ledger.kernel_dropped, loss(ledger.kernel_dropped))],
-        [("analysed", ledger.analysed, plain), ("dropped", dropped, loss(dropped))],
+        [
+            ("analysed", ledger.analysed, plain),
+            ("dropped", dropped, loss(dropped.saturating_sub(history::left_out(ledger)))),
+        ],
         [
             ("captured", ledger.captured, plain),
             ("capture dropped", ledger.capture_dropped, loss(ledger.capture_dropped)),
