@@ -15,7 +15,7 @@ pub(crate) const ENOUGH_BYTES: usize = 8 << 20;
 pub(crate) const HEADROOM: usize = Head::LONGEST;
 
 /// One frame of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Slot {
     /// Where the frame begins in the source's bytes. The `head` bytes before it are, or are free for, the tunnel's header.
     pub(crate) offset: usize,
@@ -41,25 +41,6 @@ pub(crate) struct Slot {
     pub(crate) wire_len: u32,
     /// Which way it went, where that is known.
     pub(crate) direction: Option<MirrorDirection>,
-}
-
-impl Default for Slot {
-    fn default() -> Self {
-        Self {
-            offset: 0,
-            frame_len: 0,
-            len: 0,
-            flow: 0,
-            port: 0,
-            link: 0,
-            head: 0,
-            tag: 0,
-            gap_ns: 0,
-            captured_ns: 0,
-            wire_len: 0,
-            direction: None,
-        }
-    }
 }
 
 /// Gives frames, batch by batch.

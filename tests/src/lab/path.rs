@@ -4,6 +4,7 @@
 //! wire. The rules stand before the kernel's own handling of packets, and each has a counter of its own.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -82,8 +83,9 @@ impl Path {
     pub fn trouble(&self, troubles: &[Trouble]) {
         let mut rules = String::new();
         for (number, Trouble { vni, direction, lose, repeat, delay }) in troubles.iter().enumerate() {
-            // Behind 8 bytes of UDP: the VNI at byte 4 of GENEVE; the direction at byte 24 of the option, which begins at byte 8.
-            rules += &format!(
+            // Writing to a string cannot fail. Behind 8 bytes of UDP: the VNI at byte 4 of GENEVE; the direction at byte 24 of the option, which begins at byte 8.
+            let _ = write!(
+                rules,
                 r#"
                 table netdev vxtap {{
                     counter lost{number} {{ }}
