@@ -89,7 +89,9 @@ impl Scene {
         loop {
             match Kept::begin(self.settings.clone(), Box::new(self.world.clone())) {
                 // A child that another test has just forked has the lock of an earlier run until it is another program.
-                Err(KeeperError::Locked { .. }) if begun.elapsed() < Duration::from_secs(20) => std::thread::yield_now(),
+                Err(KeeperError::Locked { .. }) if begun.elapsed() < Duration::from_secs(20) => {
+                    std::thread::yield_now()
+                }
                 begun => return begun.unwrap(),
             }
         }
