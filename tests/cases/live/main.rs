@@ -8,6 +8,7 @@ mod extract;
 mod following;
 mod hostile;
 mod load;
+mod receiving;
 mod replay;
 mod restart;
 mod signals;
