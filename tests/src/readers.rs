@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::needs::{Need, skip};
 use crate::process::{Finished, run_within};
 use crate::tshark;
 
@@ -89,9 +91,17 @@ pub fn tcpdump(path: &Path, filter: &str, to: Option<&Path>) -> Result<usize, St
     }
 }
 
-/// Whether Python finds scapy.
-pub fn have_scapy() -> bool {
-    Path::new(PYTHON).exists() && run(Command::new(PYTHON).args(["-c", "import scapy"])).status.success()
+/// Whether Python finds scapy; skips otherwise.
+fn have_scapy() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let found =
+            Path::new(PYTHON).exists() && run(Command::new(PYTHON).args(["-c", "import scapy"])).status.success();
+        if !found {
+            skip(Need::Tools, "python3 has no scapy");
+        }
+        found
+    })
 }
 
 fn scapy(path: &Path) -> Result<usize, String> {

@@ -13,6 +13,14 @@ pub struct CollectorSummary {
     /// All workers together.
     #[serde(flatten)]
     pub ledger: Ledger,
+    /// Frames that were captured without their end, by choice.
+    pub capture_cut: u64,
+    /// Bytes of them that were left out.
+    pub capture_cut_bytes: u64,
+    /// Who followed the live capture.
+    pub followers: u64,
+    /// Records that followers missed.
+    pub follower_dropped: u64,
     /// Length of the run.
     pub seconds: f64,
     /// Datagrams that senders numbered and that did not come; `None` where none was numbered.
@@ -213,7 +221,7 @@ mod tests {
 
     const COLLECTOR: &str = r#"{"received": 10, "analysed": 8, "dropped": {"vxlan_too_short": 2}, "kernel_dropped": 1,
         "captured": 5, "capture_dropped": 1, "not_captured": 2, "flows": 3, "duplicates": 0, "misdelivered": 1,
-        "taken_over": 1, "seconds": 1.5, "losses": [], "workers": [
+        "taken_over": 1, "capture_cut": 0, "capture_cut_bytes": 0, "followers": 0, "follower_dropped": 0, "seconds": 1.5, "losses": [], "workers": [
             {"worker": 0, "received": 6, "analysed": 4, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 1,
              "captured": 3, "capture_dropped": 0, "not_captured": 1, "flows": 1, "duplicates": 0, "misdelivered": 1},
             {"worker": 1, "received": 4, "analysed": 4, "dropped": {"vxlan_too_short": 1}, "kernel_dropped": 0,

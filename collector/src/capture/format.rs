@@ -41,6 +41,14 @@ impl CaptureFormat {
         Self::ALL.iter().any(|format| extension == Some(format.extension()))
     }
 
+    /// The bytes at the head of a file that are no block, nor a record.
+    pub(super) const fn header_len(self) -> u64 {
+        match self {
+            Self::Pcapng => 0,
+            Self::Pcap | Self::PcapNanoseconds => PCAP_HEADER_LEN as u64,
+        }
+    }
+
     /// Whether the file can have blocks that mean nothing, as writing around the page cache needs them.
     pub(super) const fn takes_padding(self) -> bool {
         matches!(self, Self::Pcapng)

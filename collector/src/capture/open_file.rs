@@ -361,7 +361,9 @@ impl OpenFile {
         self.pages.describe(&segment.prelude);
         let blocks = segment.runs.iter().map(|run| &held[run.held]);
         let times = (segment.first_ns, segment.last_ns);
-        self.pages.add(before, self.output.length() - before, segment.records, times, blocks);
+        // A page begins with a block: the header of a classic file is none.
+        let start = if before == 0 { self.format.header_len() } else { before };
+        self.pages.add(start, self.output.length() - start, segment.records, times, blocks);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use vxtap_filter::Filter;
 
@@ -22,6 +23,8 @@ use crate::worker::unix_ns;
 const STANDARD_OUTPUT: &str = "-";
 /// How long somebody who waits for a reader of the FIFO sleeps between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often a FIFO's reader is looked after while there is nothing to write: the next one is to get a stream from its beginning.
+const READER_LOOK: Duration = Duration::from_millis(50);
 /// How often a reader is looked for after the last one has left.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -77,6 +80,8 @@ pub(super) struct StreamSink {
     buffer: Vec<u8>,
     /// After a reader has left: when to look for the next one.
     retry_at: Option<Instant>,
+    /// While somebody reads a FIFO: when to look whether it still does.
+    reader_at: Option<Instant>,
 }
 
 impl StreamSink {
@@ -86,7 +91,17 @@ impl StreamSink {
         progress: Arc<Mutex<Progress>>,
         input: Input,
     ) -> Self {
-        Self { target, streams, progress, input, open: None, gone: false, buffer: Vec::new(), retry_at: None }
+        Self {
+            target,
+            streams,
+            progress,
+            input,
+            open: None,
+            gone: false,
+            buffer: Vec::new(),
+            retry_at: None,
+            reader_at: None,
+        }
     }
 
     /// Writes the records of `runs` and tells `outcome` what became of how many of which lane.
@@ -142,13 +157,22 @@ impl StreamSink {
         self.open = Some((file, Encoder::new(Arc::clone(&self.streams), all, unix_ns())));
         lock(&self.progress).error = None;
         self.retry_at = None;
+        self.reader_at = matches!(self.target, StreamTarget::Fifo(_)).then(|| Instant::now() + READER_LOOK);
         Ok(true)
     }
 
     /// Looks for a reader where the last one has left and no record has come to look: a collector that gets no traffic because
-    /// nobody takes its capture would otherwise never hear that somebody does.
+    /// nobody takes its capture would otherwise never hear that somebody does. And notices that the reader has left though there is nothing
+    /// to write.
     pub(super) fn look_again(&mut self) {
         if self.look_again_in() != Some(Duration::ZERO) {
+            return;
+        }
+        if let Some((file, _)) = &self.open {
+            self.reader_at = Some(Instant::now() + READER_LOOK);
+            if has_no_reader(file) {
+                self.fail(&io::ErrorKind::BrokenPipe.into());
+            }
             return;
         }
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
@@ -159,12 +183,12 @@ impl StreamSink {
 
     /// When [`StreamSink::look_again`] will have something to do.
     pub(super) fn look_again_in(&self) -> Option<Duration> {
-        let at = self.retry_at.filter(|_| self.open.is_none() && !self.gone)?;
+        let at = if self.open.is_some() { self.reader_at } else { self.retry_at.filter(|_| !self.gone) }?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.open = None;
+        (self.open, self.reader_at) = (None, None);
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
         let what = match &self.target {
             StreamTarget::StandardOutput => "standard output".to_owned(),
@@ -185,4 +209,11 @@ impl StreamSink {
             let _ = file.write_all(&self.buffer);
         }
     }
+}
+
+/// Whether nobody has the other end of this pipe open.
+fn has_no_reader(pipe: &File) -> bool {
+    let mut looked_at = [PollFd::new(pipe, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut looked_at, Some(&at_once)).is_ok() && looked_at[0].revents().contains(PollFlags::ERR)
 }

@@ -17,7 +17,7 @@ use vxtap_tests::programs;
 use vxtap_tests::readers;
 use vxtap_tests::summary::{self, SenderSummary};
 
-use super::{generator, number_from, shared_machine};
+use super::{generator, number_from, quiet_machine, shared_machine};
 
 /// Holds the file system's place in the process that has it.
 const SMALL_DISK: &str = "VXTAP_SMALL_DISK";
@@ -139,14 +139,31 @@ const FLOOR_SECONDS: u64 = 10;
 
 #[test]
 fn the_floor_of_free_space_holds_while_captures_are_written_as_fast_as_they_come() {
+    let test = "full_disk::the_floor_of_free_space_holds_while_captures_are_written_as_fast_as_they_come";
+    keep_free(test, &[]);
+}
+
+#[test]
+fn the_floor_of_free_space_holds_for_files_of_single_workers() {
+    keep_free("full_disk::the_floor_of_free_space_holds_for_files_of_single_workers", &["--capture-layout=per-shard"]);
+}
+
+#[test]
+fn the_floor_of_free_space_holds_for_classic_files() {
+    keep_free("full_disk::the_floor_of_free_space_holds_for_classic_files", &["--capture-format=pcap"]);
+}
+
+/// Writes captures as `options` say into a small disk, as fast as the sender can, and looks how much stays free. `test` is the one that
+/// asks for it.
+fn keep_free(test: &str, options: &[&str]) {
     let Some(disk) = std::env::var_os(SMALL_DISK).map(PathBuf::from) else {
-        let _machine = shared_machine();
-        on_a_small_disk("full_disk::the_floor_of_free_space_holds_while_captures_are_written_as_fast_as_they_come");
+        let _machine = quiet_machine();
+        on_a_small_disk(test);
         return;
     };
     let seconds = number_from("VXTAP_CAPTURE_SECONDS", FLOOR_SECONDS);
-    let settings = Settings::new(2).write_below(&disk).arg("--rotate-bytes").arg("2MiB").arg("--capture-layout");
-    let collector = settings.arg("per-shard").arg("--keep-free").arg(FLOOR.to_string()).start();
+    let settings = Settings::new(2).write_below(&disk).arg("--rotate-bytes").arg("2MiB").arg("--keep-free");
+    let collector = options.iter().fold(settings.arg(FLOOR.to_string()), Settings::arg).start();
     let arguments = format!("--vni 3 --top-speed --size 1000 --flows 100 --seconds {seconds}");
     let mut load = Running::start(&mut generator(collector.address(), &arguments));
     let free = || rustix::fs::statvfs(&disk).map(|found| found.f_bavail * found.f_frsize).unwrap();

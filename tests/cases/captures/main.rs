@@ -3,6 +3,7 @@
 
 mod cost;
 mod full_disk;
+mod keeping;
 mod kills;
 mod reading;
 mod rotation;

@@ -9,7 +9,7 @@ use vxtap_tests::collector::{Collector, Settings, Stopped};
 use vxtap_tests::deadline::{SOON, within};
 use vxtap_tests::needs::have_tools;
 use vxtap_tests::process::Signal;
-use vxtap_tests::readers::{self, have_scapy};
+use vxtap_tests::readers;
 
 use super::{generate, number_from, quiet_machine, shared_machine};
 
@@ -137,9 +137,6 @@ fn check_order(rotated: &Rotated) {
 
 /// Has every reader read every file.
 fn check_with_readers(files: &Files) {
-    if !have_scapy() {
-        println!("skipped: no scapy");
-    }
     for (path, records) in files {
         let verdict = readers::judge(path).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(verdict.packets, records.len(), "{}", path.display());

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 use vxtap_tests::capture_file::{self, Record};
 use vxtap_tests::collector::{Settings, Stopped};
+use vxtap_tests::datagram::{Peer, udp_frame, vxlan};
 use vxtap_tests::deadline::SOON;
 use vxtap_tests::needs::have_tools;
 use vxtap_tests::process::run_within;
@@ -35,7 +36,13 @@ fn run(arguments: &[&str]) -> Stopped {
     let ledger = &stopped.summary.ledger;
     assert_eq!((ledger.analysed, ledger.capture_dropped), (2 * PACKETS as u64, 0), "{ledger:?}");
     assert_eq!(ledger.captured + ledger.not_captured, ledger.analysed);
-    assert_eq!(records(&stopped).len() as u64, ledger.captured, "{arguments:?}");
+    let records = records(&stopped);
+    assert_eq!(records.len() as u64, ledger.captured, "{arguments:?}");
+    // The generator's frames are whole where nobody cuts them.
+    let left_out: Vec<u64> =
+        records.iter().map(|record| (record.original_len - record.data.len()) as u64).filter(|cut| *cut > 0).collect();
+    let told = (stopped.summary.capture_cut, stopped.summary.capture_cut_bytes);
+    assert_eq!(told, (left_out.len() as u64, left_out.iter().sum()), "{arguments:?}");
     stopped
 }
 
@@ -154,6 +161,7 @@ fn cut_frames_keep_their_first_bytes_and_their_length_on_the_wire() {
     let _machine = shared_machine();
     let whole = everything().records;
     let snapped = run(&["--snaplen", "90"]);
+    assert!(snapped.summary.capture_cut > 0);
     assert_eq!(comparable(&records(&snapped)), comparable(&cut(&whole, |_, _| 90)));
     if have_tools(&["tshark"]) {
         let lengths = tshark::fields(&only_file(&snapped), &["frame.cap_len", "frame.len"]);
@@ -182,6 +190,7 @@ fn headers_alone_are_as_long_as_tshark_says() {
     let fields = tshark::fields_of_each(&full.path, &fields).unwrap_or_else(|error| panic!("{error}"));
     let header_lens: Vec<usize> = fields.iter().map(|line| header_len(line)).collect();
     let headers = run(&["--capture-headers"]);
+    assert!(headers.summary.capture_cut > 0);
     let expected = cut(&full.records, |number, _| header_lens[number]);
     assert_eq!(comparable(&records(&headers)), comparable(&expected));
     let (cut, whole): (usize, usize) =
@@ -260,6 +269,21 @@ fn a_split_capture_has_the_frames_of_each_vni_in_files_of_its_own() {
 }
 
 #[test]
+fn a_capture_split_by_network_has_the_frames_of_each_network_in_files_of_its_own() {
+    let _machine = shared_machine();
+    let full = everything().records;
+    let split = run(&["--capture-split=network", "--network", "blue=12,13"]);
+    let files = capture_file::files_in(&split.captures());
+    for (label, vni) in [("-net-blue-", 12), ("-vni11-", 11)] {
+        let of: Vec<_> = files.iter().filter(|file| file.to_string_lossy().contains(label)).collect();
+        assert_eq!(of.len(), 1, "{label} in {files:?}");
+        let wanted = full.iter().filter(|record| record.interface.starts_with(&format!("vni {vni} ")));
+        assert_eq!(comparable(&capture_file::read(of[0])), comparable(&wanted.cloned().collect::<Vec<_>>()));
+    }
+    assert_eq!(files.len(), 2);
+}
+
+#[test]
 fn files_of_single_workers_hold_whole_flows_and_together_everything() {
     let _machine = shared_machine();
     let full = everything();
@@ -326,4 +350,38 @@ fn a_flow_is_captured_whole_from_its_first_frame_that_matches() {
 fn opens(record: &Record) -> bool {
     let Transport::Tcp(tcp) = FrameView::parse(&record.data).transport else { return false };
     tcp.flags.has(TcpFlags::SYN) && !tcp.flags.has(TcpFlags::ACK)
+}
+
+#[test]
+fn of_a_packet_that_two_mirrors_show_one_copy_is_captured_where_that_is_asked_for() {
+    const TWICE: u64 = 200;
+    let _machine = shared_machine();
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("twice.pcap");
+    let outer = |vni, frame: &[u8]| udp_frame(Peer::v4(1, 50_000), Peer::v4(2, 4789), &vxlan(vni, frame));
+    let mut mirrored = Vec::new();
+    let mut inner = Vec::new();
+    for number in 0..TWICE {
+        let frame = udp_frame(Peer::v4(number as u16, 1000), Peer::v4(9, 9999), &number.to_be_bytes());
+        for (copy, vni) in [40, 41].into_iter().enumerate() {
+            let (data, time_ns) = (outer(vni, &frame), (1 + number) * 1_000_000_000 + copy as u64 * 1_000_000);
+            let (interface, original_len) = (String::new(), data.len());
+            mirrored.push(Record { interface, link_type: capture_file::ETHERNET, time_ns, original_len, data });
+        }
+        inner.push(frame);
+    }
+    capture_file::write(&path, &mirrored);
+    let both = ["--network", "blue=40,41"];
+    let (summary, records) = read(&path, &both);
+    // Copies are looked for from the moment on in which a network has a second stream: the first packet's is not found.
+    let found = TWICE - 1;
+    let all = (found, 2 * TWICE, 2 * TWICE);
+    assert_eq!((summary.ledger.duplicates, summary.ledger.captured, records.len() as u64), all);
+    let (summary, records) = read(&path, &[&both[..], &["--capture-one-copy"]].concat());
+    let ledger = &summary.ledger;
+    assert_eq!((ledger.duplicates, ledger.captured, ledger.not_captured), (found, TWICE + 1, found));
+    let once = inner.first().into_iter().chain(&inner);
+    assert!(records.iter().map(|record| &record.data).eq(once), "each packet once, in order");
+    let first_copies = records.iter().filter(|record| record.interface.starts_with("vni 40 ")).count() as u64;
+    assert_eq!(first_copies, TWICE, "the first copy of each");
 }

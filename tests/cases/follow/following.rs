@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 use vxtap_analyzers::snapshot::FollowersSnapshot;
 use vxtap_tests::collector::{Collector, Settings};
-use vxtap_tests::deadline::SOON;
+use vxtap_tests::deadline::{SOON, wait_until};
 use vxtap_tests::needs::is_root;
 use vxtap_tests::process::Running;
 use vxtap_tests::programs::Program;
@@ -35,6 +35,11 @@ impl Followed {
     /// Who follows.
     pub(crate) fn followers(&self) -> FollowersSnapshot {
         self.collector.snapshot().followers
+    }
+
+    /// Waits until somebody follows.
+    pub(crate) fn wait_for_one(&self) {
+        wait_until(SOON, "a follower", || self.followers().now.len() == 1);
     }
 
     /// A connection to pcap-over-IP of which nothing is read yet.

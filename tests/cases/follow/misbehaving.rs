@@ -29,7 +29,7 @@ fn send(followed: &Followed) {
 #[test]
 fn of_eight_followers_one_is_stuck_and_nothing_is_lost_in_the_capture() {
     let _machine = quiet_machine();
-    let followed = Followed::start(Settings::new(2).write());
+    let followed = Followed::start(Settings::new(2).write().log());
     let stuck = followed.connect_tcp();
     let over_tcp: Vec<_> = (0..3).map(|_| read_all(followed.connect_tcp())).collect();
     let over_http: Vec<_> = (0..4).map(|_| read_all(followed.connect_http())).collect();
@@ -43,7 +43,15 @@ fn of_eight_followers_one_is_stuck_and_nothing_is_lost_in_the_capture() {
     let name = format!("tcp {}", stuck.local_addr().unwrap());
     let of_stuck = followers.now.iter().find(|follower| follower.name == name).expect("the stuck follower");
     assert!(of_stuck.dropped > 0, "{of_stuck:?}");
+    let dropped = of_stuck.dropped;
     let stopped = followed.collector.stop();
+    // What was told of it while it was there is told at the end as well, in the summary and in the last event.
+    assert_eq!((stopped.summary.followers, stopped.summary.follower_dropped), (8, dropped));
+    let last = stopped.eve().lines().rfind(|line| line.contains("\"event_type\":\"stats\"")).map(str::to_owned);
+    let last: serde_json::Value = serde_json::from_str(&last.expect("an event of statistics")).unwrap();
+    let of_followers = &last["stats"]["collector"];
+    assert_eq!((&of_followers["followers"], &of_followers["follower_dropped"]), (&8.into(), &dropped.into()));
+    assert!(stopped.finished.stderr.contains(&format!("{dropped} records went past the 8 followers")));
     let ledger = &stopped.summary.ledger;
     assert_eq!((ledger.capture_dropped, ledger.not_captured), (0, 0));
     let captured = capture_file::read_all(&stopped.captures()).len() as u64;

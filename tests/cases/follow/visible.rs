@@ -2,15 +2,17 @@
 
 use std::io::Read as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vxtap_tests::capture_file;
-use vxtap_tests::collector::Settings;
+use vxtap_tests::collector::{Collector, Settings};
 use vxtap_tests::datagram::{Mirror, Peer, udp_frame};
 use vxtap_tests::deadline::{SOON, pause, wait_until, within};
 use vxtap_tests::needs::have_tools;
-use vxtap_tests::process::Running;
+use vxtap_tests::process::{Finished, Running, run_within};
+use vxtap_tests::programs::forget_settings;
 
 use super::following::{Followed, Way, tshark};
 use super::quiet_machine;
@@ -18,6 +20,12 @@ use super::quiet_machine;
 /// From sending a packet to the client's having it.
 const VISIBLE: Duration = Duration::from_millis(250);
 const PACKETS: u16 = 60;
+/// Source port of the packet that shows that the client is at work.
+const FIRST: u16 = 1000;
+/// How long that packet may take before another is sent: nobody may have listened yet.
+const AGAIN: Duration = Duration::from_secs(1);
+/// tshark that prints the source port of each packet of its standard input at once.
+const TSHARK: &str = "exec tshark -n -l -r - -T fields -e udp.srcport";
 
 /// Moments between 0 and 40 ms, evenly spread and repeatable (a Weyl sequence), so that they fall anywhere in the
 /// collector's own rhythm.
@@ -31,19 +39,24 @@ fn wait_for_a_random_moment(number: u16) {
 
 /// Sends packets with source ports of their own, one after the other, and gives how long it took until `sees` them: the
 /// median and the longest.
-fn times(followed: &Followed, mut sees: impl FnMut(u16) -> bool) -> (Duration, Duration) {
-    let mut mirror = Mirror::new(followed.collector.address(), 5, 1);
+fn times(collector: &Collector, mut sees: impl FnMut(u16) -> bool) -> (Duration, Duration) {
+    let mut mirror = Mirror::new(collector.address(), 5, 1);
     let mut send = |port| mirror.send(0, &udp_frame(Peer::v4(1, port), Peer::v4(9, 9999), b"are you there?"));
-    wait_until(SOON, "a follower", || followed.followers().now.len() == 1);
     // The client is at work when it has seen one packet.
-    send(1000);
-    within(SOON, "the first packet", || sees(1000).then_some(()));
+    let mut first: Option<Instant> = None;
+    within(SOON, "the first packet", || {
+        if first.is_none_or(|at| at.elapsed() > AGAIN) {
+            send(FIRST);
+            first = Some(Instant::now());
+        }
+        sees(FIRST).then_some(())
+    });
     let mut times: Vec<Duration> = (1..=PACKETS)
         .map(|number| {
             wait_for_a_random_moment(number);
             let sent = Instant::now();
-            send(1000 + number);
-            within(SOON, "a packet", || sees(1000 + number).then(|| sent.elapsed()))
+            send(FIRST + number);
+            within(SOON, "a packet", || sees(FIRST + number).then(|| sent.elapsed()))
         })
         .collect();
     times.sort();
@@ -59,7 +72,8 @@ fn a_packet_is_at_the_client_within_a_quarter_of_a_second() {
         let mut stream = if over_http { followed.connect_http() } else { followed.connect_tcp() };
         stream.set_nonblocking(true).unwrap();
         let mut bytes = Vec::new();
-        let (median, worst) = times(&followed, |port| {
+        followed.wait_for_one();
+        let (median, worst) = times(&followed.collector, |port| {
             // As far as it has come.
             let _ = stream.read_to_end(&mut bytes);
             let head = bytes.windows(4).position(|window| window == [0x0a, 0x0d, 0x0d, 0x0a]);
@@ -77,10 +91,33 @@ fn a_packet_is_at_the_client_within_a_quarter_of_a_second() {
 
 /// A collector that writes into memory where that is possible: what a busy disk makes its writer wait is not the collector's
 /// doing.
-fn start() -> Followed {
+fn in_memory() -> Settings {
     let memory = Path::new("/dev/shm");
     let settings = Settings::new(2);
-    Followed::start(if TempDir::new_in(memory).is_ok() { settings.write_below(memory) } else { settings.write() })
+    if TempDir::new_in(memory).is_ok() { settings.write_below(memory) } else { settings.write() }
+}
+
+fn start() -> Followed {
+    Followed::start(in_memory())
+}
+
+/// Whether tshark has shown the packet with this source port.
+fn shows(said: &str, port: u16) -> bool {
+    said.lines().any(|line| line == port.to_string())
+}
+
+/// Checks that a packet is shown soon by what has `said` so far what it shows, on its way `by`.
+fn check_soon(by: &str, collector: &Collector, mut said: impl FnMut() -> String) {
+    let (median, worst) = times(collector, |port| shows(&said(), port));
+    println!("{by}: median {median:?}, worst {worst:?} of {PACKETS}");
+    assert!(worst <= VISIBLE, "{by}: the slowest of {PACKETS} packets took {worst:?}");
+}
+
+/// Checks that each packet was shown once, up to the end of what was followed.
+fn check_all(finished: &Finished) {
+    assert!(!finished.stderr.contains("cut short"), "{}", finished.stderr);
+    let shown = finished.stdout.lines().filter(|line| *line != FIRST.to_string());
+    assert_eq!(shown.count(), usize::from(PACKETS), "{}", finished.stderr);
 }
 
 fn tshark_shows_packets_soon(way: Way) {
@@ -90,17 +127,13 @@ fn tshark_shows_packets_soon(way: Way) {
     }
     let followed = start();
     let mut client = tshark(&followed, way, "udp.srcport");
-    let shows = |client: &Running, port: u16| client.stdout().lines().any(|line| line == port.to_string());
-    let (median, worst) = times(&followed, |port| shows(&client, port));
-    println!("{way:?}: median {median:?}, worst {worst:?} of {PACKETS}");
-    assert!(worst <= VISIBLE, "{way:?}: the slowest of {PACKETS} packets took {worst:?}");
+    followed.wait_for_one();
+    check_soon(&format!("{way:?}"), &followed.collector, || client.stdout());
     assert!(!client.has_ended());
     assert_eq!(followed.followers().now.len(), 1);
     followed.collector.stop();
     // The end of the stream is its end.
-    let finished = client.finish_within(SOON);
-    assert!(!finished.stderr.contains("cut short"), "{}", finished.stderr);
-    assert_eq!(finished.stdout.lines().count(), usize::from(PACKETS) + 1, "{}", finished.stderr);
+    check_all(&client.finish_within(SOON));
 }
 
 #[test]
@@ -121,4 +154,73 @@ fn tshark_shows_a_packet_that_dumpcap_follows_over_tcp_soon() {
 #[test]
 fn tshark_shows_a_packet_of_the_extcap_program_soon() {
     tshark_shows_packets_soon(Way::Extcap);
+}
+
+/// tshark that reads what the shell command `source` gives.
+fn tshark_of(source: &str) -> Running {
+    Running::start(Command::new("bash").args(["-c", &format!("{TSHARK} < <({source})")]))
+}
+
+#[test]
+fn tshark_shows_a_packet_of_the_growing_file_soon() {
+    let _machine = quiet_machine();
+    if !have_tools(&["tshark", "bash", "tail"]) {
+        return;
+    }
+    let collector = in_memory().start();
+    // With the first record there is a file.
+    let before = udp_frame(Peer::v4(1, FIRST), Peer::v4(9, 9999), b"is there a file?");
+    Mirror::new(collector.address(), 5, 1).send(0, &before);
+    let file = within(SOON, "a file", || capture_file::files_in(&collector.captures()).pop());
+    // It ends with the collector.
+    let process = collector.process_ref().id();
+    let client = tshark_of(&format!("exec tail -c +1 -f --pid={process} '{}'", file.display()));
+    check_soon("file", &collector, || client.stdout());
+    collector.stop();
+    check_all(&client.finish_within(SOON));
+}
+
+#[test]
+fn tshark_shows_a_packet_of_the_capture_on_standard_output_soon() {
+    let _machine = quiet_machine();
+    if !have_tools(&["tshark", "bash"]) {
+        return;
+    }
+    // The collector takes the shell's place, and what tshark shows comes out where its own output would.
+    let piped = |command: &Command| {
+        let mut shell = Command::new("bash");
+        forget_settings(&mut shell);
+        shell.args(["-c", &format!("exec \"$0\" \"$@\" > >({TSHARK})")]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell
+    };
+    let collector = Settings::new(2).arg("--write").arg("-").wrapped(piped).start();
+    check_soon("standard output", &collector, || collector.process_ref().stdout());
+    check_all(&collector.stop().finished);
+}
+
+#[test]
+fn tshark_shows_a_packet_of_the_capture_into_a_fifo_soon() {
+    let _machine = quiet_machine();
+    if !have_tools(&["tshark", "bash", "mkfifo"]) {
+        return;
+    }
+    let place = TempDir::new().unwrap();
+    let fifo = place.path().join("capture");
+    assert!(run_within(SOON, Command::new("mkfifo").arg(&fifo)).status.success());
+    let collector = Settings::new(2).arg("--write").arg(&fifo).start();
+    let follow = || Running::start(Command::new("bash").args(["-c", &format!("{TSHARK} < '{}'", fifo.display())]));
+    let client = follow();
+    check_soon("FIFO", &collector, || client.stdout());
+    // That a reader leaves is noticed though nothing comes, and the next one gets a stream from its beginning.
+    drop(client);
+    let error = || collector.snapshot().capture.and_then(|capture| capture.error);
+    let error = within(SOON, "a reader that has left", error);
+    assert!(error.contains("Broken pipe") || error.contains("broken pipe"), "{error}");
+    let client = follow();
+    check_soon("FIFO, second reader", &collector, || client.stdout());
+    let summary = collector.stop().summary;
+    check_all(&client.finish_within(SOON));
+    // What came while nobody read is in nobody's stream.
+    assert!(summary.ledger.captured >= 2 * u64::from(PACKETS + 1), "{:?}", summary.ledger);
 }

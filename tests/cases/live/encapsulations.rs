@@ -200,7 +200,7 @@ fn over_ipv6_without_the_kernels_help_packets_without_ethernet_are_handed_over()
 }
 
 #[test]
-fn vxlan_gpe_gives_ip_and_ethernet_and_counts_nsh() {
+fn vxlan_gpe_gives_ip_and_ethernet_and_counts_nsh_other_versions_and_control_packets() {
     let _machine = shared_machine();
     let collector = Settings::listening(2, &["vxlan-gpe://127.0.0.1:0"]).write().start();
     let (four, six) = (Peer::v4(1, 1), Peer::v6(1, 1));
@@ -211,8 +211,14 @@ fn vxlan_gpe_gives_ip_and_ethernet_and_counts_nsh() {
         mirror.send_payload(0, &[&[0x0c, 0, 0, next, 0, 0, 9, 0][..], inside].concat());
     }
     mirror.send_payload(0, &vxlan(9, &frame));
+    // Version 1 twice, version 2, and the O bit.
+    for flags in [0x1c, 0x1d, 0x2c, 0x0d] {
+        mirror.send_payload(0, &[&[flags, 0, 0, 3, 0, 0, 9, 0][..], &frame].concat());
+    }
     let stopped = collector.stop();
-    assert_eq!(stopped.summary.ledger.dropped, BTreeMap::from([("vxlan_gpe_payload".to_owned(), 1)]));
+    let dropped = [("vxlan_gpe_payload", 1), ("vxlan_gpe_version", 3), ("vxlan_gpe_control", 1)];
+    let dropped: BTreeMap<_, _> = dropped.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+    assert_eq!(stopped.summary.ledger.dropped, dropped);
     let mut seen: Vec<_> = (capture_file::read_all(&stopped.captures()).iter())
         .map(|record| (record.link_type, record.data.len(), record.interface.clone()))
         .collect();

@@ -10,6 +10,7 @@ mod following;
 mod hostile;
 mod ledger;
 mod load;
+mod receiving;
 mod replay;
 mod restart;
 mod signals;

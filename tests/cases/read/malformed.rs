@@ -5,6 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 use vxtap_tests::capture_file;
 use vxtap_tests::captures::Captures;
+use vxtap_tests::datagram::{Peer, udp_frame};
 use vxtap_tests::process::Finished;
 use vxtap_tests::summary::{self, CollectorSummary};
 
@@ -83,7 +84,9 @@ fn a_capture_cut_anywhere_gives_its_whole_records_and_an_error_unless_cut_betwee
         let summary = survived(&format!("cut at {length}"), &finished);
         let captured = summary.as_ref().map_or(0, |summary| summary.ledger.captured);
         assert_eq!(captured, records as u64, "cut at {length}");
-        if summary.is_some() {
+        if let Some(summary) = &summary {
+            let damaged = summary.ledger.dropped.get("file_damaged").copied().unwrap_or(0);
+            assert_eq!(damaged, u64::from(finished.code() == 1), "cut at {length}");
             let got = capture_file::read_all(&directory.path().join("captures"));
             vxtap_tests::compare::same_in_order(&whole[..records], &got).unwrap();
         }
@@ -92,4 +95,34 @@ fn a_capture_cut_anywhere_gives_its_whole_records_and_an_error_unless_cut_betwee
         let code = if length < 24 { 2 } else { i32::from(!between) };
         assert_eq!(finished.code(), code, "cut at {length}: {}", finished.stderr);
     }
+}
+
+/// A pcapng block (draft-ietf-opsawg-pcapng, section 3.1).
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u32 + 12).to_le_bytes();
+    [&kind.to_le_bytes()[..], &length, body, &length].concat()
+}
+
+#[test]
+fn frames_of_a_link_type_that_is_not_looked_into_are_counted_and_those_of_others_in_the_file_are_taken() {
+    let frame = udp_frame(Peer::v4(1, 1), Peer::v4(2, 2), b"sixteen bytes ..");
+    let mut file = block(0x0a0d_0d0a, &[&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat());
+    // Ethernet, and LINKTYPE_USER0.
+    for link_type in [1_u16, 147] {
+        file.extend(block(1, &[&link_type.to_le_bytes()[..], &[0; 6]].concat()));
+    }
+    for interface in [0_u32, 1, 1, 0, 1] {
+        let length = frame.len() as u32;
+        let words = [interface, 0, 1_000_000, length, length].map(u32::to_le_bytes).concat();
+        let padding = vec![0; frame.len().wrapping_neg() % 4];
+        file.extend(block(6, &[&words[..], &frame, &padding].concat()));
+    }
+    let scratch = TempDir::new().unwrap();
+    let path = scratch.path().join("two links.pcapng");
+    fs::write(&path, file).unwrap();
+    let read = super::read(&path, &[]);
+    let ledger = &read.summary.ledger;
+    assert_eq!((ledger.received, ledger.captured), (5, 2));
+    assert_eq!(ledger.dropped, [("link_type".to_owned(), 3)].into());
+    assert!(read.records.iter().all(|record| record.data == frame));
 }

@@ -11,6 +11,7 @@ use pcap_parser::{Block, PcapBlockOwned, PcapNGSlice};
 use tempfile::TempDir;
 use vxtap_analyzers::{StreamId, StreamKey};
 use vxtap_capfile::CaptureReader;
+use vxtap_index::{Extract, Query};
 use vxtap_wire::vxlan::Vni;
 
 use super::*;
@@ -807,6 +808,25 @@ fn classic_files_have_the_frames_with_their_times_and_lengths() {
         ];
         assert_eq!(packets, expected);
         assert_eq!(run.files().len(), 2);
+    }
+}
+
+#[test]
+fn a_search_by_the_index_that_a_classic_file_gets_while_it_is_written_finds_every_record() {
+    for format in [CaptureFormat::Pcap, CaptureFormat::PcapNanoseconds] {
+        let mut run = Run::new();
+        run.settings.format = format;
+        let (handle, mut lanes) = run.start(1);
+        for number in 0..50 {
+            lanes[0].record(1_700_000_000_000_000_000 + u64::from(number), StreamId(0), &[number; 70], 70);
+        }
+        drop(lanes);
+        handle.finish();
+        let query = Query { since_ns: Some(1), ..Query::default() };
+        let mut found = Vec::new();
+        let summary = Extract::new(query).run(&run.files(), &mut found).unwrap();
+        assert_eq!((summary.files, summary.files_without_index), (1, 0));
+        assert_eq!((summary.records_written, summary.damaged), (50, Vec::new()));
     }
 }
 
