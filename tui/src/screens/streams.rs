@@ -250,6 +250,9 @@ fn about(app: &App, snapshot: &Snapshot, row: Row<'_>, width: usize) -> Vec<Line
             lines.extend(text::wrap(&told, width, 2).into_iter().map(Line::raw));
         }
         Row::In(stream) => {
+            if stream.turned_away {
+                lines.push(Line::raw("was let in before; what comes of it now is turned away"));
+            }
             if let Some((cause, share)) = stream.sides.cause.zip(stream.sides.share) {
                 let told = format!("{} of its flows are one-sided: {cause}", number::share(share, 1.0));
                 let style = app.theme.notice();
@@ -259,9 +262,7 @@ fn about(app: &App, snapshot: &Snapshot, row: Row<'_>, width: usize) -> Vec<Line
                 let told = format!("{} copies of packets of {}", number::count(pair.duplicates), pair.first);
                 lines.push(Line::raw(text::shorten_end(&told, width).into_owned()));
             }
-            if stream.turned_away {
-                lines.push(Line::raw("was let in before; what comes of it now is turned away"));
-            } else if lines.len() == 1 {
+            if lines.len() == 1 {
                 lines.push(Line::styled("nothing wrong with it", theme::FAINT));
             }
         }
