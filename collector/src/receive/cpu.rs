@@ -26,7 +26,9 @@ mod tests {
 
     fn set(cpus: &[usize]) -> CpuSet {
         let mut set = CpuSet::new();
-        cpus.iter().for_each(|cpu| set.set(*cpu));
+        for cpu in cpus {
+            set.set(*cpu);
+        }
         set
     }
 

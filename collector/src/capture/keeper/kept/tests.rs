@@ -90,7 +90,7 @@ impl Scene {
             match Kept::begin(self.settings.clone(), Box::new(self.world.clone())) {
                 // A child that another test has just forked has the lock of an earlier run until it is another program.
                 Err(KeeperError::Locked { .. }) if begun.elapsed() < Duration::from_secs(20) => {
-                    std::thread::yield_now()
+                    std::thread::yield_now();
                 }
                 begun => return begun.unwrap(),
             }
