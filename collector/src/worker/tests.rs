@@ -67,17 +67,16 @@ fn bench(workers: u32, capture: Option<CaptureSettings>) -> Bench {
 }
 
 fn bench_of(kind: Kind, workers: u32, capture: Option<CaptureSettings>) -> Bench {
-    bench_with(kind, workers, PipelineSettings { capture, ..PipelineSettings::default() })
+    bench_with(kind, workers, &PipelineSettings { capture, ..PipelineSettings::default() })
 }
 
-fn bench_with(kind: Kind, workers: u32, pipeline: PipelineSettings) -> Bench {
+fn bench_with(kind: Kind, workers: u32, pipeline: &PipelineSettings) -> Bench {
     let listener = UdpListener { kind, address: "127.0.0.1:0".parse().unwrap() };
     let settings = ReceiveSettings { kernel_steering: false, ..ReceiveSettings::default() };
     let hash = SteerHash::new(5);
     let Group { sockets, address, .. } = open_group(listener, 1, &settings, hash, Vec::new()).unwrap();
     let streams = Arc::new(StreamRegistry::new());
-    let (outputs, mut lanes) =
-        Outputs::open(&pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Live).unwrap();
+    let (outputs, mut lanes) = Outputs::open(pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Live).unwrap();
     let (waiter, waker) = Waiter::new().unwrap();
     let (mut inboxes, mut outboxes) = connect(workers, &[]);
     let (asker, questions) = Asker::new(waker);
@@ -90,7 +89,7 @@ fn bench_with(kind: Kind, workers: u32, pipeline: PipelineSettings) -> Bench {
         inbox: inboxes.remove(0),
         outbox: outboxes.remove(0),
         questions,
-        pipeline: Pipeline::new(&pipeline, Arc::clone(&streams), lanes),
+        pipeline: Pipeline::new(pipeline, Arc::clone(&streams), lanes),
         shared: Arc::new(Shared::new(workers, streams)),
         steering: Steering { hash, workers, broken: false },
         opening: Opening { rules: Rules::default(), sender_times: true },
@@ -204,7 +203,7 @@ fn nothing_is_allocated_for_a_packet_that_is_looked_into_and_completes_no_messag
     const ACK: u8 = 0x10;
     let directory = tempfile::tempdir().unwrap();
     let log = Some(LogSettings::new(directory.path().to_owned()));
-    let mut bench = bench_with(Kind::Vxlan, 1, PipelineSettings { log, ..PipelineSettings::default() });
+    let mut bench = bench_with(Kind::Vxlan, 1, &PipelineSettings { log, ..PipelineSettings::default() });
     let request: &[u8] = b"GET /large HTTP/1.1\r\nHost: a.example\r\n\r\n";
     // One in four answers with what no protocol begins with.
     let answer = |number: u16| -> &[u8] {
