@@ -106,11 +106,40 @@ fn an_interface_that_this_host_does_not_have_is_told_with_its_place() {
     assert_eq!(policy(&["check", text(&path)]).status.code(), Some(0));
     let output = policy(&["check", text(&path), "--host"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        err(&output).contains("host.toml:3:21: there is no interface 'none0' on this host (expected"),
-        "{}",
-        err(&output)
-    );
+    let place = "host.toml:3:21: there is no interface 'none0' on this host (expected";
+    assert!(err(&output).contains(place), "{}", err(&output));
+    // So is it where the policy is to be run, before anything is opened; a pattern may be like nothing.
+    let capture = |path: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_vxtap-sender")).args(["capture", "--policy", text(path)]).output().unwrap()
+    };
+    let output = capture(&path);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains(place), "{}", err(&output));
+    fs::write(&path, here.replace("\"lo\", \"none0\"", "\"none*\"")).unwrap();
+    let output = capture(&path);
+    assert!(err(&output).contains("no source of the policy selects an interface of this host"), "{}", err(&output));
+}
+
+#[test]
+fn all_sessions_together_are_estimated_with_the_traffic_where_it_makes_most_copies() {
+    // Whole frames within a budget of 10 Mbit/s, cut ones without; a third session is off.
+    let sessions = "[[source]]\nname = \"s\"\ninterfaces = \"lo\"\n[[target]]\nname = \"t\"\naddress = \"192.0.2.7\"\n\
+         [[session]]\nname = \"whole\"\nnumber = 1\nsource = \"s\"\ntarget = \"t\"\nmax_mbps = 10\n\
+         [[session]]\nname = \"cut\"\nnumber = 2\nsource = \"s\"\ntarget = \"t\"\nlength = 164\n\
+         [[session]]\nname = \"off\"\nnumber = 3\nsource = \"s\"\ntarget = \"t\"\nenabled = false\n";
+    let total = |policy_text: &str| {
+        let (_directory, path) = written("estimate.toml", policy_text);
+        let output = policy(&["check", text(&path), "--rate", "1000", "--frame-bytes", "800"]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let told = out(&output);
+        let at = told.find("sends up to ").unwrap() + "sends up to ".len();
+        told[at..].split(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    // 836 bytes of 800 are mirrored of as much of the traffic as makes 10 Mbit/s, 200 bytes of 800 of the rest.
+    let share = 10.0 / (1000.0 * 836.0 / 800.0);
+    let expected = 10.0 + (1.0 - share) * 250.0;
+    assert!((total(sessions) - expected).abs() < 0.1, "{} {expected}", total(sessions));
+    assert!((total(&format!("[budget]\nmax_mbps = 100\n{sessions}")) - 100.0).abs() < 0.1);
 }
 
 #[test]

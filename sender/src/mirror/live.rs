@@ -202,13 +202,18 @@ fn names(settings: &LiveMirrorSettings) -> Result<Vec<String>, SendError> {
     }
     let file = PolicyFile::load(&settings.mirror.policy).map_err(SendError::Policy)?;
     let all = host_interfaces(&settings.tags)?;
+    let present: Vec<String> = all.iter().map(|interface| interface.name.clone()).collect();
+    // A policy for many hosts has patterns that are like nothing on some of them.
+    let unknown = file.missing_interfaces(&present, false);
+    if !unknown.is_empty() {
+        return Err(SendError::Policy(file.error(unknown)));
+    }
     let selected = |interface: &&Interface| file.policy.sources.iter().any(|source| source.selects(interface));
     let is_ethernet = |interface: &&Interface| {
         Link::named(&interface.name).is_ok_and(|link| !matches!(link.kind, LinkKind::Other(_)))
     };
     let names: Vec<_> = all.iter().filter(selected).filter(is_ethernet).map(|found| found.name.clone()).collect();
     if names.is_empty() {
-        let present: Vec<_> = all.iter().map(|interface| interface.name.as_str()).collect();
         return Err(SendError::Setting(format!(
             "no source of the policy selects an interface of this host (there are {})",
             present.join(", ")
@@ -219,7 +224,14 @@ fn names(settings: &LiveMirrorSettings) -> Result<Vec<String>, SendError> {
 
 /// Tells the interfaces of these names, with the addresses that they have when it is asked.
 fn interfaces(names: Vec<String>, tags: Vec<String>) -> Interfaces {
-    Arc::new(move |_: &Policy| {
+    Arc::new(move |policy: &Policy| {
+        for name in policy.sources.iter().flat_map(|source| &source.interfaces) {
+            if !name.ends_with('*') && !names.contains(name) {
+                tracing::warn!(
+                    "the policy names interface {name:?}, which is not captured: those that are were chosen at the start"
+                );
+            }
+        }
         let mut all = host_interfaces(&tags)?;
         let of_name = |name: &String| {
             let found = all.iter().position(|interface| interface.name == *name);

@@ -122,6 +122,18 @@ impl Plan {
         &self.targets
     }
 
+    /// Where the policy names a target, as a path in its file.
+    pub(super) fn path_of(&self, target: &Target) -> String {
+        let policy = &self.policy;
+        let named = policy.sessions.iter().find_map(|session| {
+            let members = policy.targets[session.target].members.iter();
+            let place =
+                members.map(|member| target_of(member, session.encapsulation)).position(|one| one == *target)?;
+            Some(format!("target[{}].member[{place}].address", session.target))
+        });
+        named.unwrap_or_default()
+    }
+
     /// Whether copies of copies are kept from being made.
     pub(super) fn guards_own(&self) -> bool {
         self.policy.never.own

@@ -237,7 +237,8 @@ impl Steward {
                 changes.push(ExitChange::Keep(place));
             } else {
                 let link = open(links, target, &target.resolve());
-                refuse_loop(target, &link, plan.guards_own())?;
+                refuse_loop(target, &link, plan.guards_own())
+                    .map_err(|text| file.error(vec![file.problem(&plan.path_of(target), text)]).to_string())?;
                 known.push(Known::new(target.clone(), &link));
                 changes.push(ExitChange::Open(link));
             }

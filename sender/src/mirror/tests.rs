@@ -227,7 +227,9 @@ fn copies_to_this_host_are_refused_where_nothing_keeps_copies_of_copies_from_bei
     let text =
         "[never]\nown = false\n\n".to_owned() + &target("c", &[(collector.address, 1)]) + &session("s", 1, "c", "");
     let error = bench(&PolicyText::new(&text)).err().unwrap();
-    assert!(error.is_usage() && error.to_string().contains("copies of copies"), "{error}");
+    let place = "policy.toml:11:11: copies would go to 127.0.0.1:";
+    assert!(error.is_usage() && error.to_string().contains(place), "{error}");
+    assert!(error.to_string().contains("copies of copies"), "{error}");
 }
 
 #[test]

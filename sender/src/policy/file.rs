@@ -75,6 +75,27 @@ impl PolicyFile {
         self.places.problem(path, message)
     }
 
+    /// The interfaces that sources name and that are not among those `present` on a host; patterns that none of them is like as well,
+    /// if that matters.
+    pub fn missing_interfaces(&self, present: &[String], patterns_matter: bool) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (at, source) in self.policy.sources.iter().enumerate() {
+            for (number, name) in source.interfaces.iter().enumerate() {
+                let there = match name.strip_suffix('*') {
+                    Some(prefix) => !patterns_matter || present.iter().any(|interface| interface.starts_with(prefix)),
+                    None => present.contains(name),
+                };
+                if !there {
+                    let path = format!("source[{at}].interfaces[{number}]");
+                    let message =
+                        format!("there is no interface '{name}' on this host (expected {})", present.join(", "));
+                    problems.push(self.problem(&path, message));
+                }
+            }
+        }
+        problems
+    }
+
     /// Problems that show only on a host, as an error of this file: an interface that is not there, a target that is
     /// our own collector.
     pub fn error(&self, problems: Vec<Problem>) -> PolicyError {

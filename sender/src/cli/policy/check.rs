@@ -9,7 +9,7 @@ use serde_json::json;
 use super::table::Table;
 use super::{load, print, print_json};
 use crate::cli::positive_number;
-use crate::policy::{Encapsulation, PolicyFile, Problem, Session, printable};
+use crate::policy::{Encapsulation, Policy, PolicyFile, Session, printable};
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
@@ -33,6 +33,8 @@ pub(crate) struct CheckArguments {
 /// What a session may send at most.
 struct Estimate<'p> {
     session: &'p Session,
+    /// Million bits a second for all of the traffic, if there were no budget.
+    unbounded_mbps: f64,
     /// Copies a second.
     packets: f64,
     /// Million bits a second of whole outer IP packets.
@@ -43,7 +45,13 @@ struct Estimate<'p> {
 pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     let file = load(&arguments.file, arguments.json)?;
     if arguments.host {
-        let problems = missing_interfaces(&file);
+        let present: Vec<String> = std::fs::read_dir("/sys/class/net")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        let problems = file.missing_interfaces(&present, true);
         if !problems.is_empty() {
             let error = file.error(problems);
             if arguments.json {
@@ -61,31 +69,6 @@ pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     if arguments.json { print_json(&as_json(&file, &estimates)) } else { print(&as_text(&file, arguments, &estimates)) }
 }
 
-/// Interfaces that sources name and this host does not have.
-fn missing_interfaces(file: &PolicyFile) -> Vec<Problem> {
-    let present: Vec<String> = std::fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    let mut problems = Vec::new();
-    for (at, source) in file.policy.sources.iter().enumerate() {
-        for (number, name) in source.interfaces.iter().enumerate() {
-            let there = match name.strip_suffix('*') {
-                Some(prefix) => present.iter().any(|interface| interface.starts_with(prefix)),
-                None => present.contains(name),
-            };
-            if !there {
-                let path = format!("source[{at}].interfaces[{number}]");
-                let message = format!("there is no interface '{name}' on this host (expected {})", present.join(", "));
-                problems.push(file.problem(&path, message));
-            }
-        }
-    }
-    problems
-}
-
 /// What a session sends if it takes everything that its sampling lets it, within its budget.
 fn estimate(session: &Session, mbps: f64, frame_bytes: u32) -> Estimate<'_> {
     let frame = f64::from(frame_bytes);
@@ -96,14 +79,31 @@ fn estimate(session: &Session, mbps: f64, frame_bytes: u32) -> Estimate<'_> {
         Encapsulation::Geneve => 36.0,
     };
     let bits = (copied + tunnel + 28.0) * 8.0;
-    let mut packets = mbps * 1e6 / (frame * 8.0) * session.sample.share();
+    let unbounded = mbps * 1e6 / (frame * 8.0) * session.sample.share();
+    let mut packets = unbounded;
     if let Some(most) = session.budget.max_pps {
         packets = packets.min(most as f64);
     }
     if let Some(most) = session.budget.max_mbps {
         packets = packets.min(most * 1e6 / bits);
     }
-    Estimate { session, packets, mbps: packets * bits / 1e6 }
+    let unbounded_mbps = unbounded * bits / 1e6;
+    Estimate { session, unbounded_mbps, packets, mbps: packets * bits / 1e6 }
+}
+
+/// Million bits a second that all sessions that are on may send together: each packet is mirrored once at most, so the worst is
+/// that the traffic is for the sessions that make most of it, each with as much as its budget lets through.
+fn most_of_all(policy: &Policy, estimates: &[Estimate<'_>]) -> f64 {
+    let mut worst: Vec<&Estimate<'_>> = estimates.iter().filter(|estimate| estimate.session.enabled).collect();
+    worst.sort_by(|a, b| b.unbounded_mbps.total_cmp(&a.unbounded_mbps));
+    let (mut left, mut sum) = (1.0, 0.0);
+    for estimate in worst {
+        let share = if estimate.unbounded_mbps > 0.0 { estimate.mbps / estimate.unbounded_mbps } else { 0.0 };
+        let share = share.min(left);
+        left -= share;
+        sum += share * estimate.unbounded_mbps;
+    }
+    policy.budget.max_mbps.map_or(sum, |most| sum.min(most))
 }
 
 fn length(session: &Session) -> String {
@@ -172,7 +172,7 @@ fn as_text(file: &PolicyFile, arguments: &CheckArguments, estimates: &[Estimate<
             ]);
         }
         text.push_str(&table.text());
-        let most = estimates.iter().map(|estimate| estimate.mbps).fold(0.0, f64::max);
+        let most = most_of_all(policy, estimates);
         let _ = writeln!(text, "\nEach packet is mirrored once at most: this host sends up to {most:.1} Mbit/s more.");
     }
     text
