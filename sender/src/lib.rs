@@ -1,4 +1,4 @@
-//! A mirror source: takes frames from interfaces or capture files or makes them, encapsulates them in VXLAN and sends them.
+//! A mirror source: takes frames from interfaces or capture files or makes them, encapsulates them in VXLAN or GENEVE and sends them.
 //!
 //! [`replay::run`], [`generate::run`] and [`capture::Capture::run`] send in the calling thread and give a [`Summary`] in which every frame is
 //! accounted for; a [`Control`] shared with other threads stops them and tells how far they are. A frame's way:
@@ -24,5 +24,5 @@ pub use control::{Control, Progress};
 pub use error::SendError;
 pub use pace::{Rate, Timing};
 pub use summary::{Imbalance, Reasons, SendFault, SkipReason, Summary, Truncated};
-pub use target::Target;
+pub use target::{Target, TargetAddress};
 pub use transmit::{Method, TransmitSettings};

@@ -38,10 +38,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vxtap_capfile::MAX_FRAME_BYTES;
-use vxtap_wire::geneve::{self, Mark, MirrorDirection};
+use vxtap_wire::geneve::{Mark, MirrorDirection};
 use vxtap_wire::{FrameView, SteerHash};
 
-use crate::batch::{ENOUGH_BYTES, MAX_FRAMES, Slot};
+use crate::batch::{ENOUGH_BYTES, HEADROOM, MAX_FRAMES, Slot};
 use crate::control::{Control, Counters};
 use crate::policy::{self, Decision, Direction, Excluded, Pass};
 use crate::source::flow_hash;
@@ -58,10 +58,8 @@ pub use settings::MirrorSettings;
 use governor::Governor;
 use ledger::Ledger;
 use mailbox::{Change, Mailbox};
-use plan::{Head, Plan, SessionRun};
+use plan::{Plan, SessionRun};
 
-/// The longest tunnel header.
-const MOST_HEAD: usize = geneve::MARKED_HEADER_LEN;
 /// A live batch is sent when it has so many frames or bytes: more would wait for longer than they gain.
 const LIVE_FRAMES: usize = 1024;
 const LIVE_BYTES: usize = 1 << 20;
@@ -121,7 +119,7 @@ impl Mirror {
             exits,
             outbox: Outbox::new(ports),
             hash: SteerHash::new(port_seed),
-            buffer: vec![0; enough_bytes + MOST_HEAD + MAX_FRAME_BYTES],
+            buffer: vec![0; enough_bytes + HEADROOM + MAX_FRAME_BYTES],
             used: 0,
             slots: Vec::with_capacity(most_frames),
             most_frames,
@@ -279,21 +277,17 @@ impl Mirror {
         let offset = header_at + usize::from(head);
         let copied = &frame.bytes[..wanted as usize];
         buffer[offset..offset + copied.len()].copy_from_slice(copied);
-        match &session.head {
-            Head::Vxlan(header) => buffer[header_at..offset].copy_from_slice(header),
-            Head::Geneve(vni) => {
-                let series = exits.number(usize::from(way.link), way.lane, port, direction);
-                let mark = Mark {
-                    captured_ns: frame.time_ns,
-                    sequence: series.next,
-                    series: series.id,
-                    original_len: frame.wire_len,
-                    direction: Some(mirror_direction(direction)),
-                };
-                let header = geneve::marked_header(*vni, vxtap_wire::Link::Ethernet, copied, &mark);
-                buffer[header_at..offset].copy_from_slice(&header);
+        let told_direction = mirror_direction(direction);
+        session.head.write(&mut buffer[header_at..offset], copied, || {
+            let series = exits.number(usize::from(way.link), way.lane, port, told_direction);
+            Mark {
+                captured_ns: frame.time_ns,
+                sequence: series.next,
+                series: series.id,
+                original_len: frame.wire_len,
+                direction: Some(told_direction),
             }
-        }
+        });
         self.used = offset + copied.len();
         slots.push(Slot {
             offset,
@@ -304,8 +298,10 @@ impl Mirror {
             link: way.link,
             head,
             tag: tag(mirrored.session, direction),
-            is_cut: wanted < frame.wire_len,
             gap_ns: std::mem::take(&mut self.gap_ns),
+            captured_ns: frame.time_ns,
+            wire_len: frame.wire_len,
+            direction: Some(told_direction),
         });
     }
 
@@ -407,7 +403,7 @@ impl Tally for SessionTally<'_> {
             if slot.len < slot.frame_len {
                 self.counters.truncated_mtu.add(1);
                 ledger.truncated.add(1);
-            } else if slot.is_cut {
+            } else if slot.frame_len < slot.wire_len {
                 self.counters.truncated_packet_length.add(1);
                 ledger.truncated.add(1);
             }

@@ -1,6 +1,6 @@
 //! Frames of capture files.
 //!
-//! Files are read through a window and copied into the batch, each frame behind room for its VXLAN header, and not
+//! Files are read through a window and copied into the batch, each frame behind room for its tunnel's header, and not
 //! mapped: measured at top speed, the page faults of a mapping cost what the copies cost, and a mapped file that
 //! somebody cuts short ends the process with a bus error.
 
@@ -206,7 +206,16 @@ impl Source for Files<'_> {
             let (port, len) = ((flow % *ports) as u16, record.bytes.len());
             used += HEADROOM;
             buffer[used..used + len].copy_from_slice(record.bytes);
-            slots.push(Slot { offset: used, frame_len: len as u32, flow, port, gap_ns, ..Slot::default() });
+            slots.push(Slot {
+                offset: used,
+                frame_len: len as u32,
+                flow,
+                port,
+                gap_ns,
+                captured_ns: record.time_ns,
+                wire_len: record.wire_len,
+                ..Slot::default()
+            });
             used += len;
             let is_enough = slots.len() == MAX_FRAMES || used >= ENOUGH_BYTES || !record.may_wait;
             if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -54,11 +54,34 @@ impl fmt::Display for Target {
 impl FromStr for Target {
     type Err = String;
 
+    /// Takes what a [`TargetAddress`] is; the port is 4789, that of VXLAN, by default.
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(|address: TargetAddress| address.or_port(vxlan::PORT))
+    }
+}
+
+/// A mirror target as the user names it, whose port depends on what frames travel in where none is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetAddress {
+    host: String,
+    port: Option<u16>,
+}
+
+impl TargetAddress {
+    /// The target, at `port` unless another was named.
+    pub fn or_port(self, port: u16) -> Target {
+        Target { host: self.host, port: self.port.unwrap_or(port) }
+    }
+}
+
+impl FromStr for TargetAddress {
+    type Err = String;
+
     /// Takes `NAME`, `NAME:PORT`, an IPv4 address with or without a port, and an IPv6 address, in brackets where a
-    /// port follows. The port is 4789 by default.
+    /// port follows.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self { host: ip.to_string(), port: vxlan::PORT });
+            return Ok(Self { host: ip.to_string(), port: None });
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let Some((address, after)) = rest.split_once(']') else {
@@ -81,14 +104,11 @@ impl FromStr for Target {
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
             return Err(format!("'{text}' is not HOST[:PORT] (expected for example collector.example:4789)"));
         }
-        let port = match port {
-            None => vxlan::PORT,
-            Some(port) => match port.parse() {
-                Ok(0) | Err(_) => return Err(format!("'{port}' is not a port (expected 1 to 65535)")),
-                Ok(port) => port,
-            },
-        };
-        Ok(Self { host: host.to_owned(), port })
+        let port = port.map(|port| match port.parse() {
+            Ok(0) | Err(_) => Err(format!("'{port}' is not a port (expected 1 to 65535)")),
+            Ok(port) => Ok(port),
+        });
+        Ok(Self { host: host.to_owned(), port: port.transpose()? })
     }
 }
 
@@ -109,6 +129,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
         }
+    }
+
+    #[test]
+    fn the_default_port_is_that_of_what_frames_travel_in_and_yields_to_one_that_is_named() {
+        let target = |text: &str| text.parse::<TargetAddress>().unwrap().or_port(6081).to_string();
+        assert_eq!(target("collector"), "collector:6081");
+        assert_eq!(target("2001:db8::7"), "[2001:db8::7]:6081");
+        assert_eq!(target("192.0.2.7:4789"), "192.0.2.7:4789");
     }
 
     #[test]

@@ -7,25 +7,31 @@
 //!   is found out by trying, at the start and again on each refusal.
 //! - A datagram that the kernel does not take is counted by its reason; the run goes on.
 
+mod head;
 mod link;
 mod message;
 mod outbox;
+mod series;
 mod socket;
 mod train;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use vxtap_wire::vxlan::{self, Vni};
+use vxtap_wire::geneve::Mark;
+use vxtap_wire::vxlan::Vni;
 
-use crate::batch::{HEADROOM, Slot};
+use crate::batch::Slot;
 use crate::control::Counters;
 use crate::error::SendError;
+use crate::policy::Encapsulation;
 use crate::summary::{SendFault, SkipReason};
 use crate::target::Target;
+pub(crate) use head::Head;
 pub(crate) use link::{Link, LinkSettings};
 pub(crate) use outbox::{Outbox, Tally};
+pub(crate) use series::{Numbering, Series};
 
 /// How the frames are encapsulated and handed to the kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +40,9 @@ pub struct TransmitSettings {
     pub target: Target,
     /// The VNI of all of them.
     pub vni: Vni,
-    /// Longest frame sent, in bytes behind the VXLAN header; longer ones are cut. At least 1; `None` cuts only what
+    /// What frames travel in.
+    pub encapsulation: Encapsulation,
+    /// Longest frame sent, in bytes behind the tunnel's header; longer ones are cut. At least 1; `None` cuts only what
     /// the path cannot carry.
     pub packet_length: Option<u32>,
     /// How many outer source ports to spread the flows over, 1 to [`TransmitSettings::MAX_SOURCE_PORTS`].
@@ -58,11 +66,12 @@ impl TransmitSettings {
     /// First port of the range that RFC 7348 section 5 recommends.
     pub const DEFAULT_SOURCE_PORT_BASE: u16 = 49_152;
 
-    /// Frames of network `vni` to `target`, everything else by default.
+    /// Frames of network `vni` to `target` in VXLAN, everything else by default.
     pub const fn new(target: Target, vni: Vni) -> Self {
         Self {
             target,
             vni,
+            encapsulation: Encapsulation::Vxlan,
             packet_length: None,
             source_ports: Self::DEFAULT_SOURCE_PORTS,
             source_port_base: Self::DEFAULT_SOURCE_PORT_BASE,
@@ -109,7 +118,9 @@ impl Method {
 /// Sends batches of frames to one target, all under one VNI.
 pub(crate) struct Transmitter {
     link: Link,
-    header: [u8; vxlan::HEADER_LEN],
+    head: Head,
+    /// For headers with a mark.
+    numbering: Numbering,
     packet_length: u32,
     outbox: Outbox,
 }
@@ -134,8 +145,9 @@ impl Transmitter {
         let link = Link::open_any(link_settings, &settings.target.resolve()?, &settings.target)?;
         Ok(Self {
             outbox: Outbox::new(link.ports()),
+            numbering: Numbering::new(link.ports()),
             link,
-            header: vxlan::header(settings.vni),
+            head: Head::new(settings.encapsulation, settings.vni),
             packet_length: settings.packet_length.unwrap_or(u32::MAX),
         })
     }
@@ -160,19 +172,33 @@ impl Transmitter {
         self.link.method()
     }
 
-    /// Length in bytes of the outer IP, UDP and VXLAN headers.
+    /// Length in bytes of the outer IP and UDP headers and of the tunnel's.
     pub(crate) const fn outer_bytes(&self) -> u32 {
-        self.link.outer_bytes() + vxlan::HEADER_LEN as u32
+        self.link.outer_bytes() + self.head.len() as u32
     }
 
-    /// Puts the VXLAN header before every frame of `slots`, which point into `bytes`, and cuts it to the packet length
+    /// Puts the tunnel's header before every frame of `slots`, which point into `bytes`, and cuts it to the packet length
     /// and to what the path carries.
     pub(crate) fn encapsulate(&mut self, now: Instant, bytes: &mut [u8], slots: &mut [Slot]) {
         self.link.begin(now);
-        let longest = self.packet_length.min(self.link.max_frame(HEADROOM as u8));
+        let Self { link, head, numbering, packet_length, .. } = self;
+        let longest = (*packet_length).min(link.max_frame(head.len()));
+        let made_ns = if matches!(head, Head::Geneve(_)) { since_1970() } else { 0 };
         for slot in slots {
             slot.len = slot.frame_len.min(longest);
-            bytes[slot.offset - HEADROOM..slot.offset].copy_from_slice(&self.header);
+            slot.head = head.len();
+            let (before, frame) = bytes.split_at_mut(slot.offset);
+            let room = &mut before[slot.offset - usize::from(slot.head)..];
+            head.write(room, &frame[..slot.len as usize], || {
+                let series = numbering.number(slot.port, slot.direction);
+                Mark {
+                    captured_ns: if slot.captured_ns == 0 { made_ns } else { slot.captured_ns },
+                    sequence: series.next,
+                    series: series.id,
+                    original_len: slot.wire_len.max(slot.frame_len),
+                    direction: slot.direction,
+                }
+            });
         }
     }
 
@@ -184,6 +210,11 @@ impl Transmitter {
         let mut tally = RunTally { counters, packet_length: self.packet_length };
         self.outbox.send(std::slice::from_mut(&mut self.link), bytes, slots, &mut tally, is_over);
     }
+}
+
+/// Nanoseconds since 1970; 0 by a clock that is before it.
+fn since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Counts all frames of a run together.

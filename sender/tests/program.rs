@@ -115,6 +115,29 @@ fn a_replay_delivers_every_frame_byte_for_byte_over_either_family() {
 }
 
 #[test]
+fn a_replay_in_geneve_has_the_times_of_the_file_whole_lengths_and_numbers_without_a_gap() {
+    let frames = frames(FRAMES);
+    let capture = capture(1, &frames);
+    let receiver = Receiver::new("127.0.0.1:0");
+    let mut sender = sender("replay", receiver.address);
+    sender.arg(&capture.path).args(["--top-speed", "--encapsulation", "geneve", "--source-ports", "1"]);
+    sender.args(["--packet-length", "100", "--transmit", "batches"]);
+    assert_eq!(summary(&sender.output().unwrap())["sent"], FRAMES);
+    let mut series = HashSet::new();
+    for (number, frame) in frames.iter().enumerate() {
+        let mut buffer = vec![0; 65_536];
+        let (len, _) = receiver.socket.recv_from(&mut buffer).unwrap();
+        let (header, inner) = vxtap_wire::geneve::decapsulate(&buffer[..len]).unwrap();
+        let mark = header.metadata.mark.unwrap();
+        assert_eq!((header.vni.get().to_string().as_str(), inner), (VNI, &frame[..frame.len().min(100)]));
+        assert_eq!(mark.captured_ns, 1_700_000_000_000_000_000 + number as u64 * 1_000);
+        assert_eq!((mark.sequence, mark.original_len as usize, mark.direction), (number as u64, frame.len(), None));
+        series.insert(mark.series);
+    }
+    assert_eq!(series.len(), 1);
+}
+
+#[test]
 fn one_port_and_plain_datagrams_keep_the_order_of_the_file() {
     let frames = frames(FRAMES);
     let capture = capture(1, &frames);

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use vxtap_wire::SteerHash;
+use vxtap_wire::geneve::MirrorDirection;
 
 use super::live::Captured;
 use crate::batch::{HEADROOM, MAX_FRAMES, Slot};
@@ -52,6 +53,9 @@ impl Packets {
             frame_len: len as u32,
             flow,
             port: (flow % self.ports) as u16,
+            captured_ns: packet.time_ns,
+            wire_len: packet.wire_len,
+            direction: Some(if packet.is_outgoing { MirrorDirection::Egress } else { MirrorDirection::Ingress }),
             ..Slot::default()
         });
         if self.slots.len() == MAX_FRAMES || self.used >= ENOUGH_BYTES {

@@ -19,11 +19,12 @@ use crate::mirror::files::{FileMirrorSettings, OwnEnd};
 use crate::mirror::live::LiveMirrorSettings;
 use crate::mirror::{ControlSettings, MirrorSettings, control_token};
 use crate::pace::{Rate, Timing};
+use crate::policy::Encapsulation;
 use crate::replay::ReplaySettings;
-use crate::target::Target;
+use crate::target::TargetAddress;
 use crate::transmit::{Method, TransmitSettings};
 
-/// A mirror source: takes frames from capture files or makes them, and sends them in VXLAN to a mirror target.
+/// A mirror source: takes frames from capture files or makes them, and sends them in VXLAN or GENEVE to a mirror target.
 #[derive(Debug, Parser)]
 #[command(name = "vxtap-sender", version, max_term_width = 100)]
 pub(super) struct Arguments {
@@ -153,10 +154,10 @@ pub(super) struct GenerateArguments {
     /// Stop after so many frames
     #[arg(long, value_name = "N")]
     packets: Option<u64>,
-    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default
+    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default, 6081 with GENEVE
     #[arg(long, value_name = "HOST[:PORT]")]
-    to: Target,
-    /// VXLAN network identifier, 0 to 16777215
+    to: TargetAddress,
+    /// Network identifier (VNI), 0 to 16777215
     #[arg(long, value_name = "N", value_parser = vni)]
     vni: Vni,
     #[command(flatten)]
@@ -179,14 +180,14 @@ struct RateArguments {
 /// Where frames go: all to one target, or by a policy.
 #[derive(Debug, Args)]
 struct RouteArguments {
-    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default
+    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default, 6081 with GENEVE
     #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "policy", requires = "vni")]
-    to: Option<Target>,
-    /// VXLAN network identifier, 0 to 16777215
+    to: Option<TargetAddress>,
+    /// Network identifier (VNI), 0 to 16777215
     #[arg(long, value_name = "N", value_parser = vni, required_unless_present = "policy", requires = "to")]
     vni: Option<Vni>,
     /// Mirror by the sessions of this policy instead; see docs/policy.md
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "vni", "packet_length"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "vni", "packet_length", "encapsulation"])]
     policy: Option<PathBuf>,
     /// With --policy: serve metrics and control over HTTP on this address; off loopback it takes --control-token
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "to")]
@@ -202,7 +203,7 @@ struct RouteArguments {
 
 impl RouteArguments {
     /// The one target, where there is one.
-    fn one(&self) -> Option<(Target, Vni)> {
+    fn one(&self) -> Option<(TargetAddress, Vni)> {
         Some((self.to.clone()?, self.vni?))
     }
 
@@ -231,7 +232,10 @@ pub(super) enum Capture {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Encapsulation")]
 struct TransmitArguments {
-    /// Cut frames to N bytes (counted behind the VXLAN header)
+    /// What frames travel in
+    #[arg(long, value_enum, default_value_t = EncapsulationArgument::Vxlan)]
+    encapsulation: EncapsulationArgument,
+    /// Cut frames to N bytes (counted behind the tunnel's header)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     packet_length: Option<u32>,
     /// Spread the flows over N outer source ports
@@ -258,6 +262,23 @@ struct TransmitArguments {
     /// Write the summary as JSON to FILE; - is standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<SummaryTarget>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EncapsulationArgument {
+    /// VXLAN, all reserved bits zero
+    Vxlan,
+    /// GENEVE with our option, by which the collector knows what was lost on the way; see docs/geneve-option.md
+    Geneve,
+}
+
+impl From<EncapsulationArgument> for Encapsulation {
+    fn from(argument: EncapsulationArgument) -> Self {
+        match argument {
+            EncapsulationArgument::Vxlan => Self::Vxlan,
+            EncapsulationArgument::Geneve => Self::Geneve,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -397,15 +418,17 @@ impl RateArguments {
 }
 
 impl TransmitArguments {
-    fn settings(&self, to: Target, vni: Vni, top_speed: bool) -> TransmitSettings {
+    fn settings(&self, to: TargetAddress, vni: Vni, top_speed: bool) -> TransmitSettings {
+        let encapsulation = Encapsulation::from(self.encapsulation);
         TransmitSettings {
+            encapsulation,
             packet_length: self.packet_length,
             source_ports: self.source_ports,
             source_port_base: self.source_port_base,
             port_seed: self.port_seed,
             udp_checksum: !self.no_udp_checksum,
             method: self.method(top_speed),
-            ..TransmitSettings::new(to, vni)
+            ..TransmitSettings::new(to.or_port(encapsulation.port()), vni)
         }
     }
 
@@ -460,6 +483,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Target;
     use clap::CommandFactory as _;
 
     fn parse(line: &str) -> Result<Arguments, String> {
@@ -554,6 +578,24 @@ mod tests {
     }
 
     #[test]
+    fn geneve_goes_to_its_own_port_unless_another_is_named() {
+        for (line, to) in [
+            ("--port-seed 0", "[::1]:4789"),
+            ("--encapsulation vxlan", "[::1]:4789"),
+            ("--encapsulation geneve", "[::1]:6081"),
+        ] {
+            let settings = [generate(line).transmit, replay(line).transmit, capture(&format!("eth0 {line}")).transmit];
+            for transmit in settings {
+                assert_eq!(transmit.target.to_string(), to, "{line}");
+                assert_eq!(transmit.encapsulation == Encapsulation::Geneve, line.contains("geneve"));
+            }
+        }
+        let line = "generate --to 192.0.2.1:7 --vni 1 --encapsulation geneve";
+        let Command::Generate(arguments) = parse(line).unwrap().command else { panic!("not generate") };
+        assert_eq!(arguments.settings().unwrap().transmit.target.to_string(), "192.0.2.1:7");
+    }
+
+    #[test]
     fn a_replay_has_its_own_timing_a_factor_or_a_rate() {
         let original = |speed, max_gap| Timing::Original { speed, max_gap };
         assert_eq!(replay("--speed 2").timing, original(2.0, None));
@@ -591,6 +633,8 @@ mod tests {
             ("replay a.pcap --to ::1 --vni 1 --speed nan", "greater than 0"),
             ("replay a.pcap --to ::1 --vni 1 --policy p.toml", "cannot be used with"),
             ("replay a.pcap --policy p.toml --packet-length 100", "cannot be used with"),
+            ("replay a.pcap --policy p.toml --encapsulation geneve", "cannot be used with"),
+            ("generate --to ::1 --vni 1 --encapsulation gre", "[possible values: vxlan, geneve]"),
             ("replay a.pcap --to ::1 --vni 1 --control 127.0.0.1:1", "cannot be used with"),
             ("replay a.pcap --policy p.toml --direction-by host", "expected for example"),
             ("replay a.pcap --policy p.toml --control 127.0.0.1:1 --control-token short", "16 to 256"),

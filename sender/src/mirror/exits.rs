@@ -1,11 +1,9 @@
 //! The ways out: a link for each place that copies go to, and the series in which GENEVE copies are numbered.
 
-use std::hash::{BuildHasher as _, RandomState};
-
+use vxtap_wire::geneve::MirrorDirection;
 use vxtap_wire::vxlan::Vni;
 
-use crate::policy::Direction;
-use crate::transmit::Link;
+use crate::transmit::{Link, Numbering, Series};
 
 /// Links, and what is counted for each.
 #[derive(Default)]
@@ -15,19 +13,10 @@ pub(crate) struct Exits {
     lanes: Vec<Vec<Lane>>,
 }
 
-/// The series of one VNI on one link: all datagrams of a series have one outer source port and one direction, so that they
-/// take one way and what is missing between two of them was lost.
+/// The series of one VNI on one link.
 struct Lane {
     vni: Vni,
-    /// By port and direction.
-    series: Vec<[Series; 2]>,
-}
-
-/// A number for the series, and the next of its datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Series {
-    pub(super) id: u32,
-    pub(super) next: u64,
+    numbering: Numbering,
 }
 
 /// How an exit comes about.
@@ -63,7 +52,7 @@ impl Exits {
         let slot = self.links.get_mut(place)?;
         let old = std::mem::replace(slot, link);
         for lane in &mut self.lanes[place] {
-            lane.series = new_series(self.links[place].ports());
+            lane.numbering = Numbering::new(self.links[place].ports());
         }
         Some(old)
     }
@@ -79,27 +68,14 @@ impl Exits {
     pub(super) fn lane(&mut self, link: usize, vni: Vni) -> usize {
         let lanes = &mut self.lanes[link];
         lanes.iter().position(|lane| lane.vni == vni).unwrap_or_else(|| {
-            lanes.push(Lane { vni, series: new_series(self.links[link].ports()) });
+            lanes.push(Lane { vni, numbering: Numbering::new(self.links[link].ports()) });
             lanes.len() - 1
         })
     }
 
     /// The series, and the number in it, of the next datagram.
     #[inline]
-    pub(super) fn number(&mut self, link: usize, lane: usize, port: u16, direction: Direction) -> Series {
-        let series = &mut self.lanes[link][lane].series[usize::from(port)][super::ledger::index(direction)];
-        let number = *series;
-        series.next += 1;
-        number
+    pub(super) fn number(&mut self, link: usize, lane: usize, port: u16, direction: MirrorDirection) -> Series {
+        self.lanes[link][lane].numbering.number(port, Some(direction))
     }
-}
-
-fn new_series(ports: u32) -> Vec<[Series; 2]> {
-    let one = || Series { id: random(), next: 0 };
-    (0..ports).map(|_| [one(), one()]).collect()
-}
-
-/// A number that nobody else has chosen lately: the standard library seeds its hashers from the system.
-fn random() -> u32 {
-    RandomState::new().hash_one(0) as u32
 }

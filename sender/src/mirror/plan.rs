@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vxtap_wire::vxlan::{self, Vni};
+use vxtap_wire::vxlan::Vni;
 
 use super::budget::Meter;
 use super::exits::Exits;
@@ -12,6 +12,7 @@ use crate::policy::{
     Decider, Encapsulation, Engine, Interface, LEAST, OwnTraffic, Policy, Prefilter, PrefilterSettings,
 };
 use crate::target::Target;
+use crate::transmit::Head;
 
 /// A policy made ready for the interfaces of a host.
 pub(crate) struct Plan {
@@ -39,13 +40,6 @@ pub(super) struct SessionRun {
     pub(super) ways: Vec<Way>,
 }
 
-/// The tunnel's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Head {
-    Vxlan([u8; vxlan::HEADER_LEN]),
-    Geneve(Vni),
-}
-
 /// A way to one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
@@ -53,24 +47,6 @@ pub(super) struct Way {
     pub(super) link: u8,
     /// Place of the lane on it; see [`Exits::lane`].
     pub(super) lane: usize,
-}
-
-impl Head {
-    fn new(encapsulation: Encapsulation, vni: Vni) -> Self {
-        match encapsulation {
-            Encapsulation::Vxlan => Self::Vxlan(vxlan::header(vni)),
-            Encapsulation::Geneve => Self::Geneve(vni),
-        }
-    }
-
-    /// Its length in bytes.
-    #[inline]
-    pub(super) const fn len(self) -> u8 {
-        match self {
-            Self::Vxlan(_) => vxlan::HEADER_LEN as u8,
-            Self::Geneve(_) => vxtap_wire::geneve::MARKED_HEADER_LEN as u8,
-        }
-    }
 }
 
 impl Plan {

@@ -370,7 +370,7 @@ impl Encapsulation {
     pub const fn port(self) -> u16 {
         match self {
             Self::Vxlan => vxtap_wire::vxlan::PORT,
-            Self::Geneve => 6081,
+            Self::Geneve => vxtap_wire::geneve::PORT,
         }
     }
 }

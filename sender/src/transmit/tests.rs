@@ -27,8 +27,8 @@ fn receive(socket: &UdpSocket) -> (Vec<u8>, u16) {
     (buffer, from.port())
 }
 
-/// The first byte of a frame, behind its headroom.
-const FIRST: usize = HEADROOM;
+/// The first byte of a frame, behind room for any header.
+const FIRST: usize = Head::LONGEST;
 
 /// One frame on port `port`.
 fn slot(offset: usize, len: u32, port: u16) -> Slot {
@@ -69,6 +69,65 @@ fn each_method_delivers_the_same_datagrams_over_either_family() {
 }
 
 #[test]
+fn in_geneve_each_frame_says_when_it_was_captured_how_long_it_was_and_which_way_it_went_and_is_counted_by_port_and_way()
+{
+    use vxtap_wire::geneve::MirrorDirection::{Egress, Ingress};
+    let (socket, target) = receiver("127.0.0.1:0");
+    let settings = TransmitSettings {
+        encapsulation: Encapsulation::Geneve,
+        packet_length: Some(50),
+        method: Method::Batches,
+        source_ports: 2,
+        ..settings(target)
+    };
+    let mut transmitter = Transmitter::open(&settings).unwrap();
+    let mut bytes = vec![7; FIRST + 100];
+    let control = Control::default();
+    let made_after = since_1970();
+    let one =
+        |port, captured_ns, wire_len, direction| Slot { captured_ns, wire_len, direction, ..slot(FIRST, 100, port) };
+    let sent = [
+        one(0, 5, 9000, Some(Ingress)),
+        one(0, 6, 100, Some(Egress)),
+        one(0, 7, 100, Some(Ingress)),
+        one(1, 8, 100, Some(Ingress)),
+        one(0, 0, 0, None),
+        one(0, 9, 100, Some(Ingress)),
+    ];
+    let mut marks = Vec::new();
+    for slot in sent {
+        // One by one: all slots are at one place, and datagrams arrive in the order in which they were sent.
+        let mut slots = [slot];
+        transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
+        transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
+        let (datagram, port) = receive(&socket);
+        let (header, frame) = vxtap_wire::geneve::decapsulate(&datagram).unwrap();
+        assert_eq!((header.vni.get(), header.reserved_bits_set, frame), (0x12_3456, false, &[7; 50][..]));
+        assert_eq!(port, transmitter.source_ports()[usize::from(slot.port)]);
+        marks.push(header.metadata.mark.unwrap());
+    }
+    let told: Vec<_> = marks.iter().map(|mark| (mark.sequence, mark.original_len, mark.direction)).collect();
+    assert_eq!(
+        told,
+        [
+            (0, 9000, Some(Ingress)),
+            (0, 100, Some(Egress)),
+            (1, 100, Some(Ingress)),
+            (0, 100, Some(Ingress)),
+            (0, 100, None),
+            (2, 100, Some(Ingress)),
+        ]
+    );
+    let series: std::collections::HashSet<_> = marks.iter().map(|mark| mark.series).collect();
+    assert_eq!((series.len(), marks[0].series), (4, marks[2].series));
+    assert_eq!([0, 1, 2, 3, 5].map(|at| marks[at].captured_ns), [5, 6, 7, 8, 9]);
+    assert!((made_after..=since_1970()).contains(&marks[4].captured_ns), "a frame that was made has the time of now");
+    assert_eq!(transmitter.outer_bytes(), 28 + 36);
+    let progress = control.progress();
+    assert_eq!((progress.sent, progress.bytes_sent), (6, 6 * (36 + 50)));
+}
+
+#[test]
 fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_them() {
     let (socket, target) = receiver("127.0.0.1:0");
     let mut transmitter =
@@ -92,7 +151,7 @@ fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_t
 fn a_path_that_carries_less_than_was_thought_costs_the_end_of_frames_and_no_frame() {
     let (socket, target) = receiver("127.0.0.1:0");
     let mut transmitter = Transmitter::open(&settings(target)).unwrap();
-    let carried = transmitter.link.max_frame(HEADROOM as u8);
+    let carried = transmitter.link.max_frame(transmitter.head.len());
     // As if the path had narrowed since the kernel was last asked; the kernel then refuses what is too long.
     transmitter.link.force(Some(u32::MAX), None);
     let mut bytes = vec![1; FIRST + 70_000];

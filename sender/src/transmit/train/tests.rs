@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn slots(frames: &[(u32, u32)]) -> Vec<Slot> {
-    frames.iter().map(|(flow, len)| Slot { flow: flow << 24, len: *len, frame_len: *len, ..Slot::default() }).collect()
+    frames
+        .iter()
+        .map(|(flow, len)| Slot { flow: flow << 24, len: *len, frame_len: *len, head: 8, ..Slot::default() })
+        .collect()
 }
 
 /// The trains of `frames`, which are flow and length of each, as indices.
