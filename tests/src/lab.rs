@@ -13,10 +13,13 @@
 //! mirrors itself. Offloads are off: with them, the mirror would see super-frames and unfinished checksums that were on
 //! no wire. Names carry the process number; namespaces of tests that died are swept at the next start.
 //!
+//! [`Lab::lengthen`] puts a [`Path`] with troubles of its own between host and target.
+//!
 //! nginx and dnsmasq are always there; [`Service`] starts other servers for the tests that want them.
 
 mod balanced;
 mod namespace;
+mod path;
 mod prober;
 mod servers;
 mod services;
@@ -29,6 +32,7 @@ use tempfile::TempDir;
 
 pub use balanced::{Balanced, Balancer, Target};
 pub use namespace::Namespace;
+pub use path::{Path, Trouble, Troubled};
 pub use prober::{PROBES, Prober};
 pub use services::{PASSWORD, Service, USER};
 pub use stopped::StoppedThread;
@@ -41,6 +45,8 @@ use crate::process::Running;
 pub const VNI: u32 = 4242;
 /// Programs that the lab takes.
 const TOOLS: [&str; 9] = ["ip", "tc", "ethtool", "tcpdump", "tshark", "nginx", "dnsmasq", "dig", "curl"];
+/// The MTU between host and target.
+const UNDERLAY_MTU: u32 = 9000;
 /// For one exchange between client and host.
 const EXCHANGE: Duration = Duration::from_secs(30);
 
@@ -103,14 +109,21 @@ impl Lab {
         }
         let [host, client, target] = ["host", "client", "target"].map(Namespace::create);
         host.link(("mir0", 1500), &client, "cli0");
-        host.link(("und0", 9000), &target, "col0");
+        host.link(("und0", UNDERLAY_MTU), &target, "col0");
         host.address("mir0", &["10.77.0.1/24", "fd77::1/64"]);
         client.address("cli0", &["10.77.0.2/24", "fd77::2/64"]);
-        host.address("und0", &["10.78.0.1/24", "fd78::1/64"]);
-        target.address("col0", &["10.78.0.2/24", "fd78::2/64"]);
+        address_underlay(&host, &target);
         let directory = TempDir::new().expect("a temporary directory");
         let servers = servers::start(&host, directory.path());
         Some(Self { _servers: servers, host, client, target, outer, directory })
+    }
+
+    /// Puts a path between host and target in the place of their link.
+    pub fn lengthen(&self) -> Path {
+        self.host.ip("link delete und0");
+        let path = Path::between((&self.host, "und0"), (&self.target, "col0"), UNDERLAY_MTU);
+        address_underlay(&self.host, &self.target);
+        path
     }
 
     /// Where the lab keeps its files.
@@ -165,7 +178,7 @@ impl Lab {
     ///
     /// When it returns, the last mark has crossed `mir0`.
     pub fn traffic(&self) {
-        self.between_marks(|| self.all_kinds());
+        self.between_marks(|| self.talk());
     }
 
     /// Makes the traffic that `act` makes, between two marks.
@@ -177,7 +190,8 @@ impl Lab {
         self.mark(watch::END);
     }
 
-    fn all_kinds(&self) {
+    /// Makes traffic of every kind, without marks.
+    pub fn talk(&self) {
         for address in ["10.77.0.1", "[fd77::1]"] {
             // Two transfers on one connection, one that a full window takes long for, one that fails.
             self.client.run(&format!(
@@ -204,4 +218,10 @@ impl Lab {
     fn mark(&self, mark: [u8; 8]) {
         self.client.run(&format!("ping -q -c 1 -p {:016x} 10.77.0.1", u64::from_be_bytes(mark)));
     }
+}
+
+/// Gives the devices between host and target their addresses.
+fn address_underlay(host: &Namespace, target: &Namespace) {
+    host.address("und0", &["10.78.0.1/24", "fd78::1/64"]);
+    target.address("col0", &["10.78.0.2/24", "fd78::2/64"]);
 }

@@ -9,6 +9,10 @@ use crate::process::run_within;
 /// Dissecting the longest capture here takes a few seconds.
 const LIMIT: Duration = Duration::from_mins(2);
 
+/// By default it takes checksums for right.
+const CHECKING: [&str; 6] =
+    ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"];
+
 /// What it says to root whatever the file.
 const ROOT_WARNING: &str = "Running as user \"root\" and group \"root\". This could be dangerous.";
 
@@ -51,6 +55,32 @@ pub fn fields_of_each(path: &Path, fields: &[&str]) -> Result<Vec<String>, Strin
     }
     arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
     Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
+}
+
+/// As [`fields`], with the checksums of IP, UDP and TCP looked at.
+///
+/// # Errors
+/// As [`read`].
+pub fn checked_fields(path: &Path, fields: &[&str]) -> Result<Vec<String>, String> {
+    let mut arguments = vec!["-T", "fields", "-E", "occurrence=f"];
+    arguments.extend(CHECKING);
+    arguments.extend(fields.iter().flat_map(|field| ["-e", field]));
+    Ok(output(path, &arguments)?.lines().map(str::to_owned).collect())
+}
+
+/// What it calls malformed, wrong or worth a warning, checksums included, each time that it does, in no order. What it thinks of the
+/// order of a connection's segments is left out.
+///
+/// # Errors
+/// As [`read`].
+pub fn complaints(path: &Path) -> Result<Vec<String>, String> {
+    let mut arguments = vec!["-o", "tcp.analyze_sequence_numbers:FALSE", "-Y"];
+    arguments.push("_ws.malformed || _ws.short || _ws.expert.severity >= \"Warning\"");
+    arguments.extend(CHECKING);
+    arguments.extend(["-T", "fields", "-E", "occurrence=a", "-e", "_ws.malformed", "-e", "_ws.expert.message"]);
+    let mut complaints: Vec<_> = output(path, &arguments)?.lines().map(str::to_owned).collect();
+    complaints.sort_unstable();
+    Ok(complaints)
 }
 
 /// How many frames match `filter`.

@@ -1,7 +1,6 @@
 //! Our sender captures a host's real traffic live, and what it mirrors is what others saw there.
 
 use etherparse::PacketBuilder;
-use serde_json::Value;
 use vxtap_tests::capture_file::{self, Record};
 use vxtap_tests::compare::same_frames;
 use vxtap_tests::deadline::{SOON, wait_until};
@@ -11,53 +10,11 @@ use vxtap_tests::process::{Running, Signal, run_within};
 use vxtap_tests::programs::Program;
 use vxtap_wire::{FrameView, Network, Transport};
 
+use super::sender::{Sender, count};
 use super::{start_collector, stop_collector};
 
 /// Fewer frames than this are not the traffic that the lab makes.
 const FRAMES: usize = 2000;
-
-/// A sender in `namespace` that captures.
-struct Sender {
-    process: Running,
-}
-
-impl Sender {
-    fn start(lab: &Lab, interfaces: &[&str], to: &str, options: &[&str]) -> Self {
-        let vni = VNI.to_string();
-        Self::start_by(lab, &[], &[interfaces, &["--to", to, "--vni", &vni], options].concat())
-    }
-
-    /// Starts it with `arguments`, by a program that takes a command line where there is one.
-    fn start_by(lab: &Lab, by: &[&str], arguments: &[&str]) -> Self {
-        let program = Program::Sender.path();
-        let mut command = match by {
-            [] => lab.host.command(&program),
-            [first, arguments @ ..] => {
-                let mut command = lab.host.command(first);
-                command.args(arguments).arg(&program);
-                command
-            }
-        };
-        command.arg("capture").args(arguments).args(["--summary", "-"]);
-        let mut process = Running::start(&mut command);
-        process.wait_for_line(SOON, "that it captures", |line| line.contains("capturing from").then_some(()));
-        Self { process }
-    }
-
-    /// Ends it: its summary, of which every sum holds and nothing was lost.
-    fn stop(self) -> Value {
-        self.process.signal(Signal::TERM);
-        let finished = self.process.finish_within(SOON).success();
-        assert!(!finished.panicked(), "{}", finished.stderr);
-        let summary: Value = serde_json::from_str(&finished.stdout).unwrap();
-        assert_eq!((count(&summary, "ring_dropped"), count(&summary, "send_errors")), (0, 0), "{summary}");
-        summary
-    }
-}
-
-fn count(summary: &Value, name: &str) -> u64 {
-    summary[name].as_u64().unwrap_or_else(|| panic!("no {name} in {summary}"))
-}
 
 fn to(lab: &Lab) -> &'static str {
     lab.outer.target()
@@ -65,7 +22,7 @@ fn to(lab: &Lab) -> &'static str {
 
 /// The frames of `records` that hosts exchange because somebody wanted it: unicast IP without neighbour discovery. Who else
 /// speaks, and when, is not the same for two who began to listen at different moments.
-fn talk(records: &[Record]) -> Vec<&[u8]> {
+pub(crate) fn talk(records: &[Record]) -> Vec<&[u8]> {
     records.iter().map(|record| record.data.as_slice()).filter(|frame| is_talk(frame)).collect()
 }
 
@@ -260,8 +217,7 @@ fn a_policy_decides_about_every_packet_of_a_super_frame_and_cuts_it() {
         return;
     }
     let Some(lab) = Lab::open(Outer::V4) else { return };
-    let policy = lab.directory().join("policy.toml");
-    let text = format!(
+    let policy = format!(
         r#"
         [[source]]
         name = "web"
@@ -289,12 +245,11 @@ fn a_policy_decides_about_every_packet_of_a_super_frame_and_cuts_it() {
         "#,
         to(&lab)
     );
-    std::fs::write(&policy, text).unwrap();
     lab.turn_offloads_on();
     lab.tap();
     let collector = start_collector(&lab);
     let wire = Watch::start(&lab.host, "tap1", "", &lab.directory().join("wire.pcap"));
-    let sender = Sender::start_by(&lab, &[], &["mir0", "--policy", policy.to_str().unwrap()]);
+    let sender = Sender::start_with(&lab, &policy, &[]);
     let _server = iperf3(&lab.host);
     lab.between_marks(|| {
         for url in ["http://10.77.0.1/large", "http://[fd77::1]/small"] {

@@ -4,8 +4,12 @@ mod balanced;
 mod doctor;
 mod kernel_mirror;
 mod live_capture;
+mod lossy_path;
 mod raw_mirror;
+mod reload;
+mod sender;
 mod servers;
+mod vxlan_judges;
 
 use vxtap_tests::capture_file;
 use vxtap_tests::deadline::{SOON, wait_until};
@@ -14,11 +18,16 @@ use vxtap_tests::process::{Running, Signal};
 use vxtap_tests::programs::Program;
 use vxtap_tests::summary::{self, CollectorSummary};
 
-/// A collector in the lab's target namespace, with two workers, that captures and logs.
+/// A collector in the lab's target namespace for VXLAN, with two workers, that captures and logs.
 fn start_collector(lab: &Lab) -> Running {
+    start_collector_on(lab, "vxlan", 4789)
+}
+
+/// The same for an `encapsulation`.
+fn start_collector_on(lab: &Lab, encapsulation: &str, port: u16) -> Running {
     let address = match lab.outer {
-        Outer::V4 => format!("vxlan://{}:4789", lab.outer.target()),
-        Outer::V6 => format!("vxlan://[{}]:4789", lab.outer.target()),
+        Outer::V4 => format!("{encapsulation}://{}:{port}", lab.outer.target()),
+        Outer::V6 => format!("{encapsulation}://[{}]:{port}", lab.outer.target()),
     };
     let mut command = lab.target.command(Program::Collector.path());
     // The times of arrival, because by them the frames of both workers are put into one order.
@@ -37,6 +46,11 @@ fn stop_collector(lab: &Lab, collector: Running) -> CollectorSummary {
     wait_until(SOON, "the last mark in the capture", || {
         capture_file::files_in(&captures).iter().any(|file| has_ended(file))
     });
+    end_collector(lab, collector)
+}
+
+/// Ends `collector`: its summary, which balances.
+fn end_collector(lab: &Lab, collector: Running) -> CollectorSummary {
     collector.signal(Signal::TERM);
     let finished = collector.finish_within(SOON).success();
     assert!(!finished.panicked(), "{}", finished.stderr);
