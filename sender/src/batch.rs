@@ -15,7 +15,7 @@ pub(crate) const ENOUGH_BYTES: usize = 8 << 20;
 pub(crate) const HEADROOM: usize = Head::LONGEST;
 
 /// One frame of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
     /// Where the frame begins in the source's bytes. The `head` bytes before it are, or are free for, the tunnel's header.
     pub(crate) offset: usize,

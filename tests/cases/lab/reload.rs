@@ -210,8 +210,8 @@ fn mirrored_by(lab: &Lab, control: &str, policy: Policy) -> u64 {
     assert_eq!(status, 200, "{body}");
     let told: Value = serde_json::from_str(&body).unwrap();
     let of = |list: &str, key: &str| {
-        let mut sessions = told[list].as_array().expect("a list").iter();
-        sessions.rfind(|session| session[key] == policy.name()).cloned()
+        let sessions = told[list].as_array().expect("a list");
+        sessions.iter().find(|session| session[key] == policy.name()).cloned()
     };
     // In force, or counted from when it was.
     let session = of("sessions", "name").or_else(|| of("gone", "session"));

@@ -4,7 +4,6 @@
 //! wire. The rules stand before the kernel's own handling of packets, and each has a counter of its own.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -81,11 +80,9 @@ impl Path {
 
     /// From now on, each of `troubles` happens to its stream, by chance.
     pub fn trouble(&self, troubles: &[Trouble]) {
-        let mut rules = String::new();
-        for (number, Trouble { vni, direction, lose, repeat, delay }) in troubles.iter().enumerate() {
-            // Writing to a string cannot fail. Behind 8 bytes of UDP: the VNI at byte 4 of GENEVE; the direction at byte 24 of the option, which begins at byte 8.
-            let _ = write!(
-                rules,
+        let rules = troubles.iter().enumerate().map(|(number, Trouble { vni, direction, lose, repeat, delay })| {
+            // Behind 8 bytes of UDP: the VNI at byte 4 of GENEVE; the direction at byte 24 of the option, which begins at byte 8.
+            format!(
                 r#"
                 table netdev vxtap {{
                     counter lost{number} {{ }}
@@ -101,9 +98,10 @@ impl Path {
                     }}
                 }}
                 "#
-            );
-        }
-        self.nft(&rules);
+            )
+        });
+        let rules: Vec<_> = rules.collect();
+        self.nft(&rules.concat());
     }
 
     /// From now on, nothing happens to datagrams that come; those that are delayed already are on their way still.
