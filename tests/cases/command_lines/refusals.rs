@@ -82,7 +82,7 @@ fn copies_on_one_stream_are_not_looked_for_by_times_of_whole_batches() {
     let words = ["'window'", "expected 'kernel'"];
     refused(&mut collector("run --dedup window --timestamps batch --write new"), scratch.path(), 2, &words);
     let words = ["'window'", "GRO", "expected it switched off"];
-    refused(&mut collector("check --dedup window --no-gro=false"), scratch.path(), 2, &words);
+    refused(&mut collector("run --dedup window --no-gro=false --write new"), scratch.path(), 2, &words);
 }
 
 #[test]
