@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pcap_parser::{Block, PcapBlockOwned, PcapNGSlice};
@@ -512,9 +512,16 @@ fn a_reader_never_meets_a_cut_record_where_files_are_written_directly() {
     run.settings.direct = true;
     let (handle, mut lanes) = run.start(1);
     let monitor = handle.monitor();
+    let enough = Arc::new(AtomicBool::new(false));
+    let seen_enough = Arc::clone(&enough);
     let worker = std::thread::spawn(move || {
         let frame = [1; 1400];
-        for burst in 0..400_usize {
+        let begun = Instant::now();
+        // As long as a busy disk takes to be seen growing that often.
+        for burst in 0_usize.. {
+            if seen_enough.load(Ordering::Relaxed) || begun.elapsed() > Duration::from_secs(60) {
+                break;
+            }
             for time in 0..burst % 120 {
                 lanes[0].record(time as u64, StreamId(0), &frame[..time * 11], 1400);
             }
@@ -544,6 +551,7 @@ fn a_reader_never_meets_a_cut_record_where_files_are_written_directly() {
         }
         growths += u32::from(length > 0);
         at += length as u64;
+        enough.store(growths > 50 && looks > 200, Ordering::Relaxed);
     }
     worker.join().unwrap();
     assert_eq!(handle.finish().error, None);
