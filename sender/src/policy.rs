@@ -20,7 +20,7 @@
 //! - [`Engine`] is the policy as one interface needs it, and [`Decider`] is an engine with what one capturing thread keeps:
 //!   the table of flows (where decisions are for whole flows) and our own traffic, which is never mirrored.
 //!
-//! ```ignore
+//! ```text
 //! let file = PolicyFile::load(path)?;                              // PolicyError: all problems, with line and column
 //! let policy = Arc::new(file.policy.clone());
 //! let interface = Interface { name: "eth0".into(), addresses: vec![…], loopback: false, tags: vec!["web".into()] };
