@@ -519,7 +519,7 @@ fn a_reader_never_meets_a_cut_record_where_files_are_written_directly() {
         let begun = Instant::now();
         // As long as a busy disk takes to be seen growing that often.
         for burst in 0_usize.. {
-            if seen_enough.load(Ordering::Relaxed) || begun.elapsed() > Duration::from_secs(60) {
+            if seen_enough.load(Ordering::Relaxed) || begun.elapsed() > Duration::from_mins(1) {
                 break;
             }
             for time in 0..burst % 120 {
