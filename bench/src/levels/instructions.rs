@@ -25,18 +25,18 @@ struct Case {
 }
 
 const CASES: [Case; 6] = [
-    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, log: false, most: 1700.0 },
-    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, log: false, most: 2380.0 },
+    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, log: false, most: 1450.0 },
+    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, log: false, most: 1750.0 },
     Case {
         what: "DNS, two packets a flow",
         corpus: |flows| Corpus::Dns { flows },
         write: false,
         log: false,
-        most: 2160.0,
+        most: 1800.0,
     },
-    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, log: false, most: 2290.0 },
-    Case { what: "HTTP and DNS, with events", corpus: Corpus::benchmark_of, write: false, log: true, most: 3470.0 },
-    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, log: false, most: 1510.0 },
+    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, log: false, most: 1650.0 },
+    Case { what: "HTTP and DNS, with events", corpus: Corpus::benchmark_of, write: false, log: true, most: 3200.0 },
+    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, log: false, most: 1250.0 },
 ];
 
 fn cut(flows: u32) -> Corpus {

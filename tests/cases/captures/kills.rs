@@ -154,10 +154,11 @@ fn kill_one(written: Written, directory: &Path, life: Duration) -> Killed {
     let sent = numbered.stop();
     let torn = if written == Written::Direct { 0 } else { mend(written, directory) };
     let after = fingerprints(directory);
-    // What was still being made at the last kill (an index, the list of files) is the next start's to tidy away.
+    // What was still being made at the last kill (an index, the list of files) the next start may tidy away, and nothing else.
     let unfinished = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    for (path, fingerprint) in before.iter().filter(|(path, _)| !unfinished(path)) {
-        assert_eq!(after.get(path), Some(fingerprint), "{} was touched", path.display());
+    for (path, fingerprint) in &before {
+        let is_gone = !after.contains_key(path);
+        assert!(is_gone && unfinished(path) || after.get(path) == Some(fingerprint), "{} was touched", path.display());
     }
     let new = capture_file::files_in(directory).into_iter().filter(|path| !before.contains_key(path));
     let mut found = HashSet::new();
