@@ -106,6 +106,14 @@ impl Deduplicator {
         if self.settings.mode == DedupMode::Off {
             return 0;
         }
+        // Mostly no network in sight has a second stream. The first packets of one that comes are looked at in this batch already.
+        let mut any = self.settings.mode == DedupMode::Window;
+        for (meta, _) in batch {
+            any |= self.streams.has_others(meta.stream, meta.network);
+        }
+        if !any {
+            return 0;
+        }
         let mut identities = std::mem::take(&mut self.batch);
         identities.clear();
         identities.extend(batch.iter().take(BATCH_MAX).map(|(meta, view)| self.identify(meta, view)));

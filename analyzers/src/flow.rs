@@ -206,11 +206,11 @@ impl Flow {
     /// Counts `frame`. Gives whether the state, and with it the idle timeout, changed.
     #[inline]
     pub(crate) fn count(&mut self, direction: Direction, time_ns: u64, frame: &FrameView<'_>) -> bool {
-        let before = self.state();
         self.note_opening(direction, time_ns, frame);
         let from_originator = direction == self.originator;
         let counters = if from_originator { &mut self.to_responder } else { &mut self.to_originator };
-        if counters.frames == 0 {
+        let first = counters.frames == 0;
+        if first {
             counters.first_ns = time_ns;
         }
         counters.add(frame);
@@ -219,13 +219,23 @@ impl Flow {
             self.first_ns = time_ns;
         }
         self.last_ns = self.last_ns.max(time_ns);
-        if let Transport::Tcp(tcp) = frame.transport {
-            counters.tcp_flags.0 |= tcp.flags.0;
-            self.tcp = self.next_tcp_state(from_originator, tcp);
+        let Transport::Tcp(tcp) = frame.transport else {
+            // The second direction makes it another state.
+            return first && self.tcp == TcpState::None && self.state() == FlowState::Established;
+        };
+        counters.tcp_flags.0 |= tcp.flags.0;
+        // The state of nearly every frame: none that has a FIN in it before is in it.
+        if self.tcp == TcpState::Established && !tcp.flags.has(TcpFlags::FIN | TcpFlags::RST) {
+            return false;
         }
+        // This frame is counted already, which makes no difference to TCP that has a state. It has none while headers were cut; then the timer,
+        // which is early rather than late, need not be set.
+        let before = self.state();
+        self.tcp = self.next_tcp_state(from_originator, tcp);
         self.state() != before
     }
 
+    #[inline(never)]
     fn next_tcp_state(&self, from_originator: bool, tcp: TcpHeader) -> TcpState {
         let flags = tcp.flags;
         let both_fin =

@@ -10,6 +10,8 @@ use crate::flow::Flow;
 /// block's number. That a flow was noted is kept in the flow, so a frame of a known flow costs one comparison.
 #[derive(Debug, Default)]
 pub struct FlowNotes {
+    /// Whether anybody will ask for any of this.
+    pub kept: bool,
     /// Number of the block that the frames go into; 0 notes nothing.
     pub stamp: u32,
     /// Flows noted.
@@ -27,6 +29,9 @@ pub struct FlowNotes {
 impl FlowNotes {
     #[inline]
     pub(crate) fn note(&mut self, flow: &mut Flow, frame: usize, bytes: usize) {
+        if !self.kept {
+            return;
+        }
         flow.wanted |= self.asked_for & 1 << frame != 0;
         self.wanted |= u64::from(flow.wanted) << frame;
         if let Some(most) = self.flow_bytes_max {

@@ -89,9 +89,11 @@ impl FlowTableLimits {
 #[derive(Debug)]
 pub struct FlowTable {
     limits: FlowTableLimits,
+    /// The shortest of the idle timeouts.
+    shortest_ns: u64,
     hasher: foldhash::fast::FixedState,
     index: Index,
-    chunks: Vec<Box<[Option<Flow>]>>,
+    chunks: Vec<Box<[Option<Flow>; CHUNK]>>,
     free: Vec<u32>,
     len: usize,
     /// Slots handed out at least once.
@@ -109,8 +111,12 @@ pub struct Probe {
 impl FlowTable {
     /// An empty table. `seed` should be random, so that nobody can choose keys that collide.
     pub fn new(limits: FlowTableLimits, seed: u64) -> Self {
+        let FlowTableLimits { tcp_new_ns, tcp_established_ns, tcp_closed_ns, other_new_ns, other_established_ns, .. } =
+            limits;
+        let timeouts = [tcp_new_ns, tcp_established_ns, tcp_closed_ns, other_new_ns, other_established_ns];
         Self {
             limits,
+            shortest_ns: timeouts.into_iter().min().unwrap_or(0),
             hasher: foldhash::fast::FixedState::with_seed(seed),
             index: Index::new(),
             chunks: Vec::new(),
@@ -148,19 +154,42 @@ impl FlowTable {
         Probe { hash, guess: self.index.first(hash).map(Slot) }
     }
 
-    /// Reads the guessed flow's key, for the sake of having it in the cache. Gives whether the guess is right.
+    /// Reads the guessed flow, for the sake of having it in the cache. What is given means nothing.
     #[inline]
-    pub fn touch(&self, probe: &Probe, key: &FlowKey) -> bool {
-        probe.guess.is_some_and(|slot| self.get(slot).is_some_and(|flow| flow.key == *key))
+    pub fn touch(&self, probe: &Probe) -> u64 {
+        let flow = probe.guess.and_then(|slot| self.get(slot));
+        // A word of each cache line or so.
+        flow.map_or(0, |flow| {
+            u64::from(flow.key.network.0) ^ flow.to_responder.frames ^ flow.to_originator.frames ^ flow.last_ns
+        })
+    }
+
+    #[inline]
+    fn is_in(&self, slot: Slot, key: &FlowKey) -> bool {
+        self.get(slot).is_some_and(|flow| flow.key.is(key))
     }
 
     /// Second half of a lookup: the slot of `key`'s flow. Right also when the table changed since the probe.
     #[inline]
     pub fn find(&self, probe: &Probe, key: &FlowKey) -> Option<Slot> {
-        if self.touch(probe, key) {
+        if probe.guess.is_some_and(|slot| self.is_in(slot, key)) {
             return probe.guess;
         }
-        self.index.find(probe.hash, |slot| self.get(Slot(slot)).is_some_and(|flow| flow.key == *key)).map(Slot)
+        self.search(probe.hash, key)
+    }
+
+    /// Not inlined: the guess is right for nearly all packets of known flows.
+    #[inline(never)]
+    fn search(&self, hash: u32, key: &FlowKey) -> Option<Slot> {
+        self.index.find(hash, |slot| self.is_in(Slot(slot), key)).map(Slot)
+    }
+
+    /// Whether `flow` had been silent too long by `time_ns`.
+    #[inline]
+    pub(crate) fn was_silent(&self, flow: &Flow, time_ns: u64) -> bool {
+        // Mostly a flow was heard of just now, and which of the timeouts is its own does not matter.
+        time_ns > flow.last_ns.saturating_add(self.shortest_ns)
+            && time_ns > flow.last_ns.saturating_add(self.limits.idle_ns(flow))
     }
 
     /// The flow in `slot`.
@@ -185,7 +214,7 @@ impl FlowTable {
         });
         let place = slot as usize;
         if place / CHUNK >= self.chunks.len() {
-            self.chunks.push((0..CHUNK).map(|_| None).collect());
+            self.chunks.push(empty_chunk());
             self.wheel.reserve(self.chunks.len() * CHUNK);
         }
         self.chunks[place / CHUNK][place % CHUNK] = Some(flow);
@@ -263,6 +292,12 @@ impl FlowTable {
         let hash = self.hasher.hash_one(words);
         (hash ^ (hash >> 32)) as u32
     }
+}
+
+/// A chunk without flows, made where it stays: on the stack it would not fit everywhere.
+fn empty_chunk() -> Box<[Option<Flow>; CHUNK]> {
+    let flows: Box<[Option<Flow>]> = (0..CHUNK).map(|_| None).collect();
+    flows.try_into().expect("as many as a chunk has")
 }
 
 impl Slot {

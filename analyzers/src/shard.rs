@@ -1,6 +1,6 @@
 //! One shard: the state that one worker owns, and what a batch of frames does to it.
 
-use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, Network, NetworkId};
+use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, NetworkId};
 
 use crate::analysis::Analysis;
 use crate::anomaly::Anomaly;
@@ -136,27 +136,25 @@ impl Shard {
         let ended = &mut ended;
         notes.beyond = 0;
         notes.wanted = notes.asked_for;
-        self.keys.clear();
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
         self.wholes.clear();
         for (frame, (meta, view)) in batch.iter().enumerate() {
             if copies & 1 << frame != 0 {
                 continue;
             }
             self.counters.frames += 1;
-            self.counters.truncated += u64::from(view.bytes_missing() > 0);
-            self.counters.malformed += u64::from(view.malformed.is_some());
-            self.counters.too_deep += u64::from(view.too_deep);
+            if view.bytes_missing() > 0 || view.malformed.is_some() || view.too_deep {
+                self.count_odd(view);
+            }
             match &view.five_tuple {
-                Some(tuple) if view.network != Network::Arp => {
-                    let is_fragment = view.fragment.is_some();
-                    let whole = if is_fragment { self.put_together(meta, view) } else { None };
-                    let found = if is_fragment { self.fragment_anomaly() } else { None };
-                    let (tuple, whole) = whole.as_ref().map_or((tuple, NO_WHOLE), |(tuple, whole)| (tuple, *whole));
+                Some(tuple) if view.fragment.is_none() => {
                     let (key, direction) = FlowKey::new(meta.network, tuple);
                     let probe = self.table.probe(&key);
-                    self.keys.push(Keyed { key, direction, probe, frame: frame as u32, whole, found });
+                    keys.push(Keyed { key, direction, probe, frame: frame as u32, whole: NO_WHOLE, found: None });
                 }
-                _ => {
+                Some(tuple) => keys.push(self.fragment(frame, meta, view, tuple)),
+                None => {
                     self.counters.not_ip += 1;
                     if let Some(analysis) = &mut self.analysis {
                         analysis.frame(meta, view);
@@ -165,31 +163,47 @@ impl Shard {
             }
         }
         // With a table larger than the cache each lookup waits for memory. Reading all of them before using any lets
-        // those waits overlap; the count keeps the compiler from dropping the reads.
-        let known = self.keys.iter().filter(|keyed| self.table.touch(&keyed.probe, &keyed.key)).count();
-        debug_assert!(known <= batch.len());
-        std::hint::black_box(known);
+        // those waits overlap; the sum keeps the compiler from dropping the reads.
+        let read = keys.iter().fold(0, |read, keyed| read ^ self.table.touch(&keyed.probe));
+        std::hint::black_box(read);
         let wholes = std::mem::take(&mut self.wholes);
-        for at in 0..self.keys.len() {
-            let keyed = self.keys[at];
+        for keyed in &keys {
             let (meta, view) = &batch[keyed.frame as usize];
             if let Some(whole) = wholes.get(keyed.whole as usize) {
                 // Counted as the frame that it came in, looked into as the packet that it is of.
                 let mut whole = FrameView::parse_ip(whole);
                 whole.wire_len = view.wire_len;
-                self.observe_one(&keyed, *meta, &whole, notes, ended);
+                self.observe_one(keyed, *meta, &whole, notes, ended);
             } else {
-                self.observe_one(&keyed, *meta, view, notes, ended);
+                self.observe_one(keyed, *meta, view, notes, ended);
             }
         }
         self.wholes = wholes;
+        self.keys = keys;
         if let Some((meta, _)) = batch.last() {
             self.advance(meta.time_ns, ended);
         }
     }
 
-    /// Gives a fragment to its packet; when that is whole, its five-tuple, and where in the list of whole packets it is.
+    /// Counts a frame that is cut, or that something is wrong with.
+    #[inline(never)]
+    fn count_odd(&mut self, view: &FrameView<'_>) {
+        self.counters.truncated += u64::from(view.bytes_missing() > 0);
+        self.counters.malformed += u64::from(view.malformed.is_some());
+        self.counters.too_deep += u64::from(view.too_deep);
+    }
+
+    /// Where a fragment belongs: to the flow of its packet, once that is whole; until then to one of its own.
     #[cold]
+    fn fragment(&mut self, frame: usize, meta: &PacketMeta, view: &FrameView<'_>, own: &FiveTuple) -> Keyed {
+        let whole = self.put_together(meta, view);
+        let found = self.fragment_anomaly();
+        let (tuple, whole) = whole.as_ref().map_or((own, NO_WHOLE), |(tuple, whole)| (tuple, *whole));
+        let (key, direction) = FlowKey::new(meta.network, tuple);
+        Keyed { key, direction, probe: self.table.probe(&key), frame: frame as u32, whole, found }
+    }
+
+    /// Gives a fragment to its packet; when that is whole, its five-tuple, and where in the list of whole packets it is.
     fn put_together(&mut self, meta: &PacketMeta, view: &FrameView<'_>) -> Option<(FiveTuple, u32)> {
         let packet = self.analysis.as_mut()?.fragments.add(meta.network, view, meta.time_ns)?;
         let tuple = FrameView::parse_ip(packet).five_tuple?;
@@ -210,25 +224,45 @@ impl Shard {
         notes: &mut FlowNotes,
         ended: &mut impl FnMut(FlowRecord<'_>),
     ) {
-        let mut slot = self.table.find(&keyed.probe, &keyed.key);
-        let mut opened = None;
-        if let Some(old) = slot
-            && let Some(end) = self.ends_before(old, keyed.direction, meta, view)
-        {
-            if end == FlowEnd::Reused {
-                opened = self.table.get_mut(old).and_then(Flow::give_opening);
+        let known = self.table.find(&keyed.probe, &keyed.key);
+        let over = known.and_then(|slot| self.ends_before(slot, keyed.direction, meta, view));
+        match (known, over) {
+            (Some(slot), None) => self.count(slot, keyed, meta, view, notes),
+            (Some(old), Some(end)) => self.begin_next((old, end), keyed, meta, view, notes, ended),
+            (None, _) => {
+                let slot = self.begin(keyed, meta, view, ended);
+                self.count(slot, keyed, meta, view, notes);
+                self.table.arm(slot);
             }
-            self.end(old, end, ended);
-            slot = None;
         }
-        let (slot, new) = match slot {
-            Some(slot) => (slot, false),
-            None => (self.begin(keyed, meta, view, ended), true),
-        };
+    }
+
+    /// Ends the flow in `old`, and counts the frame for the one that it begins.
+    #[cold]
+    fn begin_next(
+        &mut self,
+        (old, end): (Slot, FlowEnd),
+        keyed: &Keyed,
+        meta: PacketMeta,
+        view: &FrameView<'_>,
+        notes: &mut FlowNotes,
+        ended: &mut impl FnMut(FlowRecord<'_>),
+    ) {
+        let reused = end == FlowEnd::Reused;
+        let opened = if reused { self.table.get_mut(old).and_then(Flow::give_opening) } else { None };
+        self.end(old, end, ended);
+        let slot = self.begin(keyed, meta, view, ended);
+        if let (Some(opened), Some(flow)) = (&opened, self.table.get_mut(slot)) {
+            flow.take_opening(opened);
+        }
+        self.count(slot, keyed, meta, view, notes);
+        self.table.arm(slot);
+    }
+
+    /// Counts a frame of the flow in `slot`, and looks into it.
+    #[inline]
+    fn count(&mut self, slot: Slot, keyed: &Keyed, meta: PacketMeta, view: &FrameView<'_>, notes: &mut FlowNotes) {
         let changed = self.table.get_mut(slot).is_some_and(|flow| {
-            if let Some(opened) = &opened {
-                flow.take_opening(opened);
-            }
             notes.note(flow, keyed.frame as usize, view.bytes.len());
             let changed = flow.count(keyed.direction, meta.time_ns, view);
             if let Some(judgement) = flow.judge() {
@@ -244,7 +278,7 @@ impl Shard {
             }
             changed
         });
-        if changed || new {
+        if changed {
             self.table.arm(slot);
         }
     }
@@ -254,7 +288,7 @@ impl Shard {
     #[inline]
     fn ends_before(&self, slot: Slot, direction: Direction, meta: PacketMeta, view: &FrameView<'_>) -> Option<FlowEnd> {
         let flow = self.table.get(slot)?;
-        if meta.time_ns > flow.last_ns.saturating_add(self.table.limits().idle_ns(flow)) {
+        if self.table.was_silent(flow, meta.time_ns) {
             return Some(FlowEnd::Idle);
         }
         (flow.fit(direction, meta.time_ns, view) == Fit::Reopens).then_some(FlowEnd::Reused)

@@ -40,6 +40,37 @@ impl Classic {
         self.link_type
     }
 
+    /// Puts every record that is whole in what is there, up to one that is not or that is too long, into `records`.
+    #[inline]
+    pub(crate) fn take_whole(&self, refill: &mut Refill, records: &mut Vec<Located>) {
+        match self.endianness {
+            Endianness::Little => self.take_whole_in(refill, records, u32::from_le_bytes),
+            Endianness::Big => self.take_whole_in(refill, records, u32::from_be_bytes),
+        }
+    }
+
+    #[inline]
+    fn take_whole_in(&self, refill: &mut Refill, records: &mut Vec<Located>, word: fn([u8; 4]) -> u32) {
+        loop {
+            let there = refill.available();
+            let Some((header, behind)) = there.split_first_chunk::<RECORD_HEADER_LEN>() else { return };
+            let field = |at: usize| word([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+            let (length, orig_len) = (field(8) as usize, field(12));
+            if length > MAX_FRAME_BYTES || length > behind.len() {
+                return;
+            }
+            let time_ns = self.time_ns(field(0), field(4));
+            let at = refill.consume(RECORD_HEADER_LEN + length) + RECORD_HEADER_LEN;
+            let wire_len = orig_len.max(length as u32);
+            records.push(Located { time_ns, link_type: self.link_type, wire_len, at, length });
+        }
+    }
+
+    #[inline]
+    fn time_ns(&self, seconds: u32, fraction: u32) -> u64 {
+        u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.fraction_ns
+    }
+
     /// The next record; `None` at the end of the file.
     #[inline]
     pub(crate) fn next(&self, refill: &mut Refill) -> Result<Option<Located>, Fault> {
@@ -47,8 +78,7 @@ impl Classic {
             match self.parser.next_raw_packet(refill.available()) {
                 Ok((_, packet)) => {
                     let length = frame_length(packet.incl_len)?;
-                    let time_ns =
-                        u64::from(packet.ts_sec) * 1_000_000_000 + u64::from(packet.ts_frac) * self.fraction_ns;
+                    let time_ns = self.time_ns(packet.ts_sec, packet.ts_frac);
                     let wire_len = packet.orig_len.max(packet.incl_len);
                     let at = refill.consume(RECORD_HEADER_LEN + length) + RECORD_HEADER_LEN;
                     return Ok(Some(Located { time_ns, link_type: self.link_type, wire_len, at, length }));

@@ -154,6 +154,14 @@ impl CaptureReader {
             if given || !chunk.records.is_empty() {
                 self.refill.hold();
             }
+            if let Format::Classic(classic) = &self.format {
+                let before = chunk.records.len();
+                classic.take_whole(&mut self.refill, &mut chunk.records);
+                self.records += (chunk.records.len() - before) as u64;
+                if !chunk.records.is_empty() {
+                    self.refill.hold();
+                }
+            }
             let located = match &mut self.format {
                 Format::Classic(classic) => classic.next(&mut self.refill),
                 Format::Sections(sections) => sections.next(&mut self.refill),

@@ -10,6 +10,7 @@ use vxtap_analyzers::PacketMeta;
 use vxtap_analyzers::StreamId;
 use vxtap_wire::{Link, NetworkId};
 
+use crate::pipeline::Entrant;
 use crate::receive::Waker;
 
 /// Bytes after which a parcel is sent; one frame may be longer.
@@ -28,19 +29,8 @@ pub(crate) struct Parcel {
     frames: u64,
 }
 
-/// One frame in a parcel.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ParcelFrame<'a> {
-    pub(crate) meta: PacketMeta,
-    /// Length when it was sent, as far as the receiving side knows; 0 for unknown.
-    pub(crate) wire_len: u32,
-    /// What it begins with.
-    pub(crate) link: Link,
-    pub(crate) bytes: &'a [u8],
-}
-
 impl Parcel {
-    fn push(&mut self, frame: &ParcelFrame<'_>) {
+    fn push(&mut self, frame: &Entrant<'_>) {
         self.bytes.reserve(HEAD_BYTES + frame.bytes.len());
         self.bytes.extend_from_slice(&frame.meta.time_ns.to_ne_bytes());
         let PacketMeta { stream, network, .. } = frame.meta;
@@ -53,7 +43,7 @@ impl Parcel {
     }
 
     /// The frames, in the order they were put in.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = ParcelFrame<'_>> {
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Entrant<'_>> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
             let (head, tail) = rest.split_first_chunk::<HEAD_BYTES>()?;
@@ -63,7 +53,7 @@ impl Parcel {
             let time_ns = u64::from_ne_bytes(*head.first_chunk()?);
             let meta = PacketMeta { time_ns, stream: StreamId(word(8)), network: NetworkId(word(12)) };
             let link = if word(24) == 0 { Link::Ethernet } else { Link::Ip };
-            Some(ParcelFrame { meta, wire_len: word(16), link, bytes })
+            Some(Entrant { meta, wire_len: word(16), link, bytes })
         })
     }
 }
@@ -112,7 +102,7 @@ struct Lane {
 impl Outbox {
     /// Adds `frame` to what `worker` gets. Gives whether it was taken; it is not when the inbox is full and a whole
     /// parcel is waiting for it already.
-    pub(crate) fn push(&mut self, worker: u32, frame: &ParcelFrame<'_>) -> bool {
+    pub(crate) fn push(&mut self, worker: u32, frame: &Entrant<'_>) -> bool {
         let lane = &mut self.lanes[worker as usize];
         let full = lane.pending.bytes.len() + HEAD_BYTES + frame.bytes.len() > PARCEL_BYTES;
         if full && !lane.send(&self.spare) {
@@ -181,9 +171,9 @@ pub(crate) fn connect(workers: u32, wakers: &[Waker]) -> (Vec<Inbox>, Vec<Outbox
 mod tests {
     use super::*;
 
-    fn frame(time_ns: u64, bytes: &[u8]) -> ParcelFrame<'_> {
+    fn frame(time_ns: u64, bytes: &[u8]) -> Entrant<'_> {
         let meta = PacketMeta { time_ns, stream: StreamId(3), network: NetworkId(4) };
-        ParcelFrame {
+        Entrant {
             meta,
             wire_len: 99,
             link: if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip },

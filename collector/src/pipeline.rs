@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use vxtap_analyzers::dedup::{DedupSettings, Deduplicator, PairDuplicates};
 use vxtap_analyzers::snapshot::AnalysisSnapshot;
 use vxtap_analyzers::{
@@ -21,13 +20,12 @@ use crate::outputs::Lanes;
 use crate::settings::{Dedup, FlowSettings, PipelineSettings};
 use crate::streams::StreamRegistry;
 
+mod frame_batch;
 mod stream_cache;
 mod turned_away;
+pub(crate) use frame_batch::{Entrant, FrameBatch};
 pub(crate) use stream_cache::{StreamCache, StreamEntry};
 pub(crate) use turned_away::{AwayCount, AwayRow, TurnedAwayReport};
-
-/// Frames that are analysed together.
-pub(crate) type FrameBatch<'a> = ArrayVec<(PacketMeta, FrameView<'a>), BATCH_MAX>;
 
 /// The state of one worker behind the receiving.
 pub(crate) struct Pipeline {
@@ -75,6 +73,7 @@ impl Pipeline {
         let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         let dedup =
             Deduplicator::new(DedupSettings { mode, window_ns, seed: random_seed(), ..DedupSettings::default() });
+        let kept = capture.is_some();
         Self {
             ledger: Ledger::default(),
             streams: StreamCache::new(Arc::clone(&registry), random_seed()),
@@ -83,6 +82,7 @@ impl Pipeline {
             log,
             registry,
             notes: FlowNotes {
+                kept,
                 keys: Vec::with_capacity(BATCH_MAX),
                 flow_bytes_max: selection.flow_bytes,
                 ..FlowNotes::default()
@@ -109,6 +109,11 @@ impl Pipeline {
     /// The same of VXLAN in one layer.
     #[inline]
     pub(crate) fn admit_vxlan(&mut self, source: IpAddr, vni: Vni, time_ns: u64, bytes: usize) -> Option<StreamEntry> {
+        if let IpAddr::V4(source) = source
+            && let Some(entry) = self.streams.recent_vxlan(source, vni)
+        {
+            return Some(entry);
+        }
         match self.streams.vxlan(source, vni) {
             Ok(entry) => Some(entry),
             // Why is found again on the way.

@@ -109,7 +109,7 @@ fn run_workers(
             .zip(exchanges)
             .map(|(lanes, exchange)| {
                 let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(streams), lanes);
-                let opening = Opening { settings, steering };
+                let opening = Opening::new(settings, steering);
                 let reader = Arc::clone(reader);
                 scope.spawn(move || work(pipeline, &opening, &reader, exchange))
             })

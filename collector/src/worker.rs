@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::Receiver;
 use hdrhistogram::Histogram;
 use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
-use vxtap_analyzers::{DropReason, PacketMeta};
+use vxtap_analyzers::DropReason;
 use vxtap_wire::envelope::Kind;
 use vxtap_wire::{FrameView, SteerHash};
 
-use crate::hand_over::{Inbox, Outbox, ParcelFrame};
-use crate::pipeline::{FrameBatch, Pipeline, PipelineTotals};
+use crate::hand_over::{Inbox, Outbox};
+use crate::pipeline::{Entrant, FrameBatch, Pipeline, PipelineTotals};
 use crate::receive::{Batch, ReceiveSocket, SETTLED, Waiter, pin_to_cpu};
 use crate::shared::{Question, Shared, WorkerReport};
 
@@ -81,29 +81,30 @@ struct Sorting<'a> {
 }
 
 impl Sorting<'_> {
-    /// Counts a frame for its mirror stream, and takes it into `frames` (which are analysed when they are full) or hands it over to the worker that
+    /// Looks into a frame, counts it for its mirror stream, and takes it into `frames` (which are analysed when they are full) or hands it over to the worker that
     /// owns its flow.
     #[inline]
-    fn sort<'a>(&mut self, meta: PacketMeta, view: FrameView<'a>, reserved_bits: bool, frames: &mut FrameBatch<'a>) {
+    fn sort<'a>(&mut self, entrant: &Entrant<'a>, reserved_bits: bool, frames: &mut FrameBatch<'a>) {
         let Self { number, pipeline, outbox, steering } = self;
+        let meta = entrant.meta;
+        let view = frames.look(entrant);
         let truncated = view.bytes_missing() > 0;
         pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
         if truncated {
             pipeline.streams.note_cut(meta.stream, view.wire_len, view.bytes.len());
         }
-        let owner = steering.owner(&view);
+        let owner = steering.owner(view);
         if owner == *number || steering.broken {
-            frames.push((meta, view));
             if frames.is_full() {
                 pipeline.analyse(frames);
                 frames.clear();
             }
         } else {
             pipeline.ledger.misdelivered += 1;
-            let frame = ParcelFrame { meta, wire_len: view.wire_len, link: view.link, bytes: view.bytes };
-            if !outbox.push(owner, &frame) {
+            if !outbox.push(owner, &Entrant { wire_len: view.wire_len, ..*entrant }) {
                 pipeline.ledger.drop_one(DropReason::HandOverFull);
             }
+            frames.take_back();
         }
     }
 }
@@ -234,12 +235,15 @@ impl Worker {
         let mut sorting = Sorting { number: *number, pipeline, outbox, steering: *steering };
         let mut frames = FrameBatch::new();
         let mut received = 0;
-        for datagram in batch.datagrams() {
-            received += 1;
-            sorting.pipeline.ledger.received_bytes += datagram.payload.len() as u64;
-            let opened = opening.open(sorting.pipeline, kind, &datagram, now_ns);
-            let Some((meta, view, reserved_bits)) = opened else { continue };
-            sorting.sort(meta, view, reserved_bits, &mut frames);
+        for train in batch.trains() {
+            let mut before = None;
+            for datagram in train.datagrams() {
+                received += 1;
+                sorting.pipeline.ledger.received_bytes += datagram.payload.len() as u64;
+                let opened = opening.open(sorting.pipeline, kind, &datagram, now_ns, &mut before);
+                let Some((entrant, reserved_bits)) = opened else { continue };
+                sorting.sort(&entrant, reserved_bits, &mut frames);
+            }
         }
         pipeline.analyse(&frames);
         pipeline.ledger.received += received;
@@ -380,12 +384,10 @@ impl Worker {
 }
 
 /// Looks into frames out of a parcel and gives them on in batches.
-fn for_each_batch<'a>(frames: impl Iterator<Item = ParcelFrame<'a>>, mut analyse: impl FnMut(&FrameBatch<'a>)) {
+fn for_each_batch<'a>(frames: impl Iterator<Item = Entrant<'a>>, mut analyse: impl FnMut(&FrameBatch<'a>)) {
     let mut batch = FrameBatch::new();
     for frame in frames {
-        let mut view = FrameView::parse_link(frame.link, frame.bytes);
-        view.wire_len = view.wire_len.max(frame.wire_len);
-        batch.push((frame.meta, view));
+        batch.look(&frame);
         if batch.is_full() {
             analyse(&batch);
             batch.clear();

@@ -7,7 +7,9 @@ use crate::flow::protocol;
 use crate::frame::{ETHERNET_HEADER_LEN, Link, ethertype};
 
 mod opening;
+mod plain;
 
+pub use plain::PlainVxlan;
 pub use opening::{EnvelopeError, Kind, Layers, MAX_LAYERS, Opened, Rules, Vnis, open};
 
 /// A UDP datagram in an Ethernet frame, and who sent it.
@@ -39,6 +41,15 @@ pub fn outer_datagram(link: Link, frame: &[u8]) -> Option<OuterDatagram<'_>> {
 
 #[inline]
 fn in_ethernet(frame: &[u8]) -> Option<OuterDatagram<'_>> {
+    match u16_at(frame, ETHERNET_HEADER_LEN - 2)? {
+        ethertype::IPV4 => ipv4(frame, ETHERNET_HEADER_LEN),
+        ethertype::IPV6 => ipv6(frame, ETHERNET_HEADER_LEN),
+        _ => behind_tags(frame),
+    }
+}
+
+#[cold]
+fn behind_tags(frame: &[u8]) -> Option<OuterDatagram<'_>> {
     match behind_ethernet(frame)? {
         (ethertype::IPV4, at) => ipv4(frame, at),
         (ethertype::IPV6, at) => ipv6(frame, at),
@@ -47,7 +58,6 @@ fn in_ethernet(frame: &[u8]) -> Option<OuterDatagram<'_>> {
 }
 
 /// The EtherType behind all VLAN tags, and where what it announces begins.
-#[inline]
 fn behind_ethernet(frame: &[u8]) -> Option<(u16, usize)> {
     let mut at = ETHERNET_HEADER_LEN;
     let mut ether_type = u16_at(frame, at - 2)?;
@@ -60,6 +70,7 @@ fn behind_ethernet(frame: &[u8]) -> Option<(u16, usize)> {
     Some((ether_type, at))
 }
 
+#[inline]
 fn ipv4(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
     let header = frame.get(at..)?.first_chunk::<20>()?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
@@ -76,6 +87,7 @@ fn ipv4(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
     udp(frame, at + header_len, end, IpAddr::V4(source))
 }
 
+#[cold]
 fn ipv6(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
     let header = frame.get(at..)?.first_chunk::<40>()?;
     if header[0] >> 4 != 6 {
@@ -95,6 +107,7 @@ fn ipv6(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
     }
 }
 
+#[inline]
 fn udp(frame: &[u8], at: usize, end: usize, source: IpAddr) -> Option<OuterDatagram<'_>> {
     // A packet that ends before the header is none, though padding may follow it.
     let header = frame.get(at..end)?.first_chunk::<8>()?;
@@ -132,6 +145,7 @@ pub fn is_fragment_of_datagram(link: Link, frame: &[u8]) -> bool {
     }
 }
 
+#[inline]
 fn u16_at(frame: &[u8], at: usize) -> Option<u16> {
     frame.get(at..)?.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes))
 }

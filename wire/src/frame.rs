@@ -13,6 +13,8 @@ pub const ETHERNET_HEADER_LEN: usize = 14;
 pub const MAX_TUNNELS: u8 = 4;
 /// How many VLAN tags and MPLS labels together are walked in one frame before it counts as malformed.
 const MAX_SHIMS: u8 = 16;
+/// Bytes behind this offset are not looked at: no link carries such a frame, and sums of offsets fit 32 bits.
+const MAX_READABLE: usize = i32::MAX as usize;
 /// How many IPv6 extension headers are walked in one packet before it counts as malformed.
 const MAX_EXTENSIONS: u8 = 128;
 
@@ -236,9 +238,7 @@ impl<'a> FrameView<'a> {
     /// Looks at `frame`, which begins with an Ethernet header.
     #[inline]
     pub fn parse(frame: &'a [u8]) -> Self {
-        let mut view = Self::unseen(Link::Ethernet, frame);
-        view.walk(MAX_TUNNELS, Walk::ethernet);
-        view
+        Self::parse_link(Link::Ethernet, frame)
     }
 
     /// Looks at `frame` as [`FrameView::parse`] does, but only at its outermost packet: what the mirrored host's own tunnels
@@ -246,29 +246,30 @@ impl<'a> FrameView<'a> {
     #[inline]
     pub fn parse_outermost(frame: &'a [u8]) -> Self {
         let mut view = Self::unseen(Link::Ethernet, frame);
-        view.walk(0, Walk::ethernet);
+        if !view.see_usual() {
+            view.walk(0, Walk::ethernet);
+        }
         view
     }
 
     /// Looks at `frame`, which begins as `link` says.
     #[inline]
     pub fn parse_link(link: Link, frame: &'a [u8]) -> Self {
-        match link {
-            Link::Ethernet => Self::parse(frame),
-            Link::Ip => Self::parse_ip(frame),
-        }
+        let mut view = Self::unseen(link, frame);
+        view.look();
+        view
     }
 
     /// Looks at `packet`, which begins with an IPv4 or IPv6 header and has no Ethernet header.
     #[inline]
     pub fn parse_ip(packet: &'a [u8]) -> Self {
-        let mut view = Self::unseen(Link::Ip, packet);
-        view.walk(MAX_TUNNELS, Walk::ip_by_version);
-        view
+        Self::parse_link(Link::Ip, packet)
     }
 
+    /// A view in which nothing has been looked at yet; [`FrameView::look`] does, in the place where the view is then: moving it takes as long
+    /// as looking.
     #[inline]
-    fn unseen(link: Link, bytes: &'a [u8]) -> Self {
+    pub fn unseen(link: Link, bytes: &'a [u8]) -> Self {
         Self {
             bytes,
             link,
@@ -289,7 +290,20 @@ impl<'a> FrameView<'a> {
         }
     }
 
-    /// Not inlined, so that the view is filled where the caller has it: moving it takes half as long as the walk.
+    /// Looks at the frame of a view that is as [`FrameView::unseen`] gave it.
+    #[inline]
+    pub fn look(&mut self) {
+        match self.link {
+            Link::Ethernet => {
+                if !self.see_usual() {
+                    self.walk(MAX_TUNNELS, Walk::ethernet);
+                }
+            }
+            Link::Ip => self.walk(MAX_TUNNELS, Walk::ip_by_version),
+        }
+    }
+
+    /// Not inlined, so that the view is filled where the caller has it.
     #[inline(never)]
     fn walk(&mut self, max_tunnels: u8, first: impl FnOnce(&mut Walk<'a>, &mut Self, usize)) {
         first(&mut Walk::new(self.bytes, max_tunnels), self, 0);
@@ -377,6 +391,7 @@ pub(crate) const fn icmp_counterpart(version: IpVersion, kind: u8) -> Option<u8>
     })
 }
 
+mod usual;
 mod walk;
 use walk::Walk;
 

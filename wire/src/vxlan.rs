@@ -93,15 +93,25 @@ pub fn decapsulate(datagram: &[u8]) -> Result<(VxlanHeader, &[u8]), VxlanError> 
     let Some((header, frame)) = datagram.split_first_chunk::<HEADER_LEN>() else {
         return Err(VxlanError::HeaderTooShort);
     };
-    if header[0] & FLAG_VNI == 0 {
-        return Err(VxlanError::FlagClear);
-    }
+    let header = read(header)?;
     if frame.is_empty() {
         return Err(VxlanError::EmptyFrame);
     }
-    let word = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    let reserved = (header[0] & !FLAG_VNI) | header[1] | header[2] | header[3] | header[7];
-    Ok((VxlanHeader { vni: Vni::of_word(word), reserved_bits_set: reserved != 0 }, frame))
+    Ok((header, frame))
+}
+
+/// Reads a header that is there in full.
+#[inline]
+pub(crate) fn read(header: &[u8; HEADER_LEN]) -> Result<VxlanHeader, VxlanError> {
+    const FLAG: u64 = (FLAG_VNI as u64) << 56;
+    const VNI: u64 = (Vni::MAX as u64) << 8;
+    // Both words at once.
+    let bits = u64::from_be_bytes(*header);
+    if bits & FLAG == 0 {
+        return Err(VxlanError::FlagClear);
+    }
+    let reserved = bits & !(FLAG | VNI);
+    Ok(VxlanHeader { vni: Vni::of_word(bits as u32), reserved_bits_set: reserved != 0 })
 }
 
 /// The eight header bytes that a sender puts before a frame of network `vni`, all reserved bits zero.

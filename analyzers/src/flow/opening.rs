@@ -28,11 +28,17 @@ pub(crate) struct Opened {
 
 impl Flow {
     /// Whether `frame`, which goes in `direction` and came at `time_ns`, belongs to this flow or opens the next one.
+    #[inline]
     pub(crate) fn fit(&self, direction: Direction, time_ns: u64, frame: &FrameView<'_>) -> Fit {
         let Transport::Tcp(tcp) = frame.transport else { return Fit::Same };
         if !tcp.flags.has(TcpFlags::SYN) || tcp.flags.has(TcpFlags::RST | TcpFlags::FIN) {
             return Fit::Same;
         }
+        self.fit_syn(direction, time_ns, tcp)
+    }
+
+    #[inline(never)]
+    fn fit_syn(&self, direction: Direction, time_ns: u64, tcp: TcpHeader) -> Fit {
         let reopens = if tcp.flags.has(TcpFlags::ACK) {
             self.opened.as_ref().is_some_and(|opened| opened.is_answered_by(direction, tcp))
         } else if self.tcp == TcpState::Closed {

@@ -25,7 +25,7 @@ impl Index {
         Self { current: Places::new(MIN_PLACES), old: None }
     }
 
-    /// The first slot that `hash` may mean; a guess for the common case.
+    /// The first slot that `hash` means in the newer generation: nearly always the only one.
     #[inline]
     pub(super) fn first(&self, hash: u32) -> Option<u32> {
         self.current.first(hash)
@@ -126,8 +126,18 @@ impl Places {
 
     #[inline]
     fn first(&self, hash: u32) -> Option<u32> {
-        let place = self.places[self.home(hash)];
-        (hash_of(place) == hash && place != EMPTY && place != TOMBSTONE).then(|| slot_of(place))
+        let mut at = self.home(hash);
+        loop {
+            let place = self.places[at];
+            if place == EMPTY {
+                return None;
+            }
+            // No tombstones here, and none would have a slot that is in use.
+            if hash_of(place) == hash {
+                return Some(slot_of(place));
+            }
+            at = self.next(at);
+        }
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! A worker's own view of the mirror streams: whether they are let in, their numbers without a shared lock, and their counters.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use vxtap_analyzers::losses::LossTracker;
@@ -23,7 +23,7 @@ pub(crate) struct StreamEntry {
 }
 
 /// Streams that are found without hashing.
-const RECENT: usize = 16;
+const RECENT: usize = 64;
 
 /// A stream that is let in, or why it is not.
 type Found = Result<StreamEntry, DropReason>;
@@ -36,8 +36,9 @@ pub(crate) struct StreamCache {
     generation: u64,
     /// The streams of late, each at the place that its key has: datagrams of a few streams come in turn.
     recent: [Option<(StreamKey, Found)>; RECENT],
-    /// The same of VXLAN in one layer, whose keys are shorter.
-    recent_vxlan: [Option<((IpAddr, Vni), Found)>; RECENT],
+    /// The same of VXLAN over IPv4 in one layer, which nearly everything is, by [`vxlan_key`]; only those that are let in. Two that have one
+    /// place lie side by side, the later one first.
+    recent_vxlan: [[(u64, StreamEntry); 2]; RECENT],
     /// What is known of frames in no tunnel, by what they begin with.
     plain: [Option<Found>; 2],
     /// Streams that are let in.
@@ -68,7 +69,7 @@ impl StreamCache {
             registry,
             generation,
             recent: [None; RECENT],
-            recent_vxlan: [None; RECENT],
+            recent_vxlan: NO_VXLAN,
             plain: [None; 2],
             entries: HashMap::default(),
             has_all: false,
@@ -79,19 +80,29 @@ impl StreamCache {
         }
     }
 
-    /// The stream of VXLAN from `source` with `vni`, in one layer; as [`StreamCache::entry`].
+    /// The stream of VXLAN from `source` with `vni`, in one layer, where it is let in and was seen of late.
     #[inline]
-    pub(crate) fn vxlan(&mut self, source: IpAddr, vni: Vni) -> Found {
-        match self.recent_vxlan[place(Some(source), Some(vni))] {
-            Some((recent, found)) if recent == (source, vni) => found,
-            _ => self.look_up_vxlan(source, vni),
-        }
+    pub(crate) fn recent_vxlan(&self, source: Ipv4Addr, vni: Vni) -> Option<StreamEntry> {
+        let key = vxlan_key(source, vni);
+        let [first, second] = &self.recent_vxlan[place_of(key)];
+        let (recent, entry) = if first.0 == key { first } else { second };
+        (*recent == key).then_some(*entry)
     }
 
-    #[cold]
-    fn look_up_vxlan(&mut self, source: IpAddr, vni: Vni) -> Found {
-        let found = self.look_up(StreamKey::vxlan(source, vni));
-        self.recent_vxlan[place(Some(source), Some(vni))] = Some(((source, vni), found));
+    /// Remembers the stream of VXLAN from `source` with `vni`, in one layer.
+    fn remember_vxlan(&mut self, source: Ipv4Addr, vni: Vni, entry: StreamEntry) {
+        let key = vxlan_key(source, vni);
+        let places = &mut self.recent_vxlan[place_of(key)];
+        *places = [(key, entry), places[0]];
+    }
+
+    /// The stream of VXLAN from `source` with `vni`, in one layer; as [`StreamCache::entry`].
+    #[inline(never)]
+    pub(crate) fn vxlan(&mut self, source: IpAddr, vni: Vni) -> Found {
+        let found = self.entry(StreamKey::vxlan(source, vni));
+        if let (Ok(entry), IpAddr::V4(source)) = (found, source) {
+            self.remember_vxlan(source, vni, entry);
+        }
         found
     }
 
@@ -127,7 +138,7 @@ impl StreamCache {
         self.has_all = false;
         away.retain(|origin| !is_let_in(origin));
         self.recent = [None; RECENT];
-        self.recent_vxlan = [None; RECENT];
+        self.recent_vxlan = NO_VXLAN;
         self.plain = [None; 2];
     }
 
@@ -258,6 +269,23 @@ impl StreamCache {
     }
 }
 
+/// Nothing seen: no key is 0.
+const NO_VXLAN: [[(u64, StreamEntry); 2]; RECENT] =
+    [[(0, StreamEntry { id: StreamId(0), network: NetworkId(0) }); 2]; RECENT];
+
+/// What a stream of VXLAN over IPv4 is found by.
+#[inline]
+fn vxlan_key(source: Ipv4Addr, vni: Vni) -> u64 {
+    1 << 63 | u64::from(u32::from(source)) << 24 | u64::from(vni.get())
+}
+
+/// Where a [`vxlan_key`] has its place.
+#[inline]
+fn place_of(key: u64) -> usize {
+    // The upper bits of the product depend on all bits.
+    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - RECENT.ilog2())) as usize
+}
+
 /// VNIs and addresses that belong together mostly differ in their last bits.
 #[inline]
 fn place(source: Option<IpAddr>, vni: Option<Vni>) -> usize {
@@ -268,7 +296,7 @@ fn place(source: Option<IpAddr>, vni: Option<Vni>) -> usize {
         None => 0,
     };
     // The upper bits of the product depend on all bits of both.
-    (vni ^ source.rotate_left(16)).wrapping_mul(0x9E37_79B1) as usize >> 28
+    (vni ^ source.rotate_left(16)).wrapping_mul(0x9E37_79B1) as usize >> (32 - RECENT.ilog2())
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Share {
             let bytes = &record.data[frame.start as usize..frame.end as usize];
             let mut view = frame.view.attached(bytes);
             view.wire_len = view.wire_len.max(frame.wire_len);
-            batch.push((frame.meta, view));
+            batch.push(frame.meta, view);
             if batch.is_full() {
                 pipeline.analyse(&batch);
                 batch.clear();

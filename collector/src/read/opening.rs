@@ -2,20 +2,22 @@
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
-use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, is_fragment_of_datagram, open, outer_datagram};
+use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, PlainVxlan, is_fragment_of_datagram, open, outer_datagram};
 use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan;
 use vxtap_wire::{FrameView, Link};
 
 use super::exchange::{SharedFrame, Shares};
-use crate::pipeline::{FrameBatch, Pipeline, StreamEntry};
+use crate::pipeline::{Entrant, FrameBatch, Pipeline, StreamEntry};
 use crate::settings::{ReadEncapsulation, ReadSettings};
 use crate::worker::Steering;
 
 /// How records are opened.
 pub(super) struct Opening<'a> {
-    pub(super) settings: &'a ReadSettings,
     pub(super) steering: Steering,
+    settings: &'a ReadSettings,
+    /// Whether VXLAN is taken off, and only the outermost layer of it.
+    plain_vxlan: bool,
 }
 
 /// Where in a record the inner frame is, and what its envelope says of it.
@@ -26,17 +28,20 @@ struct Place {
     mark: Option<Mark>,
 }
 
-/// The frame in a record that is let in.
+/// The frame in a record that is let in, and where in the record it is.
 struct Taken<'a> {
-    meta: PacketMeta,
-    view: FrameView<'a>,
+    entrant: Entrant<'a>,
     start: usize,
     end: usize,
-    /// Its length when it was sent as far as the file or the sender tells; 0 for unknown.
-    wire_len: u32,
 }
 
-impl Opening<'_> {
+impl<'s> Opening<'s> {
+    /// As `settings` say.
+    pub(super) fn new(settings: &'s ReadSettings, steering: Steering) -> Self {
+        let wanted = matches!(settings.encapsulation, ReadEncapsulation::Auto | ReadEncapsulation::Vxlan);
+        let plain_vxlan = wanted && settings.pipeline.envelope.layers == Layers::Known;
+        Self { steering, settings, plain_vxlan }
+    }
     /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame, or of a stream that is
     /// not let in, count as received and dropped.
     pub(super) fn analyse(&self, chunk: &Chunk, pipeline: &mut Pipeline) {
@@ -44,9 +49,8 @@ impl Opening<'_> {
         for record in chunk.records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             pipeline.ledger.received += 1;
-            let Some(Taken { meta, mut view, wire_len, .. }) = self.take(&record, pipeline) else { continue };
-            view.wire_len = view.wire_len.max(wire_len);
-            batch.push((meta, view));
+            let Some(Taken { entrant, .. }) = self.take(&record, pipeline) else { continue };
+            batch.look(&entrant);
             if batch.is_full() {
                 pipeline.analyse(&batch);
                 batch.clear();
@@ -60,10 +64,12 @@ impl Opening<'_> {
     pub(super) fn open(&self, chunk: &Chunk, pipeline: &mut Pipeline, shares: &mut Shares) {
         for (number, record) in chunk.records().enumerate() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
-            let Some(Taken { meta, view, start, end, wire_len }) = self.take(&record, pipeline) else {
+            let Some(Taken { entrant, start, end }) = self.take(&record, pipeline) else {
                 pipeline.ledger.received += 1;
                 continue;
             };
+            let Entrant { meta, link, bytes, wire_len } = entrant;
+            let view = FrameView::parse_link(link, bytes);
             let owner = self.steering.owner(&view);
             let frame = SharedFrame {
                 meta,
@@ -78,8 +84,23 @@ impl Opening<'_> {
     }
 
     /// The frame in `record`; `None` where there is none, or its stream is not let in: that is counted and dropped.
-    #[inline]
+    #[inline(always)]
     fn take<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
+        // Nearly all of them are so, of a stream that is known.
+        if self.plain_vxlan
+            && record.link_type == LinkType::ETHERNET
+            && let Some(PlainVxlan { source, destination_port, header, start, end }) = PlainVxlan::find(record.data)
+            && self.kind(destination_port) == Some(Kind::Vxlan)
+            && let Some(entry) = pipeline.streams.recent_vxlan(source, header.vni)
+        {
+            let place = Place { start, end, reserved_bits: header.reserved_bits_set, mark: None };
+            return Some(taken(record, entry, Link::Ethernet, &place, pipeline));
+        }
+        self.take_any(record, pipeline)
+    }
+
+    #[inline(never)]
+    fn take_any<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
         let link = match record.link_type {
             LinkType::ETHERNET => Link::Ethernet,
             ip if ip.is_ip() => Link::Ip,
@@ -87,10 +108,10 @@ impl Opening<'_> {
         };
         let tunnel = match self.settings.encapsulation {
             ReadEncapsulation::None => None,
-            _ => outer_datagram(link, record.data).and_then(|datagram| Some((self.kind(&datagram)?, datagram))),
+            _ => outer_datagram(link, record.data).and_then(|datagram| Some((self.kind(datagram.destination_port)?, datagram))),
         };
         match tunnel {
-            // VXLAN in one layer is nearly all there is.
+            // VXLAN in one layer has a shorter key.
             Some((Kind::Vxlan, datagram)) if self.settings.pipeline.envelope.layers == Layers::Known => {
                 let (header, frame) = match vxlan::decapsulate(datagram.payload) {
                     Ok(opened) => opened,
@@ -134,9 +155,10 @@ impl Opening<'_> {
         Some(taken(record, entry, opened.link, &place, pipeline))
     }
 
-    /// What is behind the UDP header, where it is a tunnel that is asked for.
-    fn kind(&self, datagram: &OuterDatagram<'_>) -> Option<Kind> {
-        let (_, kind) = self.settings.ports.iter().find(|(port, _)| *port == datagram.destination_port)?;
+    /// What is behind the UDP header of a datagram to this port, where it is a tunnel that is asked for.
+    #[inline]
+    fn kind(&self, destination_port: u16) -> Option<Kind> {
+        let (_, kind) = self.settings.ports.iter().find(|(port, _)| *port == destination_port)?;
         let wanted = match self.settings.encapsulation {
             ReadEncapsulation::Auto => true,
             ReadEncapsulation::Vxlan => *kind != Kind::Geneve,
@@ -154,7 +176,7 @@ fn dropped<'a>(reason: DropReason, pipeline: &mut Pipeline) -> Option<Taken<'a>>
     None
 }
 
-/// Counts the frame at `place` for its mirror stream, and looks into it.
+/// Counts the frame at `place` for its mirror stream.
 #[inline]
 fn taken<'a>(record: &Record<'a>, entry: StreamEntry, link: Link, place: &Place, pipeline: &mut Pipeline) -> Taken<'a> {
     let Place { start, end, reserved_bits, mark } = *place;
@@ -170,5 +192,6 @@ fn taken<'a>(record: &Record<'a>, entry: StreamEntry, link: Link, place: &Place,
         pipeline.streams.note_cut(entry.id, wire_len, end - start);
     }
     let meta = PacketMeta { time_ns: record.time_ns, stream: entry.id, network: entry.network };
-    Taken { meta, view: FrameView::parse_link(link, &record.data[start..end]), start, end, wire_len }
+    let entrant = Entrant { meta, link, bytes: &record.data[start..end], wire_len };
+    Taken { entrant, start, end }
 }

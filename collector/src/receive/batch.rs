@@ -32,6 +32,37 @@ pub(crate) struct Datagram<'a> {
     pub(crate) truncated: bool,
 }
 
+/// A message: one datagram, or several of one sender that the kernel has put together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Train<'a> {
+    source: IpAddr,
+    time_ns: Option<u64>,
+    truncated: bool,
+    /// UDP payloads, one behind the other.
+    payloads: &'a [u8],
+    /// Length of each of them but for the last, which may be shorter.
+    stride: usize,
+}
+
+impl<'a> Train<'a> {
+    /// The datagrams, in the order that they were sent in.
+    #[inline]
+    pub(crate) fn datagrams(self) -> impl Iterator<Item = Datagram<'a>> {
+        let Self { source, time_ns, truncated, payloads, stride } = self;
+        let mut rest = payloads;
+        // A message with no bytes is a datagram too.
+        let mut more = true;
+        std::iter::from_fn(move || {
+            if !more {
+                return None;
+            }
+            let (payload, behind) = rest.split_at(stride.min(rest.len()));
+            (rest, more) = (behind, !behind.is_empty());
+            Some(Datagram { source, payload, time_ns, truncated })
+        })
+    }
+}
+
 /// Buffers for a batch, and the batch in them. Made once and used again.
 pub(crate) struct Batch {
     payloads: Box<[u8]>,
@@ -122,25 +153,26 @@ impl Batch {
         self.filled == 0
     }
 
-    /// The datagrams, in the order of arrival, trains taken apart.
+    /// The messages, in the order of arrival.
     #[inline]
-    pub(crate) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.headers[..self.filled].iter().enumerate().flat_map(|(at, header)| {
+    pub(crate) fn trains(&self) -> impl Iterator<Item = Train<'_>> {
+        self.headers[..self.filled].iter().enumerate().map(|(at, header)| {
             let len = (header.msg_len as usize).min(MESSAGE_BYTES);
-            let payload = &self.payloads[at * STRIDE..at * STRIDE + len];
             let (stride, time_ns) = self.control(at);
-            let source = ip_of(&self.names[at]);
-            let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            // A message with no bytes is a datagram too, and `chunks` would give none for it.
-            let stride = stride.filter(|stride| *stride > 0).unwrap_or(MESSAGE_BYTES);
-            let empty = payload.is_empty().then_some(payload);
-            empty.into_iter().chain(payload.chunks(stride)).map(move |payload| Datagram {
-                source,
-                payload,
+            Train {
+                source: ip_of(&self.names[at]),
                 time_ns,
-                truncated,
-            })
+                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+                payloads: &self.payloads[at * STRIDE..at * STRIDE + len],
+                stride: stride.filter(|stride| *stride > 0).unwrap_or(MESSAGE_BYTES),
+            }
         })
+    }
+
+    /// The datagrams, in the order of arrival, trains taken apart.
+    #[cfg(test)]
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
+        self.trains().flat_map(Train::datagrams)
     }
 
     /// Segment size of a train and time of arrival, as far as the message has them.

@@ -3,9 +3,10 @@
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_wire::envelope::{self, Kind, Layers, Rules};
 use vxtap_wire::geneve::Mark;
-use vxtap_wire::{FrameView, vxlan};
+use vxtap_wire::vxlan::{self, Vni};
+use vxtap_wire::Link;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Entrant, Pipeline, StreamEntry};
 use crate::receive::Datagram;
 
 /// A sender's time that is further from ours than this, in nanoseconds, is its clock's fault.
@@ -19,11 +20,14 @@ pub(crate) struct Opening {
     pub(crate) sender_times: bool,
 }
 
+/// The stream of the datagram before, which was of the same sender: most are of the same stream.
+pub(super) type StreamBefore = Option<(Vni, StreamEntry)>;
+
 /// A frame, and whether the datagram had reserved bits set.
-type Opened<'a> = Option<(PacketMeta, FrameView<'a>, bool)>;
+type Opened<'a> = Option<(Entrant<'a>, bool)>;
 
 impl Opening {
-    /// Takes the envelope off and looks into the frame; a datagram that has none, or is not let in, is counted and gone.
+    /// Takes the envelope off; a datagram that has none, or is not let in, is counted and gone.
     #[inline]
     pub(super) fn open<'a>(
         self,
@@ -31,6 +35,7 @@ impl Opening {
         kind: Kind,
         datagram: &Datagram<'a>,
         now_ns: u64,
+        before: &mut StreamBefore,
     ) -> Opened<'a> {
         // VXLAN in one layer is nearly all there is.
         if kind != Kind::Vxlan || self.rules.layers != Layers::Known || datagram.truncated {
@@ -39,9 +44,17 @@ impl Opening {
         match vxlan::decapsulate(datagram.payload) {
             Ok((header, frame)) => {
                 let time_ns = datagram.time_ns.unwrap_or(now_ns);
-                let stream = pipeline.admit_vxlan(datagram.source, header.vni, time_ns, frame.len())?;
+                let stream = match *before {
+                    Some((vni, stream)) if vni == header.vni => stream,
+                    _ => {
+                        let stream = pipeline.admit_vxlan(datagram.source, header.vni, time_ns, frame.len())?;
+                        *before = Some((header.vni, stream));
+                        stream
+                    }
+                };
                 let meta = PacketMeta { time_ns, stream: stream.id, network: stream.network };
-                Some((meta, FrameView::parse(frame), header.reserved_bits_set))
+                let entrant = Entrant { meta, link: Link::Ethernet, bytes: frame, wire_len: 0 };
+                Some((entrant, header.reserved_bits_set))
             }
             Err(error) => {
                 pipeline.ledger.drop_one(error.into());
@@ -65,10 +78,10 @@ impl Opening {
         };
         let mut time_ns = datagram.time_ns.unwrap_or(now_ns);
         let stream = pipeline.admit(StreamKey::of(kind, &opened), time_ns, opened.frame.len())?;
-        let mut view = FrameView::parse_link(opened.link, opened.frame);
+        let mut wire_len = 0;
         if let Some(mark) = opened.mark {
             let Mark { captured_ns, original_len, .. } = mark;
-            view.wire_len = view.wire_len.max(original_len);
+            wire_len = original_len;
             pipeline.streams.mark(stream.id, &mark);
             if self.sender_times {
                 if captured_ns.abs_diff(time_ns) <= CLOCKS_APART_NS {
@@ -79,6 +92,6 @@ impl Opening {
             }
         }
         let meta = PacketMeta { time_ns, stream: stream.id, network: stream.network };
-        Some((meta, view, opened.reserved_bits_set))
+        Some((Entrant { meta, link: opened.link, bytes: opened.frame, wire_len }, opened.reserved_bits_set))
     }
 }

@@ -10,11 +10,11 @@ use ipnet::IpNet;
 use vxtap_analyzers::{BATCH_MAX, DropReason, PacketMeta, StreamKey};
 use vxtap_ring::{Condition, Frame};
 use vxtap_wire::envelope::{Kind, is_fragment_of_datagram, outer_datagram};
-use vxtap_wire::{FrameView, Link, outermost_addresses};
+use vxtap_wire::{Link, outermost_addresses};
 
 use super::{Opening, Sorting};
 use crate::local_addresses::{AddressSet, LocalAddresses};
-use crate::pipeline::FrameBatch;
+use crate::pipeline::{Entrant, FrameBatch};
 use crate::receive::{Datagram, PacketSource};
 
 /// MAC addresses, behind which a VLAN tag is.
@@ -182,19 +182,16 @@ fn sort(sorting: &mut Sorting<'_>, opening: Opening, key: StreamKey, batch: &[Ta
         {
             let (source, payload) = (outer.source, outer.payload);
             let datagram = Datagram { source, payload, time_ns: Some(frame.time_ns), truncated: false };
-            if let Some((meta, view, reserved)) = opening.open(sorting.pipeline, kind, &datagram, frame.time_ns) {
-                sorting.sort(meta, view, reserved, &mut frames);
+            if let Some((entrant, reserved)) = opening.open(sorting.pipeline, kind, &datagram, frame.time_ns, &mut None) {
+                sorting.sort(&entrant, reserved, &mut frames);
             }
             continue;
         }
-        let mut view = FrameView::parse(bytes);
         let wire_len = frame.wire_len + (bytes.len() - frame.bytes.len()) as u32;
-        if wire_len as usize > bytes.len() {
-            view.wire_len = view.wire_len.max(wire_len);
-        }
         let Some(entry) = sorting.pipeline.admit(key, frame.time_ns, bytes.len()) else { continue };
         let meta = PacketMeta { time_ns: frame.time_ns, stream: entry.id, network: entry.network };
-        sorting.sort(meta, view, false, &mut frames);
+        let entrant = Entrant { meta, link: Link::Ethernet, bytes, wire_len };
+        sorting.sort(&entrant, false, &mut frames);
     }
     sorting.pipeline.analyse(&frames);
 }

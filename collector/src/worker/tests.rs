@@ -304,11 +304,11 @@ fn a_datagram_that_the_receive_buffer_cut_is_dropped_by_its_reason_whatever_its_
     let WorkerParts { opening, pipeline, .. } = &mut bench.worker.parts;
     for kind in [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve] {
         let cut = Datagram { payload: &payload, source, time_ns: None, truncated: true };
-        assert!(opening.open(pipeline, kind, &cut, unix_ns()).is_none());
+        assert!(opening.open(pipeline, kind, &cut, unix_ns(), &mut None).is_none());
     }
     assert_eq!(pipeline.ledger.dropped.iter().find(|(_, count)| *count > 0), Some((DropReason::DatagramTruncated, 3)));
     let whole = Datagram { payload: &payload, source, time_ns: None, truncated: false };
-    assert!(opening.open(pipeline, Kind::Vxlan, &whole, unix_ns()).is_some());
+    assert!(opening.open(pipeline, Kind::Vxlan, &whole, unix_ns(), &mut None).is_some());
 }
 
 #[test]

@@ -11,6 +11,50 @@ fn built(builder: etherparse::PacketBuilderStep<etherparse::UdpHeader>, payload:
     frame
 }
 
+/// Whether the plain envelope is seen at once; what is seen must be what is found step by step.
+fn is_seen_at_once(frame: &[u8]) -> bool {
+    let Some(plain) = PlainVxlan::find(frame) else { return false };
+    let datagram = outer_datagram(Link::Ethernet, frame).unwrap();
+    assert_eq!((datagram.source, datagram.destination_port), (plain.source.into(), plain.destination_port));
+    assert_eq!(vxlan::decapsulate(datagram.payload), Ok((plain.header, &frame[plain.start..plain.end])));
+    true
+}
+
+#[test]
+fn the_plain_envelope_is_seen_at_once_and_any_other_is_left_to_the_steps() {
+    let mirrored = |payload: &[u8]| {
+        built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([10, 0, 0, 7], [10, 0, 0, 1], 64).udp(50_000, 4789), payload)
+    };
+    let plain = mirrored(&[8, 0, 0, 0, 1, 2, 3, 0, 0xaa, 0xbb, 0xcc]);
+    let found = PlainVxlan::find(&plain).unwrap();
+    assert_eq!((found.start, found.end, found.header.vni.get()), (50, 53, 0x01_0203));
+    assert!(is_seen_at_once(&[&plain[..], &[0; 7]].concat()), "padding is no part of it");
+    for len in 0..=plain.len() {
+        assert_eq!(is_seen_at_once(&plain[..len]), len > 50, "{len} bytes");
+    }
+    assert!(is_seen_at_once(&mirrored(&[0x88, 0, 0, 1, 1, 2, 3, 4, 0xaa])), "reserved bits are only noted");
+    let with = |at: usize, bytes: &[u8]| {
+        let mut frame = plain.clone();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        is_seen_at_once(&frame)
+    };
+    for (what, at, bytes) in [
+        ("another EtherType", 12, &[0x86, 0xdd][..]),
+        ("options", 14, &[0x46]),
+        ("no length", 16, &[0, 0]),
+        ("a length that ends in front of the frame", 16, &[0, 36]),
+        ("a fragment", 20, &[0x20, 0]),
+        ("TCP", 23, &[6]),
+        ("no UDP length", 38, &[0, 0]),
+        ("the I flag clear", 42, &[0]),
+    ] {
+        assert!(!with(at, bytes), "{what}");
+    }
+    // Whatever one bit does: it is never seen otherwise than step by step.
+    let seen = (0..plain.len() * 8).filter(|bit| with(bit / 8, &[plain[bit / 8] ^ 1 << (bit % 8)])).count();
+    assert!((200..plain.len() * 8).contains(&seen), "{seen}");
+}
+
 #[test]
 fn an_ipv4_datagram_gives_source_ports_and_payload_without_padding() {
     let mut frame = built(
@@ -112,6 +156,8 @@ fn padding_is_no_udp_header() {
 fn inner_frames_are_those_that_were_cut_out_of_the_captures_with_other_tools() {
     let Some(captures) = captures::ethernet() else { return };
     let mut compared = 0;
+    let frames = captures.iter().flat_map(|capture| &capture.records);
+    assert!(frames.filter(|record| is_seen_at_once(&record.bytes)).count() > 100);
     for capture in captures.iter().filter(|capture| capture.class == "vxlan") {
         let mut ours = BTreeMap::<String, Vec<&[u8]>>::new();
         for record in &capture.records {

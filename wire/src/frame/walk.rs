@@ -12,11 +12,8 @@ mod network;
 mod transport;
 mod tunnel;
 
-use super::{FrameView, MAX_SHIMS, Malformed, Missing, Network, Transport};
+use super::{FrameView, MAX_READABLE, MAX_SHIMS, Malformed, Missing, Network, Transport};
 use crate::flow::{FiveTuple, IpAddress, IpVersion};
-
-/// Bytes behind this offset are not looked at: no link carries such a frame, and sums of offsets fit 32 bits.
-const MAX_READABLE: usize = i32::MAX as usize;
 
 /// Where a walk is. The view that it fills is an argument of each step rather than a field: that keeps it in its final
 /// place, and moving it would take as long as the walk.

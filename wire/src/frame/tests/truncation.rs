@@ -5,10 +5,16 @@ use proptest::prelude::*;
 use super::build::{self, ethernet, extension, ipv4, ipv4_with, ipv6, tcp, udp};
 use crate::captures;
 use crate::flow::protocol;
-use crate::frame::{FrameView, Malformed, Missing, Transport, ethertype};
+use crate::frame::walk::Walk;
+use crate::frame::{FrameView, Link, MAX_TUNNELS, Malformed, Missing, Transport, ethertype};
 
 /// Asks a view for everything it has, and checks what must hold of any bytes.
 fn check(bytes: &[u8]) {
+    if let Some(usual) = seen_at_once(bytes) {
+        let mut walked = FrameView::unseen(Link::Ethernet, bytes);
+        walked.walk(MAX_TUNNELS, Walk::ethernet);
+        assert_eq!(format!("{usual:?}"), format!("{walked:?}"));
+    }
     for view in [FrameView::parse(bytes), FrameView::parse_ip(bytes)] {
         assert!(view.wire_len as usize >= bytes.len());
         assert_eq!(view.wire_len as usize, bytes.len() + view.bytes_missing() as usize);
@@ -20,6 +26,42 @@ fn check(bytes: &[u8]) {
             assert_eq!(tuple.reversed().reversed(), tuple);
             assert!(!tuple.to_string().is_empty());
         }
+    }
+}
+
+/// The view of a frame of the usual shape; `None` for others, and then the view is left as new.
+fn seen_at_once(bytes: &[u8]) -> Option<FrameView<'_>> {
+    let mut view = FrameView::unseen(Link::Ethernet, bytes);
+    if view.see_usual() {
+        return Some(view);
+    }
+    assert_eq!(format!("{view:?}"), format!("{:?}", FrameView::unseen(Link::Ethernet, bytes)));
+    None
+}
+
+#[test]
+fn tcp_and_udp_in_plain_packets_are_seen_at_once_and_all_else_is_walked() {
+    let udp_of_4789 = udp(5, 4789, &[0; 20]);
+    let mut no_length = ipv4(protocol::TCP, &tcp(1, 2, b"abc"));
+    no_length[2..4].fill(0);
+    for (frame, at_once) in [
+        (ethernet(ethertype::IPV4, &ipv4(protocol::TCP, &tcp(1, 2, b"abc"))), true),
+        (ethernet(ethertype::IPV4, &ipv4(protocol::UDP, &udp(1, 2, b""))), true),
+        (ethernet(ethertype::IPV6, &ipv6(protocol::TCP, &tcp(1, 2, b"abc"))), true),
+        (ethernet(ethertype::IPV6, &ipv6(protocol::UDP, &udp(1, 2, b"abc"))), true),
+        (ethernet(ethertype::IPV4, &ipv4(protocol::UDP, &udp_of_4789)), false),
+        (ethernet(ethertype::IPV4, &no_length), false),
+        (ethernet(ethertype::IPV4, &ipv4_with(&[1; 4], [0; 4], protocol::TCP, &tcp(1, 2, b""))), false),
+        (ethernet(ethertype::IPV4, &ipv4_with(&[], [0, 7, 0x20, 0], protocol::TCP, &tcp(1, 2, b""))), false),
+        (ethernet(ethertype::IPV4, &ipv4(protocol::ICMP, &[8, 0, 0, 0, 0, 0, 0, 0])), false),
+        (ethernet(ethertype::IPV6, &ipv6(0, &extension(protocol::TCP, 0, &tcp(1, 2, b"")))), false),
+    ] {
+        assert_eq!(seen_at_once(&frame).is_some(), at_once, "{frame:?}");
+        for len in 0..=frame.len() {
+            check(&frame[..len]);
+        }
+        // With padding behind it.
+        check(&[&frame[..], &[0; 9]].concat());
     }
 }
 
