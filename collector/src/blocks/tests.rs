@@ -34,7 +34,7 @@ fn a_block_is_handed_over_when_the_next_record_does_not_fit() {
     assert!(queue.try_next().is_none());
     put(&mut lane, b"i");
     let (number, block) = queue.try_next().unwrap();
-    assert_eq!((number, block.bytes.as_slice(), block.records), (0, &b"abcdefgh"[..], 2));
+    assert_eq!((number, &*block.bytes, block.records), (0, &b"abcdefgh"[..], 2));
     assert!(queue.try_next().is_none());
 }
 
@@ -115,7 +115,7 @@ fn dropping_a_lane_hands_over_what_it_has_and_the_queue_ends_when_all_are_droppe
     let writer = std::thread::spawn(move || {
         let mut seen = Vec::new();
         while let Some((lane, block)) = next(&mut queue) {
-            seen.push((lane, block.bytes.clone()));
+            seen.push((lane, block.bytes.to_vec()));
             queue.give_back(lane, block);
         }
         seen
