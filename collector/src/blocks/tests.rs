@@ -61,7 +61,7 @@ fn a_record_longer_than_a_block_is_refused_and_does_not_disturb_others() {
     put(&mut lane, b"cd");
     lane.flush();
     assert_eq!(lane.refused(), 1);
-    assert_eq!(queue.try_next().unwrap().1.bytes, b"abcd");
+    assert_eq!(&*queue.try_next().unwrap().1.bytes, b"abcd");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_partial_block_is_handed_over_when_the_flush_time_has_passed_and_not_before(
     lane.flush_if_due(999 + FLUSH_NS);
     assert!(queue.try_next().is_none());
     lane.flush_if_due(1000 + FLUSH_NS);
-    assert_eq!(queue.try_next().unwrap().1.bytes, b"one");
+    assert_eq!(&*queue.try_next().unwrap().1.bytes, b"one");
     assert_eq!(lane.next_flush_ns(), None);
 }
 
@@ -93,7 +93,7 @@ fn while_the_writer_is_behind_the_last_block_is_filled_before_it_is_handed_over(
     queue.give_back(number, block);
     put(&mut lane, b"cc");
     lane.flush_if_due(2 * FLUSH_NS);
-    assert_eq!(queue.try_next().unwrap().1.bytes, b"bbcc");
+    assert_eq!(&*queue.try_next().unwrap().1.bytes, b"bbcc");
 }
 
 #[test]
