@@ -179,7 +179,9 @@ impl Pipeline {
         let Self { capture: Some(lane), selection, notes, .. } = self else { return };
         if selection.cuts() {
             let mut cut = CutFrames::default();
-            among(taken, batch).for_each(|(_, view)| cut.note(view.bytes.len() - selection.length(view)));
+            for (_, view) in among(taken, batch) {
+                cut.note(view.bytes.len() - selection.length(view));
+            }
             lane.note_cut(&cut);
         }
         let record = |(PacketMeta { time_ns, stream, .. }, view): &(PacketMeta, FrameView<'a>)| CapturedFrame {

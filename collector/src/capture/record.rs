@@ -120,7 +120,9 @@ mod tests {
         for batch in [0..1, 1..1, 1..40, 40..100] {
             let (_, records) = write_all(batch.clone().map(frame), &mut room, &mut together);
             assert_eq!(records, batch.clone().count() as u64);
-            batch.for_each(|number| assert_eq!(write_all([frame(number)].into_iter(), &mut room, &mut alone).1, 1));
+            for number in batch {
+                assert_eq!(write_all([frame(number)].into_iter(), &mut room, &mut alone).1, 1);
+            }
             assert_eq!(format!("{together:?}"), format!("{alone:?}"));
         }
         assert_eq!((together.sorted, together.first_ns, together.last_ns), (false, 4994, 5196));

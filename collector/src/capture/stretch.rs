@@ -57,7 +57,9 @@ impl Stretch {
     /// What there is of all streams.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = self.others;
-        self.streams.iter().for_each(|(_, of_stream)| counts.add(of_stream));
+        for (_, of_stream) in &self.streams {
+            counts.add(of_stream);
+        }
         counts
     }
 

@@ -26,7 +26,9 @@ fn sorted(names: &[Name]) -> Vec<Name> {
     let bits = (names.len() / PART).checked_ilog2().unwrap_or(0).clamp(1, PART_BITS_MAX);
     let part_of = |name: &Name| (name.0 >> (u64::BITS - bits)) as usize;
     let mut ends = vec![0_u32; 1 << bits];
-    names.iter().for_each(|name| ends[part_of(name)] += 1);
+    for name in names {
+        ends[part_of(name)] += 1;
+    }
     let mut sum = 0;
     for end in &mut ends {
         // Where the part begins; it is moved to the end name by name.
