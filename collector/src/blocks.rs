@@ -57,7 +57,6 @@ impl Bytes {
         Self { memory: vec![0; bytes].into_boxed_slice(), length: 0 }
     }
 
-    #[inline]
     fn room(&self) -> usize {
         self.memory.len() - self.length
     }
@@ -73,14 +72,12 @@ impl Bytes {
 impl Deref for Bytes {
     type Target = [u8];
 
-    #[inline]
     fn deref(&self) -> &[u8] {
         &self.memory[..self.length]
     }
 }
 
 impl DerefMut for Bytes {
-    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.memory[..self.length]
     }
