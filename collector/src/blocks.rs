@@ -5,6 +5,7 @@
 //! all lanes from one [`BlockQueue`] in the order in which they were handed over and gives them back. A lane without an
 //! empty block refuses records and counts them: the worker never waits. The writer sleeps while there is nothing to do.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
@@ -27,7 +28,7 @@ pub(crate) struct LaneSettings {
 #[derive(Debug, Default)]
 pub(crate) struct Block<M = ()> {
     /// The records.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     /// How many there are.
     pub(crate) records: u64,
     /// What the lane noted of them.
@@ -40,6 +41,45 @@ impl<M> Block<M> {
     /// Place in the order of hand-over: no two blocks of a run have the same.
     pub(crate) const fn ticket(&self) -> u64 {
         self.ticket
+    }
+}
+
+/// The memory of a block, which does not grow, filled from its beginning on.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes {
+    /// Zeros at first, as the system gives them: what was not filled yet takes no memory.
+    memory: Box<[u8]>,
+    length: usize,
+}
+
+impl Bytes {
+    fn with_room(bytes: usize) -> Self {
+        Self { memory: vec![0; bytes].into_boxed_slice(), length: 0 }
+    }
+
+    fn room(&self) -> usize {
+        self.memory.len() - self.length
+    }
+
+    /// Appends `bytes`, for which there is room.
+    #[inline]
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.memory[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[..self.length]
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[..self.length]
     }
 }
 
@@ -134,7 +174,7 @@ fn lane<M: Marks>(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd<M>, 
     let (full, full_end) = RingBuffer::new(blocks);
     let (empty_end, empty) = RingBuffer::new(blocks);
     let block = || Block {
-        bytes: Vec::with_capacity(settings.block_bytes),
+        bytes: Bytes::with_room(settings.block_bytes),
         marks: M::with_room(settings.block_bytes),
         ..Block::<M>::default()
     };
@@ -161,7 +201,7 @@ fn lane<M: Marks>(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd<M>, 
 /// A worker's end: takes records, never waits. Dropping it hands over what it has and closes the lane.
 #[derive(Debug)]
 pub(crate) struct BlockLane<M: Marks = ()> {
-    /// Being filled; without capacity where the lane has no empty block.
+    /// Being filled; without memory where the lane has no empty block.
     current: Block<M>,
     /// Empty blocks, the one used last on top: it is the likeliest to be in a cache.
     spare: Vec<Block<M>>,
@@ -199,7 +239,7 @@ impl<M: Marks> BlockLane<M> {
 
     /// Has `write` append one record of `length` bytes to a block, or refuses and counts it. Gives the marks of the block.
     #[inline]
-    pub(crate) fn append(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Option<&mut M> {
+    pub(crate) fn append(&mut self, length: usize, write: impl FnOnce(&mut Bytes)) -> Option<&mut M> {
         self.append_several(length, 1, write)
     }
 
@@ -209,7 +249,7 @@ impl<M: Marks> BlockLane<M> {
         &mut self,
         length: usize,
         records: u64,
-        write: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut Bytes),
     ) -> Option<&mut M> {
         if !self.has_room(length) {
             self.refuse(records);
@@ -220,10 +260,21 @@ impl<M: Marks> BlockLane<M> {
         Some(&mut self.current.marks)
     }
 
+    /// Has `write` fill the rest of the current block with records from its beginning on, and say how many bytes they have and how many
+    /// they are. There is room for them: [`BlockLane::has_room`] said so.
+    #[inline]
+    pub(crate) fn append_more(&mut self, write: impl FnOnce(&mut [u8], &mut M) -> (usize, u64)) {
+        let Block { bytes: Bytes { memory, length }, records, marks, .. } = &mut self.current;
+        let (bytes, more) = write(&mut memory[*length..], marks);
+        *length += bytes;
+        *records += more;
+        debug_assert!(*length <= memory.len(), "no more than the block has");
+    }
+
     /// Whether `length` bytes fit into one block that now has room for them; hands the block over that has not.
     #[inline]
     pub(crate) fn has_room(&mut self, length: usize) -> bool {
-        self.current.bytes.capacity() - self.current.bytes.len() >= length || self.next_block(length)
+        self.current.bytes.room() >= length || self.next_block(length)
     }
 
     /// The marks of the block being filled, and how many records it has.
@@ -437,7 +488,7 @@ impl<M: Marks> BlockQueue<M> {
 
     /// Empties a block and returns it to its lane.
     pub(crate) fn give_back(&mut self, lane: usize, mut block: Block<M>) {
-        block.bytes.clear();
+        block.bytes.length = 0;
         block.records = 0;
         block.marks.clear();
         let pushed = self.lanes[lane].empty.push(block);

@@ -14,7 +14,7 @@ use vxtap_index::IndexBuilder;
 use vxtap_wire::vxlan::Vni;
 use vxtap_wire::{FlowKey, FrameView, Link};
 
-use crate::capture::{CaptureLane, CutFrames, Fate, Selection};
+use crate::capture::{CaptureLane, CapturedFrame, CutFrames, Fate, Selection};
 use crate::log::EventLane;
 use crate::outputs::Lanes;
 use crate::settings::{Dedup, FlowSettings, PipelineSettings};
@@ -136,7 +136,7 @@ impl Pipeline {
         self.analyse_part(batch);
     }
 
-    fn analyse_part(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) {
+    fn analyse_part<'a>(&mut self, batch: &[(PacketMeta, FrameView<'a>)]) {
         let frames = batch.len() as u64;
         let fate = self.capture.as_ref().map_or(Fate::Unwanted, CaptureLane::fate);
         let mut block = None;
@@ -158,7 +158,7 @@ impl Pipeline {
         self.notes.stamp = block.filter(|_| fate == Fate::Captured).unwrap_or(0);
         let asks = fate != Fate::Unwanted && self.selection.asks_for_flows();
         if asks {
-            self.notes.asked_for = self.matching(batch);
+            self.notes.asked_for = self.matching(all_of(batch), batch);
         }
         self.shard.observe_noting(batch, duplicates, &mut self.notes, |_| ());
         self.log_events();
@@ -173,47 +173,63 @@ impl Pipeline {
             lane.refuse(batch.iter().map(|(meta, _)| meta.stream));
             return;
         }
-        let mut other_frames = false;
-        let mut cut = CutFrames::default();
-        let (mut left_out, mut kept) = (0, 0);
-        for (number, (meta, view)) in batch.iter().enumerate() {
-            let mut unwanted = self.notes.beyond;
-            if self.selection.one_copy {
-                unwanted |= duplicates;
-            }
-            if asks {
-                unwanted |= !self.notes.wanted;
-            }
-            let mut takes = || self.selection.takes(view, || tunnel(&mut self.tunnels, &self.registry, meta.stream));
-            if unwanted & 1 << number != 0 || !(asks || takes()) {
-                left_out += 1;
-                continue;
-            }
-            kept += 1;
-            other_frames |= !IndexBuilder::is_plain(view);
-            if duplicates & 1 << number != 0 {
-                // Its twin may be in another block.
-                self.notes.keys.extend(view.five_tuple.map(|tuple| FlowKey::new(meta.network, &tuple).0));
-            }
-            let length = self.selection.length(view);
-            cut.note(view.bytes.len() - length);
-            lane.record(meta.time_ns, meta.stream, &view.bytes[..length], view.wire_len);
-        }
-        lane.note_cut(&cut);
-        debug_assert_eq!(left_out + kept, frames, "each frame is captured or not");
+        let taken = self.taken(batch, duplicates, asks);
         if fate == Fate::Captured {
-            self.ledger.not_captured += left_out;
+            self.ledger.not_captured += frames - u64::from(taken.count_ones());
         }
-        lane.note_flows(&self.notes.keys, other_frames);
-        self.notes.keys.clear();
+        for (meta, view) in among(duplicates & taken, batch) {
+            // Its twin may be in another block.
+            self.notes.keys.extend(view.five_tuple.map(|tuple| FlowKey::new(meta.network, &tuple).0));
+        }
+        let Self { capture: Some(lane), selection, notes, .. } = self else { return };
+        if selection.cuts() {
+            let mut cut = CutFrames::default();
+            for (_, view) in among(taken, batch) {
+                cut.note(view.bytes.len() - selection.length(view));
+            }
+            lane.note_cut(&cut);
+        }
+        let record = |(PacketMeta { time_ns, stream, .. }, view): &(PacketMeta, FrameView<'a>)| CapturedFrame {
+            time_ns: *time_ns,
+            stream: *stream,
+            bytes: &view.bytes[..selection.length(view)],
+            wire_len: view.wire_len,
+        };
+        let is_other = |(_, view): &(PacketMeta, FrameView<'_>)| !IndexBuilder::is_plain(view);
+        if taken == all_of(batch) {
+            lane.note_flows(&notes.keys, || batch.iter().any(is_other));
+            lane.record_all(batch.iter().map(record));
+        } else {
+            lane.note_flows(&notes.keys, || among(taken, batch).any(is_other));
+            lane.record_all(among(taken, batch).map(record));
+        }
+        notes.keys.clear();
     }
 
-    /// The frames that the capture's filter matches, as bits.
-    fn matching(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) -> u64 {
+    /// The frames that are captured, as bits. `asks` for the flows of those that the filter matches.
+    fn taken(&mut self, batch: &[(PacketMeta, FrameView<'_>)], duplicates: u64, asks: bool) -> u64 {
+        let all = all_of(batch);
+        if self.selection.takes_all() {
+            return all;
+        }
+        let mut unwanted = self.notes.beyond;
+        if self.selection.one_copy {
+            unwanted |= duplicates;
+        }
+        let left = all & !unwanted;
+        if asks { left & self.notes.wanted } else { self.matching(left, batch) }
+    }
+
+    /// Those of the frames `bits` that the capture's filter matches, as bits.
+    fn matching(&mut self, mut bits: u64, batch: &[(PacketMeta, FrameView<'_>)]) -> u64 {
         let Self { selection, tunnels, registry, .. } = self;
-        batch.iter().enumerate().fold(0, |bits, (number, (meta, view))| {
-            bits | u64::from(selection.takes(view, || tunnel(tunnels, registry, meta.stream))) << number
-        })
+        for (number, (meta, view)) in batch.iter().enumerate() {
+            let bit = 1 << number;
+            if bits & bit != 0 && !selection.takes(view, || tunnel(tunnels, registry, meta.stream)) {
+                bits &= !bit;
+            }
+        }
+        bits
     }
 
     /// Ends a turn of several workers over one input.
@@ -308,6 +324,18 @@ impl Pipeline {
         let cut = self.capture.as_ref().map(CaptureLane::cut).unwrap_or_default();
         PipelineTotals { ledger: self.ledger, shard: *self.shard.counters(), pairs, cut }
     }
+}
+
+/// All frames of `batch`, which has no more than [`BATCH_MAX`], as bits.
+#[inline]
+fn all_of<T>(batch: &[T]) -> u64 {
+    u64::MAX.checked_shr((BATCH_MAX - batch.len()) as u32).unwrap_or(0)
+}
+
+/// The frames of `batch` that `bits` names, the first one lowest.
+#[inline]
+fn among<T>(bits: u64, batch: &[T]) -> impl Iterator<Item = &T> {
+    batch.iter().enumerate().filter(move |(number, _)| bits >> number & 1 != 0).map(|(_, frame)| frame)
 }
 
 /// What a filter may ask of the stream.

@@ -1,14 +1,12 @@
 //! What is noted of a capture file while it is written, and how little of it is kept.
 
+mod flows;
+mod names;
 mod store;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{Hash, Hasher};
-
-use foldhash::fast::RandomState;
 use vxtap_wire::{ETHERNET_HEADER_LEN, FlowKey, FrameView, IpVersion, Link, Missing};
 
+use flows::Flows;
 pub use store::IndexSize;
 pub(crate) use store::write_index;
 
@@ -41,29 +39,6 @@ pub(crate) struct Page {
     pub(crate) anything: bool,
 }
 
-/// A flow key that is hashed in three words rather than field by field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key(FlowKey);
-
-impl Hash for Key {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let FlowKey { low, high, low_port, high_port, network, protocol, version } = self.0;
-        state.write_u128(u128::from_le_bytes(low.0));
-        state.write_u128(u128::from_le_bytes(high.0));
-        let ports = u64::from(low_port) << 16 | u64::from(high_port);
-        let rest = u64::from(network.0) << 16 | u64::from(protocol) << 8 | version as u64;
-        state.write_u128(u128::from(ports) << 64 | u128::from(rest));
-    }
-}
-
-/// A flow and the page that it was last seen in.
-#[derive(Clone, Copy, Debug)]
-struct Noted {
-    number: u32,
-    last_page: u32,
-}
-
 /// A page that a flow has records in.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
@@ -88,7 +63,7 @@ struct Bounds {
 /// anything may be in.
 #[derive(Debug)]
 pub struct IndexBuilder {
-    flows: HashMap<Key, Noted, RandomState>,
+    flows: Flows,
     /// In the order of pages.
     pairs: Vec<Pair>,
     pages: Vec<Page>,
@@ -104,7 +79,7 @@ pub struct IndexBuilder {
 
 impl IndexBuilder {
     /// The most flows that are told apart.
-    pub const MAX_FLOWS: usize = 917_504; // what a hash table of 2^20 places holds
+    pub const MAX_FLOWS: usize = 917_504; // seven eighths of 2^20
     /// The most pairs of a flow and a page that it has records in.
     pub const MAX_PAIRS: usize = 1 << 22;
     /// The most pages.
@@ -121,7 +96,7 @@ impl IndexBuilder {
 
     fn with_bounds(bounds: Bounds) -> Self {
         Self {
-            flows: HashMap::default(),
+            flows: Flows::default(),
             pairs: Vec::new(),
             pages: Vec::new(),
             descriptions: Vec::new(),
@@ -222,25 +197,11 @@ impl IndexBuilder {
     /// Notes that `flow` has records in page `page`; `false` where there is no room for one more flow.
     #[inline]
     fn note(&mut self, flow: &FlowKey, page: u32) -> bool {
-        let number = self.flows.len();
-        let full = number >= self.bounds.flows;
-        match self.flows.entry(Key(*flow)) {
-            Entry::Occupied(mut noted) => {
-                let noted = noted.get_mut();
-                if noted.last_page != page {
-                    noted.last_page = page;
-                    self.pairs.push(Pair { flow: noted.number, page });
-                }
-                true
-            }
-            Entry::Vacant(_) if full => false,
-            Entry::Vacant(place) => {
-                let flow = number as u32;
-                place.insert(Noted { number: flow, last_page: page });
-                self.pairs.push(Pair { flow, page });
-                true
-            }
+        let Some((flow, known)) = self.flows.note(flow, page, self.bounds.flows) else { return false };
+        if !known {
+            self.pairs.push(Pair { flow, page });
         }
+        true
     }
 
     /// Makes neighbours one page until pages and pairs are within their bounds.
@@ -279,9 +240,7 @@ impl IndexBuilder {
             let Some(last) = last_of.get_mut(pair.flow as usize) else { return false };
             std::mem::replace(last, pair.page) != pair.page
         });
-        for noted in self.flows.values_mut() {
-            noted.last_page = number_of(noted.last_page);
-        }
+        self.flows.renumber_pages(number_of);
     }
 }
 

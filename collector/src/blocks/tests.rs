@@ -34,7 +34,7 @@ fn a_block_is_handed_over_when_the_next_record_does_not_fit() {
     assert!(queue.try_next().is_none());
     put(&mut lane, b"i");
     let (number, block) = queue.try_next().unwrap();
-    assert_eq!((number, block.bytes.as_slice(), block.records), (0, &b"abcdefgh"[..], 2));
+    assert_eq!((number, &*block.bytes, block.records), (0, &b"abcdefgh"[..], 2));
     assert!(queue.try_next().is_none());
 }
 
@@ -61,7 +61,7 @@ fn a_record_longer_than_a_block_is_refused_and_does_not_disturb_others() {
     put(&mut lane, b"cd");
     lane.flush();
     assert_eq!(lane.refused(), 1);
-    assert_eq!(queue.try_next().unwrap().1.bytes, b"abcd");
+    assert_eq!(&*queue.try_next().unwrap().1.bytes, b"abcd");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_partial_block_is_handed_over_when_the_flush_time_has_passed_and_not_before(
     lane.flush_if_due(999 + FLUSH_NS);
     assert!(queue.try_next().is_none());
     lane.flush_if_due(1000 + FLUSH_NS);
-    assert_eq!(queue.try_next().unwrap().1.bytes, b"one");
+    assert_eq!(&*queue.try_next().unwrap().1.bytes, b"one");
     assert_eq!(lane.next_flush_ns(), None);
 }
 
@@ -93,7 +93,7 @@ fn while_the_writer_is_behind_the_last_block_is_filled_before_it_is_handed_over(
     queue.give_back(number, block);
     put(&mut lane, b"cc");
     lane.flush_if_due(2 * FLUSH_NS);
-    assert_eq!(queue.try_next().unwrap().1.bytes, b"bbcc");
+    assert_eq!(&*queue.try_next().unwrap().1.bytes, b"bbcc");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn dropping_a_lane_hands_over_what_it_has_and_the_queue_ends_when_all_are_droppe
     let writer = std::thread::spawn(move || {
         let mut seen = Vec::new();
         while let Some((lane, block)) = next(&mut queue) {
-            seen.push((lane, block.bytes.clone()));
+            seen.push((lane, block.bytes.to_vec()));
             queue.give_back(lane, block);
         }
         seen

@@ -7,6 +7,7 @@ use vxtap_analyzers::StreamId;
 use vxtap_capfile::pcapng::PacketHeader;
 use vxtap_wire::FlowKey;
 
+use super::record::{self, CapturedFrame};
 use super::selection::CutFrames;
 use super::stretch::Stretches;
 use crate::blocks::{BlockLane, Marks, WhenFull};
@@ -99,16 +100,6 @@ impl Marks for CaptureMarks {
         flows.clear();
         stretches.clear();
         *self = Self { stretches, flows, ..Self::default() };
-    }
-}
-
-impl CaptureMarks {
-    #[inline]
-    fn note(&mut self, time_ns: u64, stream: StreamId, length: usize) {
-        self.stretches.add(length, time_ns, stream);
-        self.sorted &= time_ns >= self.last_ns;
-        self.first_ns = self.first_ns.min(time_ns);
-        self.last_ns = self.last_ns.max(time_ns);
     }
 }
 
@@ -219,12 +210,13 @@ impl CaptureLane {
         self.blocks.refuse(frames);
     }
 
-    /// Notes flows that have records in the current block, and whether there are frames in it that the index cannot tell by their flow.
+    /// Notes flows that have records in the current block, and, where that is not known of the block yet, whether there are frames in it
+    /// that the index cannot tell by their flow.
     #[inline]
-    pub(crate) fn note_flows(&mut self, flows: &[FlowKey], other_frames: bool) {
+    pub(crate) fn note_flows(&mut self, flows: &[FlowKey], other_frames: impl FnOnce() -> bool) {
         let (marks, _) = self.blocks.current();
         marks.flows.extend_from_slice(flows);
-        marks.other_frames |= other_frames;
+        marks.other_frames = marks.other_frames || other_frames();
     }
 
     /// Counts frames of the current block that were cut by choice.
@@ -241,18 +233,25 @@ impl CaptureLane {
         self.cut
     }
 
+    /// Copies frames into the current block, which has room for them: to be called after [`CaptureLane::begin`] with no more bytes than
+    /// that was told of.
+    #[inline]
+    pub(crate) fn record_all<'a>(&mut self, frames: impl Iterator<Item = CapturedFrame<'a>>) {
+        let turn = self.turn;
+        self.blocks.append_more(|room, marks| {
+            marks.turn = turn;
+            record::write_all(frames, room, marks)
+        });
+    }
+
     /// Copies a frame into the current block, or counts it as dropped where the writer is so far behind that no block is
     /// empty (or waits for it, by [`CaptureLane::set_when_full`]). `time_ns` counts from 1970; `wire_len` is the length before anyone cut the frame.
     #[inline]
     pub fn record(&mut self, time_ns: u64, stream: StreamId, frame: &[u8], wire_len: u32) {
-        // The stream's number stands for the interface until the writer knows the interface's number in its file.
-        let header = PacketHeader { interface: stream.0, time_ns, wire_len };
-        let turn = self.turn;
-        let length = Self::record_len(frame.len());
-        let marks = self.blocks.append(length, |block| header.append_to(block, frame));
-        if let Some(marks) = marks {
-            marks.turn = turn;
-            marks.note(time_ns, stream, length);
+        if self.blocks.has_room(Self::record_len(frame.len())) {
+            self.record_all(std::iter::once(CapturedFrame { time_ns, stream, bytes: frame, wire_len }));
+        } else {
+            self.blocks.refuse(1);
         }
     }
 

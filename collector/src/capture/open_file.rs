@@ -185,7 +185,7 @@ impl OpenFile {
 
     /// Takes all of a stretch without looking at its records; `false` where that cannot be, and nothing was taken.
     fn take_stretch(&mut self, stretch: &Stretch, room: u64, streams: &StreamRegistry, segment: &mut Segment) -> bool {
-        let Counts { records, first_ns, last_ns } = stretch.counts;
+        let Counts { records, first_ns, last_ns } = stretch.counts();
         let before = self.records + segment.records;
         let fits = self.format == CaptureFormat::Pcapng
             && before > 0
@@ -363,7 +363,8 @@ impl OpenFile {
         let times = (segment.first_ns, segment.last_ns);
         // A page begins with a block: the header of a classic file is none.
         let start = if before == 0 { self.format.header_len() } else { before };
-        self.pages.add(start, self.output.length() - start, segment.records, times, blocks);
+        let ends_block = segment.runs.last().is_some_and(|run| run.bytes.end == held[run.held].block.bytes.len());
+        self.pages.add(start, self.output.length() - start, segment.records, times, blocks, ends_block);
         Ok(())
     }
 

@@ -7,6 +7,8 @@ use super::merge::Held;
 
 /// A page of the index gets so many bytes before the next is begun: what a search reads for one flow at the least.
 const PAGE_BYTES: u64 = 1 << 20;
+/// The same where a worker's block ends: the rest of the page would be of the next block, and have the flows of both.
+const PAGE_BYTES_AT_END_OF_BLOCK: u64 = PAGE_BYTES / 4 * 3;
 
 /// Gathers appends to pages, and notes which flows are in them.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ impl Pages {
         }
     }
 
-    /// Takes an append of `length` bytes at `offset`, whose records are of these blocks.
+    /// Takes an append of `length` bytes at `offset`, whose records are of these blocks; `ends_block`: up to the end of the last of them.
     pub(super) fn add<'a>(
         &mut self,
         offset: u64,
@@ -39,6 +41,7 @@ impl Pages {
         records: u64,
         (first_ns, last_ns): (u64, u64),
         blocks: impl Iterator<Item = &'a Held>,
+        ends_block: bool,
     ) {
         for held in blocks {
             let number = (held.lane, held.block.ticket());
@@ -53,7 +56,7 @@ impl Pages {
         page.first_ns = page.first_ns.min(first_ns);
         page.last_ns = page.last_ns.max(last_ns);
         page.records += records;
-        if page.length >= PAGE_BYTES {
+        if page.length >= if ends_block { PAGE_BYTES_AT_END_OF_BLOCK } else { PAGE_BYTES } {
             self.end_page();
         }
     }

@@ -76,10 +76,25 @@ impl Selection {
         self.whole_flows && self.filter.is_some()
     }
 
+    /// Whether no frame is left out.
+    #[inline]
+    pub(crate) const fn takes_all(&self) -> bool {
+        self.filter.is_none() && self.flow_bytes.is_none() && !self.one_copy
+    }
+
+    /// Whether frames may be captured without their end.
+    #[inline]
+    pub(crate) const fn cuts(&self) -> bool {
+        self.headers || self.snaplen.is_some()
+    }
+
     /// How much of a frame is captured, in bytes.
     #[inline]
     pub(crate) fn length(&self, view: &FrameView<'_>) -> usize {
         let whole = view.bytes.len();
+        if !self.cuts() {
+            return whole;
+        }
         let headers = match (self.headers, view.five_tuple) {
             (false, _) => whole,
             (true, Some(_)) => view.headers_len(),

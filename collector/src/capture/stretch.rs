@@ -44,26 +44,40 @@ pub(super) struct Stretch {
     /// Where they begin and end in the block.
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) counts: Counts,
     streams: ArrayVec<(StreamId, Counts), STREAMS_MAX>,
-    /// There are more streams than are told apart.
-    too_many: bool,
+    /// What is of streams beyond those that are told apart.
+    others: Counts,
 }
 
 impl Stretch {
     fn new(start: usize) -> Self {
-        Self { start, end: start, counts: Counts::NONE, streams: ArrayVec::new(), too_many: false }
+        Self { start, end: start, streams: ArrayVec::new(), others: Counts::NONE }
+    }
+
+    /// What there is of all streams.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = self.others;
+        for (_, of_stream) in &self.streams {
+            counts.add(of_stream);
+        }
+        counts
     }
 
     /// What there is of each stream; `None` where there are too many.
     pub(super) fn streams(&self) -> Option<&[(StreamId, Counts)]> {
-        (!self.too_many).then_some(&self.streams)
+        (self.others.records == 0).then_some(&self.streams)
     }
 
+    /// So many bytes of records go into it yet.
     #[inline]
-    fn add(&mut self, length: usize, time_ns: u64, stream: StreamId) {
+    pub(super) fn room(&self) -> usize {
+        STRETCH_BYTES.saturating_sub(self.end - self.start)
+    }
+
+    /// Notes the next record, of `length` bytes in the block.
+    #[inline]
+    pub(super) fn add(&mut self, length: usize, time_ns: u64, stream: StreamId) {
         self.end += length;
-        self.counts.add_one(time_ns);
         match self.streams.iter_mut().find(|(known, _)| *known == stream) {
             Some((_, counts)) => counts.add_one(time_ns),
             None => self.add_stream(stream, time_ns),
@@ -74,7 +88,9 @@ impl Stretch {
     fn add_stream(&mut self, stream: StreamId, time_ns: u64) {
         let mut counts = Counts::NONE;
         counts.add_one(time_ns);
-        self.too_many |= self.streams.try_push((stream, counts)).is_err();
+        if self.streams.try_push((stream, counts)).is_err() {
+            self.others.add(&counts);
+        }
     }
 }
 
@@ -92,21 +108,13 @@ impl Stretches {
         self.0.clear();
     }
 
-    /// Notes the next record, of `length` bytes in the block.
-    #[inline]
-    pub(super) fn add(&mut self, length: usize, time_ns: u64, stream: StreamId) {
-        match self.0.last_mut() {
-            Some(last) if last.end - last.start + length <= STRETCH_BYTES => last.add(length, time_ns, stream),
-            last => {
-                let start = last.map_or(0, |last| last.end);
-                self.begin(start).add(length, time_ns, stream);
-            }
+    /// The stretch that the next record, of `length` bytes, goes into.
+    pub(super) fn for_record(&mut self, length: usize) -> &mut Stretch {
+        let last = self.0.last();
+        if last.is_none_or(|last| length > last.room()) {
+            let start = last.map_or(0, |last| last.end);
+            self.0.push(Stretch::new(start));
         }
-    }
-
-    #[cold]
-    fn begin(&mut self, start: usize) -> &mut Stretch {
-        self.0.push(Stretch::new(start));
         let last = self.0.len() - 1;
         &mut self.0[last]
     }
@@ -127,12 +135,12 @@ mod tests {
         let mut stretches = Stretches::with_room(1 << 20);
         let lengths = [100, STRETCH_BYTES - 100, 1, STRETCH_BYTES + 4, 8, 8];
         for (time_ns, length) in (10..).zip(lengths) {
-            stretches.add(length, time_ns, StreamId(0));
+            stretches.for_record(length).add(length, time_ns, StreamId(0));
         }
         let mut start = 0;
         let mut records = Vec::new();
         while let Some(stretch) = stretches.at(start) {
-            records.push(stretch.counts.records);
+            records.push(stretch.counts().records);
             start = stretch.end;
         }
         assert_eq!(start, lengths.iter().sum::<usize>());
@@ -144,16 +152,18 @@ mod tests {
     fn each_stream_is_counted_and_too_many_are_said_to_be_so() {
         let mut stretches = Stretches::default();
         for stream in [3, 1, 3] {
-            stretches.add(10, 100 - u64::from(stream), StreamId(stream));
+            stretches.for_record(10).add(10, 100 - u64::from(stream), StreamId(stream));
         }
         let stretch = stretches.at(0).unwrap();
-        assert_eq!(stretch.counts, Counts { records: 3, first_ns: 97, last_ns: 99 });
+        assert_eq!(stretch.counts(), Counts { records: 3, first_ns: 97, last_ns: 99 });
         let three = Counts { records: 2, first_ns: 97, last_ns: 97 };
         let one = Counts { records: 1, first_ns: 99, last_ns: 99 };
         assert_eq!(stretch.streams(), Some(&[(StreamId(3), three), (StreamId(1), one)][..]));
         for stream in 0..STREAMS_MAX as u32 {
-            stretches.add(10, 1, StreamId(10 + stream));
+            stretches.for_record(10).add(10, 1, StreamId(10 + stream));
         }
-        assert_eq!(stretches.at(0).unwrap().streams(), None);
+        let stretch = stretches.at(0).unwrap();
+        assert_eq!(stretch.streams(), None);
+        assert_eq!(stretch.counts(), Counts { records: 3 + STREAMS_MAX as u64, first_ns: 1, last_ns: 99 });
     }
 }

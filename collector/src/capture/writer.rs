@@ -24,6 +24,10 @@ use crate::worker::unix_ns;
 
 /// Size of a block, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+/// The same, and how many there are at the most, where each block goes out as it comes and a worker waits for the writer: what is read is on
+/// its way through a few blocks that stay in the caches instead of many that do not. A block holds the longest frame of any file.
+const BLOCK_BYTES_IN_TURN: usize = vxtap_capfile::MAX_FRAME_BYTES + (64 << 10);
+const BLOCKS_IN_TURN: usize = 8;
 /// What is written at a time, in bytes, at the most.
 const WRITE_BYTES: usize = 4 << 20;
 /// How long the writer waits at least when it waits for a worker to get past the end of an interval.
@@ -64,9 +68,25 @@ impl Captures {
         let target = directory.and_then(StreamTarget::of);
         let in_files = settings.filter(|_| target.is_none());
         let closing = in_files.map(|settings| Closing::start(settings).map(Arc::new)).transpose()?;
+        let per_shard = in_files.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
+        let joining = match (input, !per_shard && workers > 1) {
+            (Input::Live, false) => Joining::One,
+            (Input::Live, true) => Joining::Time,
+            (Input::Turns, false) => Joining::AsIs,
+            (Input::Turns, true) => Joining::Turns,
+        };
         let lane = match settings {
             Some(settings) => LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush },
             None => LaneSettings { blocks: FOLLOWED_BLOCKS, block_bytes, flush: FOLLOWED_FLUSH },
+        };
+        let lane = match joining {
+            // The blocks of workers that take turns have to hold all that one turn has.
+            Joining::AsIs => LaneSettings {
+                blocks: lane.blocks.min(BLOCKS_IN_TURN),
+                block_bytes: block_bytes.min(BLOCK_BYTES_IN_TURN),
+                ..lane
+            },
+            Joining::One | Joining::Time | Joining::Turns => lane,
         };
         let (queue, lanes) = blocks::lanes(workers, lane);
         let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
@@ -76,13 +96,6 @@ impl Captures {
             lane_progress: lane_progress.clone().into(),
             progress: Arc::default(),
             keeper: closing.as_ref().map(|closing| closing.monitor()),
-        };
-        let per_shard = in_files.is_some_and(|settings| settings.layout == CaptureLayout::PerShard);
-        let joining = match (input, !per_shard && workers > 1) {
-            (Input::Live, false) => Joining::One,
-            (Input::Live, true) => Joining::Time,
-            (Input::Turns, false) => Joining::AsIs,
-            (Input::Turns, true) => Joining::Turns,
         };
         let merge = |lanes: Vec<Arc<LaneProgress>>| Merge::new(joining, lanes, lane.blocks);
         let merges = if per_shard {

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use vxtap_wire::FlowKey;
 
-use super::IndexBuilder;
+use super::{IndexBuilder, names};
 use crate::checksum::checksum;
-use crate::community_id::CommunityId;
 use crate::fingerprint::Fingerprint;
 use crate::format::{self, CHUNK_BYTES, HEADER_BYTES, Header, Name};
 
@@ -52,17 +51,11 @@ impl IndexBuilder {
             ));
         }
         let Self { flows, pairs, pages, descriptions, .. } = self;
-        let mut keys: Vec<(u32, FlowKey)> = flows.into_iter().map(|(key, noted)| (noted.number, key.0)).collect();
-        keys.sort_unstable_by_key(|(number, _)| *number);
-        let keys: Vec<FlowKey> = keys.into_iter().map(|(_, key)| key).collect();
+        let keys: Vec<FlowKey> = flows.keys().copied().collect();
+        drop(flows);
         let lists = Lists::new(keys.len(), &pairs);
         drop(pairs);
-        let mut named = Vec::with_capacity(keys.len());
-        for (flow, key) in (0_u32..).zip(&keys) {
-            let (id, other) = CommunityId::of_flow(key);
-            named.extend([Some(id), other].into_iter().flatten().map(|id| (id.prefix(), flow)));
-        }
-        named.sort_unstable();
+        let named = names::in_order(&keys);
 
         file.write_all(&[0; HEADER_BYTES])?;
         let mut body = Body::new(file);
