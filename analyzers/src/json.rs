@@ -237,9 +237,9 @@ pub(crate) const fn eight_digits(number: u32) -> [u8; 8] {
 /// found at once, in quarters of two digits and then one by one. Quotients are products with the reciprocal, exact for so few digits.
 #[inline]
 const fn quarters(halves: u64) -> u64 {
-    let hundreds = (halves * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let quarters = hundreds | (halves - hundreds * 100) << 16;
-    let tens = (quarters * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
     tens | (quarters - tens * 10) << 8
 }
 

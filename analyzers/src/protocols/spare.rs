@@ -50,7 +50,7 @@ mod tests {
         spare.put(Vec::with_capacity(SIZE_MAX + 1));
         spare.put(Vec::new());
         assert_eq!(spare.buffers.len(), 0);
-        for _ in 0..KEPT_MAX + 1 {
+        for _ in 0..=KEPT_MAX {
             spare.put(Vec::with_capacity(1));
         }
         assert_eq!(spare.buffers.len(), KEPT_MAX);
