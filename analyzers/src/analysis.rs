@@ -28,7 +28,7 @@ const TUNNELS_MAX: usize = 1 << 12;
 /// The analysis of one shard's flows.
 ///
 /// Bounded: by [`Budget`] for bytes out of order, by [`Bounds`] for fragments, by 32 MiB for the beginnings of streams whose protocol
-/// is not known yet, and by what each protocol says of itself for each flow.
+/// is not known yet, by 256 KiB of memory for texts to come, and by what each protocol says of itself for each flow.
 pub struct Analysis {
     pub(crate) events: Events,
     pub(crate) budget: Budget,

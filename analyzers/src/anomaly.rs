@@ -151,6 +151,20 @@ impl Anomaly {
         found
     }
 
+    /// Whether [`Anomaly::of_packet`] finds nothing in `view`, told at a glance: a TCP segment as nearly all are. Where this says no, it
+    /// may find nothing all the same.
+    #[inline]
+    pub(crate) const fn is_none_in(view: &FrameView<'_>) -> bool {
+        const ALL: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+        match view.transport {
+            // What is a TCP segment is no tunnel.
+            Transport::Tcp(header) => {
+                header.flags.0 & ALL == TcpFlags::ACK && view.malformed.is_none() && !view.too_deep
+            }
+            _ => false,
+        }
+    }
+
     /// What is in `view`, of a frame in no flow.
     pub(crate) fn of_frame(view: &FrameView<'_>) -> Option<Self> {
         if let Some(malformed) = view.malformed {

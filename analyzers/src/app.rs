@@ -97,7 +97,31 @@ impl FlowApp {
     #[inline]
     pub(crate) fn packet(&mut self, arrival: &Arrival<'_, '_>, analysis: &mut Analysis) -> bool {
         self.now_ns = self.now_ns.max(arrival.time_ns);
-        let mut found = Anomaly::of_packet(arrival.view);
+        let ordinary = arrival.fragments.is_none() && Anomaly::is_none_in(arrival.view);
+        !(ordinary && self.passes(arrival)) && self.look(arrival, ordinary, analysis)
+    }
+
+    /// Takes a packet of which there is nothing to tell, and in which nothing is to be read: a segment that goes on where its sender was, in
+    /// good order, and carries no more than the middle of a body. Most packets are such, and so this is kept short. Gives
+    /// whether it is one; others are left as they are.
+    #[inline]
+    fn passes(&mut self, arrival: &Arrival<'_, '_>) -> bool {
+        let Layer::Tcp(layer) = &mut self.layer else { return false };
+        let TcpLayer { connection, stream } = &mut **layer;
+        let Some(segment) = Segment::of(arrival.view, self.now_ns) else { return false };
+        let payload = segment.payload;
+        let passes =
+            connection.is_next(arrival.from, &segment) && (payload.is_empty() || stream.passes(arrival.from, payload));
+        if passes {
+            connection.follow(arrival.from, &segment);
+        }
+        passes
+    }
+
+    /// Takes any other packet; of an `ordinary` one it is known that nothing is wrong with it by itself.
+    #[inline(never)]
+    fn look(&mut self, arrival: &Arrival<'_, '_>, ordinary: bool, analysis: &mut Analysis) -> bool {
+        let mut found = if ordinary { AnomalySet::default() } else { Anomaly::of_packet(arrival.view) };
         if let Some(anomaly) = arrival.fragments {
             found.insert(anomaly);
         }
@@ -221,6 +245,16 @@ impl Stream {
             }
             Self::Known { .. } => self.analyse(delivery, &mut work.context()),
             Self::Foreign => {}
+        }
+    }
+
+    /// Takes the next bytes of a side where nobody reads them; gives whether that is so.
+    #[inline]
+    fn passes(&mut self, from: Side, bytes: &[u8]) -> bool {
+        match self {
+            Self::Unknown(_) => false,
+            Self::Known { analyser: Some(analyser), done: false, .. } => analyser.passes(from, bytes),
+            Self::Known { .. } | Self::Foreign => true,
         }
     }
 

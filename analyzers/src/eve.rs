@@ -11,7 +11,7 @@ use vxtap_wire::{FiveTuple, FlowKey, IpVersion, protocol};
 
 use crate::app::FlowApp;
 use crate::flow::{Flow, FlowRecord, TcpState};
-use crate::json::JsonObject;
+use crate::json::{JsonObject, append_number, eight_digits};
 use crate::protocols::Side;
 use crate::stream::{StreamKey, StreamNames};
 use crate::tcp::{DirectionMetrics, Metrics};
@@ -29,35 +29,57 @@ pub(crate) fn write_flow(
         json.number("icmp_code", flow.icmp.code);
     }
     let app = flow.app.as_deref();
+    // Every flow has one of these: what stands around its values is written as it is.
+    let line = json.behind();
     if let Some(protocol) = app.and_then(FlowApp::protocol) {
-        json.word("app_proto", protocol.as_str());
+        line.extend_from_slice(b",\"app_proto\":\"");
+        line.extend_from_slice(protocol.as_str().as_bytes());
+        line.push(b'"');
     }
-    json.object("flow", |json| {
-        json.number("pkts_toserver", flow.to_responder.frames);
-        json.number("pkts_toclient", flow.to_originator.frames);
-        json.number("bytes_toserver", flow.to_responder.bytes);
-        json.number("bytes_toclient", flow.to_originator.bytes);
-        // Ours: what the mirror cut off frames, where it did.
-        for (frames, bytes, counters) in [
-            ("cut_pkts_toserver", "cut_bytes_toserver", &flow.to_responder),
-            ("cut_pkts_toclient", "cut_bytes_toclient", &flow.to_originator),
-        ] {
-            if counters.cut_frames > 0 {
-                json.number(frames, counters.cut_frames);
-                json.number(bytes, counters.cut_bytes);
-            }
-        }
-        json.raw("start", |line| starts.append(line, flow.first_ns));
-        json.raw("end", |line| ends.append(line, flow.last_ns));
-        // Whole seconds between the two, as Suricata counts them.
-        json.number("age", (flow.last_ns / NANOS).saturating_sub(flow.first_ns / NANOS));
-        json.word("state", flow.state().as_str());
-        json.word("reason", record.end.as_str());
-        json.flag("alerted", false);
-    });
-    write_tcp(json, flow);
+    line.extend_from_slice(b",\"flow\":{\"pkts_toserver\":");
+    append_number(line, flow.to_responder.frames);
+    line.extend_from_slice(b",\"pkts_toclient\":");
+    append_number(line, flow.to_originator.frames);
+    line.extend_from_slice(b",\"bytes_toserver\":");
+    append_number(line, flow.to_responder.bytes);
+    line.extend_from_slice(b",\"bytes_toclient\":");
+    append_number(line, flow.to_originator.bytes);
+    if flow.to_responder.cut_frames > 0 || flow.to_originator.cut_frames > 0 {
+        append_cut(line, flow);
+    }
+    line.extend_from_slice(b",\"start\":");
+    starts.append(line, flow.first_ns);
+    line.extend_from_slice(b",\"end\":");
+    ends.append(line, flow.last_ns);
+    // Whole seconds between the two, as Suricata counts them.
+    line.extend_from_slice(b",\"age\":");
+    append_number(line, (flow.last_ns / NANOS).saturating_sub(flow.first_ns / NANOS));
+    line.extend_from_slice(b",\"state\":\"");
+    line.extend_from_slice(flow.state().as_str().as_bytes());
+    line.extend_from_slice(b"\",\"reason\":\"");
+    line.extend_from_slice(record.end.as_str().as_bytes());
+    line.extend_from_slice(b"\",\"alerted\":false}");
+    append_tcp(line, flow);
     if let Some(metrics) = app.and_then(FlowApp::metrics).filter(|metrics| **metrics != Metrics::default()) {
         write_metrics(json, metrics);
+    }
+}
+
+/// Ours: what the mirror cut off frames, for the directions where it did.
+#[cold]
+fn append_cut(line: &mut Vec<u8>, flow: &Flow) {
+    for (frames, bytes, counters) in [
+        ("cut_pkts_toserver", "cut_bytes_toserver", &flow.to_responder),
+        ("cut_pkts_toclient", "cut_bytes_toclient", &flow.to_originator),
+    ] {
+        if counters.cut_frames > 0 {
+            for (key, count) in [(frames, u64::from(counters.cut_frames)), (bytes, counters.cut_bytes)] {
+                line.extend_from_slice(b",\"");
+                line.extend_from_slice(key.as_bytes());
+                line.extend_from_slice(b"\":");
+                append_number(line, count);
+            }
+        }
     }
 }
 
@@ -70,43 +92,67 @@ pub(crate) fn flow_id(key: &FlowKey, begun_ns: u64) -> u64 {
     (hash & ((1 << 53) - 1)).max(1)
 }
 
-/// The members that say who talks to whom.
-pub(crate) fn write_tuple(json: &mut JsonObject<'_>, tuple: &FiveTuple) {
+/// The members that say who talks to whom, each with a comma before it.
+pub(crate) fn append_tuple(line: &mut Vec<u8>, tuple: &FiveTuple) {
     let ports = has_ports(tuple);
-    json.raw("src_ip", |line| append_address(line, tuple.source_ip()));
+    line.extend_from_slice(b",\"src_ip\":");
+    append_address(line, tuple.source_ip());
     if ports {
-        json.number("src_port", tuple.source_port);
+        line.extend_from_slice(b",\"src_port\":");
+        append_number(line, u64::from(tuple.source_port));
     }
-    json.raw("dest_ip", |line| append_address(line, tuple.destination_ip()));
+    line.extend_from_slice(b",\"dest_ip\":");
+    append_address(line, tuple.destination_ip());
     if ports {
-        json.number("dest_port", tuple.destination_port);
+        line.extend_from_slice(b",\"dest_port\":");
+        append_number(line, u64::from(tuple.destination_port));
     }
-    json.number("ip_v", if tuple.version == IpVersion::V4 { 4u8 } else { 6 });
+    line.extend_from_slice(match tuple.version {
+        IpVersion::V4 => b",\"ip_v\":4,\"proto\":\"",
+        IpVersion::V6 => b",\"ip_v\":6,\"proto\":\"",
+    });
     match protocol_name(tuple.protocol) {
-        Some(name) => json.word("proto", name),
-        None => json.text("proto", format!("{:03}", tuple.protocol)),
+        Some(name) => line.extend_from_slice(name.as_bytes()),
+        None => line.extend_from_slice(format!("{:03}", tuple.protocol).as_bytes()),
     }
+    line.push(b'"');
 }
 
-fn write_tcp(json: &mut JsonObject<'_>, flow: &Flow) {
+fn append_tcp(line: &mut Vec<u8>, flow: &Flow) {
     if flow.key.protocol != protocol::TCP {
         return;
     }
     let (to_responder, to_originator) = (flow.to_responder.tcp_flags.0, flow.to_originator.tcp_flags.0);
     let all = to_responder | to_originator;
-    json.object("tcp", |json| {
-        for (name, flags) in [("tcp_flags", all), ("tcp_flags_ts", to_responder), ("tcp_flags_tc", to_originator)] {
-            let digits = [b'"', HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)], b'"'];
-            json.raw(name, |line| line.extend_from_slice(&digits));
-        }
-        for (bit, name) in ["fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"].into_iter().enumerate() {
-            if all & (1 << bit) != 0 {
-                json.flag(name, true);
-            }
-        }
-        let state = if flow.tcp == TcpState::None { TcpState::Established } else { flow.tcp };
-        json.word("state", state.as_str());
-    });
+    let digits = |flags: u8| [HEX[usize::from(flags >> 4)], HEX[usize::from(flags & 15)], b'"'];
+    line.extend_from_slice(b",\"tcp\":{\"tcp_flags\":\"");
+    line.extend_from_slice(&digits(all));
+    line.extend_from_slice(b",\"tcp_flags_ts\":\"");
+    line.extend_from_slice(&digits(to_responder));
+    line.extend_from_slice(b",\"tcp_flags_tc\":\"");
+    line.extend_from_slice(&digits(to_originator));
+    // One by one, so that each is of known length.
+    macro_rules! flags {
+        ($($bit:literal $member:literal),+) => {
+            $(if all & (1 << $bit) != 0 {
+                line.extend_from_slice($member);
+            })+
+        };
+    }
+    flags!(
+        0 b",\"fin\":true",
+        1 b",\"syn\":true",
+        2 b",\"rst\":true",
+        3 b",\"psh\":true",
+        4 b",\"ack\":true",
+        5 b",\"urg\":true",
+        6 b",\"ecn\":true",
+        7 b",\"cwr\":true"
+    );
+    let state = if flow.tcp == TcpState::None { TcpState::Established } else { flow.tcp };
+    line.extend_from_slice(b",\"state\":\"");
+    line.extend_from_slice(state.as_str().as_bytes());
+    line.extend_from_slice(b"\"}");
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -114,15 +160,20 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// What operators ask of a TCP connection: ours, Suricata has nothing of it. Figures that are 0 are left out.
 fn write_metrics(json: &mut JsonObject<'_>, metrics: &Metrics) {
     json.object("tcp_metrics", |json| {
-        for (name, time) in [
-            ("rtt_server_us", metrics.responder_rtt_ns),
-            ("rtt_client_us", metrics.originator_rtt_ns),
-            ("first_byte_us", metrics.first_byte_ns),
-        ] {
-            if let Some(time) = time {
-                json.number(name, time.get() / 1000);
-            }
+        macro_rules! times {
+            ($($member:literal $time:expr),+) => {
+                $(if let Some(time) = $time {
+                    let line = json.next();
+                    line.extend_from_slice($member);
+                    append_number(line, time.get() / 1000);
+                })+
+            };
         }
+        times!(
+            b"\"rtt_server_us\":" metrics.responder_rtt_ns,
+            b"\"rtt_client_us\":" metrics.originator_rtt_ns,
+            b"\"first_byte_us\":" metrics.first_byte_ns
+        );
         for (name, side) in [("toserver", Side::Originator), ("toclient", Side::Responder)] {
             let sent = metrics.sent_by(side);
             if *sent == DirectionMetrics::default() {
@@ -218,30 +269,32 @@ pub(crate) const fn protocol_name(number: u8) -> Option<&'static str> {
 
 /// A JSON string: IPv4 with dots, IPv6 with all eight groups of four digits, as Suricata prints it.
 pub(crate) fn append_address(line: &mut Vec<u8>, address: IpAddr) {
-    line.push(b'"');
     match address {
         IpAddr::V4(v4) => {
-            // Together, for room is asked for once then.
-            let (mut text, mut len) = ([0; 16], 0);
+            line.push(b'"');
             for octet in v4.octets() {
+                // Four bytes, and those that are none are cut off again: a copy of known length is one instruction. Put together elsewhere
+                // and copied as one it takes longer: the copy waits for the parts.
                 let (digits, count) = OCTETS[usize::from(octet)];
-                // The dot, and digits where there are fewer than three, are overwritten by what follows.
-                text[len..len + 4].copy_from_slice(&digits);
-                len += count;
+                let end = line.len() + count;
+                line.extend_from_slice(&digits);
+                line.truncate(end);
             }
-            // Without the last dot.
-            line.extend_from_slice(&text[..len - 1]);
+            // In place of the last dot.
+            if let Some(last) = line.last_mut() {
+                *last = b'"';
+            }
         }
         IpAddr::V6(v6) => {
+            let mut text = [b'"'; 41];
             for (at, group) in v6.segments().into_iter().enumerate() {
-                if at > 0 {
-                    line.push(b':');
-                }
-                line.extend([12, 8, 4, 0].map(|shift| HEX[usize::from(group >> shift & 15)]));
+                let digits = [12, 8, 4, 0].map(|shift| HEX[usize::from(group >> shift & 15)]);
+                text[1 + at * 5..5 + at * 5].copy_from_slice(&digits);
+                text[5 + at * 5] = if at < 7 { b':' } else { b'"' };
             }
+            line.extend_from_slice(&text);
         }
     }
-    line.push(b'"');
 }
 
 /// Each octet in decimal with a dot behind it, and how long that is.
@@ -265,36 +318,41 @@ static OCTETS: [([u8; 4], usize); 256] = {
     octets
 };
 
+/// Bytes of a time as events have it, its quotes among them.
+const TIME_LEN: usize = 33;
+/// Where the microseconds begin in it.
+const MICROS_AT: usize = 21;
+
 /// Times as events have them. Most are of the same second as the one before.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
-    second: u64,
-    /// The text up to the second; empty before the first.
-    text: Vec<u8>,
+    /// When the second began, in nanoseconds since 1970, and a time within it as text.
+    known: Option<(u64, [u8; TIME_LEN])>,
 }
 
 impl Times {
     /// As [`append_time`].
     pub(crate) fn append(&mut self, line: &mut Vec<u8>, time_ns: u64) {
-        let second = time_ns / NANOS;
-        if second != self.second || self.text.is_empty() {
-            self.second = second;
-            self.text.clear();
-            append_time(&mut self.text, second * NANOS);
-            // `"2026-11-21T02:03:16.`
-            self.text.truncate(21);
+        let (began_ns, text) = match &self.known {
+            Some((began_ns, text)) if time_ns.wrapping_sub(*began_ns) < NANOS => (*began_ns, text),
+            _ => self.learn(time_ns),
+        };
+        let micros = (time_ns - began_ns) as u32 / 1000;
+        let at = line.len() + MICROS_AT;
+        line.extend_from_slice(text);
+        if let Some(place) = line.get_mut(at..at + 6) {
+            place.copy_from_slice(&eight_digits(micros)[2..]);
         }
-        line.extend_from_slice(&self.text);
-        let micros = (time_ns % NANOS / 1000) as u32;
-        let mut digits = *b"000000+0000\"";
-        // In two halves, which do not wait for each other.
-        for (half, mut three) in [(0, micros / 1000), (3, micros % 1000)] {
-            for digit in digits[half..half + 3].iter_mut().rev() {
-                *digit = b'0' + (three % 10) as u8;
-                three /= 10;
-            }
-        }
-        line.extend_from_slice(&digits);
+    }
+
+    #[cold]
+    fn learn(&mut self, time_ns: u64) -> (u64, &[u8; TIME_LEN]) {
+        let began_ns = time_ns / NANOS * NANOS;
+        let mut text = Vec::new();
+        append_time(&mut text, began_ns);
+        // Years have four digits as long as a u64 of nanoseconds lasts.
+        let text = text.first_chunk().copied().unwrap_or([b'"'; TIME_LEN]);
+        (began_ns, &self.known.insert((began_ns, text)).1)
     }
 }
 

@@ -19,6 +19,7 @@ mod pending;
 pub mod postgresql;
 pub mod quic;
 pub mod redis;
+mod spare;
 pub mod ssh;
 mod statement;
 #[cfg(test)]
@@ -119,6 +120,13 @@ pub trait StreamProtocol: Default {
 
     /// The next bytes from one side; never empty.
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next;
+
+    /// Takes the next bytes from one side where they are only to be counted, and nothing begins or ends in them: the middle of a body.
+    /// Gives whether it did; otherwise nothing has changed, and they come by [`StreamProtocol::data`].
+    #[inline]
+    fn passes(&mut self, _from: Side, _bytes: &[u8]) -> bool {
+        false
+    }
 
     /// So many bytes from that side are missing. What comes next of it begins behind them.
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next;

@@ -82,6 +82,7 @@ pub struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     /// The segment in `view`, if that has one whose payload can be told from its header.
+    #[inline]
     pub fn of(view: &FrameView<'a>, time_ns: u64) -> Option<Self> {
         let Transport::Tcp(header) = view.transport else { return None };
         let payload = view.payload();
@@ -140,12 +141,15 @@ impl Connection {
         if self.over {
             return;
         }
+        if self.is_next(from, segment) {
+            if self.wanted && !segment.payload.is_empty() {
+                deliver(Delivery::Data(from, segment.payload));
+            }
+            return self.follow(from, segment);
+        }
         self.segments = self.segments.wrapping_add(1);
         let header = segment.header;
         let flags = header.flags;
-        if self.is_next(from, segment) {
-            return self.next(from, segment, deliver);
-        }
         if flags.has(TcpFlags::RST) {
             return self.reset(from, segment, budget, deliver);
         }
@@ -194,23 +198,31 @@ impl Connection {
         }
     }
 
-    /// Whether a segment goes on where its sender was, in a connection where nothing waits, with an acknowledgement and whole.
-    /// Nearly all do, and for them there is a shorter way.
+    /// Whether a segment goes on where its sender was, or carries nothing, in a connection where nothing waits, with an acknowledgement
+    /// and whole. Nearly all do, and for them there is a shorter way: [`Connection::follow`].
     #[inline]
-    fn is_next(&self, from: Side, segment: &Segment<'_>) -> bool {
+    pub(crate) fn is_next(&self, from: Side, segment: &Segment<'_>) -> bool {
+        const UNUSUAL: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
         let TcpHeader { flags, window, sequence, .. } = segment.header;
-        let unusual = flags.has(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST) || !flags.has(TcpFlags::ACK);
-        !unusual
+        flags.0 & (UNUSUAL | TcpFlags::ACK) == TcpFlags::ACK
             && window != 0
             && segment.missing == 0
+            && !self.over
             && self.metrics.handshake_is_over()
-            && self.halves[from.index()].is_next(sequence)
+            && if segment.payload.is_empty() {
+                // It acknowledges, wherever it stands.
+                !self.halves[from.index()].waits()
+            } else {
+                self.halves[from.index()].is_next(sequence)
+            }
             && !self.halves[from.other().index()].waits()
     }
 
-    /// Takes such a segment: what [`Connection::acknowledgement`] and [`Connection::payload`] would do.
+    /// Takes such a segment: what [`Connection::acknowledgement`] and [`Connection::payload`] would do, but for its payload, which the
+    /// caller has delivered if anybody wants it.
     #[inline]
-    fn next(&mut self, from: Side, segment: &Segment<'_>, deliver: &mut impl FnMut(Delivery<'_>)) {
+    pub(crate) fn follow(&mut self, from: Side, segment: &Segment<'_>) {
+        self.segments = self.segments.wrapping_add(1);
         let TcpHeader { window, acknowledgement: number, .. } = segment.header;
         let bare = segment.payload.is_empty();
         if self.halves[from.other().index()].acknowledge(Acknowledgement { number, window, bare }) {
@@ -218,9 +230,6 @@ impl Connection {
         }
         if bare {
             return;
-        }
-        if self.wanted {
-            deliver(Delivery::Data(from, segment.payload));
         }
         self.halves[from.index()].take_next(segment.payload, self.wanted);
         if self.halves[Side::Originator.index()].is_from_start() {

@@ -58,6 +58,13 @@ macro_rules! stream_analysers {
                 }
             }
 
+            #[inline]
+            pub(super) fn passes(&mut self, from: Side, bytes: &[u8]) -> bool {
+                match self {
+                    $(Self::$arm(analyser) => analyser.passes(from, bytes)),+
+                }
+            }
+
             pub(super) fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
                 match self {
                     $(Self::$arm(analyser) => analyser.gap(from, bytes, cx)),+

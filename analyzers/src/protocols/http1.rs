@@ -14,6 +14,8 @@ mod chunked;
 mod exchange;
 mod framing;
 mod head;
+mod queue;
+mod reader;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ pub(in crate::protocols) use self::exchange::Upgraded;
 use self::exchange::{Exchanges, Method, Upgrade};
 use self::framing::Framing;
 use self::head::{Fields, Head, end_of_head};
+use self::reader::{Reader, State, reader_state};
 use self::start::RequestLine;
 use super::http_event::Anomalies;
 use super::http2::Http2;
@@ -46,49 +49,6 @@ pub struct Http1 {
     tunnel: bool,
     upgraded: Option<Upgraded>,
     unused: usize,
-}
-
-/// Where one side is.
-#[derive(Debug, Default)]
-struct Reader {
-    state: State,
-    /// The beginning of a head.
-    kept: Vec<u8>,
-    /// When the head's first byte came.
-    started_ns: u64,
-    /// What is kept was found after bytes that were not understood: if it is no head, that is no surprise.
-    doubtful: bool,
-    /// No message was seen yet.
-    fresh: bool,
-    ended: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-enum State {
-    /// At or in a head.
-    #[default]
-    Head,
-    /// In the rest of a head that is too long.
-    HeadRest(LineScan, Framing),
-    /// So many bytes of a body are to come, not 0.
-    Body(u64),
-    Chunked(Chunked),
-    UntilEnd,
-    /// Where the next message begins is not known.
-    Lost,
-}
-
-impl Reader {
-    /// Whether a head may begin with `bytes`: that of a `response`, or of either where that is not known.
-    fn begins(&self, bytes: &[u8], response: Option<bool>) -> bool {
-        let may = |response| {
-            if self.doubtful { start::resumes(bytes, response) } else { start::may_begin(bytes, response) }
-        };
-        match response {
-            Some(response) => may(response),
-            None => may(true) || may(false),
-        }
-    }
 }
 
 /// How much of a piece was used, and what is wanted then.
@@ -158,6 +118,25 @@ impl StreamProtocol for Http1 {
             }
         }
         Next::More
+    }
+
+    #[inline]
+    fn passes(&mut self, from: Side, bytes: &[u8]) -> bool {
+        let length = bytes.len() as u64;
+        let passes = !self.tunnel
+            && match &mut self.readers[from.index()].state {
+                State::Body(left) if *left > length => {
+                    *left -= length;
+                    true
+                }
+                State::Chunked(body) => body.passes(length),
+                State::UntilEnd => true,
+                _ => false,
+            };
+        if passes {
+            self.count(from, length);
+        }
+        passes
     }
 
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
@@ -300,7 +279,8 @@ impl Http1 {
             }
             reader.started_ns = cx.time_ns;
             let within = bytes.get(..HEAD_MAX).unwrap_or(bytes);
-            if let Some((head, used)) = Head::whole(within) {
+            let mut head = Head::default();
+            if let (used, true) = head.read(within) {
                 return (used, self.message(from, &head, false, cx));
             }
         }
@@ -315,7 +295,9 @@ impl Http1 {
         // The empty line may have begun in what was kept: CR LF CR are three bytes.
         if let Some(end) = end_of_head(&reader.kept, before.saturating_sub(3)) {
             let kept = std::mem::take(&mut reader.kept);
-            let next = Head::whole(&kept[..end]).map_or(Next::More, |(head, _)| self.message(from, &head, false, cx));
+            let mut head = Head::default();
+            let (_, whole) = head.read(&kept[..end]);
+            let next = if whole { self.message(from, &head, false, cx) } else { Next::More };
             return (end - before, next);
         }
         if reader.kept.len() < HEAD_MAX {
@@ -408,7 +390,7 @@ impl Http1 {
             self.exchanges.response_gap();
         }
         if status == 101 || (asked.method == Method::Connect && matches!(status, 200..300)) {
-            self.upgraded = self.exchanges.response_end(from.other(), cx);
+            self.upgraded = self.exchanges.upgrade(from.other(), cx);
             self.exchanges.give_up(from.other(), false, cx);
             if status != 101 {
                 self.tunnel = true;
@@ -429,6 +411,9 @@ impl Http1 {
 
     /// Tells what a message's fields say that cannot be.
     fn check_fields(&mut self, from: Side, fields: &Fields<'_>, cx: &mut Context<'_>) {
+        if check::is_none_in(fields) {
+            return;
+        }
         for name in check::fields(fields, self.client == Some(from)) {
             self.anomalies.tell(from, name, cx);
         }
@@ -522,8 +507,4 @@ impl Http1 {
     fn name(&self, from: Side, in_request: &'static str, in_response: &'static str) -> &'static str {
         if self.client == Some(from) { in_request } else { in_response }
     }
-}
-
-fn reader_state(readers: &mut [Reader; 2], from: Side, state: State) {
-    readers[from.index()].state = state;
 }

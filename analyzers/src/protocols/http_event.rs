@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Context, Protocol, Side};
-use crate::json::JsonObject;
+use crate::json::{JsonObject, append_number};
 
 /// So many bytes of one field are in an event; the rest is left out.
 const FIELD_MAX: usize = 8 * 1024;
@@ -19,8 +19,11 @@ pub(super) struct Members {
 }
 
 impl Members {
-    fn new(first: impl FnOnce(&mut JsonObject<'_>), second: impl FnOnce(&mut JsonObject<'_>)) -> Self {
-        let mut text = Vec::with_capacity(256);
+    fn new(
+        mut text: Vec<u8>,
+        first: impl FnOnce(&mut JsonObject<'_>),
+        second: impl FnOnce(&mut JsonObject<'_>),
+    ) -> Self {
         JsonObject::append_to(&mut text, first);
         let split = text.len();
         JsonObject::append_to(&mut text, second);
@@ -35,6 +38,11 @@ impl Members {
     /// The second run, without braces.
     pub(super) fn second(&self) -> &[u8] {
         within(self.text.get(self.split..))
+    }
+
+    /// The memory, for other members.
+    pub(super) fn into_text(self) -> Vec<u8> {
+        self.text
     }
 
     /// Memory that this takes, in bytes.
@@ -61,8 +69,10 @@ pub(super) struct RequestFields<'a> {
 }
 
 impl RequestFields<'_> {
-    pub(super) fn members(&self) -> Members {
+    /// The members, in the memory of `text`, which is empty.
+    pub(super) fn members(&self, text: Vec<u8>) -> Members {
         Members::new(
+            text,
             |json| {
                 if let Some(authority) = self.authority {
                     let (host, port) = split_authority(authority);
@@ -71,14 +81,14 @@ impl RequestFields<'_> {
                         json.number("http_port", port);
                     }
                 }
-                text(json, "url", self.target);
-                text(json, "http_user_agent", self.user_agent);
-                text(json, "xff", self.forwarded_for);
+                write_text(json, "url", self.target);
+                write_text(json, "http_user_agent", self.user_agent);
+                write_text(json, "xff", self.forwarded_for);
             },
             |json| {
-                text(json, "http_refer", self.referer);
-                text(json, "http_method", self.method);
-                text(json, "protocol", self.protocol);
+                write_text(json, "http_refer", self.referer);
+                write_text(json, "http_method", self.method);
+                write_text(json, "protocol", self.protocol);
             },
         )
     }
@@ -94,20 +104,24 @@ pub(super) struct ResponseFields<'a> {
 }
 
 impl ResponseFields<'_> {
-    pub(super) fn members(&self) -> Members {
+    /// The members, in the memory of `text`, which is empty.
+    pub(super) fn members(&self, text: Vec<u8>) -> Members {
         Members::new(
+            text,
             |json| {
                 // The media type alone: parameters follow a semicolon (RFC 9110 8.3.1).
                 let media_type = self.content_type.and_then(|value| value.split(|byte| *byte == b';').next());
-                text(json, "http_content_type", media_type.map(<[u8]>::trim_ascii));
+                write_text(json, "http_content_type", media_type.map(<[u8]>::trim_ascii));
                 if let Some(range) = self.content_range {
                     json.object("content_range", |json| write_range(json, range));
                 }
             },
             |json| {
-                json.number("status", self.status);
+                let line = json.begin();
+                line.extend_from_slice(b"\"status\":");
+                append_number(line, u64::from(self.status));
                 if (301..400).contains(&self.status) {
-                    text(json, "redirect", self.location);
+                    write_text(json, "redirect", self.location);
                 }
             },
         )
@@ -131,10 +145,14 @@ pub(super) struct Measures {
 
 impl Measures {
     pub(super) fn write(&self, json: &mut JsonObject<'_>) {
-        json.number("length", self.length);
-        json.number("request_length", self.request_length);
+        let line = json.next();
+        line.extend_from_slice(b"\"length\":");
+        append_number(line, self.length);
+        line.extend_from_slice(b",\"request_length\":");
+        append_number(line, self.request_length);
         if let Some(nanos) = self.response_time_ns {
-            json.number("response_time_us", nanos / 1_000);
+            line.extend_from_slice(b",\"response_time_us\":");
+            append_number(line, nanos / 1_000);
         }
         let interim = self.interim.statuses();
         if !interim.is_empty() {
@@ -221,7 +239,7 @@ pub(super) fn clip(value: &[u8]) -> &[u8] {
     value.get(..FIELD_MAX).unwrap_or(value)
 }
 
-fn text(json: &mut JsonObject<'_>, key: &'static str, value: Option<&[u8]>) {
+fn write_text(json: &mut JsonObject<'_>, key: &'static str, value: Option<&[u8]>) {
     if let Some(value) = value {
         json.text(key, clip(value));
     }
@@ -258,7 +276,7 @@ mod tests {
     fn a_range_is_told_raw_and_in_numbers() {
         let members = |range| {
             let fields = ResponseFields { status: 206, content_range: Some(range), ..ResponseFields::default() };
-            String::from_utf8(fields.members().first().to_vec()).unwrap()
+            String::from_utf8(fields.members(Vec::new()).first().to_vec()).unwrap()
         };
         assert_eq!(members(b"bytes 0-9/20"), r#""content_range":{"raw":"bytes 0-9/20","start":0,"end":9,"size":20}"#);
         assert_eq!(members(b"bytes */20"), r#""content_range":{"raw":"bytes */20","size":20}"#);
@@ -272,7 +290,7 @@ mod tests {
             target: Some(&[b'a'; 10_000]),
             ..RequestFields::default()
         };
-        let members = String::from_utf8(fields.members().first().to_vec()).unwrap();
+        let members = String::from_utf8(fields.members(Vec::new()).first().to_vec()).unwrap();
         assert!(members.starts_with(r#""hostname":"www.example.com","http_port":8080,"url":"aaa"#), "{members}");
         assert_eq!(members.matches('a').count(), 8192 + 2, "and two in the names");
     }

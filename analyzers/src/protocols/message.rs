@@ -6,11 +6,12 @@ use hdrhistogram::Histogram;
 use vxtap_wire::FiveTuple;
 use vxtap_wire::community_id::community_id;
 
+use super::spare::SpareTexts;
 use super::{EventKind, EventKinds, Protocol, Side};
 use crate::anomaly::{Anomaly, AnomalyCounters, Subject};
 use crate::eve::{self, Times};
 use crate::flow::FlowRecord;
-use crate::json::JsonObject;
+use crate::json::{JsonObject, append_number};
 
 /// What the events of a flow say of it.
 #[derive(Clone, Debug)]
@@ -23,11 +24,15 @@ pub struct FlowFacts {
     pub community_id: [u8; vxtap_wire::community_id::LEN],
     /// The `tunnel` object with its key, or nothing.
     pub tunnel: std::sync::Arc<[u8]>,
-    /// What all events of the flow say in which the originator's address stands first, made with the first of them.
+    /// What all events of the flow say in which the originator's address stands first, kept once there were a few.
     envelope: OnceCell<Box<[u8]>>,
-    /// An event of the flow was written.
-    told: Cell<bool>,
+    /// Events of the flow that were written; more than 255 are 255.
+    told: Cell<u8>,
 }
+
+/// Events of a flow before its envelope is kept. Most flows have an exchange or two and an event of their own: writing that anew takes
+/// less than the memory.
+const TOLD_BEFORE_KEPT: u8 = 3;
 
 impl FlowFacts {
     /// Facts of a flow of `tuple`, the five-tuple of the originator's packets.
@@ -38,13 +43,13 @@ impl FlowFacts {
             community_id: community_id(0, &tuple),
             tunnel,
             envelope: OnceCell::new(),
-            told: Cell::new(false),
+            told: Cell::new(0),
         }
     }
 
     /// Whether an event of the flow was written: who opened it is then settled.
     pub(crate) const fn is_told(&self) -> bool {
-        self.told.get()
+        self.told.get() > 0
     }
 
     /// The sides are the other way round.
@@ -53,25 +58,35 @@ impl FlowFacts {
         self.envelope = OnceCell::new();
     }
 
-    /// The members that every event has behind its time, type and transaction.
-    fn write(&self, json: &mut JsonObject<'_>, from: Side) {
-        self.told.set(true);
+    /// Appends the members that every event has behind its time and type, each with a comma before it.
+    fn append(&self, line: &mut Vec<u8>, from: Side) {
+        let told = self.told.get();
+        self.told.set(told.saturating_add(1));
         match (from, self.envelope.get()) {
-            (Side::Originator, Some(envelope)) => json.members(envelope),
+            (Side::Originator, Some(envelope)) => line.extend_from_slice(envelope),
             (Side::Originator, None) => {
-                let members = json.written(|json| self.write_members(json, &self.tuple));
-                // It is empty: that was just seen.
-                let _ = self.envelope.set(members.into());
+                let begin = line.len();
+                self.append_members(line, &self.tuple);
+                if told >= TOLD_BEFORE_KEPT {
+                    // It is empty: that was just seen.
+                    let _ = self.envelope.set(line.get(begin..).unwrap_or_default().into());
+                }
             }
-            (Side::Responder, _) => self.write_members(json, &self.tuple.reversed()),
+            (Side::Responder, _) => self.append_members(line, &self.tuple.reversed()),
         }
     }
 
-    fn write_members(&self, json: &mut JsonObject<'_>, tuple: &FiveTuple) {
-        json.number("flow_id", self.flow_id);
-        eve::write_tuple(json, tuple);
-        json.text("community_id", self.community_id);
-        json.members(&self.tunnel);
+    fn append_members(&self, line: &mut Vec<u8>, tuple: &FiveTuple) {
+        line.extend_from_slice(b",\"flow_id\":");
+        append_number(line, self.flow_id);
+        eve::append_tuple(line, tuple);
+        line.extend_from_slice(b",\"community_id\":\"");
+        line.extend_from_slice(&self.community_id);
+        line.push(b'"');
+        if !self.tunnel.is_empty() {
+            line.push(b',');
+            line.extend_from_slice(&self.tunnel);
+        }
     }
 }
 
@@ -100,6 +115,7 @@ pub struct Events {
     /// Times when flows began: other seconds than those when they ended.
     starts: Times,
     responses: [Option<Box<Histogram<u64>>>; Protocol::ALL.len()],
+    spare: SpareTexts,
 }
 
 /// The longest response time that is told apart, in nanoseconds: an hour.
@@ -117,6 +133,7 @@ impl Events {
             times: Times::default(),
             starts: Times::default(),
             responses: std::array::from_fn(|_| None),
+            spare: SpareTexts::default(),
         }
     }
 
@@ -150,11 +167,16 @@ impl Events {
         }
         let Self { lines: line, times, .. } = self;
         JsonObject::append_to(line, |json| {
-            json.raw("timestamp", |line| times.append(line, head.time_ns));
-            json.word("event_type", head.kind.as_str());
-            flow.write(json, head.from);
+            let line = json.begin();
+            line.extend_from_slice(b"\"timestamp\":");
+            times.append(line, head.time_ns);
+            line.extend_from_slice(b",\"event_type\":\"");
+            line.extend_from_slice(head.kind.as_str().as_bytes());
+            line.push(b'"');
+            flow.append(line, head.from);
             if let Some(tx) = head.tx {
-                json.number("tx_id", tx);
+                line.extend_from_slice(b",\"tx_id\":");
+                append_number(line, tx);
             }
             write(json, times);
         });
@@ -195,6 +217,11 @@ impl Events {
     /// Counts an anomaly of a flow; gives whether it may be told.
     pub(super) fn admits(&mut self, name: &'static str, time_ns: u64) -> bool {
         self.anomalies.admit(Subject::Flow, name, time_ns)
+    }
+
+    /// Memory for texts that wait until their event is written.
+    pub(super) const fn spare_texts(&mut self) -> &mut SpareTexts {
+        &mut self.spare
     }
 
     /// What anomalies were found.

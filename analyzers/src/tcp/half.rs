@@ -199,6 +199,7 @@ impl Half {
     }
 
     /// What the receiver of these bytes says of them; gives whether it says nothing new while bytes are under way to it.
+    #[inline]
     pub(super) fn acknowledge(&mut self, ack: Acknowledgement) -> bool {
         let same_window = self.window_told && self.window == ack.window;
         (self.window, self.window_told) = (ack.window, true);

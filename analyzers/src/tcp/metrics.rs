@@ -165,6 +165,7 @@ impl Metrics {
     }
 
     /// Payload, other than a probe's, from a side of a connection whose beginning was seen.
+    #[inline]
     pub(super) fn payload(&mut self, from: Side, time_ns: u64) {
         match from {
             Side::Originator if self.request_ns == 0 => self.request_ns = time_ns,

@@ -37,18 +37,38 @@ pub(super) fn members(json: &mut JsonObject<'_>, message: &Message<'_>, about: A
         end: json.position() + LISTED_MAX,
         full: false,
     };
-    json.number("version", 3u8);
-    json.text("type", if header.is_response() { "response" } else { "request" });
-    json.number("tx_id", about.tx_id);
-    json.number("id", header.id);
-    json.raw("flags", |line| append_hex_number(line, header.flags));
-    for (bit, key) in [(0x8000, "qr"), (0x0400, "aa"), (0x0200, "tc"), (0x0100, "rd"), (0x0080, "ra"), (0x0040, "z")] {
-        if header.flags & bit != 0 {
-            json.flag(key, true);
-        }
+    // Every message has these: what stands around their values is written as it is.
+    let line = json.begin();
+    if header.is_response() {
+        line.extend_from_slice(b"\"version\":3,\"type\":\"response\",\"tx_id\":");
+    } else {
+        line.extend_from_slice(b"\"version\":3,\"type\":\"request\",\"tx_id\":");
     }
-    json.number("opcode", header.opcode());
-    json.raw("rcode", |line| append_name(line, response_code(header.flags & 15), header.flags & 15));
+    append_number(line, about.tx_id);
+    line.extend_from_slice(b",\"id\":");
+    append_number(line, u64::from(header.id));
+    line.extend_from_slice(b",\"flags\":");
+    append_hex_number(line, header.flags);
+    // One by one, so that each is of known length.
+    macro_rules! flags {
+        ($($bit:literal $member:literal),+) => {
+            $(if header.flags & $bit != 0 {
+                line.extend_from_slice($member);
+            })+
+        };
+    }
+    flags!(
+        0x8000 b",\"qr\":true",
+        0x0400 b",\"aa\":true",
+        0x0200 b",\"tc\":true",
+        0x0100 b",\"rd\":true",
+        0x0080 b",\"ra\":true",
+        0x0040 b",\"z\":true"
+    );
+    line.extend_from_slice(b",\"opcode\":");
+    append_number(line, u64::from(header.opcode()));
+    line.extend_from_slice(b",\"rcode\":");
+    append_name(line, response_code(header.flags & 15), header.flags & 15);
     writer.questions(json);
     let kinds = writer.records(json, "answers", Section::Answers);
     if message.entries(Section::Answers).next().is_some() {
@@ -351,9 +371,10 @@ fn append_hex(line: &mut Vec<u8>, bytes: &[u8], between: &[u8]) {
 
 /// A JSON string: a number in hexadecimal without leading zeros.
 fn append_hex_number(line: &mut Vec<u8>, number: u16) {
-    let digits = (4 - number.leading_zeros() / 4).max(1);
+    let zeros = (number.leading_zeros() / 4).min(3) as usize;
+    let text = [12, 8, 4, 0].map(|shift| HEX[usize::from(number >> shift & 15)]);
     line.push(b'"');
-    line.extend((0..digits).rev().map(|place| HEX[usize::from(number >> (place * 4) & 15)]));
+    line.extend_from_slice(&text[zeros..]);
     line.push(b'"');
 }
 

@@ -24,6 +24,21 @@ fn request_line(line: &RequestLine<'_>, cut: bool) -> Option<&'static str> {
     }
 }
 
+/// Whether [`fields`] finds nothing, told at a glance.
+pub(super) fn is_none_in(fields: &Fields<'_>) -> bool {
+    let has_length = match fields.content_length {
+        Length::Absent => false,
+        Length::Bytes(_) => true,
+        Length::Invalid | Length::Differ => return false,
+    };
+    match fields.coding {
+        _ if fields.colon_missing => false,
+        Coding::Absent | Coding::Identity => true,
+        Coding::Chunked => !has_length,
+        Coding::Other => false,
+    }
+}
+
 /// What is wrong with the fields of a request, or else of a response.
 pub(super) fn fields(fields: &Fields<'_>, in_request: bool) -> impl Iterator<Item = &'static str> {
     let name = |request, response| if in_request { request } else { response };

@@ -86,6 +86,18 @@ impl Chunked {
         progress
     }
 
+    /// Takes so many bytes where they lie within a chunk, and more of it follows; gives whether they do.
+    #[inline]
+    pub(super) const fn passes(&mut self, bytes: u64) -> bool {
+        match &mut self.state {
+            State::Data(left) if *left > bytes => {
+                *left -= bytes;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Reads as much of the line with a size as is there.
     fn read_size(&mut self, bytes: &[u8]) -> (usize, Outcome) {
         let State::Size { value, digits, named } = &mut self.state else { return (0, Outcome::Invalid) };

@@ -1,8 +1,7 @@
 //! Requests and the responses that answer them, in the order in which they were sent (RFC 9112 9.3.2).
 
-use std::collections::VecDeque;
-
 use super::head::Fields;
+use super::queue::Queue;
 use super::start::RequestLine;
 use crate::protocols::http_event::{Interim, Measures, Members, RequestFields, ResponseFields};
 use crate::protocols::{Context, EventKind, Protocol, Side};
@@ -78,7 +77,7 @@ struct Response {
 /// What waits to be told.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    waiting: VecDeque<Request>,
+    waiting: Queue<Request>,
     /// Bytes of the members in `waiting`.
     text: usize,
     /// Requests behind those that wait, whose event is written.
@@ -116,7 +115,7 @@ impl Exchanges {
                 referer: fields.referer,
                 forwarded_for: fields.forwarded_for,
             }
-            .members()
+            .members(cx.events.spare_texts().take())
         } else {
             Members::default()
         };
@@ -194,7 +193,7 @@ impl Exchanges {
                 content_range: fields.content_range,
                 location: fields.location,
             }
-            .members()
+            .members(cx.events.spare_texts().take())
         } else {
             Members::default()
         };
@@ -221,26 +220,42 @@ impl Exchanges {
         }
     }
 
-    /// Nothing more comes of the response: the event is written. Gives the request, if it was seen.
-    pub(super) fn response_end(&mut self, client: Side, cx: &mut Context<'_>) -> Option<Upgraded> {
+    /// Nothing more comes of the response: the event is written.
+    pub(super) fn response_end(&mut self, client: Side, cx: &mut Context<'_>) {
+        if let Some(request) = self.answered(client, cx) {
+            cx.events.spare_texts().put(request.members.into_text());
+        }
+    }
+
+    /// The same of a response that changes the protocol. Gives the request, if it was seen.
+    pub(super) fn upgrade(&mut self, client: Side, cx: &mut Context<'_>) -> Option<Upgraded> {
+        let request = self.answered(client, cx)?;
+        Some(Upgraded { members: request.members, length: request.length, sent_ns: request.sent_ns })
+    }
+
+    /// Writes the event of the first request that waits, with the response; gives the request, if it was seen.
+    fn answered(&mut self, client: Side, cx: &mut Context<'_>) -> Option<Request> {
         let response = self.response.take()?;
         let interim = std::mem::take(&mut self.interim);
-        let Some(request) = self.waiting.pop_front() else {
+        let request = self.waiting.pop_front();
+        if let Some(request) = &request {
+            self.text = self.text.saturating_sub(request.members.size());
+            write(client, request, Some(&response), interim, cx);
+        } else {
             self.told = self.told.saturating_sub(1);
             let request = Request { tx: self.number(), ..Request::default() };
             write(client, &request, Some(&response), interim, cx);
-            return None;
-        };
-        self.text = self.text.saturating_sub(request.members.size());
-        write(client, &request, Some(&response), interim, cx);
-        Some(Upgraded { members: request.members, length: request.length, sent_ns: request.sent_ns })
+        }
+        cx.events.spare_texts().put(response.members.into_text());
+        request
     }
 
     /// The requests that wait will not be answered, or their responses were not seen (`lost`): their events are written.
     pub(super) fn give_up(&mut self, client: Side, lost: bool, cx: &mut Context<'_>) {
-        for mut request in std::mem::take(&mut self.waiting) {
+        while let Some(mut request) = self.waiting.pop_front() {
             request.truncated |= lost;
             write(client, &request, None, std::mem::take(&mut self.interim), cx);
+            cx.events.spare_texts().put(request.members.into_text());
         }
         self.text = 0;
         self.told = 0;

@@ -108,7 +108,11 @@ pub(super) fn guess_request(bytes: &[u8]) -> Guess {
     if line.first().is_some_and(|byte| *byte <= b' ') || line.starts_with(b"HTTP/") {
         return Guess::No;
     }
-    if memmem::find(line, b"HTTP/1.").is_some() {
+    // It stands at the end of nearly all lines; elsewhere it has to be searched for.
+    let trimmed = line.strip_suffix(b"\r").unwrap_or(line);
+    if trimmed.split_last().is_some_and(|(_, rest)| rest.ends_with(b"HTTP/1."))
+        || memmem::find(line, b"HTTP/1.").is_some()
+    {
         return Guess::Yes;
     }
     // No version: HTTP/0.9, or the mirror has cut it off. `PRI * HTTP/2.0` is not ours.

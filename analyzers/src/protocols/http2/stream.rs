@@ -202,7 +202,8 @@ impl Stream {
             referer: fields.get(Name::Referer),
             forwarded_for: fields.get(Name::ForwardedFor),
         };
-        self.request = Some(if cx.events.wants(EventKind::Http) { request.members() } else { Members::default() });
+        let wanted = cx.events.wants(EventKind::Http);
+        self.request = Some(if wanted { request.members(cx.events.spare_texts().take()) } else { Members::default() });
     }
 
     fn response_fields(&mut self, fields: &HeaderFields, cx: &mut Context<'_>) {
@@ -224,7 +225,9 @@ impl Stream {
             content_range: fields.get(Name::ContentRange),
             location: fields.get(Name::Location),
         };
-        self.response = Some(if cx.events.wants(EventKind::Http) { response.members() } else { Members::default() });
+        let wanted = cx.events.wants(EventKind::Http);
+        self.response =
+            Some(if wanted { response.members(cx.events.spare_texts().take()) } else { Members::default() });
         self.response_time_ns = self.sent_ns.and_then(|sent| cx.time_ns.checked_sub(sent));
         if let Some(nanos) = self.response_time_ns {
             cx.response_time(Protocol::Http2, nanos);
