@@ -11,7 +11,7 @@ use vxtap_wire::{FiveTuple, FlowKey, IpVersion, protocol};
 
 use crate::app::FlowApp;
 use crate::flow::{Flow, FlowRecord, TcpState};
-use crate::json::{JsonObject, append_number, eight_digits};
+use crate::json::{JsonObject, append_number};
 use crate::protocols::Side;
 use crate::stream::{StreamKey, StreamNames};
 use crate::tcp::{DirectionMetrics, Metrics};
@@ -341,7 +341,13 @@ impl Times {
         let at = line.len() + MICROS_AT;
         line.extend_from_slice(text);
         if let Some(place) = line.get_mut(at..at + 6) {
-            place.copy_from_slice(&eight_digits(micros)[2..]);
+            // In two halves, which do not wait for each other.
+            for (half, mut three) in [(0, micros / 1000), (3, micros % 1000)] {
+                for digit in place[half..half + 3].iter_mut().rev() {
+                    *digit = b'0' + (three % 10) as u8;
+                    three /= 10;
+                }
+            }
         }
     }
 

@@ -176,6 +176,7 @@ impl JsonArray<'_> {
 /// Appends `number` in decimal.
 #[inline]
 pub fn append_number(out: &mut Vec<u8>, number: u64) {
+    // Most are small.
     if number < 10 {
         out.push(b'0' + number as u8);
     } else {
@@ -183,64 +184,10 @@ pub fn append_number(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-/// A number of more than one digit.
-fn append_digits(out: &mut Vec<u8>, number: u64) {
-    match number {
-        0..10_000 => append_four(out, number as u32),
-        10_000..EIGHT_DIGITS => append_eight(out, number as u32),
-        _ => append_more(out, number),
-    }
-}
-
-/// The first number with nine digits.
-const EIGHT_DIGITS: u64 = 100_000_000;
-/// `00000000` as a number.
-const ZEROS: u64 = 0x3030_3030_3030_3030;
-
-/// A number of two to four digits.
-#[inline]
-fn append_four(out: &mut Vec<u8>, number: u32) {
-    let zeros = usize::from(number < 1000) + usize::from(number < 100);
-    let digits = (quarters(u64::from(number)) as u32 | ZEROS as u32) >> (zeros * 8);
-    // All of the bytes, and those that are none are cut off again: a copy of known length is one instruction.
-    let end = out.len() + 4 - zeros;
-    out.extend_from_slice(&digits.to_le_bytes());
-    out.truncate(end);
-}
-
-/// A number of five to eight digits.
-#[inline]
-fn append_eight(out: &mut Vec<u8>, number: u32) {
-    let digits = u64::from_le_bytes(eight_digits(number));
-    let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
-    let end = out.len() + 8 - zeros as usize;
-    out.extend_from_slice(&(digits >> (zeros * 8)).to_le_bytes());
-    out.truncate(end);
-}
-
-/// A number of more than eight digits. Not inlined, so that the others save no registers for it.
+/// A number of more than one digit. Not inlined, so that the others save no registers for it.
 #[inline(never)]
-fn append_more(out: &mut Vec<u8>, number: u64) {
-    let (high, low) = (number / EIGHT_DIGITS, (number % EIGHT_DIGITS) as u32);
-    append_number(out, high);
-    out.extend_from_slice(&eight_digits(low));
-}
-
-/// The digits of `number`, which has at most eight, with zeros in front.
-#[inline]
-pub(crate) const fn eight_digits(number: u32) -> [u8; 8] {
-    let halves = (number / 10_000) as u64 | ((number % 10_000) as u64) << 32;
-    (quarters(halves) | ZEROS).to_le_bytes()
-}
-
-/// The digits of two numbers of at most four digits, which are the halves of a word: one in each byte, the first in the lowest. All are
-/// found at once, in quarters of two digits and then one by one. Quotients are products with the reciprocal, exact for so few digits.
-#[inline]
-const fn quarters(halves: u64) -> u64 {
-    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let quarters = hundreds | (halves - hundreds * 100) << 16;
-    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | (quarters - tens * 10) << 8
+fn append_digits(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends `text` as a JSON string.
@@ -317,7 +264,7 @@ const fn hex(digit: u8) -> u8 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{JsonObject, append_number, append_text, eight_digits};
+    use super::{JsonObject, append_number, append_text};
 
     fn text(bytes: &[u8]) -> String {
         let mut out = Vec::new();
@@ -344,14 +291,6 @@ mod tests {
             });
         });
         assert_eq!(out, br#"{"a":"x","o":{"n":7},"l":[1,"two",{"t":true}]}"#);
-    }
-
-    #[test]
-    fn all_numbers_of_four_digits_are_written_with_zeros_in_front_in_either_half() {
-        for number in 0..10_000 {
-            assert_eq!(eight_digits(number), *format!("{number:08}").as_bytes());
-            assert_eq!(eight_digits(number * 10_000), *format!("{number:04}0000").as_bytes());
-        }
     }
 
     #[test]
