@@ -111,8 +111,9 @@ pub struct Probe {
 impl FlowTable {
     /// An empty table. `seed` should be random, so that nobody can choose keys that collide.
     pub fn new(limits: FlowTableLimits, seed: u64) -> Self {
-        let FlowTableLimits { tcp_new_ns, tcp_established_ns, tcp_closed_ns, other_new_ns, other_established_ns, .. } =
-            limits;
+        let FlowTableLimits {
+            tcp_new_ns, tcp_established_ns, tcp_closed_ns, other_new_ns, other_established_ns, ..
+        } = limits;
         let timeouts = [tcp_new_ns, tcp_established_ns, tcp_closed_ns, other_new_ns, other_established_ns];
         Self {
             limits,

@@ -173,12 +173,7 @@ mod tests {
 
     fn frame(time_ns: u64, bytes: &[u8]) -> Entrant<'_> {
         let meta = PacketMeta { time_ns, stream: StreamId(3), network: NetworkId(4) };
-        Entrant {
-            meta,
-            wire_len: 99,
-            link: if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip },
-            bytes,
-        }
+        Entrant { meta, wire_len: 99, link: if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip }, bytes }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 use hdrhistogram::Histogram;
-use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
 use vxtap_analyzers::DropReason;
+use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
 use vxtap_wire::envelope::Kind;
 use vxtap_wire::{FrameView, SteerHash};
 

@@ -9,8 +9,8 @@ use crate::frame::{ETHERNET_HEADER_LEN, Link, ethertype};
 mod opening;
 mod plain;
 
-pub use plain::PlainVxlan;
 pub use opening::{EnvelopeError, Kind, Layers, MAX_LAYERS, Opened, Rules, Vnis, open};
+pub use plain::PlainVxlan;
 
 /// A UDP datagram in an Ethernet frame, and who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -93,7 +93,7 @@ pub fn decapsulate(datagram: &[u8]) -> Result<(VxlanHeader, &[u8]), VxlanError> 
     let Some((header, frame)) = datagram.split_first_chunk::<HEADER_LEN>() else {
         return Err(VxlanError::HeaderTooShort);
     };
-    let header = read(header)?;
+    let header = read(*header)?;
     if frame.is_empty() {
         return Err(VxlanError::EmptyFrame);
     }
@@ -102,11 +102,11 @@ pub fn decapsulate(datagram: &[u8]) -> Result<(VxlanHeader, &[u8]), VxlanError> 
 
 /// Reads a header that is there in full.
 #[inline]
-pub(crate) fn read(header: &[u8; HEADER_LEN]) -> Result<VxlanHeader, VxlanError> {
+pub(crate) fn read(header: [u8; HEADER_LEN]) -> Result<VxlanHeader, VxlanError> {
     const FLAG: u64 = (FLAG_VNI as u64) << 56;
     const VNI: u64 = (Vni::MAX as u64) << 8;
     // Both words at once.
-    let bits = u64::from_be_bytes(*header);
+    let bits = u64::from_be_bytes(header);
     if bits & FLAG == 0 {
         return Err(VxlanError::FlagClear);
     }

@@ -257,7 +257,8 @@ pub(crate) struct CaptureOptions {
     #[arg(long, value_name = "TIME", value_parser = value::flush)]
     pub(crate) flush: Option<Duration>,
 
-    /// Blocks of 1MiB that one worker may have waiting for the disk; beyond, frames go uncaptured [default: 16]
+    /// Blocks of 1MiB that one worker may have waiting for the disk; beyond, frames go uncaptured. Where `read` waits for the disk, at most 8 of
+    /// them are used, of 320KiB [default: 16]
     #[arg(long, value_name = "N", value_parser = value::capture_blocks)]
     pub(crate) capture_blocks: Option<usize>,
 

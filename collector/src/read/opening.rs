@@ -84,6 +84,7 @@ impl<'s> Opening<'s> {
     }
 
     /// The frame in `record`; `None` where there is none, or its stream is not let in: that is counted and dropped.
+    #[expect(clippy::inline_always, reason = "what it gives would go through memory, which takes longer than the rest")]
     #[inline(always)]
     fn take<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
         // Nearly all of them are so, of a stream that is known.
@@ -108,7 +109,8 @@ impl<'s> Opening<'s> {
         };
         let tunnel = match self.settings.encapsulation {
             ReadEncapsulation::None => None,
-            _ => outer_datagram(link, record.data).and_then(|datagram| Some((self.kind(datagram.destination_port)?, datagram))),
+            _ => outer_datagram(link, record.data)
+                .and_then(|datagram| Some((self.kind(datagram.destination_port)?, datagram))),
         };
         match tunnel {
             // VXLAN in one layer has a shorter key.

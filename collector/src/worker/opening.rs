@@ -1,10 +1,10 @@
 //! From a datagram to the frame in it.
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
+use vxtap_wire::Link;
 use vxtap_wire::envelope::{self, Kind, Layers, Rules};
 use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan::{self, Vni};
-use vxtap_wire::Link;
 
 use crate::pipeline::{Entrant, Pipeline, StreamEntry};
 use crate::receive::Datagram;

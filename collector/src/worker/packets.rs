@@ -182,7 +182,8 @@ fn sort(sorting: &mut Sorting<'_>, opening: Opening, key: StreamKey, batch: &[Ta
         {
             let (source, payload) = (outer.source, outer.payload);
             let datagram = Datagram { source, payload, time_ns: Some(frame.time_ns), truncated: false };
-            if let Some((entrant, reserved)) = opening.open(sorting.pipeline, kind, &datagram, frame.time_ns, &mut None) {
+            if let Some((entrant, reserved)) = opening.open(sorting.pipeline, kind, &datagram, frame.time_ns, &mut None)
+            {
                 sorting.sort(&entrant, reserved, &mut frames);
             }
             continue;

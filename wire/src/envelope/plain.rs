@@ -52,7 +52,7 @@ impl PlainVxlan {
         Some(Self {
             source: Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]),
             destination_port: u16::from_be_bytes([udp[2], udp[3]]),
-            header: vxlan::read(vxlan.first_chunk()?).ok()?,
+            header: vxlan::read(*vxlan.first_chunk()?).ok()?,
             start: FRAME_AT,
             end,
         })

@@ -23,7 +23,10 @@ fn is_seen_at_once(frame: &[u8]) -> bool {
 #[test]
 fn the_plain_envelope_is_seen_at_once_and_any_other_is_left_to_the_steps() {
     let mirrored = |payload: &[u8]| {
-        built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([10, 0, 0, 7], [10, 0, 0, 1], 64).udp(50_000, 4789), payload)
+        built(
+            PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([10, 0, 0, 7], [10, 0, 0, 1], 64).udp(50_000, 4789),
+            payload,
+        )
     };
     let plain = mirrored(&[8, 0, 0, 0, 1, 2, 3, 0, 0xaa, 0xbb, 0xcc]);
     let found = PlainVxlan::find(&plain).unwrap();

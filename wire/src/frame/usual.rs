@@ -49,6 +49,7 @@ impl FrameView<'_> {
     }
 
     /// Compiled for each IP version, with offsets that are known.
+    #[expect(clippy::inline_always, reason = "each caller is to know its offsets")]
     #[inline(always)]
     fn see_transport(&mut self, packet: &Packet) -> bool {
         let bytes = self.bytes;
@@ -110,7 +111,7 @@ impl FrameView<'_> {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn ipv4(bytes: &[u8]) -> Option<Packet> {
     let header = bytes.first_chunk::<{ ETHERNET_HEADER_LEN + IPV4_LEN }>()?;
     let (ethernet, ip) = header.split_first_chunk::<ETHERNET_HEADER_LEN>()?;
@@ -131,7 +132,7 @@ fn ipv4(bytes: &[u8]) -> Option<Packet> {
     })
 }
 
-#[inline(always)]
+#[inline]
 fn ipv6(bytes: &[u8]) -> Option<Packet> {
     let header = bytes.first_chunk::<{ ETHERNET_HEADER_LEN + IPV6_LEN }>()?;
     let (ethernet, ip) = header.split_first_chunk::<ETHERNET_HEADER_LEN>()?;
