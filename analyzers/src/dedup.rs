@@ -95,6 +95,9 @@ impl Deduplicator {
     /// Whether a packet of `network` that came by `stream` at `time_ns` is a copy of one that has been counted.
     pub fn is_duplicate(&mut self, network: NetworkId, stream: StreamId, view: &FrameView<'_>, time_ns: u64) -> bool {
         let meta = PacketMeta { time_ns, stream, network };
+        if !self.has_others(&meta) {
+            return false;
+        }
         let Some(identity) = self.identify(&meta, view) else { return false };
         self.judge(&identity, &meta)
     }
@@ -106,17 +109,19 @@ impl Deduplicator {
         if self.settings.mode == DedupMode::Off {
             return 0;
         }
-        // Mostly no network in sight has a second stream. The first packets of one that comes are looked at in this batch already.
-        let mut any = self.settings.mode == DedupMode::Window;
-        for (meta, _) in batch {
-            any |= self.streams.has_others(meta.stream, meta.network);
+        let mut with_others = 0_u64;
+        for (number, (meta, _)) in batch.iter().enumerate() {
+            with_others |= u64::from(self.has_others(meta)) << number;
         }
-        if !any {
+        // Mostly no network in sight has a second stream.
+        if with_others == 0 {
             return 0;
         }
         let mut identities = std::mem::take(&mut self.batch);
         identities.clear();
-        identities.extend(batch.iter().take(BATCH_MAX).map(|(meta, view)| self.identify(meta, view)));
+        for (number, (meta, view)) in batch.iter().enumerate().take(BATCH_MAX) {
+            identities.push(if with_others & 1 << number == 0 { None } else { self.identify(meta, view) });
+        }
         let mut found = 0;
         if let Some(table) = &self.table {
             // The sum keeps the compiler from dropping the reads.
@@ -147,17 +152,18 @@ impl Deduplicator {
         self.table.as_ref().map_or(0, Table::forgotten)
     }
 
-    /// The identity of a packet of which there may be copies.
+    /// Whether there may be copies of a packet, as far as was seen up to it: what comes later in its batch makes no difference.
     #[inline]
-    fn identify(&mut self, meta: &PacketMeta, view: &FrameView<'_>) -> Option<Identity> {
-        let wanted = match self.settings.mode {
+    fn has_others(&mut self, meta: &PacketMeta) -> bool {
+        match self.settings.mode {
             DedupMode::Off => false,
             DedupMode::On => self.streams.has_others(meta.stream, meta.network),
             DedupMode::Window => true,
-        };
-        if !wanted {
-            return None;
         }
+    }
+
+    /// The identity of a packet of which there may be copies.
+    fn identify(&mut self, meta: &PacketMeta, view: &FrameView<'_>) -> Option<Identity> {
         let identity = self.identifier.identify(meta.network, view)?;
         if self.table.is_none() {
             self.table = Some(Table::new(self.settings.packets_max, self.settings.window_ns));

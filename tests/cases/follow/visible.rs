@@ -14,7 +14,7 @@ use vxtap_tests::needs::have_tools;
 use vxtap_tests::process::{Finished, Running, run_within};
 use vxtap_tests::programs::forget_settings;
 
-use super::following::{Followed, Way, tshark};
+use super::following::{ExtcapFolder, Followed, Way, tshark};
 use super::quiet_machine;
 
 /// From sending a packet to the client's having it.
@@ -154,6 +154,31 @@ fn tshark_shows_a_packet_that_dumpcap_follows_over_tcp_soon() {
 #[test]
 fn tshark_shows_a_packet_of_the_extcap_program_soon() {
     tshark_shows_packets_soon(Way::Extcap);
+}
+
+/// tshark that captures prints twice a second, whatever it captures; what it hands on (`-w -`) it hands on at once.
+#[test]
+fn a_packet_that_tshark_captures_from_the_interface_is_shown_soon() {
+    let _machine = quiet_machine();
+    if !have_tools(&["tshark", "dumpcap", "setpriv", "bash"]) {
+        return;
+    }
+    let followed = start();
+    let folder = ExtcapFolder::new();
+    let capturing = folder.tshark();
+    let host = format!("extcap.vxtap.host:{}", followed.collector.api());
+    let words = std::iter::once(capturing.get_program()).chain(capturing.get_args()).map(|word| word.to_string_lossy());
+    let capturing_words: Vec<_> = words.collect();
+    let source = format!("{} -q -i vxtap -o {host} -w -", capturing_words.join(" "));
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("{TSHARK} < <({source})")]);
+    shell.envs(capturing.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut client = Running::start(&mut shell);
+    followed.wait_for_one();
+    check_soon("tshark -i vxtap -w -", &followed.collector, || client.stdout());
+    assert!(!client.has_ended());
+    followed.collector.stop();
+    check_all(&client.finish_within(SOON));
 }
 
 /// tshark that reads what the shell command `source` gives.
