@@ -25,18 +25,18 @@ struct Case {
 }
 
 const CASES: [Case; 6] = [
-    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, log: false, most: 1450.0 },
-    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, log: false, most: 1750.0 },
+    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, log: false, most: 1070.0 },
+    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, log: false, most: 1580.0 },
     Case {
         what: "DNS, two packets a flow",
         corpus: |flows| Corpus::Dns { flows },
         write: false,
         log: false,
-        most: 1800.0,
+        most: 1560.0,
     },
-    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, log: false, most: 1650.0 },
-    Case { what: "HTTP and DNS, with events", corpus: Corpus::benchmark_of, write: false, log: true, most: 3200.0 },
-    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, log: false, most: 1250.0 },
+    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, log: false, most: 1490.0 },
+    Case { what: "HTTP and DNS, with events", corpus: Corpus::benchmark_of, write: false, log: true, most: 2470.0 },
+    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, log: false, most: 1090.0 },
 ];
 
 fn cut(flows: u32) -> Corpus {

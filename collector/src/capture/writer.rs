@@ -76,7 +76,9 @@ impl Captures {
             (Input::Turns, true) => Joining::Turns,
         };
         let lane = match settings {
-            Some(settings) => LaneSettings { blocks: settings.blocks, block_bytes, flush: settings.flush },
+            Some(settings) => {
+                LaneSettings { blocks: settings.blocks, block_bytes, flush: handed_over_after(settings.flush) }
+            }
             None => LaneSettings { blocks: FOLLOWED_BLOCKS, block_bytes, flush: FOLLOWED_FLUSH },
         };
         let lane = match joining {
@@ -145,6 +147,11 @@ impl Captures {
         let lanes = lanes.map(|(lane, progress)| CaptureLane::new(lane, progress, wanted.clone()));
         Ok((CaptureHandle { monitor, thread }, lanes.collect()))
     }
+}
+
+/// How long a record may wait in a worker's block so that it is in the file when `flush` is over: it still has to be put in order and written.
+fn handed_over_after(flush: Duration) -> Duration {
+    flush - flush / 8
 }
 
 /// Where records go, besides to followers.
