@@ -307,7 +307,7 @@ fn a_frame_of_slow_traffic_is_in_the_file_when_the_flush_time_has_passed() {
                 reader.records() == number
             });
             let elapsed = sent.elapsed();
-            assert!(elapsed >= run.settings.flush, "{elapsed:?}");
+            assert!(elapsed >= handed_over_after(run.settings.flush), "{elapsed:?}");
         }
         drop(lanes);
         assert_eq!(handle.finish().lanes, totals(3, 0));
