@@ -42,6 +42,7 @@ impl<'s> Opening<'s> {
         let plain_vxlan = wanted && settings.pipeline.envelope.layers == Layers::Known;
         Self { steering, settings, plain_vxlan }
     }
+
     /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame, or of a stream that is
     /// not let in, count as received and dropped.
     pub(super) fn analyse(&self, chunk: &Chunk, pipeline: &mut Pipeline) {
