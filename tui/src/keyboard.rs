@@ -19,6 +19,9 @@ use crate::session::Input;
 const QUEUE: usize = 64;
 /// How often to look whether the size of the terminal changed, which no descriptor of ours tells.
 const RESIZE_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// How long crossterm may wait for an event that should be there. With no time at all it does not even look (`use-dev-tty`, which
+/// we need: without it a key that comes together with a new size is forgotten until the next one).
+const READY: Duration = Duration::from_millis(1);
 /// How long leaving waits for the thread; one that waits for the rest of an escape sequence ends with the next key.
 const FAREWELL: Duration = Duration::from_millis(250);
 
@@ -86,7 +89,7 @@ fn read(terminal: BorrowedFd<'_>, left: BorrowedFd<'_>, events: &SyncSender<io::
         if terminal.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has hung up"));
         }
-        while event::poll(Duration::ZERO)? {
+        while event::poll(READY)? {
             if events.send(Ok(event::read()?)).is_err() {
                 return Ok(());
             }

@@ -171,6 +171,27 @@ fn a_resized_terminal_shows_the_same_at_its_new_size() {
 }
 
 #[test]
+fn a_key_that_comes_together_with_a_new_size_is_taken_and_so_is_the_size() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    let collector = FakeCollector::start(ANY, collecting(SECOND));
+    tmux.run_tui("NO_COLOR=1", &format!("--connect {}", collector.url()));
+    tmux.wait("the overview", |screen| screen.contains("nothing lost"));
+    for turn in 0..20 {
+        let width = 90 + turn;
+        // One command, so that they come within microseconds of each other.
+        let width_given = width.to_string();
+        tmux.run(&["resize-window", "-x", &width_given, "-y", "30", ";", "send-keys", "?"]);
+        tmux.wait("the help", |screen| screen.contains("one page down"));
+        tmux.run(&["send-keys", "?", ";", "resize-window", "-x", &width_given, "-y", "31"]);
+        // The state is at the end of the first line, before one space, which tmux does not give.
+        let fills = |screen: &str| screen.lines().next().is_some_and(|line| line.chars().count() + 1 == width);
+        tmux.wait("the overview at its new size", |screen| screen.contains("nothing lost") && fills(screen));
+    }
+    tmux.keys(&["q"]);
+    tmux.is_given_back();
+}
+
+#[test]
 fn a_collector_that_goes_and_comes_back_is_followed() {
     let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
