@@ -42,10 +42,25 @@ impl Chunk {
     /// The records, in the file's order.
     #[inline]
     pub fn records(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+        self.placed_records().map(|(_, record)| record)
+    }
+
+    /// The records, each behind its place: where in the chunk's bytes its data begin.
+    #[inline]
+    pub fn placed_records(&self) -> impl ExactSizeIterator<Item = (usize, Record<'_>)> {
         self.records.iter().map(|located| {
             let Located { time_ns, link_type, wire_len, at, length } = *located;
-            Record { time_ns, link_type, wire_len, data: &self.bytes[at..at + length] }
+            (at, Record { time_ns, link_type, wire_len, data: &self.bytes[at..at + length] })
         })
+    }
+
+    /// The chunk's bytes from one place to another.
+    ///
+    /// # Panics
+    /// When they are not places of one record.
+    #[inline]
+    pub fn bytes(&self, places: Range<usize>) -> &[u8] {
+        &self.bytes[places]
     }
 
     /// Reads a window. What records are in it, and what went wrong, is told by [`crate::CaptureReader::records_in`].

@@ -68,7 +68,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
     let (mut outputs, lanes) =
         Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
-    let reader = Arc::new(FileReader::new(files));
+    let reader = Arc::new(FileReader::new(files, settings.pipeline.workers));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();
     let captured = outputs.finish_captures();
@@ -124,9 +124,9 @@ fn run_workers(
 /// The only worker: nobody to share with, so a frame is analysed as soon as it is found.
 fn work_alone(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader) -> PipelineTotals {
     // Nor is there anybody to take turns with: blocks for the capture are handed over when they are full.
-    while let Some(Numbered { chunk, .. }) = reader.next(&mut pipeline.ledger) {
+    while let Some(Numbered { taker, chunk, .. }) = reader.next(0, &mut pipeline.ledger) {
         opening.analyse(&chunk, &mut pipeline);
-        reader.give_back(chunk);
+        reader.give_back(taker, chunk);
     }
     pipeline.finish()
 }
@@ -145,9 +145,9 @@ fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut 
         if exchange.is_finished() {
             return pipeline.finish();
         }
-        let chunk = if exchange.may_read() { reader.next(&mut pipeline.ledger) } else { None };
+        let chunk = if exchange.may_read() { reader.next(exchange.number(), &mut pipeline.ledger) } else { None };
         if let Some(numbered) = chunk {
-            let mut shares = Shares::new(opening.steering.workers, reader);
+            let mut shares = Shares::new(opening.steering.workers, numbered.taker, reader);
             opening.open(&numbered.chunk, &mut pipeline, &mut shares);
             exchange.send(numbered, shares);
         } else {

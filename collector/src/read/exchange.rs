@@ -1,6 +1,7 @@
 //! Shares of chunks on their way to the workers that own the frames.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -18,26 +19,30 @@ const CHUNKS_AHEAD: u64 = 4;
 /// One frame of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SharedFrame {
-    pub(super) meta: PacketMeta,
-    /// The record that it is in.
-    pub(super) record: u32,
-    /// Where in the record's bytes it begins and ends.
-    pub(super) start: u32,
-    pub(super) end: u32,
-    /// Length when it was sent, as far as the file tells; 0 for unknown.
-    pub(super) wire_len: u32,
+    meta: PacketMeta,
+    /// Where in the chunk's bytes it begins and ends.
+    start: u32,
+    end: u32,
     /// What the worker that took the chunk saw in it: the owner need not read headers that are in another CPU's cache.
-    pub(super) view: FrameView<'static>,
+    view: FrameView<'static>,
+}
+
+impl SharedFrame {
+    /// What was seen of the frame at `place` of its chunk.
+    #[inline]
+    pub(super) const fn new(meta: PacketMeta, view: &FrameView<'_>, place: &Range<usize>) -> Self {
+        Self { meta, start: place.start as u32, end: place.end as u32, view: view.detached() }
+    }
 }
 
 /// The frames of one chunk, by owner.
 pub(super) struct Shares(Vec<Vec<SharedFrame>>);
 
 impl Shares {
-    /// Empty shares for `workers` workers, in lists that `reader` keeps for use again: new ones of this size would be memory
-    /// that the kernel gives and takes back for each chunk.
-    pub(super) fn new(workers: u32, reader: &FileReader) -> Self {
-        Self((0..workers).map(|_| reader.empty_list()).collect())
+    /// Empty shares for `workers` workers, of a chunk that `taker` took, in lists that `reader` keeps for use again: new ones of this size
+    /// would be memory that the kernel gives and takes back for each chunk.
+    pub(super) fn new(workers: u32, taker: usize, reader: &FileReader) -> Self {
+        Self((0..workers).map(|_| reader.empty_list(taker)).collect())
     }
 
     pub(super) fn push(&mut self, owner: u32, frame: SharedFrame) {
@@ -48,6 +53,7 @@ impl Shares {
 /// What one worker gets of one chunk.
 pub(super) struct Share {
     number: u64,
+    taker: usize,
     chunk: Arc<Chunk>,
     frames: Vec<SharedFrame>,
 }
@@ -62,14 +68,9 @@ impl Share {
     pub(super) fn analyse(&self, pipeline: &mut Pipeline) {
         pipeline.ledger.received += self.frames.len() as u64;
         let mut batch = FrameBatch::new();
-        // Both are in the file's order.
-        let mut records = self.chunk.records().enumerate();
         for frame in &self.frames {
-            let Some((_, record)) = records.find(|(number, _)| *number == frame.record as usize) else { break };
-            let bytes = &record.data[frame.start as usize..frame.end as usize];
-            let mut view = frame.view.attached(bytes);
-            view.wire_len = view.wire_len.max(frame.wire_len);
-            batch.push(frame.meta, view);
+            let bytes = self.chunk.bytes(frame.start as usize..frame.end as usize);
+            batch.push(frame.meta, frame.view.attached(bytes));
             if batch.is_full() {
                 pipeline.analyse(&batch);
                 batch.clear();
@@ -118,10 +119,10 @@ impl Exchange {
     }
 
     /// Gives every worker its share of a chunk; this one keeps its own.
-    pub(super) fn send(&mut self, Numbered { number, chunk }: Numbered, shares: Shares) {
+    pub(super) fn send(&mut self, Numbered { number, taker, chunk }: Numbered, shares: Shares) {
         let chunk = Arc::new(chunk);
         for (worker, frames) in shares.0.into_iter().enumerate() {
-            let share = Share { number, chunk: Arc::clone(&chunk), frames };
+            let share = Share { number, taker, chunk: Arc::clone(&chunk), frames };
             if worker == self.number {
                 self.keep(share);
             } else {
@@ -136,6 +137,11 @@ impl Exchange {
         self.early.insert(share.number, share);
     }
 
+    /// The worker whose end it is.
+    pub(super) const fn number(&self) -> usize {
+        self.number
+    }
+
     /// The share whose turn it is, if it has come.
     pub(super) fn next_in_order(&mut self) -> Option<Share> {
         while let Ok(message) = self.inbox.try_recv() {
@@ -146,11 +152,11 @@ impl Exchange {
 
     /// Ends the turn of `share`; gives its list back, and the chunk when nobody else needs it.
     pub(super) fn done(&mut self, share: Share, reader: &FileReader) {
-        let Share { number, chunk, frames } = share;
+        let Share { number, taker, chunk, frames } = share;
         self.turn = number + 1;
-        reader.give_back_list(frames);
+        reader.give_back_list(taker, frames);
         if let Some(chunk) = Arc::into_inner(chunk) {
-            reader.give_back(chunk);
+            reader.give_back(taker, chunk);
         }
     }
 

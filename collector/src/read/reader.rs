@@ -24,10 +24,14 @@ pub(super) struct FileReader {
     /// The chunk whose records are to be found next.
     turn: AtomicU64,
     turn_came: Condvar,
-    /// Chunks that are not in use.
-    spare: Mutex<Vec<Chunk>>,
-    /// Lists of frames that are not in use.
-    spare_lists: Mutex<Vec<Vec<SharedFrame>>>,
+    /// What each worker fills and is not in use. It comes back to the worker that filled it, in whose CPU's cache it may be still.
+    spare: Vec<Mutex<Spare>>,
+}
+
+#[derive(Default)]
+struct Spare {
+    chunks: Vec<Chunk>,
+    lists: Vec<Vec<SharedFrame>>,
 }
 
 /// What is not yet read.
@@ -50,11 +54,14 @@ struct Records {
 /// A chunk and its place in the order of the files.
 pub(super) struct Numbered {
     pub(super) number: u64,
+    /// The worker that took it.
+    pub(super) taker: usize,
     pub(super) chunk: Chunk,
 }
 
 impl FileReader {
-    pub(super) fn new(files: Vec<CaptureReader>) -> Self {
+    /// The files for `workers` workers, which are numbered from 0.
+    pub(super) fn new(files: Vec<CaptureReader>, workers: u32) -> Self {
         let mut files = VecDeque::from(files);
         let claims = Claims { files: files.iter_mut().map(CaptureReader::windows).collect(), next_number: 0 };
         Self {
@@ -62,15 +69,14 @@ impl FileReader {
             records: Mutex::new(Records { files, sleeping: 0, damage: None }),
             turn: AtomicU64::new(0),
             turn_came: Condvar::new(),
-            spare: Mutex::default(),
-            spare_lists: Mutex::default(),
+            spare: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
 
-    /// The next chunk, which may be empty; `None` when all files are at their end. Damage on the way counts as one packet, in
-    /// `ledger`.
-    pub(super) fn next(&self, ledger: &mut Ledger) -> Option<Numbered> {
-        let mut chunk = lock(&self.spare).pop().unwrap_or_default();
+    /// The next chunk, which may be empty, for `worker`; `None` when all files are at their end. Damage on the way counts as one packet,
+    /// in `ledger`.
+    pub(super) fn next(&self, worker: usize, ledger: &mut Ledger) -> Option<Numbered> {
+        let mut chunk = lock(&self.spare[worker]).chunks.pop().unwrap_or_default();
         let mut claims = lock(&self.claims);
         let file = claims.files.front_mut()?;
         let window = file.as_mut().and_then(Windows::next);
@@ -98,7 +104,7 @@ impl FileReader {
             }
             self.end_turn(&records);
         }
-        Some(Numbered { number, chunk })
+        Some(Numbered { number, taker: worker, chunk })
     }
 
     /// Every chunk has its turn, and none waits for anything else in it: those before this one are being read already.
@@ -130,20 +136,20 @@ impl FileReader {
         claims.files.is_empty().then_some(claims.next_number)
     }
 
-    /// Takes a chunk back for use.
-    pub(super) fn give_back(&self, chunk: Chunk) {
-        lock(&self.spare).push(chunk);
+    /// Takes a chunk of `taker`'s back for use.
+    pub(super) fn give_back(&self, taker: usize, chunk: Chunk) {
+        lock(&self.spare[taker]).chunks.push(chunk);
     }
 
-    /// An empty list.
-    pub(super) fn empty_list(&self) -> Vec<SharedFrame> {
-        lock(&self.spare_lists).pop().unwrap_or_default()
+    /// An empty list for `taker` to fill.
+    pub(super) fn empty_list(&self, taker: usize) -> Vec<SharedFrame> {
+        lock(&self.spare[taker]).lists.pop().unwrap_or_default()
     }
 
-    /// Takes a list back for use.
-    pub(super) fn give_back_list(&self, mut list: Vec<SharedFrame>) {
+    /// Takes a list that `taker` filled back for use.
+    pub(super) fn give_back_list(&self, taker: usize, mut list: Vec<SharedFrame>) {
         list.clear();
-        lock(&self.spare_lists).push(list);
+        lock(&self.spare[taker]).lists.push(list);
     }
 
     /// What was wrong with a file; the first, where there were several.
