@@ -66,7 +66,8 @@ impl Chunk {
     /// Reads a window. What records are in it, and what went wrong, is told by [`crate::CaptureReader::records_in`].
     pub fn read(&mut self, window: &Window) {
         if self.bytes.len() < HEADROOM + window.length {
-            self.bytes.resize(HEADROOM + WINDOW_BYTES, 0);
+            // Not resized: what is zero from the kernel need not be written, and most of the headroom is never touched.
+            self.bytes = vec![0; HEADROOM + WINDOW_BYTES];
         }
         self.records.clear();
         let mut end = HEADROOM;

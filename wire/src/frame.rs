@@ -313,21 +313,6 @@ impl<'a> FrameView<'a> {
         }
     }
 
-    /// What was found, without the bytes: for another thread that has the bytes from elsewhere.
-    #[must_use]
-    pub const fn detached(self) -> FrameView<'static> {
-        FrameView { bytes: &[], ..self }
-    }
-
-    /// What was found in `bytes`, together with them again. They must be the ones that were looked at.
-    #[must_use]
-    pub const fn attached<'b>(self, bytes: &'b [u8]) -> FrameView<'b>
-    where
-        'a: 'b,
-    {
-        FrameView { bytes, ..self }
-    }
-
     /// The payload behind the innermost transport header (of the IP header where there is none), as far as it is
     /// there. Ethernet padding is not in it.
     #[inline]

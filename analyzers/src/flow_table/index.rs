@@ -7,6 +7,11 @@ const EMPTY: u64 = 0;
 const MIN_PLACES: usize = 1024;
 /// Places of the smaller generation that one insertion or removal moves.
 const MOVED_PER_CHANGE: usize = 8;
+/// Places in a page of memory.
+const PAGE: usize = 4096 / size_of::<u64>();
+/// Insertions for each page of the next generation that is made ready: it has a 256th as many pages as this one has places, and it is
+/// begun when an eighth of them have still to be taken.
+const INSERTIONS_PER_PAGE: usize = 16;
 
 /// The index. Holds two generations of places while it grows.
 #[derive(Debug)]
@@ -14,15 +19,16 @@ pub(super) struct Index {
     current: Places,
     /// What is left of the smaller generation; places before `moved` have been moved.
     old: Option<(Places, usize)>,
+    /// The larger generation that will be needed soon, and how many insertions have made pages of it ready.
+    next: Option<(Places, usize)>,
 }
 
 impl Index {
-    /// Bytes for each entry: 8 a place, at least three eighths of the places taken after growth, and the old generation of half the
-    /// size beside it while entries move.
-    pub(super) const BYTES_PER_ENTRY_MAX: usize = 32;
+    /// Bytes for each entry: 8 a place, five eighths of the places taken when the next generation of twice the size is begun.
+    pub(super) const BYTES_PER_ENTRY_MAX: usize = 39;
 
     pub(super) fn new() -> Self {
-        Self { current: Places::new(MIN_PLACES), old: None }
+        Self { current: Places::new(MIN_PLACES), old: None, next: None }
     }
 
     /// The first slot that `hash` means in the newer generation: nearly always the only one.
@@ -42,13 +48,30 @@ impl Index {
     }
 
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
-        if self.current.len >= self.current.places.len() / 4 * 3 {
+        let places = self.current.places.len();
+        if self.current.len >= places / 8 * 5 {
+            self.prepare();
+        }
+        if self.current.len >= places / 4 * 3 {
             self.finish_move();
-            let larger = Places::new(self.current.places.len() * 2);
+            let larger = self.next.take().map_or_else(|| Places::new(places * 2), |(next, _)| next);
             self.old = Some((std::mem::replace(&mut self.current, larger), 0));
         }
         self.move_some(MOVED_PER_CHANGE);
         self.current.insert(entry(hash, slot));
+    }
+
+    /// Writes to a page of the next generation now and then before it is in use. Probes read a page before anything is written to it; the kernel
+    /// then gives it twice, first as zeroes that all share, and for the second time stops the other CPUs of the process.
+    fn prepare(&mut self) {
+        let places = self.current.places.len() * 2;
+        let (next, insertions) = self.next.get_or_insert_with(|| (Places::new(places), 0));
+        if insertions.is_multiple_of(INSERTIONS_PER_PAGE)
+            && let Some(place) = next.places.get_mut(*insertions / INSERTIONS_PER_PAGE * PAGE)
+        {
+            *place = EMPTY;
+        }
+        *insertions += 1;
     }
 
     pub(super) fn remove(&mut self, hash: u32, slot: u32) {
@@ -225,6 +248,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_page_of_the_next_generation_has_been_written_to_when_it_comes_into_use() {
+        let mut index = Index::new();
+        let mut generations = 0;
+        for slot in 0..100_000u32 {
+            let before = index.next.as_ref().map_or(0, |(_, insertions)| *insertions);
+            index.insert(slot.wrapping_mul(0x9E37_79B1), slot);
+            if before > 0 && index.next.is_none() {
+                generations += 1;
+                assert!(before > (index.current.places.len() / PAGE).saturating_sub(1) * INSERTIONS_PER_PAGE);
+            }
+        }
+        assert!(generations >= 7, "{generations}");
     }
 
     #[test]

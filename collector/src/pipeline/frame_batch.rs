@@ -51,12 +51,6 @@ impl<'a> FrameBatch<'a> {
         view
     }
 
-    /// Takes a frame that somebody else has looked into. The batch must not be full.
-    #[inline]
-    pub(crate) fn push(&mut self, meta: PacketMeta, view: FrameView<'a>) {
-        self.0.push((meta, view));
-    }
-
     /// Takes the last frame out again.
     #[inline]
     pub(crate) fn take_back(&mut self) {

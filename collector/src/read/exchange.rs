@@ -5,33 +5,34 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use vxtap_analyzers::PacketMeta;
+use vxtap_analyzers::{BATCH_MAX, PacketMeta};
 use vxtap_capfile::Chunk;
-use vxtap_wire::FrameView;
+use vxtap_wire::Link;
 
 use super::reader::{FileReader, Numbered};
-use crate::pipeline::{FrameBatch, Pipeline};
+use crate::pipeline::{Entrant, FrameBatch, Pipeline};
 
 /// Chunks that a worker may be behind, for each worker, before it reads no further. Bounds the memory in use and, with it,
 /// the channels, which get no more than one share of each of these chunks.
 const CHUNKS_AHEAD: u64 = 4;
 
-/// One frame of a chunk.
+/// One frame of a chunk. Its owner looks into it once more: what was seen of it is more to hand over than its headers are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SharedFrame {
     meta: PacketMeta,
     /// Where in the chunk's bytes it begins and ends.
     start: u32,
     end: u32,
-    /// What the worker that took the chunk saw in it: the owner need not read headers that are in another CPU's cache.
-    view: FrameView<'static>,
+    wire_len: u32,
+    link: Link,
 }
 
 impl SharedFrame {
-    /// What was seen of the frame at `place` of its chunk.
+    /// The frame at `place` of its chunk.
     #[inline]
-    pub(super) const fn new(meta: PacketMeta, view: &FrameView<'_>, place: &Range<usize>) -> Self {
-        Self { meta, start: place.start as u32, end: place.end as u32, view: view.detached() }
+    pub(super) const fn new(entrant: &Entrant<'_>, place: Range<usize>) -> Self {
+        let Entrant { meta, link, wire_len, .. } = *entrant;
+        Self { meta, start: place.start as u32, end: place.end as u32, wire_len, link }
     }
 }
 
@@ -68,15 +69,29 @@ impl Share {
     pub(super) fn analyse(&self, pipeline: &mut Pipeline) {
         pipeline.ledger.received += self.frames.len() as u64;
         let mut batch = FrameBatch::new();
-        for frame in &self.frames {
-            let bytes = self.chunk.bytes(frame.start as usize..frame.end as usize);
-            batch.push(frame.meta, frame.view.attached(bytes));
-            if batch.is_full() {
-                pipeline.analyse(&batch);
-                batch.clear();
+        for frames in self.frames.chunks(BATCH_MAX) {
+            self.fetch(frames);
+            for frame in frames {
+                let SharedFrame { meta, wire_len, link, .. } = *frame;
+                batch.look(&Entrant { meta, link, bytes: self.bytes(frame), wire_len });
             }
+            pipeline.analyse(&batch);
+            batch.clear();
         }
-        pipeline.analyse(&batch);
+    }
+
+    /// Reads something of the headers of each of `frames`, which are in another CPU's cache perhaps: one waits for all of them as long as for one.
+    fn fetch(&self, frames: &[SharedFrame]) {
+        let read = frames.iter().fold(0, |read, frame| {
+            let bytes = self.bytes(frame);
+            read ^ bytes.first().unwrap_or(&0) ^ bytes.get(53).unwrap_or(&0)
+        });
+        std::hint::black_box(read);
+    }
+
+    #[inline]
+    fn bytes(&self, frame: &SharedFrame) -> &[u8] {
+        self.chunk.bytes(frame.start as usize..frame.end as usize)
     }
 }
 

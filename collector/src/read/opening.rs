@@ -1,11 +1,8 @@
 //! From a record of a capture file to the inner frame in it, and to the worker that owns it.
 
-use std::ops::Range;
-
-use arrayvec::ArrayVec;
-use vxtap_analyzers::{BATCH_MAX, DropReason, PacketMeta, StreamKey};
+use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
-use vxtap_wire::Link;
+use vxtap_wire::{FrameView, Link};
 use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, PlainVxlan, is_fragment_of_datagram, open, outer_datagram};
 use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan;
@@ -14,9 +11,6 @@ use super::exchange::{SharedFrame, Shares};
 use crate::pipeline::{Entrant, FrameBatch, Pipeline, StreamEntry};
 use crate::settings::{ReadEncapsulation, ReadSettings};
 use crate::worker::Steering;
-
-/// Where in a chunk's bytes the frames of a batch are.
-type Places = ArrayVec<Range<usize>, BATCH_MAX>;
 
 /// How records are opened.
 pub(super) struct Opening<'a> {
@@ -69,30 +63,15 @@ impl<'s> Opening<'s> {
     /// Puts every frame of `chunk` into its owner's share. Records without a frame, or of a stream that is not let in,
     /// count as received and dropped.
     pub(super) fn open(&self, chunk: &Chunk, pipeline: &mut Pipeline, shares: &mut Shares) {
-        let mut batch = FrameBatch::new();
-        let mut places = ArrayVec::new();
         for (at, record) in chunk.placed_records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             let Some(Taken { entrant, start, end }) = self.take(&record, pipeline) else {
                 pipeline.ledger.received += 1;
                 continue;
             };
-            places.push(at + start..at + end);
-            batch.look(&entrant);
-            if batch.is_full() {
-                self.share_out(&batch, &places, shares);
-                batch.clear();
-                places.clear();
-            }
-        }
-        self.share_out(&batch, &places, shares);
-    }
-
-    /// Puts the frames of `batch`, which are at `places` of their chunk, into their owners' shares: all that were looked into together, since one
-    /// that was just written cannot be copied at once.
-    fn share_out(&self, batch: &FrameBatch<'_>, places: &Places, shares: &mut Shares) {
-        for ((meta, view), place) in batch.iter().zip(places) {
-            shares.push(self.steering.owner(view), SharedFrame::new(*meta, view, place));
+            let mut view = FrameView::unseen(entrant.link, entrant.bytes);
+            view.look();
+            shares.push(self.steering.owner(&view), SharedFrame::new(&entrant, at + start..at + end));
         }
     }
 
