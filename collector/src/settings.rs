@@ -234,7 +234,7 @@ pub struct ReceiveSettings {
     /// Receive buffer to ask the kernel for, in bytes for each socket.
     pub buffer_bytes: usize,
     /// How long a worker may wait after a batch that was not full for more to come, so that it wakes less often; 0 for
-    /// not at all. This is the most that it adds to a packet's delay.
+    /// not at all. This is the most that it adds to a packet's delay; the kernel's times of arrival do not change by it.
     pub coalesce: Duration,
     /// Where packet times come from.
     pub timestamps: Timestamps,
@@ -255,7 +255,7 @@ impl ReceiveSettings {
 
     /// The defaults where packets are told apart by their times ([`DedupMode::Window`]): a batch or a train has one time only.
     pub fn with_a_time_for_each_packet() -> Self {
-        Self { timestamps: Timestamps::Kernel, gro: false, ..Self::default() }
+        Self { gro: false, ..Self::default() }
     }
 }
 
@@ -263,8 +263,8 @@ impl Default for ReceiveSettings {
     fn default() -> Self {
         Self {
             buffer_bytes: 64 << 20,
-            coalesce: Duration::from_micros(500),
-            timestamps: Timestamps::Batch,
+            coalesce: Duration::from_millis(1),
+            timestamps: Timestamps::Kernel,
             gro: true,
             kernel_steering: true,
             pin: false,

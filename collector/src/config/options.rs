@@ -47,12 +47,12 @@ pub(crate) struct ReceiveOptions {
     #[arg(long, value_name = "SIZE", value_parser = value::receive_buffer)]
     pub(crate) receive_buffer: Option<usize>,
 
-    /// Wait so long for more after a batch that was not full, to wake less often; 0 for not at all [default: 500us]
+    /// Wait so long for more after a batch that was not full, to wake less often; 0 for not at all [default: 1ms]
     #[arg(long, value_name = "TIME", value_parser = value::coalesce)]
     pub(crate) coalesce: Option<Duration>,
 
-    /// Where packet times come from: 'batch' is one clock read a batch, 'kernel' the time of arrival, 'sender' the time
-    /// that vxtap's sender gives with GENEVE, and else that of arrival [default: batch; kernel with --dedup window]
+    /// Where packet times come from: 'kernel' is the time of arrival, 'batch' one clock read for all that a worker takes
+    /// at once, 'sender' the time that vxtap's sender gives with GENEVE, and else that of arrival [default: kernel]
     #[arg(long, value_name = "SOURCE", value_parser = value::timestamps)]
     pub(crate) timestamps: Option<Timestamps>,
 

@@ -253,7 +253,7 @@ fn check_times(options: &Options, sources: &Sources, problems: &mut Vec<Problem>
     let why = "the dedup mode 'window' needs a time for each packet, or retransmissions would be taken for copies";
     if options.receive.timestamps == Some(Timestamps::Batch) {
         let message =
-            format!("{why}, and 'batch' gives one to many: expected 'kernel' (which is the default then) or 'sender'");
+            format!("{why}, and 'batch' gives one to many: expected 'kernel' (which is the default) or 'sender'");
         problems.push(Problem::new(sources.place("timestamps"), message));
     }
     if options.receive.no_gro == Some(false) {

@@ -472,7 +472,7 @@ fn copies_on_one_stream_are_looked_for_only_where_each_packet_has_a_time_of_its_
     let settings = |text: &str| run(&from_file(text).unwrap(), MACHINE).map_err(|error| error.to_string());
     let receive = |text: &str| settings(text).map(|run| (run.receive.timestamps, run.receive.gro));
     let window = "[pipeline]\ndedup = \"window\"\n[receive]\n";
-    assert_eq!(receive(""), Ok((Timestamps::Batch, true)));
+    assert_eq!(receive(""), Ok((Timestamps::Kernel, true)));
     assert_eq!(receive(window), Ok((Timestamps::Kernel, false)));
     assert_eq!(receive(&format!("{window}timestamps = \"sender\"")), Ok((Timestamps::Sender, false)));
     assert_eq!(receive(&format!("{window}timestamps = \"kernel\"\ngro = false")), Ok((Timestamps::Kernel, false)));
@@ -634,7 +634,7 @@ listen     vxlan://[::]:4789 (all addresses, IPv4 and IPv6)
 workers    4 threads, on any CPU; 4 sockets in all, with a receive buffer of 64MiB each
 steering   both directions of a flow to one worker, by the kernel and checked; seed random
 envelope   the outermost tunnel is taken off, and a gateway load balancer's with it
-datagrams  taken after 500us at most, several at a time (GRO); one time for each batch
+datagrams  taken after 1ms at most, several at a time (GRO); times by the kernel
 copies     those of other mirror streams of a network within 100ms are left out
 admission  every mirror stream is let in
 flows      up to 1048576 at a time; beyond, old ones end early and are counted

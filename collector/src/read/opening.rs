@@ -2,10 +2,10 @@
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
-use vxtap_wire::{FrameView, Link};
 use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, PlainVxlan, is_fragment_of_datagram, open, outer_datagram};
 use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan;
+use vxtap_wire::{FrameView, Link};
 
 use super::exchange::{SharedFrame, Shares};
 use crate::pipeline::{Entrant, FrameBatch, Pipeline, StreamEntry};
