@@ -23,7 +23,9 @@ pub(super) struct SharedFrame {
     /// Where in the chunk's bytes it begins and ends.
     start: u32,
     end: u32,
+    /// Length when it was sent, as far as the file tells; 0 for unknown.
     wire_len: u32,
+    /// What it begins with.
     link: Link,
 }
 
