@@ -1,7 +1,7 @@
 //! The keys of the terminal, read by a thread of their own.
 //!
-//! Reading them can take for ever: crossterm waits for the rest of an escape sequence that never comes (Alt-[ begins one),
-//! and reads on and on from a terminal that has hung up. The session must see neither.
+//! Reading them can take for ever: crossterm waits for the rest of an escape sequence that never comes (Alt-[ begins one). The
+//! session must not.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, PipeWriter};
