@@ -176,7 +176,7 @@ fn a_key_that_comes_together_with_a_new_size_is_taken_and_so_is_the_size() {
     let collector = FakeCollector::start(ANY, collecting(SECOND));
     tmux.run_tui("NO_COLOR=1", &format!("--connect {}", collector.url()));
     tmux.wait("the overview", |screen| screen.contains("nothing lost"));
-    for turn in 0..20 {
+    for turn in 0..10 {
         let width = 90 + turn;
         // One command, so that they come within microseconds of each other.
         let width_given = width.to_string();
