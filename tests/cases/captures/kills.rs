@@ -98,6 +98,8 @@ struct Killed {
     frames: u64,
     /// Age of the newest frame that is in a file, at the kill.
     newest: Duration,
+    /// How long the machine stopped this test at the most.
+    stall: Duration,
     /// Files that ended within a record.
     torn: u64,
 }
@@ -177,7 +179,7 @@ fn kill_one(written: Written, directory: &Path, life: Duration) -> Killed {
         .iter()
         .max()
         .map_or(life, |number| killed_at.saturating_duration_since(sent[(number / TOGETHER) as usize]));
-    Killed { frames: found.len() as u64, newest, torn }
+    Killed { frames: found.len() as u64, newest, stall, torn }
 }
 
 #[test]
@@ -201,14 +203,15 @@ fn kill_again_and_again(written: Written) {
     let Some(disk) = disk() else { return };
     let place = TempDir::new_in(disk).unwrap();
     let directory = place.path().join("captures");
-    let (mut state, mut frames, mut newest, mut torn) = (8, 0, Duration::ZERO, 0);
+    let (mut state, mut frames, mut torn) = (8, 0, 0);
+    let mut worst = (Duration::ZERO, Duration::ZERO);
     let kills = written.kills();
     for kill in 0..kills {
         let life = Duration::from_micros(200_000 + random(&mut state) % 700_000);
         let killed = kill_one(written, &directory, life);
         frames += killed.frames;
         torn += killed.torn;
-        newest = newest.max(killed.newest);
+        worst = worst.max((killed.newest, killed.stall));
         // Each file to its end: what is cut is a panic.
         let files = capture_file::files_in(&directory);
         assert!(files.iter().all(|file| !capture_file::read(file).is_empty()), "kill {kill} left an empty file");
@@ -218,9 +221,10 @@ fn kill_again_and_again(written: Written) {
         }
     }
     let files = capture_file::files_in(&directory).len();
+    let (newest, stall) = worst;
     println!(
         "{written:?}, {kills} kills: {frames} frames in {files} files, {torn} of which ended within a record; at worst the last {newest:?} before \
-         the kill are missing"
+         the kill are missing, and the test was stopped for {stall:?} then"
     );
     assert!(frames > kills * 1000, "{frames}");
 }
