@@ -151,7 +151,7 @@ impl Captures {
 
 /// How long a record may wait in a worker's block so that it is in the file when `flush` is over: it still has to be put in order and written.
 fn handed_over_after(flush: Duration) -> Duration {
-    flush / 8 * 7
+    flush / 4 * 3
 }
 
 /// Where records go, besides to followers.
