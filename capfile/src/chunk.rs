@@ -57,7 +57,7 @@ impl Chunk {
     /// The chunk's bytes from one place to another.
     ///
     /// # Panics
-    /// When they are not places of one record.
+    /// When they are not in the chunk.
     #[inline]
     pub fn bytes(&self, places: Range<usize>) -> &[u8] {
         &self.bytes[places]

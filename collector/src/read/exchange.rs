@@ -82,7 +82,8 @@ impl Share {
         }
     }
 
-    /// Reads something of the headers of each of `frames`, which are in another CPU's cache perhaps: one waits for all of them as long as for one.
+    /// Reads something of the headers of each of `frames`, which are in another CPU's cache perhaps: the reads do not depend on each other, so the
+    /// CPU waits for all of them together.
     fn fetch(&self, frames: &[SharedFrame]) {
         let read = frames.iter().fold(0, |read, frame| {
             let bytes = self.bytes(frame);

@@ -296,7 +296,7 @@ fn a_frame_of_slow_traffic_is_in_the_file_when_the_flush_time_has_passed() {
             let asked = clock.elapsed().as_nanos() as u64;
             lanes[0].flush_if_due(asked);
             let due = lanes[0].next_flush_ns().unwrap();
-            // To the nanosecond: no sooner, and with an eighth of the flush time left for the writer.
+            // To the nanosecond: no sooner, and with a quarter of the flush time left for the writer.
             assert_eq!(u128::from(due - asked), (run.settings.flush / 4 * 3).as_nanos());
             until("the flush time", || clock.elapsed().as_nanos() as u64 >= due);
             lanes[0].flush_if_due(clock.elapsed().as_nanos() as u64);
