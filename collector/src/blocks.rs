@@ -4,6 +4,9 @@
 //! hands the block over when the next record does not fit or when it was told to flush; the writer thread takes the blocks of
 //! all lanes from one [`BlockQueue`] in the order in which they were handed over and gives them back. A lane without an
 //! empty block refuses records and counts them: the worker never waits. The writer sleeps while there is nothing to do.
+//!
+//! Where a file is read, workers may wait. Then a lane can have its blocks written by the worker itself ([`WriteInPlace`]), which has their
+//! bytes in its cache, and several can hand over in an order ([`BlockLane::in_turns`]).
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +15,12 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::turns::Turns;
+
+mod in_place;
+
+pub(crate) use in_place::{BlockWriter, InPlace, WriteInPlace};
 
 /// How many blocks a lane has, and how large they are.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +200,9 @@ fn lane<M: Marks>(settings: LaneSettings, shared: &Arc<Shared>) -> (LaneEnd<M>, 
         handed_over: 0,
         refused: 0,
         when_full: WhenFull::Refuse,
+        in_place: None,
+        turns: None,
+        turn: None,
         closed: Arc::clone(&closed),
         counters: Arc::clone(&counters),
         shared: Arc::clone(shared),
@@ -214,6 +226,12 @@ pub(crate) struct BlockLane<M: Marks = ()> {
     handed_over: u64,
     refused: u64,
     when_full: WhenFull,
+    /// Who writes what is handed over; `None`: a thread that has to be woken for it.
+    in_place: Option<Arc<dyn WriteInPlace>>,
+    /// The turns in which lanes hand over, where they do.
+    turns: Option<Arc<Turns>>,
+    /// The one that this lane has now, or waits for.
+    turn: Option<u64>,
     closed: Arc<AtomicBool>,
     counters: Arc<LaneCounters>,
     shared: Arc<Shared>,
@@ -235,6 +253,45 @@ impl<M: Marks> BlockLane<M> {
     /// Sets what happens when the writer has all blocks; a new lane refuses.
     pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
         self.when_full = when_full;
+    }
+
+    /// From now on `writer` writes what this lane hands over, at once.
+    pub(crate) fn write_by(&mut self, writer: Arc<dyn WriteInPlace>) {
+        self.in_place = Some(writer);
+    }
+
+    /// From now on the lane hands over in the turns that it is given ([`BlockLane::begin_turn`]).
+    pub(crate) fn in_turns(&mut self, turns: Arc<Turns>) {
+        self.turns = Some(turns);
+    }
+
+    /// What is recorded now belongs to turn `number`: it is handed over when the turns before are ended.
+    pub(crate) fn begin_turn(&mut self, number: u64) {
+        debug_assert_eq!(self.turn, None, "a turn is ended before the next is begun");
+        self.turn = Some(number);
+    }
+
+    /// Hands over what belongs to the turn, and ends it.
+    pub(crate) fn end_turn(&mut self) {
+        self.flush();
+        self.wait_for_turn();
+        if let (Some(turns), Some(_)) = (&self.turns, self.turn.take()) {
+            turns.end();
+        }
+    }
+
+    fn wait_for_turn(&self) {
+        if let (Some(turns), Some(number)) = (&self.turns, self.turn) {
+            turns.wait(number);
+        }
+    }
+
+    /// Has the handed over written.
+    fn have_written(&self) {
+        match &self.in_place {
+            Some(writer) => writer.write(),
+            None => self.shared.wake(),
+        }
     }
 
     /// Has `write` append one record of `length` bytes to a block, or refuses and counts it. Gives the marks of the block.
@@ -335,13 +392,14 @@ impl<M: Marks> BlockLane<M> {
         if self.current.records == 0 {
             return;
         }
+        self.wait_for_turn();
         let mut block = std::mem::take(&mut self.current);
         self.handed_over += block.records;
         self.counters.handed_over.store(self.handed_over, Ordering::Relaxed);
         block.ticket = self.shared.next_ticket.fetch_add(1, Ordering::Relaxed);
         let pushed = self.full.push(block);
         debug_assert!(pushed.is_ok(), "the ring holds every block of the lane");
-        self.shared.wake();
+        self.have_written();
     }
 
     /// Hands a block over that is not full when its first record has waited for the flush time. To be called after each
@@ -383,9 +441,10 @@ impl<M: Marks> BlockLane<M> {
 
 impl<M: Marks> Drop for BlockLane<M> {
     fn drop(&mut self) {
-        self.flush();
+        // Also of a worker that panics: the others wait for its turn to end.
+        self.end_turn();
         self.closed.store(true, Ordering::Release);
-        self.shared.wake();
+        self.have_written();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Captures: inner frames in pcapng files that can be followed while they are written.
 //!
-//! Each worker copies its frames as complete records into the blocks of its [`CaptureLane`]. One writer thread takes the
-//! blocks of all workers, brings their records into one order ([`CaptureLayout::Merged`]) or leaves them apart, and appends them to the open
+//! Each worker copies its frames as complete records into the blocks of its [`CaptureLane`]. One writer takes the
+//! blocks of all workers (a thread, or where files are read the workers themselves), brings their records into one order ([`CaptureLayout::Merged`]) or leaves them apart, and appends them to the open
 //! file.
 //!
 //! A file is made when its first record comes, so a run, or an interval, without frames leaves none. It appears under its name with its
@@ -19,6 +19,7 @@ mod closing;
 mod direct;
 mod files;
 mod format;
+mod handle;
 mod keeper;
 mod lane;
 mod merge;
@@ -39,14 +40,14 @@ use thiserror::Error;
 
 pub(crate) use files::rename_exclusively;
 pub use format::CaptureFormat;
-pub(crate) use keeper::KeeperMonitor;
+pub use handle::{CaptureHandle, CaptureMonitor, CaptureTotals, LaneTotals};
 pub use keeper::{CompressionLevel, Hook, KeeperError, Retention, TornFiles};
 pub use lane::CaptureLane;
 pub(crate) use lane::Fate;
 pub(crate) use record::CapturedFrame;
 pub use rotation::Rotation;
 pub use selection::{CaptureFilter, CutFrames, Selection};
-pub use writer::{CaptureHandle, CaptureMonitor, CaptureTotals, Captures, LaneTotals};
+pub use writer::Captures;
 
 /// How the records of several workers come into files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,9 @@ pub enum Input {
     Live,
     /// One input that they share, in turns that each of them ends ([`CaptureLane::end_turn`]).
     Turns,
+    /// One input, whose order the records have as they are handed over: a worker is alone, or each turn is one worker's
+    /// ([`CaptureLane::begin_turn`]).
+    InOrder,
 }
 
 /// Captures that cannot begin.

@@ -36,5 +36,6 @@ mod shared;
 mod signals;
 pub mod streams;
 pub mod summary;
+mod turns;
 mod watch;
 mod worker;

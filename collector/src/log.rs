@@ -1,7 +1,7 @@
 //! Logs: events as JSON lines in `eve.json`.
 //!
-//! Each worker writes whole lines into the blocks of its [`EventLane`]; one writer thread appends the blocks of all workers to
-//! the file. A disk that is too slow, full or gone costs events, which are counted, and never time of a worker.
+//! Each worker writes whole lines into the blocks of its [`EventLane`]; one writer appends the blocks of all workers to
+//! the file: a thread, or where files are read the workers themselves. A disk that is too slow, full or gone costs events, which are counted, and never time of a worker.
 //! A file that is full, or whose interval is over, is closed under a name of its own between two lines. One that somebody else renamed or
 //! removed (`logrotate`) is made anew within a second, or at once when asked to ([`LogReopen`]).
 

@@ -1,4 +1,4 @@
-//! The writers of a run: captures and logs, each a thread of its own, and the workers' lanes to them.
+//! The writers of a run: captures and logs, each a thread of its own where a network does not wait, and the workers' lanes to them.
 
 use std::sync::Arc;
 
@@ -57,7 +57,8 @@ impl Outputs {
         }
         .unzip();
         // One lane more, for what no worker knows.
-        let start = |log| LogWriter::start(log, workers + 1);
+        let start = if input == Input::Live { LogWriter::start } else { LogWriter::start_in_place };
+        let start = |log| start(log, workers + 1);
         let (log, log_lanes) = settings.log.as_ref().map(start).transpose()?.unzip();
         // A network does not wait, a file does.
         let when_full = if input == Input::Live { WhenFull::Refuse } else { WhenFull::Wait };

@@ -9,20 +9,20 @@ use vxtap_analyzers::{
     Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
     ShardSettings, SideCounts, StreamId, StreamKey,
 };
-use vxtap_filter::Tunnel;
-use vxtap_index::IndexBuilder;
 use vxtap_wire::vxlan::Vni;
 use vxtap_wire::{FlowKey, FrameView, Link};
 
-use crate::capture::{CaptureLane, CapturedFrame, CutFrames, Fate, Selection};
+use crate::capture::{CaptureLane, CutFrames, Fate};
 use crate::log::EventLane;
 use crate::outputs::Lanes;
 use crate::settings::{Dedup, FlowSettings, PipelineSettings};
 use crate::streams::StreamRegistry;
 
+mod chosen;
 mod frame_batch;
 mod stream_cache;
 mod turned_away;
+pub(crate) use chosen::{Chosen, all_of, among};
 pub(crate) use frame_batch::{Entrant, FrameBatch};
 pub(crate) use stream_cache::{StreamCache, StreamEntry};
 pub(crate) use turned_away::{AwayCount, AwayRow, TurnedAwayReport};
@@ -36,12 +36,9 @@ pub(crate) struct Pipeline {
     shard: Shard,
     capture: Option<CaptureLane>,
     log: Option<EventLane>,
-    registry: Arc<StreamRegistry>,
     notes: FlowNotes,
-    selection: Selection,
+    chosen: Chosen,
     dedup: Deduplicator,
-    /// What filters may ask of a stream, by its number.
-    tunnels: Vec<Option<Tunnel<'static>>>,
 }
 
 /// What a worker leaves when it ends.
@@ -61,6 +58,7 @@ impl Pipeline {
         let Lanes { capture, log } = lanes;
         let limits = limits(&settings.flows, settings.workers);
         let selection = settings.capture.as_ref().map(|capture| capture.selection.clone()).unwrap_or_default();
+        let flow_bytes_max = selection.flow_bytes;
         let mut shard = Shard::new(&ShardSettings { limits, seed: random_seed() });
         if let Some(log) = &log {
             let streams = Arc::clone(&registry);
@@ -80,16 +78,9 @@ impl Pipeline {
             shard,
             capture,
             log,
-            registry,
-            notes: FlowNotes {
-                kept,
-                keys: Vec::with_capacity(BATCH_MAX),
-                flow_bytes_max: selection.flow_bytes,
-                ..FlowNotes::default()
-            },
-            selection,
+            notes: FlowNotes { kept, keys: Vec::with_capacity(BATCH_MAX), flow_bytes_max, ..FlowNotes::default() },
+            chosen: Chosen::new(selection, registry),
             dedup,
-            tunnels: Vec::new(),
         }
     }
 
@@ -136,14 +127,28 @@ impl Pipeline {
         self.analyse_part(batch);
     }
 
+    /// Analyses frames that another worker has counted and captured.
+    pub(crate) fn observe(&mut self, batch: &FrameBatch<'_>) {
+        self.look_into(batch);
+    }
+
+    /// Finds the copies among the frames, as bits, and looks into the others.
+    #[inline]
+    fn look_into(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) -> u64 {
+        let duplicates = self.dedup.duplicates(batch);
+        self.ledger.duplicates += u64::from(duplicates.count_ones());
+        self.shard.observe_noting(batch, duplicates, &mut self.notes, |_| ());
+        self.log_events();
+        duplicates
+    }
+
     fn analyse_part<'a>(&mut self, batch: &[(PacketMeta, FrameView<'a>)]) {
         let frames = batch.len() as u64;
         let fate = self.capture.as_ref().map_or(Fate::Unwanted, CaptureLane::fate);
         let mut block = None;
         if let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) {
             // All of them into one block, whose number the flows are noted by.
-            let selection = &self.selection;
-            let bytes = batch.iter().map(|(_, view)| CaptureLane::record_len(selection.length(view))).sum();
+            let bytes = self.chosen.record_bytes(batch);
             if bytes > lane.block_bytes() && batch.len() > 1 {
                 let (first, second) = batch.split_at(batch.len() / 2);
                 self.analyse_part(first);
@@ -152,16 +157,13 @@ impl Pipeline {
             }
             block = lane.begin(bytes);
         }
-        let duplicates = self.dedup.duplicates(batch);
-        self.ledger.duplicates += u64::from(duplicates.count_ones());
         // The flows are for an index, which a follower does not have.
         self.notes.stamp = block.filter(|_| fate == Fate::Captured).unwrap_or(0);
-        let asks = fate != Fate::Unwanted && self.selection.asks_for_flows();
+        let asks = fate != Fate::Unwanted && self.chosen.selection().asks_for_flows();
         if asks {
-            self.notes.asked_for = self.matching(all_of(batch), batch);
+            self.notes.asked_for = self.chosen.matching(all_of(batch), batch);
         }
-        self.shard.observe_noting(batch, duplicates, &mut self.notes, |_| ());
-        self.log_events();
+        let duplicates = self.look_into(batch);
         let Some(lane) = self.capture.as_mut().filter(|_| fate != Fate::Unwanted) else {
             self.ledger.not_captured += frames;
             return;
@@ -181,55 +183,24 @@ impl Pipeline {
             // Its twin may be in another block.
             self.notes.keys.extend(view.five_tuple.map(|tuple| FlowKey::new(meta.network, &tuple).0));
         }
-        let Self { capture: Some(lane), selection, notes, .. } = self else { return };
-        if selection.cuts() {
-            let mut cut = CutFrames::default();
-            for (_, view) in among(taken, batch) {
-                cut.note(view.bytes.len() - selection.length(view));
-            }
-            lane.note_cut(&cut);
-        }
-        let record = |(PacketMeta { time_ns, stream, .. }, view): &(PacketMeta, FrameView<'a>)| CapturedFrame {
-            time_ns: *time_ns,
-            stream: *stream,
-            bytes: &view.bytes[..selection.length(view)],
-            wire_len: view.wire_len,
-        };
-        let is_other = |(_, view): &(PacketMeta, FrameView<'_>)| !IndexBuilder::is_plain(view);
-        if taken == all_of(batch) {
-            lane.note_flows(&notes.keys, || batch.iter().any(is_other));
-            lane.record_all(batch.iter().map(record));
-        } else {
-            lane.note_flows(&notes.keys, || among(taken, batch).any(is_other));
-            lane.record_all(among(taken, batch).map(record));
-        }
+        let Self { capture: Some(lane), chosen, notes, .. } = self else { return };
+        chosen.record(taken, batch, &notes.keys, lane);
         notes.keys.clear();
     }
 
     /// The frames that are captured, as bits. `asks` for the flows of those that the filter matches.
     fn taken(&mut self, batch: &[(PacketMeta, FrameView<'_>)], duplicates: u64, asks: bool) -> u64 {
         let all = all_of(batch);
-        if self.selection.takes_all() {
+        let selection = self.chosen.selection();
+        if selection.takes_all() {
             return all;
         }
         let mut unwanted = self.notes.beyond;
-        if self.selection.one_copy {
+        if selection.one_copy {
             unwanted |= duplicates;
         }
         let left = all & !unwanted;
-        if asks { left & self.notes.wanted } else { self.matching(left, batch) }
-    }
-
-    /// Those of the frames `bits` that the capture's filter matches, as bits.
-    fn matching(&mut self, mut bits: u64, batch: &[(PacketMeta, FrameView<'_>)]) -> u64 {
-        let Self { selection, tunnels, registry, .. } = self;
-        for (number, (meta, view)) in batch.iter().enumerate() {
-            let bit = 1 << number;
-            if bits & bit != 0 && !selection.takes(view, || tunnel(tunnels, registry, meta.stream)) {
-                bits &= !bit;
-            }
-        }
-        bits
+        if asks { left & self.notes.wanted } else { self.chosen.matching(left, batch) }
     }
 
     /// Ends a turn of several workers over one input.
@@ -324,33 +295,6 @@ impl Pipeline {
         let cut = self.capture.as_ref().map(CaptureLane::cut).unwrap_or_default();
         PipelineTotals { ledger: self.ledger, shard: *self.shard.counters(), pairs, cut }
     }
-}
-
-/// All frames of `batch`, which has no more than [`BATCH_MAX`], as bits.
-#[inline]
-fn all_of<T>(batch: &[T]) -> u64 {
-    u64::MAX.checked_shr((BATCH_MAX - batch.len()) as u32).unwrap_or(0)
-}
-
-/// The frames of `batch` that `bits` names, the first one lowest.
-#[inline]
-fn among<T>(bits: u64, batch: &[T]) -> impl Iterator<Item = &T> {
-    batch.iter().enumerate().filter(move |(number, _)| bits >> number & 1 != 0).map(|(_, frame)| frame)
-}
-
-/// What a filter may ask of the stream.
-fn tunnel(known: &mut Vec<Option<Tunnel<'static>>>, registry: &StreamRegistry, stream: StreamId) -> Tunnel<'static> {
-    let number = stream.0 as usize;
-    if let Some(Some(tunnel)) = known.get(number) {
-        return *tunnel;
-    }
-    let tunnel = registry.tunnel(stream);
-    // The registry bounds the numbers; the one for all streams that are too many is beyond them.
-    if !registry.is_other(stream) {
-        known.resize(known.len().max(number + 1), None);
-        known[number] = Some(tunnel);
-    }
-    tunnel
 }
 
 /// Table limits of one of `workers` workers. Each gets its share of the bound and a quarter more, since flows do not

@@ -3,6 +3,7 @@
 //! Each worker takes the next chunk of records in turn, looks at each frame and says whose it is. It analyses its own frames and
 //! shares the chunk with the workers that own the others: frames are not copied on their way. Every worker goes through
 //! the chunks in the order of the files, so the frames of one flow stay in order however many workers there are.
+//! Where that can be, a chunk is captured by the worker that took it ([`Recorder`]); its frames then count for that worker.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use crate::follow::Hub;
 use crate::networks::Networks;
 use crate::outputs::{Lanes, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
-use crate::settings::{PipelineSettings, ReadSettings};
+use crate::settings::{CaptureSettings, PipelineSettings, ReadSettings};
 use crate::streams::StreamRegistry;
 use crate::summary::{self, Summary};
 use crate::worker::Steering;
@@ -24,10 +25,12 @@ use crate::worker::Steering;
 mod exchange;
 mod opening;
 mod reader;
+mod recorder;
 
 use exchange::{Exchange, Shares};
 use opening::Opening;
 use reader::{FileReader, Numbered};
+use recorder::Recorder;
 
 /// Why a run over files did not do all that was asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +69,9 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let admission = Admission::read_only(&settings.pipeline.admission)?;
     let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
     let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
-    let (mut outputs, lanes) =
-        Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
+    let in_order = settings.pipeline.workers == 1 || settings.pipeline.capture.as_ref().is_some_and(Recorder::suits);
+    let input = if in_order { Input::InOrder } else { Input::Turns };
+    let (mut outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), input)?;
     let reader = Arc::new(FileReader::new(files, settings.pipeline.workers));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();
@@ -107,11 +111,16 @@ fn run_workers(
         let threads: Vec<_> = lanes
             .into_iter()
             .zip(exchanges)
-            .map(|(lanes, exchange)| {
+            .map(|(mut lanes, exchange)| {
+                let suits = |capture: &&CaptureSettings| *workers > 1 && Recorder::suits(capture);
+                let recorder = settings.pipeline.capture.as_ref().filter(suits).and_then(|capture| {
+                    let lane = lanes.capture.take()?;
+                    Some(Recorder::new(lane, capture, streams))
+                });
                 let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(streams), lanes);
                 let opening = Opening::new(settings, steering);
                 let reader = Arc::clone(reader);
-                scope.spawn(move || work(pipeline, &opening, &reader, exchange))
+                scope.spawn(move || work(pipeline, recorder, &opening, &reader, exchange))
             })
             .collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, PipelineTotals>| {
@@ -132,23 +141,44 @@ fn work_alone(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader
 }
 
 /// One of several workers, until every chunk of every file is done.
-fn work(mut pipeline: Pipeline, opening: &Opening<'_>, reader: &FileReader, mut exchange: Exchange) -> PipelineTotals {
+fn work(
+    mut pipeline: Pipeline,
+    mut recorder: Option<Recorder>,
+    opening: &Opening<'_>,
+    reader: &FileReader,
+    mut exchange: Exchange,
+) -> PipelineTotals {
     if opening.steering.workers == 1 {
         return work_alone(pipeline, opening, reader);
     }
     loop {
         while let Some(share) = exchange.next_in_order() {
-            share.analyse(&mut pipeline);
-            pipeline.end_turn(share.number());
+            if recorder.is_some() {
+                share.observe(&mut pipeline);
+            } else {
+                share.analyse(&mut pipeline);
+                pipeline.end_turn(share.number());
+            }
             exchange.done(share, reader);
         }
         if exchange.is_finished() {
-            return pipeline.finish();
+            let mut totals = pipeline.finish();
+            if let Some(recorder) = recorder {
+                totals.cut = recorder.cut();
+            }
+            return totals;
         }
         let chunk = if exchange.may_read() { reader.next(exchange.number(), &mut pipeline.ledger) } else { None };
         if let Some(numbered) = chunk {
             let mut shares = Shares::new(opening.steering.workers, numbered.taker, reader);
-            opening.open(&numbered.chunk, &mut pipeline, &mut shares);
+            match &mut recorder {
+                Some(recorder) => {
+                    recorder.begin(numbered.number);
+                    opening.record(&numbered.chunk, &mut pipeline, recorder, &mut shares);
+                    recorder.end();
+                }
+                None => opening.open(&numbered.chunk, &mut pipeline, &mut shares),
+            }
             exchange.send(numbered, shares);
         } else {
             if let Some(chunks) = reader.chunks_in_all() {

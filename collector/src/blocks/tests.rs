@@ -210,3 +210,70 @@ fn a_nudge_ends_one_wait_and_keeps_no_block_back() {
     assert!(matches!(queue.next_within(None), Next::Nothing));
     nudging.join().unwrap();
 }
+
+/// Writes into memory, and panics over what begins with `!`.
+struct Memory(BlockQueue, Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl BlockWriter for Memory {
+    fn round(&mut self, time: Option<Duration>) -> bool {
+        match self.0.next_within(time) {
+            Next::Block(lane, block) => {
+                assert!(!block.bytes.starts_with(b"!"), "on purpose");
+                self.1.lock().unwrap().extend_from_slice(&block.bytes);
+                self.0.give_back(lane, block);
+                true
+            }
+            Next::Nothing => true,
+            Next::Closed => false,
+        }
+    }
+
+    fn close(self) {
+        self.1.lock().unwrap().push(b'.');
+    }
+}
+
+fn lanes_in_place(count: usize) -> (Vec<BlockLane>, Arc<std::sync::Mutex<Vec<u8>>>) {
+    let (queue, mut lanes) = lanes(count, settings(2, 4));
+    let written = Arc::default();
+    let writer = Arc::new(InPlace::new(Memory(queue, Arc::clone(&written))));
+    for lane in &mut lanes {
+        lane.set_when_full(WhenFull::Wait);
+        lane.write_by(Arc::clone(&writer) as _);
+    }
+    (lanes, written)
+}
+
+#[test]
+fn what_a_lane_hands_over_is_written_at_once_where_no_thread_writes_and_ended_with_the_last_lane() {
+    let (mut lanes, written) = lanes_in_place(2);
+    let text = || String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    put(&mut lanes[0], b"ab");
+    put(&mut lanes[0], b"cde");
+    assert_eq!(text(), "ab");
+    put(&mut lanes[1], b"1");
+    lanes[1].flush();
+    assert_eq!(text(), "ab1");
+    lanes.remove(0);
+    assert_eq!(text(), "ab1cde");
+    drop(lanes);
+    assert_eq!(text(), "ab1cde.");
+}
+
+#[test]
+fn lanes_whose_writer_has_panicked_in_a_worker_refuse_instead_of_waiting() {
+    let (mut lanes, written) = lanes_in_place(2);
+    let mut other = lanes.pop().unwrap();
+    let mut lane = lanes.pop().unwrap();
+    let panicked = std::thread::spawn(move || {
+        put(&mut lane, b"!");
+        lane.flush();
+    });
+    assert!(panicked.join().is_err());
+    for _ in 0..5 {
+        put(&mut other, b"full");
+    }
+    assert!(other.refused() > 0);
+    drop(other);
+    assert!(written.lock().unwrap().is_empty());
+}

@@ -161,6 +161,16 @@ impl CaptureLane {
         }
     }
 
+    /// What is recorded now belongs to turn `number` of an [`Input::InOrder`](super::Input::InOrder) that several workers share.
+    pub(crate) fn begin_turn(&mut self, number: u64) {
+        self.blocks.begin_turn(number);
+    }
+
+    /// Hands over what belongs to the turn that was begun; waits for the turns before it.
+    pub(crate) fn end_own_turn(&mut self) {
+        self.blocks.end_turn();
+    }
+
     /// Sets what happens when the writer has all blocks; a new lane refuses.
     pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
         self.blocks.set_when_full(when_full);

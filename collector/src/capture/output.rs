@@ -7,9 +7,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Advice, OFlags};
+use rustix::fs::{Advice, OFlags, StatFs};
 
 use super::direct::{self, Gather};
+use crate::settings::CaptureSettings;
 
 /// Through the page cache, a write of this size is soon over, and still costs little for each frame.
 const BUFFERED_WRITE_BYTES: usize = 64 << 10;
@@ -45,11 +46,22 @@ pub(super) fn creator(direct: bool) -> Create {
     })
 }
 
+/// Whether a write of captures with these settings may be one around the page cache.
+pub(super) fn may_wait_for_disk(settings: &CaptureSettings) -> bool {
+    settings.direct
+        && settings.format.takes_padding()
+        && !rustix::fs::statfs(&settings.directory).is_ok_and(|found| is_memory(&found))
+}
+
 /// Whether `file` is on tmpfs or ramfs.
 fn is_in_memory(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|found| is_memory(&found))
+}
+
+fn is_memory(found: &StatFs) -> bool {
     const TMPFS: u64 = 0x0102_1994;
     const RAMFS: u64 = 0x8584_58f6;
-    rustix::fs::fstatfs(file).is_ok_and(|found| matches!(found.f_type.cast_unsigned(), TMPFS | RAMFS))
+    matches!(found.f_type.cast_unsigned(), TMPFS | RAMFS)
 }
 
 /// An open file.

@@ -137,7 +137,7 @@ impl StreamSink {
         while self.open.is_none() && !self.gone {
             match self.begin() {
                 Ok(true) => {}
-                Ok(false) if self.input == Input::Turns => std::thread::sleep(LOOK),
+                Ok(false) if self.input != Input::Live => std::thread::sleep(LOOK),
                 Ok(false) => return false,
                 Err(error) => {
                     self.fail(&error);

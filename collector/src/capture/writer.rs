@@ -1,25 +1,24 @@
-//! The writer thread, and what the outside can ask about it.
+//! Writing what the lanes hand over, in a thread or in the workers' own.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use vxtap_analyzers::snapshot::CaptureSnapshot;
-
 use super::closing::Closing;
 use super::files::{self, FilesSettings, Outcome, Progress, lock};
+use super::handle::{CaptureHandle, CaptureMonitor};
 use super::lane::{CaptureMarks, LaneProgress, Wanted};
 use super::merge::{Joining, Merge, Run};
-use super::output::{Create, creator};
+use super::output::{Create, creator, may_wait_for_disk};
 use super::sinks::Sinks;
 use super::stream::{StreamSink, StreamTarget};
-use super::{CaptureError, CaptureLane, CaptureLayout, CutFrames, Input, KeeperMonitor, TornFiles};
-use crate::blocks::{self, BlockQueue, LaneCounters, LaneSettings, Next};
+use super::{CaptureError, CaptureLane, CaptureLayout, Input};
+use crate::blocks::{self, BlockQueue, BlockWriter, InPlace, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
-use crate::health::CaptureSeen;
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
+use crate::turns::Turns;
 use crate::worker::unix_ns;
 
 /// Size of a block, in bytes.
@@ -50,8 +49,8 @@ pub struct Captures {
 }
 
 impl Captures {
-    /// Makes the directory if needed, sees that it can be written to, and starts the writer thread. Gives the handle and
-    /// the workers' lanes. Without `settings` there are no files, only followers.
+    /// Makes the directory if needed, sees that it can be written to, and starts the writer thread, unless workers that work on files
+    /// ([`Input::InOrder`]) write themselves. Gives the handle and the workers' lanes. Without `settings` there are no files, only followers.
     pub fn start(self, settings: Option<&CaptureSettings>) -> Result<(CaptureHandle, Vec<CaptureLane>), CaptureError> {
         let direct = settings.is_some_and(|settings| settings.direct && settings.format.takes_padding());
         self.start_with(settings, BLOCK_BYTES, creator(direct))
@@ -72,7 +71,7 @@ impl Captures {
         let joining = match (input, !per_shard && workers > 1) {
             (Input::Live, false) => Joining::One,
             (Input::Live, true) => Joining::Time,
-            (Input::Turns, false) => Joining::AsIs,
+            (Input::InOrder, _) | (Input::Turns, false) => Joining::AsIs,
             (Input::Turns, true) => Joining::Turns,
         };
         let lane = match settings {
@@ -90,7 +89,14 @@ impl Captures {
             },
             Joining::One | Joining::Time | Joining::Turns => lane,
         };
-        let (queue, lanes) = blocks::lanes(workers, lane);
+        let (queue, mut lanes) = blocks::lanes(workers, lane);
+        if input == Input::InOrder && workers > 1 {
+            let turns = Arc::new(Turns::default());
+            lanes.iter_mut().for_each(|lane| lane.in_turns(Arc::clone(&turns)));
+        }
+        // To write through the page cache is one more copy, which the CPU that has the bytes in its cache makes best. Around the page cache
+        // it is to wait for the disk, which a thread of its own does meanwhile.
+        let in_place = input == Input::InOrder && in_files.is_some_and(|settings| !may_wait_for_disk(settings));
         let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
         let monitor = CaptureMonitor {
             directory: directory.unwrap_or(Path::new("")).to_string_lossy().escape_debug().to_string().into(),
@@ -129,19 +135,15 @@ impl Captures {
             counters: queue.counters(),
             progress: Arc::clone(&monitor.progress),
             queue,
+            closing,
         };
-        let slot = writing.queue.writer_slot();
-        let thread = std::thread::Builder::new()
-            .name("vxtap-capture".to_owned())
-            .spawn(move || {
-                // With the files that it ended, nobody else has the closing.
-                writing.run();
-                if let Some(closing) = closing.and_then(Arc::into_inner) {
-                    closing.finish();
-                }
-            })
-            .map_err(CaptureError::Thread)?;
-        slot.set(thread.thread().clone());
+        let thread = if in_place {
+            let writer = Arc::new(InPlace::new(writing));
+            lanes.iter_mut().for_each(|lane| lane.write_by(Arc::clone(&writer) as _));
+            None
+        } else {
+            Some(writing.start_thread()?)
+        };
         let wanted = Wanted { hub, files: settings.is_some() };
         let lanes = lanes.into_iter().zip(lane_progress);
         let lanes = lanes.map(|(lane, progress)| CaptureLane::new(lane, progress, wanted.clone()));
@@ -162,8 +164,8 @@ enum Destination {
     Followers,
 }
 
-/// What the thread has.
-struct Writing {
+/// What whoever writes has.
+pub(super) struct Writing {
     queue: BlockQueue<CaptureMarks>,
     counters: Vec<Arc<LaneCounters>>,
     /// One, or one for each lane.
@@ -171,46 +173,24 @@ struct Writing {
     destination: Destination,
     hub: Hub,
     progress: Arc<Mutex<Progress>>,
+    /// Where files go that are ended; `None` without files.
+    closing: Option<Arc<Closing>>,
 }
 
 impl Writing {
-    /// The thread: until every lane is closed.
-    fn run(mut self) {
-        loop {
-            let next = self.queue.next_within(self.pause());
-            let now_ns = unix_ns();
-            // Before the rings are emptied: what a lane handed over before it said how far it is, is then here.
-            self.merges.iter_mut().for_each(|merge| merge.look(now_ns));
-            let ended = matches!(next, Next::Closed);
-            if let Next::Block(lane, block) = next {
-                self.hold(lane, block);
-            }
-            while let Some((lane, block)) = self.queue.try_next() {
-                self.hold(lane, block);
-            }
-            if ended {
-                self.merges.iter_mut().for_each(Merge::end);
-            }
-            self.write();
-            if let Destination::Files(sinks) = &mut self.destination {
-                // By the workers' time, not by the clock: a machine that was stopped has frames of the interval under way.
-                let past_ns = self.merges.iter().map(Merge::past_ns).min().unwrap_or(now_ns);
-                sinks.close_what_is_over(past_ns);
-            }
-            if ended {
-                break;
-            }
-            match &mut self.destination {
-                Destination::Files(sinks) => sinks.look_again(),
-                Destination::Stream(stream) => stream.look_again(),
-                Destination::Followers => {}
-            }
-        }
-        match &mut self.destination {
-            Destination::Files(sinks) => sinks.close(),
-            Destination::Stream(stream) => stream.close(),
-            Destination::Followers => {}
-        }
+    /// Starts the thread that writes until every lane is closed.
+    fn start_thread(self) -> Result<JoinHandle<()>, CaptureError> {
+        let slot = self.queue.writer_slot();
+        let thread = std::thread::Builder::new()
+            .name("vxtap-capture".to_owned())
+            .spawn(move || {
+                let mut writing = self;
+                while writing.round(writing.pause()) {}
+                writing.close();
+            })
+            .map_err(CaptureError::Thread)?;
+        slot.set(thread.thread().clone());
+        Ok(thread)
     }
 
     fn hold(&mut self, lane: usize, block: blocks::Block<CaptureMarks>) {
@@ -268,126 +248,51 @@ impl Writing {
     }
 }
 
-/// Captures under way.
-#[derive(Debug)]
-pub struct CaptureHandle {
-    monitor: CaptureMonitor,
-    thread: JoinHandle<()>,
-}
-
-impl CaptureHandle {
-    /// What the captures look like now.
-    pub fn status(&self) -> CaptureSnapshot {
-        self.monitor.status()
+impl BlockWriter for Writing {
+    fn round(&mut self, time: Option<Duration>) -> bool {
+        let next = self.queue.next_within(time);
+        let now_ns = unix_ns();
+        // Before the rings are emptied: what a lane handed over before it said how far it is, is then here.
+        self.merges.iter_mut().for_each(|merge| merge.look(now_ns));
+        let ended = matches!(next, Next::Closed);
+        if let Next::Block(lane, block) = next {
+            self.hold(lane, block);
+        }
+        while let Some((lane, block)) = self.queue.try_next() {
+            self.hold(lane, block);
+        }
+        if ended {
+            self.merges.iter_mut().for_each(Merge::end);
+        }
+        self.write();
+        if let Destination::Files(sinks) = &mut self.destination {
+            // By the workers' time, not by the clock: a machine that was stopped has frames of the interval under way.
+            let past_ns = self.merges.iter().map(Merge::past_ns).min().unwrap_or(now_ns);
+            sinks.close_what_is_over(past_ns);
+        }
+        if !ended {
+            match &mut self.destination {
+                Destination::Files(sinks) => sinks.look_again(),
+                Destination::Stream(stream) => stream.look_again(),
+                Destination::Followers => {}
+            }
+        }
+        !ended
     }
 
-    /// Frames of lane `lane` that are in a file.
-    pub fn written(&self, lane: usize) -> u64 {
-        self.monitor.written(lane)
-    }
-
-    /// Frames of lane `lane` that will be in no file.
-    pub fn dropped(&self, lane: usize) -> u64 {
-        self.monitor.dropped(lane)
-    }
-
-    /// A view that can be given to others and outlives the run.
-    pub fn monitor(&self) -> CaptureMonitor {
-        self.monitor.clone()
-    }
-
-    /// Waits until every lane is dropped and everything is in the file, and the file closed.
-    pub fn finish(self) -> CaptureTotals {
-        let Self { monitor, thread } = self;
-        let died = thread.join().is_err();
-        let progress = lock(&monitor.progress);
-        // A writer that died took frames with it that it had not counted.
-        let lanes = monitor.lanes.iter();
-        let lanes = lanes.map(|lane| LaneTotals { written: lane.written(), dropped: lane.dropped() + lane.pending() });
-        CaptureTotals {
-            lanes: lanes.collect(),
-            bytes: progress.bytes,
-            files: progress.files_total,
-            error: if died { Some("the capture writer ended unexpectedly".to_owned()) } else { progress.error.clone() },
+    fn close(mut self) {
+        match &mut self.destination {
+            Destination::Files(sinks) => sinks.close(),
+            Destination::Stream(stream) => stream.close(),
+            Destination::Followers => {}
+        }
+        let closing = self.closing.take();
+        drop(self);
+        // With the files that were ended, nobody else has it.
+        if let Some(closing) = closing.and_then(Arc::into_inner) {
+            closing.finish();
         }
     }
-}
-
-/// A view of captures under way or finished.
-#[derive(Clone, Debug)]
-pub struct CaptureMonitor {
-    directory: Arc<str>,
-    lanes: Arc<[Arc<LaneCounters>]>,
-    lane_progress: Arc<[Arc<LaneProgress>]>,
-    progress: Arc<Mutex<Progress>>,
-    /// `None` where nothing is written.
-    keeper: Option<KeeperMonitor>,
-}
-
-impl CaptureMonitor {
-    /// What the captures look like now.
-    pub fn status(&self) -> CaptureSnapshot {
-        let progress = lock(&self.progress);
-        CaptureSnapshot {
-            directory: self.directory.to_string(),
-            bytes: progress.bytes,
-            pending: self.lanes.iter().map(|lane| lane.pending()).sum(),
-            error: progress.error.clone(),
-            files: progress.files.iter().cloned().collect(),
-            files_total: progress.files_total,
-            late: progress.late,
-            kept: self.keeper.as_ref().map(KeeperMonitor::status).unwrap_or_default(),
-        }
-    }
-
-    /// How the writer is doing, for whoever must not wait for it; `None` in the moment in which it tells.
-    pub(crate) fn seen(&self) -> Option<CaptureSeen> {
-        let failing = self.progress.try_lock().ok()?.error.is_some();
-        let sum = |of: fn(&LaneCounters) -> u64| self.lanes.iter().map(|lane| of(lane)).sum();
-        Some(CaptureSeen { failing, pending: sum(LaneCounters::pending), done: sum(LaneCounters::done) })
-    }
-
-    /// Frames of lane `lane` that were cut by choice.
-    pub(crate) fn cut(&self, lane: usize) -> CutFrames {
-        self.lane_progress.get(lane).map(|lane| lane.cut()).unwrap_or_default()
-    }
-
-    /// What became of files whose writers were killed.
-    pub(crate) fn torn(&self) -> TornFiles {
-        self.keeper.as_ref().map(KeeperMonitor::torn).unwrap_or_default()
-    }
-
-    /// Frames of lane `lane` that are in a file.
-    pub fn written(&self, lane: usize) -> u64 {
-        self.lanes.get(lane).map_or(0, |lane| lane.written())
-    }
-
-    /// Frames of lane `lane` that will be in no file: the lane had no empty block, or the disk refused them.
-    pub fn dropped(&self, lane: usize) -> u64 {
-        self.lanes.get(lane).map_or(0, |lane| lane.dropped())
-    }
-}
-
-/// What became of the frames of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CaptureTotals {
-    /// By lane.
-    pub lanes: Vec<LaneTotals>,
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// Files made.
-    pub files: u64,
-    /// What was wrong at the end; `None` where writing worked, or worked again.
-    pub error: Option<String>,
-}
-
-/// What became of the frames of one lane: each is in one of the two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneTotals {
-    /// In a file.
-    pub written: u64,
-    /// In none.
-    pub dropped: u64,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The log's writer thread, and what the outside can ask about it.
+//! Writing the log, in a thread or in the workers' own, and what the outside can ask about it.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -12,7 +12,7 @@ use vxtap_analyzers::snapshot::LogSnapshot;
 use super::closed::ClosedFiles;
 use super::file::{self, LogFile, Now, OpenFile};
 use super::{EventLane, LogError, lines_in};
-use crate::blocks::{self, Block, BlockQueue, LaneCounters, LaneSettings, Next, Nudge};
+use crate::blocks::{self, Block, BlockQueue, BlockWriter, InPlace, LaneCounters, LaneSettings, Next, Nudge};
 use crate::settings::LogSettings;
 
 /// Blocks of each lane: 2 MiB hold a few thousand events.
@@ -29,7 +29,12 @@ impl LogWriter {
     /// Makes the directory if needed, opens `eve.json` and starts the writer thread. Gives the handle and so many `lanes`, one
     /// for each thread that writes events.
     pub fn start(settings: &LogSettings, lanes: usize) -> Result<(LogHandle, Vec<EventLane>), LogError> {
-        Self::start_with(settings, lanes, LANE, Box::new(file::open))
+        Self::start_with(settings, lanes, LANE, Box::new(file::open), false)
+    }
+
+    /// The same without a thread: whoever hands over events writes them. For those who may wait for a disk.
+    pub fn start_in_place(settings: &LogSettings, lanes: usize) -> Result<(LogHandle, Vec<EventLane>), LogError> {
+        Self::start_with(settings, lanes, LANE, Box::new(file::open), true)
     }
 
     fn start_with(
@@ -37,6 +42,7 @@ impl LogWriter {
         lanes: usize,
         lane: LaneSettings,
         open: OpenFile,
+        in_place: bool,
     ) -> Result<(LogHandle, Vec<EventLane>), LogError> {
         let directory = &settings.directory;
         DirBuilder::new()
@@ -47,7 +53,7 @@ impl LogWriter {
         let closed = ClosedFiles::new(directory.clone(), settings.keep);
         let file = LogFile::new(path.clone(), settings.rotation, closed, open)
             .map_err(|source| LogError::Open { path: path.clone(), source })?;
-        let (queue, lanes) = blocks::lanes(lanes, lane);
+        let (queue, mut lanes) = blocks::lanes(lanes, lane);
         let monitor = LogMonitor {
             directory: directory.to_string_lossy().escape_debug().to_string().into(),
             lanes: queue.counters().into(),
@@ -55,17 +61,26 @@ impl LogWriter {
         };
         let slot = queue.writer_slot();
         let reopen = LogReopen { asked: Arc::default(), nudge: queue.nudge() };
-        let writer = Writer {
+        let mut writer = Writer {
             path: path.to_string_lossy().escape_debug().to_string(),
             file,
             error: Arc::clone(&monitor.error),
             reopen: Arc::clone(&reopen.asked),
+            counters: queue.counters(),
+            queue,
         };
-        let thread = std::thread::Builder::new()
-            .name("vxtap-log".to_owned())
-            .spawn(move || writer.write_all(queue))
-            .map_err(LogError::Thread)?;
-        slot.set(thread.thread().clone());
+        let thread = if in_place {
+            let writer = Arc::new(InPlace::new(writer));
+            lanes.iter_mut().for_each(|lane| lane.write_by(Arc::clone(&writer) as _));
+            None
+        } else {
+            let thread = std::thread::Builder::new()
+                .name("vxtap-log".to_owned())
+                .spawn(move || while writer.round(writer.file.over_in(Now::read())) {})
+                .map_err(LogError::Thread)?;
+            slot.set(thread.thread().clone());
+            Some(thread)
+        };
         let lanes = lanes.into_iter().map(|blocks| EventLane::new(blocks, settings.events, lane.block_bytes));
         Ok((LogHandle { monitor, reopen, thread }, lanes.collect()))
     }
@@ -76,35 +91,38 @@ struct Writer {
     file: LogFile,
     error: Arc<Mutex<Option<String>>>,
     reopen: Arc<AtomicBool>,
+    queue: BlockQueue,
+    counters: Vec<Arc<LaneCounters>>,
+}
+
+impl BlockWriter for Writer {
+    fn round(&mut self, time: Option<Duration>) -> bool {
+        let next = self.queue.next_within(time);
+        if self.reopen.swap(false, Ordering::AcqRel) {
+            let reopened = self.file.reopen();
+            self.note(reopened.map(|()| true));
+        }
+        match next {
+            Next::Block(lane, block) => {
+                let written = self.write(&block);
+                self.counters[lane].add_written(written);
+                self.counters[lane].add_discarded(block.records - written);
+                self.queue.give_back(lane, block);
+            }
+            Next::Nothing => {
+                if let Err(error) = self.file.rotate_if_over(Now::read()) {
+                    self.note(Err(error));
+                }
+            }
+            Next::Closed => return false,
+        }
+        true
+    }
+
+    fn close(self) {}
 }
 
 impl Writer {
-    /// The thread: until every lane is closed.
-    fn write_all(mut self, mut queue: BlockQueue) {
-        let counters = queue.counters();
-        loop {
-            let next = queue.next_within(self.file.over_in(Now::read()));
-            if self.reopen.swap(false, Ordering::AcqRel) {
-                let reopened = self.file.reopen();
-                self.note(reopened.map(|()| true));
-            }
-            match next {
-                Next::Block(lane, block) => {
-                    let written = self.write(&block);
-                    counters[lane].add_written(written);
-                    counters[lane].add_discarded(block.records - written);
-                    queue.give_back(lane, block);
-                }
-                Next::Nothing => {
-                    if let Err(error) = self.file.rotate_if_over(Now::read()) {
-                        self.note(Err(error));
-                    }
-                }
-                Next::Closed => return,
-            }
-        }
-    }
-
     /// Writes the lines of `block`, and gives how many of them are in a file.
     fn write(&mut self, block: &Block) -> u64 {
         let appended = self.file.append(&block.bytes, Now::read());
@@ -158,7 +176,8 @@ impl LogReopen {
 pub struct LogHandle {
     monitor: LogMonitor,
     reopen: LogReopen,
-    thread: JoinHandle<()>,
+    /// `None` where nobody but the lanes' owners writes.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl LogHandle {
@@ -180,7 +199,7 @@ impl LogHandle {
     /// Waits until every lane is dropped and everything is in the file.
     pub fn finish(self) -> LogTotals {
         let Self { monitor, thread, .. } = self;
-        let died = thread.join().is_err();
+        let died = thread.is_some_and(|thread| thread.join().is_err());
         let LogSnapshot { events, events_dropped, error, .. } = monitor.status();
         // A writer that died took events with it that it had not counted.
         let pending: u64 = monitor.lanes.iter().map(|lane| lane.pending()).sum();

@@ -67,9 +67,18 @@ impl Share {
         self.number
     }
 
-    /// Counts the frames as received and analyses them.
+    /// Counts the frames as received, and analyses and captures them.
     pub(super) fn analyse(&self, pipeline: &mut Pipeline) {
         pipeline.ledger.received += self.frames.len() as u64;
+        self.in_batches(|batch| pipeline.analyse(batch));
+    }
+
+    /// Analyses the frames, which whoever read them has counted and captured.
+    pub(super) fn observe(&self, pipeline: &mut Pipeline) {
+        self.in_batches(|batch| pipeline.observe(batch));
+    }
+
+    fn in_batches<'a>(&'a self, mut take: impl FnMut(&FrameBatch<'a>)) {
         let mut batch = FrameBatch::new();
         for frames in self.frames.chunks(BATCH_MAX) {
             self.fetch(frames);
@@ -77,7 +86,7 @@ impl Share {
                 let SharedFrame { meta, wire_len, link, .. } = *frame;
                 batch.look(&Entrant { meta, link, bytes: self.bytes(frame), wire_len });
             }
-            pipeline.analyse(&batch);
+            take(&batch);
             batch.clear();
         }
     }

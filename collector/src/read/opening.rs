@@ -8,6 +8,7 @@ use vxtap_wire::vxlan;
 use vxtap_wire::{FrameView, Link};
 
 use super::exchange::{SharedFrame, Shares};
+use super::recorder::Recorder;
 use crate::pipeline::{Entrant, FrameBatch, Pipeline, StreamEntry};
 use crate::settings::{ReadEncapsulation, ReadSettings};
 use crate::worker::Steering;
@@ -58,6 +59,25 @@ impl<'s> Opening<'s> {
             }
         }
         pipeline.analyse(&batch);
+    }
+
+    /// Records every frame of `chunk`, counts it as received and analysed, and puts it into its owner's share. Records without a frame, or of a
+    /// stream that is not let in, count as received and dropped.
+    pub(super) fn record(&self, chunk: &Chunk, pipeline: &mut Pipeline, recorder: &mut Recorder, shares: &mut Shares) {
+        let mut batch = FrameBatch::new();
+        for (at, record) in chunk.placed_records() {
+            pipeline.ledger.received_bytes += record.data.len() as u64;
+            pipeline.ledger.received += 1;
+            let Some(Taken { entrant, start, end }) = self.take(&record, pipeline) else { continue };
+            pipeline.ledger.analysed += 1;
+            let view = batch.look(&entrant);
+            shares.push(self.steering.owner(view), SharedFrame::new(&entrant, at + start..at + end));
+            if batch.is_full() {
+                recorder.record(&batch, &mut pipeline.ledger);
+                batch.clear();
+            }
+        }
+        recorder.record(&batch, &mut pipeline.ledger);
     }
 
     /// Puts every frame of `chunk` into its owner's share. Records without a frame, or of a stream that is not let in,

@@ -5,25 +5,20 @@
 //! What is no regular file is read in turn.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vxtap_analyzers::{DropReason, Ledger};
 use vxtap_capfile::{CaptureReader, Chunk, ReadError, Windows};
 
 use super::exchange::SharedFrame;
-
-/// Looks that a worker takes whether its turn has come before it goes to sleep: finding the records of a chunk takes some
-/// 10 microseconds, waking a thread takes longer.
-const LOOKS_BEFORE_SLEEP: u32 = 2_000;
+use crate::turns::Turns;
 
 /// The files being read.
 pub(super) struct FileReader {
     claims: Mutex<Claims>,
     records: Mutex<Records>,
-    /// The chunk whose records are to be found next.
-    turn: AtomicU64,
-    turn_came: Condvar,
+    /// The chunk whose records are to be found.
+    turns: Turns,
     /// What each worker fills and is not in use. It comes back to the worker that filled it, in whose CPU's cache it may be still.
     spare: Vec<Mutex<Spare>>,
 }
@@ -45,8 +40,6 @@ struct Claims {
 struct Records {
     /// The same files.
     files: VecDeque<CaptureReader>,
-    /// Workers that sleep until their turn comes.
-    sleeping: u32,
     /// The first thing that was wrong with a file.
     damage: Option<ReadError>,
 }
@@ -66,9 +59,8 @@ impl FileReader {
         let claims = Claims { files: files.iter_mut().map(CaptureReader::windows).collect(), next_number: 0 };
         Self {
             claims: Mutex::new(claims),
-            records: Mutex::new(Records { files, sleeping: 0, damage: None }),
-            turn: AtomicU64::new(0),
-            turn_came: Condvar::new(),
+            records: Mutex::new(Records { files, damage: None }),
+            turns: Turns::default(),
             spare: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
@@ -89,7 +81,8 @@ impl FileReader {
             if let Some(Err(error)) = records.files.front_mut().map(|file| file.records_in(&mut chunk)) {
                 records.note_damage(error, ledger);
             }
-            self.end_turn(&records);
+            drop(records);
+            self.turns.end();
         } else {
             // Whatever is left of the file, and whether it ends where a record does. Until that is known nobody can say what
             // comes next, so the claims stay locked.
@@ -102,32 +95,16 @@ impl FileReader {
             if let Err(error) = more {
                 records.note_damage(error, ledger);
             }
-            self.end_turn(&records);
+            drop(records);
+            self.turns.end();
         }
         Some(Numbered { number, taker: worker, chunk })
     }
 
     /// Every chunk has its turn, and none waits for anything else in it: those before this one are being read already.
     fn wait_for_turn(&self, number: u64) -> MutexGuard<'_, Records> {
-        for _ in 0..LOOKS_BEFORE_SLEEP {
-            if self.turn.load(Ordering::Relaxed) == number {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        let mut records = lock(&self.records);
-        records.sleeping += 1;
-        let not_yet = |_: &mut Records| self.turn.load(Ordering::Relaxed) != number;
-        let mut records = self.turn_came.wait_while(records, not_yet).unwrap_or_else(PoisonError::into_inner);
-        records.sleeping -= 1;
-        records
-    }
-
-    fn end_turn(&self, records: &Records) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
-        if records.sleeping > 0 {
-            self.turn_came.notify_all();
-        }
+        self.turns.wait(number);
+        lock(&self.records)
     }
 
     /// How many chunks there were, once all files are at their end.

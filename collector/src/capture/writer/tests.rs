@@ -15,7 +15,7 @@ use vxtap_index::{Extract, Query};
 use vxtap_wire::vxlan::Vni;
 
 use super::*;
-use crate::capture::{CaptureFormat, CaptureSplit, CaptureTotals};
+use crate::capture::{CaptureFormat, CaptureSplit, CaptureTotals, LaneTotals};
 use crate::networks::{NamedNetwork, Networks};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -884,6 +884,65 @@ fn workers_that_take_turns_leave_the_order_of_the_input_whatever_the_times_say()
     drop(lanes);
     assert_eq!(handle.finish().lanes.iter().map(|lane| lane.written).sum::<u64>(), 20);
     assert_eq!(times(&run.only_file()), expected);
+}
+
+#[test]
+fn workers_that_hand_over_in_turns_leave_the_order_of_the_input_with_a_thread_that_writes_and_without() {
+    // Around the page cache a thread of its own writes; on a file system in memory nobody can.
+    for direct in [true, false] {
+        let mut run = Run::new();
+        run.settings.direct = direct;
+        let (handle, lanes) =
+            run.captures(3, Input::InOrder).start_with(Some(&run.settings), 4096, creator(direct)).unwrap();
+        let turn = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for mut lane in lanes {
+                let turn = &turn;
+                scope.spawn(move || {
+                    lane.set_when_full(blocks::WhenFull::Wait);
+                    loop {
+                        let number = turn.fetch_add(1, Ordering::Relaxed) as u64;
+                        if number >= 300 {
+                            break;
+                        }
+                        lane.begin_turn(number);
+                        // None, less than a block, and several blocks; time goes back from turn to turn.
+                        for record in 0..number % 40 {
+                            lane.record(1_000_000 - number * 100 + record, StreamId(0), &[7; 400], 400);
+                        }
+                        lane.end_own_turn();
+                    }
+                });
+            }
+        });
+        let result = handle.finish();
+        assert_eq!(result.error, None);
+        let expected =
+            (0..300).flat_map(|number| (0..number % 40).map(move |record| 1_000_000 - number * 100 + record));
+        assert!(times(&run.only_file()).into_iter().eq(expected.clone()), "direct: {direct}");
+        assert_eq!(result.lanes.iter().map(|lane| lane.written).sum::<u64>(), expected.count() as u64);
+        assert!(vxtap_index::index_path(&run.only_file()).exists());
+    }
+}
+
+#[test]
+fn a_worker_that_panics_in_its_turn_does_not_keep_the_others_waiting() {
+    let run = Run::new();
+    let (handle, mut lanes) = run.captures(2, Input::InOrder).start(Some(&run.settings)).unwrap();
+    let mut second = lanes.pop().unwrap();
+    let mut first = lanes.pop().unwrap();
+    let panicked = std::thread::spawn(move || {
+        first.begin_turn(0);
+        first.record(1, StreamId(0), b"frame", 5);
+        panic!("on purpose");
+    });
+    second.begin_turn(1);
+    second.record(2, StreamId(0), b"frame", 5);
+    second.end_own_turn();
+    assert!(panicked.join().is_err());
+    drop(second);
+    assert_eq!(handle.finish().lanes.iter().map(|lane| lane.written).sum::<u64>(), 2);
+    assert_eq!(times(&run.only_file()), [1, 2]);
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn a_full_disk_costs_events_and_writing_goes_on_when_there_is_room_again() {
         0 => OpenOptions::new().write(true).open("/dev/full"),
         _ => file::open(path),
     };
-    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, Box::new(open)).unwrap();
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, Box::new(open), false).unwrap();
     event(&mut lanes[0], "{\"lost\":1}");
     lanes[0].flush();
     until("the error", || handle.status().error.is_some());
@@ -184,7 +184,7 @@ fn rotation_by_size_cuts_no_line_and_loses_none() {
     let (mut settings, _) = settings(&directory);
     settings.rotation.bytes = Some(LARGEST as u64);
     let lane = LaneSettings { blocks: 2, block_bytes: 9_000, ..LANE };
-    let (handle, mut lanes) = LogWriter::start_with(&settings, 2, lane, Box::new(file::open)).unwrap();
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 2, lane, Box::new(file::open), false).unwrap();
     for lane in &mut lanes {
         lane.set_when_full(crate::blocks::WhenFull::Wait);
     }
@@ -294,7 +294,7 @@ fn a_disk_that_is_full_when_a_file_is_begun_costs_the_events_of_that_time_only()
         2 => OpenOptions::new().write(true).open("/dev/full"),
         _ => file::open(path),
     };
-    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, Box::new(open)).unwrap();
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, Box::new(open), false).unwrap();
     // Of these, more than one file takes: the others come to the disk when it is full.
     let lines = (0..30).fold(String::new(), |lines, number| lines + &format!("{{\"n\":{number}}}\n"));
     lanes[0].lines(lines.as_bytes(), 30);
@@ -322,7 +322,7 @@ fn lines_that_come_together_are_cut_between_two_lines_and_counted_one_by_one() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, path) = settings(&directory);
     let lane = LaneSettings { blocks: 64, block_bytes: 32, ..LANE };
-    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, lane, Box::new(file::open)).unwrap();
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, lane, Box::new(file::open), false).unwrap();
     let long = "y".repeat(40);
     let lines = format!("one\ntwo\n{long}\n{}three\n", "0123456789\n".repeat(9));
     lanes[0].lines(lines.as_bytes(), 13);
@@ -348,7 +348,7 @@ fn lines_that_no_block_takes_are_counted_one_by_one() {
         }
         file::open(path)
     };
-    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, lane, Box::new(open)).unwrap();
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, lane, Box::new(open), false).unwrap();
     fs::remove_file(&path).unwrap();
     handle.reopen().ask();
     let lines = "0123456789\n".repeat(20);
