@@ -68,7 +68,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
     let (mut outputs, lanes) =
         Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), Input::Turns)?;
-    let reader = Arc::new(FileReader::new(files, settings.pipeline.workers));
+    let reader = Arc::new(FileReader::new(files, &settings.pipeline));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();
     let captured = outputs.finish_captures();
