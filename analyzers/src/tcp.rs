@@ -157,7 +157,7 @@ impl Connection {
             let has_ack = flags.has(TcpFlags::ACK);
             let (half, mut out) = self.half(from, segment.time_ns, budget, deliver);
             if !half.syn(header.sequence, has_ack, &mut out) {
-                count(&mut out.metrics.outside);
+                count(&mut out.sent().outside);
                 return;
             }
             let other = &mut self.halves[from.other().index()];
@@ -247,14 +247,13 @@ impl Connection {
     ) {
         let TcpHeader { flags, window, acknowledgement: number, .. } = segment.header;
         let opens_or_ends = flags.has(TcpFlags::SYN | TcpFlags::FIN);
-        let own = self.metrics.sent_by_mut(from);
         if window == 0 && !opens_or_ends {
-            count(&mut own.zero_windows);
+            count(&mut self.metrics.sent_by_mut(from).zero_windows);
         }
         if flags.has(TcpFlags::ACK) {
             let bare = !opens_or_ends && segment.payload.is_empty() && segment.missing == 0;
             if self.halves[from.other().index()].acknowledge(Acknowledgement { number, window, bare }) {
-                count(&mut own.duplicate_acks);
+                count(&mut self.metrics.sent_by_mut(from).duplicate_acks);
             }
             let (half, mut out) = self.half(from.other(), segment.time_ns, budget, deliver);
             half.settle(&mut out);
@@ -283,7 +282,7 @@ impl Connection {
         }
         let is_data = len > 0 && half.payload(sequence, segment.payload, missing, &mut out);
         if fin && !half.finish_at(sequence.wrapping_add(len as u32), &mut out) && len == 0 {
-            count(&mut out.metrics.retransmissions);
+            count(&mut out.sent().retransmissions);
         }
         half.settle(&mut out);
         if is_data && self.halves[Side::Originator.index()].is_from_start() {
@@ -325,10 +324,9 @@ impl Connection {
     ) -> (&'o mut Half, Outlet<'o, F>) {
         let reorder_ns = self.metrics.reorder_ns();
         let (segments, wanted) = (self.segments, self.wanted);
-        let metrics = self.metrics.sent_by_mut(side);
         (
             &mut self.halves[side.index()],
-            Outlet { side, metrics, budget, deliver, time_ns, segments, reorder_ns, wanted },
+            Outlet { side, metrics: &mut self.metrics, budget, deliver, time_ns, segments, reorder_ns, wanted },
         )
     }
 }
