@@ -20,18 +20,17 @@ use crate::tcp::{DirectionMetrics, Metrics};
 pub(crate) fn write_flow(
     json: &mut JsonObject<'_>,
     record: &FlowRecord<'_>,
-    tuple: &FiveTuple,
+    app: &FlowApp,
     (starts, ends): (&mut Times, &mut Times),
 ) {
     let flow = record.flow;
-    if tuple.is_icmp() {
+    if app.facts().tuple.is_icmp() {
         json.number("icmp_type", flow.icmp.kind);
         json.number("icmp_code", flow.icmp.code);
     }
-    let app = flow.app.as_deref();
     // Every flow has one of these: what stands around its values is written as it is.
     let line = json.behind();
-    if let Some(protocol) = app.and_then(FlowApp::protocol) {
+    if let Some(protocol) = app.protocol() {
         line.extend_from_slice(b",\"app_proto\":\"");
         line.extend_from_slice(protocol.as_str().as_bytes());
         line.push(b'"');
@@ -60,7 +59,7 @@ pub(crate) fn write_flow(
     line.extend_from_slice(record.end.as_str().as_bytes());
     line.extend_from_slice(b"\",\"alerted\":false}");
     append_tcp(line, flow);
-    if let Some(metrics) = app.and_then(FlowApp::metrics).filter(|metrics| **metrics != Metrics::default()) {
+    if let Some(metrics) = app.metrics().filter(|metrics| **metrics != Metrics::default()) {
         write_metrics(json, metrics);
     }
 }
