@@ -165,8 +165,7 @@ impl Connection {
                 other.begin(header.acknowledgement, true);
             }
         }
-        let first = self.halves[from.other().index()].first();
-        self.metrics.handshake(from, header, first, segment.time_ns);
+        self.shake_hands(from, segment);
         self.acknowledgement(from, segment, budget, deliver);
         self.payload(from, segment, budget, deliver);
     }
@@ -199,7 +198,7 @@ impl Connection {
     }
 
     /// Whether a segment goes on where its sender was, or carries nothing, in a connection where nothing waits, with an acknowledgement
-    /// and whole. Nearly all do, and for them there is a shorter way: [`Connection::follow`].
+    /// and whole. Nearly all do, the last one of the handshake among them, and for them there is a shorter way: [`Connection::follow`].
     #[inline]
     pub(crate) fn is_next(&self, from: Side, segment: &Segment<'_>) -> bool {
         const UNUSUAL: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
@@ -208,7 +207,6 @@ impl Connection {
             && window != 0
             && segment.missing == 0
             && !self.over
-            && self.metrics.handshake_is_over()
             && if segment.payload.is_empty() {
                 // It acknowledges, wherever it stands.
                 !self.halves[from.index()].waits()
@@ -224,6 +222,9 @@ impl Connection {
     pub(crate) fn follow(&mut self, from: Side, segment: &Segment<'_>) {
         self.segments = self.segments.wrapping_add(1);
         let TcpHeader { window, acknowledgement: number, .. } = segment.header;
+        if !self.metrics.handshake_is_over() {
+            self.shake_hands(from, segment);
+        }
         let bare = segment.payload.is_empty();
         if self.halves[from.other().index()].acknowledge(Acknowledgement { number, window, bare }) {
             count(&mut self.metrics.sent_by_mut(from).duplicate_acks);
@@ -235,6 +236,13 @@ impl Connection {
         if self.halves[Side::Originator.index()].is_from_start() {
             self.metrics.payload(from, segment.time_ns);
         }
+    }
+
+    /// What the segment is to the handshake, if that is not over.
+    #[inline(never)]
+    fn shake_hands(&mut self, from: Side, segment: &Segment<'_>) {
+        let first = self.halves[from.other().index()].first();
+        self.metrics.handshake(from, segment.header, first, segment.time_ns);
     }
 
     /// What `from` says of the other side's bytes.
