@@ -71,9 +71,9 @@ impl Analysis {
     }
 
     /// The application layer of `flow`, which begins at `time_ns`.
-    pub(crate) fn begin(&mut self, flow: &Flow, time_ns: u64) -> Box<FlowApp> {
+    pub(crate) fn begin(&mut self, flow: &Flow, time_ns: u64) -> FlowApp {
         let (flow_id, tunnel) = (eve::flow_id(&flow.key, time_ns), self.tunnel(flow.stream));
-        Box::new(FlowApp::new(FlowFacts::new(flow.five_tuple(), flow_id, tunnel)))
+        FlowApp::new(FlowFacts::new(flow.five_tuple(), flow_id, tunnel))
     }
 
     /// What was counted.
@@ -89,9 +89,9 @@ impl Analysis {
         }
     }
 
-    /// Writes the `flow` event of a flow that is over, or of a part of it.
-    pub(crate) fn record(&mut self, record: &FlowRecord<'_>) {
-        self.events.write_flow(record);
+    /// Writes the `flow` event of a flow that is over, or of a part of it; `app` is the flow's.
+    pub(crate) fn record(&mut self, record: &FlowRecord<'_>, app: &FlowApp) {
+        self.events.write_flow(record, app);
     }
 
     fn tunnel(&mut self, stream: StreamId) -> Arc<[u8]> {

@@ -7,17 +7,20 @@ use crate::anomaly::{Anomaly, AnomalySet};
 use crate::protocols::{Context, FlowFacts, Next, Protocol, Side};
 use crate::tcp::{Connection, Delivery, Metrics, Segment};
 
+mod arena;
 mod datagrams;
 mod detection;
 mod streams;
 mod work;
 
+pub(crate) use arena::{AppSlot, Arena};
 use datagrams::Datagrams;
 use detection::{Detection, Found};
 use streams::StreamAnalyser;
 use work::Work;
 
-/// What is known of a flow's application layer. Kept in a box by the flow, and only where something is analysed.
+/// What is known of a flow's application layer; in an [`Arena`], and only where something is analysed. Of one piece: no part of it is
+/// much larger than the others.
 #[derive(Debug)]
 pub(crate) struct FlowApp {
     facts: FlowFacts,
@@ -40,9 +43,18 @@ pub(crate) struct Arrival<'v, 'a> {
     pub(crate) fragments: Option<Anomaly>,
 }
 
+/// What is known of a flow after a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    /// The sides are the other way round than was thought.
+    pub(crate) turned: bool,
+    /// The protocol, where it was found.
+    pub(crate) protocol: Option<Protocol>,
+}
+
 #[derive(Debug)]
 enum Layer {
-    Tcp(Box<TcpLayer>),
+    Tcp(TcpLayer),
     Udp(Datagrams),
     /// Nothing that anybody looks into.
     Other,
@@ -58,10 +70,10 @@ impl FlowApp {
     /// The application layer of a new flow.
     pub(crate) fn new(facts: FlowFacts) -> Self {
         let layer = match facts.tuple.protocol {
-            protocol::TCP => Layer::Tcp(Box::new(TcpLayer {
+            protocol::TCP => Layer::Tcp(TcpLayer {
                 connection: Connection::default(),
                 stream: Stream::Unknown(Detection::default()),
-            })),
+            }),
             protocol::UDP => Layer::Udp(Datagrams::default()),
             _ => Layer::Other,
         };
@@ -93,12 +105,15 @@ impl FlowApp {
         }
     }
 
-    /// Takes a packet. Gives whether the sides of the flow are the other way round than was thought.
+    /// Takes a packet. Gives what that has told of its flow, where it was looked into.
     #[inline]
-    pub(crate) fn packet(&mut self, arrival: &Arrival<'_, '_>, analysis: &mut Analysis) -> bool {
+    pub(crate) fn packet(&mut self, arrival: &Arrival<'_, '_>, analysis: &mut Analysis) -> Option<Told> {
         self.now_ns = self.now_ns.max(arrival.time_ns);
         let ordinary = arrival.fragments.is_none() && Anomaly::is_none_in(arrival.view);
-        !(ordinary && self.passes(arrival)) && self.look(arrival, ordinary, analysis)
+        if ordinary && self.passes(arrival) {
+            return None;
+        }
+        Some(self.look(arrival, ordinary, analysis))
     }
 
     /// Takes a packet of which there is nothing to tell, and in which nothing is to be read: a segment that goes on where its sender was, in
@@ -106,8 +121,7 @@ impl FlowApp {
     /// whether it is one; others are left as they are.
     #[inline]
     fn passes(&mut self, arrival: &Arrival<'_, '_>) -> bool {
-        let Layer::Tcp(layer) = &mut self.layer else { return false };
-        let TcpLayer { connection, stream } = &mut **layer;
+        let Layer::Tcp(TcpLayer { connection, stream }) = &mut self.layer else { return false };
         let Some(segment) = Segment::of(arrival.view, self.now_ns) else { return false };
         let payload = segment.payload;
         let passes =
@@ -120,7 +134,7 @@ impl FlowApp {
 
     /// Takes any other packet; of an `ordinary` one it is known that nothing is wrong with it by itself.
     #[inline(never)]
-    fn look(&mut self, arrival: &Arrival<'_, '_>, ordinary: bool, analysis: &mut Analysis) -> bool {
+    fn look(&mut self, arrival: &Arrival<'_, '_>, ordinary: bool, analysis: &mut Analysis) -> Told {
         let mut found = if ordinary { AnomalySet::default() } else { Anomaly::of_packet(arrival.view) };
         if let Some(anomaly) = arrival.fragments {
             found.insert(anomaly);
@@ -130,7 +144,7 @@ impl FlowApp {
             let from = if turned { arrival.from.other() } else { arrival.from };
             self.tell(found, from, analysis);
         }
-        turned
+        Told { turned, protocol: self.protocol() }
     }
 
     #[cold]
@@ -151,8 +165,7 @@ impl FlowApp {
         let mut work =
             Work { time_ns: self.now_ns, facts: &mut self.facts, events, kept_bytes, may_turn, turned: false };
         match &mut self.layer {
-            Layer::Tcp(layer) => {
-                let TcpLayer { connection, stream } = &mut **layer;
+            Layer::Tcp(TcpLayer { connection, stream }) => {
                 let Some(segment) = Segment::of(view, self.now_ns) else { return false };
                 let wanted = stream.wants_bytes();
                 let overlaps = connection.metrics().sent_by(from).overlaps;
@@ -183,8 +196,7 @@ impl FlowApp {
         let facts = &mut self.facts;
         let mut work = Work { time_ns: self.now_ns, facts, events, kept_bytes, may_turn: false, turned: false };
         match &mut self.layer {
-            Layer::Tcp(layer) => {
-                let TcpLayer { connection, stream } = &mut **layer;
+            Layer::Tcp(TcpLayer { connection, stream }) => {
                 connection.finish(budget, &mut |delivery| stream.take(delivery, &mut work));
                 stream.forget(work.kept_bytes);
             }

@@ -20,18 +20,17 @@ use crate::tcp::{DirectionMetrics, Metrics};
 pub(crate) fn write_flow(
     json: &mut JsonObject<'_>,
     record: &FlowRecord<'_>,
-    tuple: &FiveTuple,
+    app: &FlowApp,
     (starts, ends): (&mut Times, &mut Times),
 ) {
     let flow = record.flow;
-    if tuple.is_icmp() {
+    if app.facts().tuple.is_icmp() {
         json.number("icmp_type", flow.icmp.kind);
         json.number("icmp_code", flow.icmp.code);
     }
-    let app = flow.app.as_deref();
     // Every flow has one of these: what stands around its values is written as it is.
     let line = json.behind();
-    if let Some(protocol) = app.and_then(FlowApp::protocol) {
+    if let Some(protocol) = app.protocol() {
         line.extend_from_slice(b",\"app_proto\":\"");
         line.extend_from_slice(protocol.as_str().as_bytes());
         line.push(b'"');
@@ -60,7 +59,7 @@ pub(crate) fn write_flow(
     line.extend_from_slice(record.end.as_str().as_bytes());
     line.extend_from_slice(b"\",\"alerted\":false}");
     append_tcp(line, flow);
-    if let Some(metrics) = app.and_then(FlowApp::metrics).filter(|metrics| **metrics != Metrics::default()) {
+    if let Some(metrics) = app.metrics().filter(|metrics| **metrics != Metrics::default()) {
         write_metrics(json, metrics);
     }
 }
@@ -111,11 +110,21 @@ pub(crate) fn append_tuple(line: &mut Vec<u8>, tuple: &FiveTuple) {
         IpVersion::V4 => b",\"ip_v\":4,\"proto\":\"",
         IpVersion::V6 => b",\"ip_v\":6,\"proto\":\"",
     });
-    match protocol_name(tuple.protocol) {
-        Some(name) => line.extend_from_slice(name.as_bytes()),
-        None => line.extend_from_slice(format!("{:03}", tuple.protocol).as_bytes()),
+    match tuple.protocol {
+        // Of known length: nearly all are of one of these.
+        protocol::TCP => line.extend_from_slice(b"TCP"),
+        protocol::UDP => line.extend_from_slice(b"UDP"),
+        number => append_protocol(line, number),
     }
     line.push(b'"');
+}
+
+#[inline(never)]
+fn append_protocol(line: &mut Vec<u8>, number: u8) {
+    match protocol_name(number) {
+        Some(name) => line.extend_from_slice(name.as_bytes()),
+        None => line.extend_from_slice(format!("{number:03}").as_bytes()),
+    }
 }
 
 fn append_tcp(line: &mut Vec<u8>, flow: &Flow) {
@@ -271,19 +280,25 @@ pub(crate) const fn protocol_name(number: u8) -> Option<&'static str> {
 pub(crate) fn append_address(line: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(v4) => {
-            line.push(b'"');
+            // The longest, and what is not of this one is cut off again. Put together elsewhere and copied as one it takes longer: the copy waits
+            // for the parts.
+            let begin = line.len();
+            line.extend_from_slice(&[b'"'; ADDRESS_ROOM]);
+            let Some(place) = line.last_chunk_mut::<ADDRESS_ROOM>() else { return };
+            let mut at = 1;
             for octet in v4.octets() {
-                // Four bytes, and those that are none are cut off again: a copy of known length is one instruction. Put together elsewhere
-                // and copied as one it takes longer: the copy waits for the parts.
+                // Four bytes for each: a copy of known length is one instruction.
                 let (digits, count) = OCTETS[usize::from(octet)];
-                let end = line.len() + count;
-                line.extend_from_slice(&digits);
-                line.truncate(end);
+                if let Some(place) = place.get_mut(at..at + 4) {
+                    place.copy_from_slice(&digits);
+                }
+                at += usize::from(count);
             }
             // In place of the last dot.
-            if let Some(last) = line.last_mut() {
+            if let Some(last) = place.get_mut(at - 1) {
                 *last = b'"';
             }
+            line.truncate(begin + at);
         }
         IpAddr::V6(v6) => {
             let mut text = [b'"'; 41];
@@ -297,8 +312,11 @@ pub(crate) fn append_address(line: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
+/// Bytes for the longest address of IPv4 with its quotes, and for what is copied behind its last octet.
+const ADDRESS_ROOM: usize = 20;
+
 /// Each octet in decimal with a dot behind it, and how long that is.
-static OCTETS: [([u8; 4], usize); 256] = {
+static OCTETS: [([u8; 4], u8); 256] = {
     let mut octets = [([0; 4], 0); 256];
     let mut octet = 0;
     while octet < 256 {
@@ -306,12 +324,12 @@ static OCTETS: [([u8; 4], usize); 256] = {
         let mut power = 100;
         while power > 0 {
             if octet >= power || power == 1 {
-                digits[*len] = b'0' + (octet / power % 10) as u8;
+                digits[*len as usize] = b'0' + (octet / power % 10) as u8;
                 *len += 1;
             }
             power /= 10;
         }
-        digits[*len] = b'.';
+        digits[*len as usize] = b'.';
         *len += 1;
         octet += 1;
     }

@@ -2,7 +2,7 @@
 
 use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, IcmpHeader, TcpFlags, TcpHeader, Transport};
 
-use crate::app::FlowApp;
+use crate::app::AppSlot;
 use crate::protocols::Protocol;
 use crate::sides::Sidedness;
 use crate::stream::StreamId;
@@ -161,7 +161,9 @@ pub struct Flow {
     /// Whether both of its directions were seen.
     pub(crate) sidedness: Sidedness,
     /// Its application layer, where that is analysed.
-    pub(crate) app: Option<Box<FlowApp>>,
+    pub(crate) app: Option<AppSlot>,
+    /// The protocol that was found there.
+    pub(crate) app_protocol: Option<Protocol>,
 }
 
 /// What a packet means for the flow that it matched.
@@ -197,6 +199,7 @@ impl Flow {
             wanted: false,
             sidedness: Sidedness::of(key.protocol, [tuple.source_port, tuple.destination_port]),
             app: None,
+            app_protocol: None,
             last_ns: 0,
             initial_sequence,
             opened: None,
@@ -290,8 +293,8 @@ impl Flow {
     }
 
     /// The protocol in it, where it was looked for and found.
-    pub fn app_protocol(&self) -> Option<Protocol> {
-        self.app.as_deref().and_then(FlowApp::protocol)
+    pub const fn app_protocol(&self) -> Option<Protocol> {
+        self.app_protocol
     }
 
     /// The five-tuple of the originator's packets.

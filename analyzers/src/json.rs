@@ -28,9 +28,9 @@ impl JsonObject<'_> {
     /// Inlined, so that the length of each key is known where it is copied.
     #[inline]
     fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
-        self.out.extend_from_slice(if self.empty { b"\"" } else { b",\"" });
-        self.empty = false;
-        self.out.extend_from_slice(key.as_bytes());
+        let out = self.next();
+        out.push(b'"');
+        out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.out
     }

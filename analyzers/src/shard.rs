@@ -4,7 +4,7 @@ use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, NetworkId};
 
 use crate::analysis::Analysis;
 use crate::anomaly::Anomaly;
-use crate::app::Arrival;
+use crate::app::{Arena, Arrival};
 use crate::flow::{Fit, Flow, FlowEnd, FlowRecord};
 use crate::flow_notes::FlowNotes;
 use crate::flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
@@ -71,6 +71,8 @@ pub struct Shard {
     sides: Sides,
     /// Where flows' bytes are analysed.
     analysis: Option<Box<Analysis>>,
+    /// Their application layers.
+    apps: Arena,
 }
 
 /// A frame's place in the flow table, between the two halves of the lookup.
@@ -100,6 +102,7 @@ impl Shard {
             finished: 0,
             sides: Sides::default(),
             analysis: None,
+            apps: Arena::default(),
         }
     }
 
@@ -269,11 +272,16 @@ impl Shard {
                 self.sides.note(judgement, flow);
             }
             let certain = flow.is_certain();
-            if let (Some(app), Some(analysis)) = (&mut flow.app, &mut self.analysis) {
+            if let (Some(slot), Some(analysis)) = (flow.app, &mut self.analysis)
+                && let Some(app) = self.apps.get_mut(slot)
+            {
                 let from = if keyed.direction == flow.originator { Side::Originator } else { Side::Responder };
                 let arrival = Arrival { from, view, time_ns: meta.time_ns, certain, fragments: keyed.found };
-                if app.packet(&arrival, analysis) {
-                    flow.turn();
+                if let Some(told) = app.packet(&arrival, analysis) {
+                    flow.app_protocol = told.protocol;
+                    if told.turned {
+                        flow.turn();
+                    }
                 }
             }
             changed
@@ -312,7 +320,7 @@ impl Shard {
         self.counters.flows += 1;
         let mut flow = Flow::begin(keyed.key, keyed.direction, meta.stream, view);
         if let Some(analysis) = &mut self.analysis {
-            flow.app = Some(analysis.begin(&flow, meta.time_ns));
+            flow.app = Some(self.apps.insert(analysis.begin(&flow, meta.time_ns)));
         }
         self.table.insert(&keyed.probe, flow)
     }
@@ -325,19 +333,22 @@ impl Shard {
 
     /// Tells what there still is to tell of a flow, and then of the flow.
     fn tell_end(&mut self, mut flow: Flow, end: FlowEnd, ended: &mut impl FnMut(FlowRecord<'_>)) {
-        if let (Some(app), Some(analysis)) = (&mut flow.app, &mut self.analysis) {
-            app.end(analysis);
-        }
         self.sides.end(&mut flow, end);
-        // Nothing came since its last record.
-        if flow.frames() == 0 {
-            return;
+        // Otherwise nothing came since its last record.
+        let is_told = flow.frames() > 0;
+        if let (Some(slot), Some(analysis)) = (flow.app, &mut self.analysis)
+            && let Some(app) = self.apps.get_mut(slot)
+        {
+            app.end(analysis);
+            flow.app_protocol = app.protocol();
+            if is_told {
+                analysis.record(&FlowRecord { flow: &flow, end }, app);
+            }
+            self.apps.clear(slot);
         }
-        let record = FlowRecord { flow: &flow, end };
-        if let Some(analysis) = &mut self.analysis {
-            analysis.record(&record);
+        if is_told {
+            ended(FlowRecord { flow: &flow, end });
         }
-        ended(record);
     }
 
     /// Moves packet time on to `now_ns` and ends the flows that were silent too long by then.
@@ -359,8 +370,10 @@ impl Shard {
                 limits.active_ns > 0 && flow.frames() > 0 && now_ns >= flow.first_ns.saturating_add(limits.active_ns);
             if active_over {
                 let record = FlowRecord { flow, end: FlowEnd::Active };
-                if let Some(analysis) = &mut self.analysis {
-                    analysis.record(&record);
+                if let Some(analysis) = &mut self.analysis
+                    && let Some(app) = flow.app.and_then(|slot| self.apps.get(slot))
+                {
+                    analysis.record(&record, app);
                 }
                 ended(record);
                 flow.restart();

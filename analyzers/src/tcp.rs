@@ -157,7 +157,7 @@ impl Connection {
             let has_ack = flags.has(TcpFlags::ACK);
             let (half, mut out) = self.half(from, segment.time_ns, budget, deliver);
             if !half.syn(header.sequence, has_ack, &mut out) {
-                count(&mut out.metrics.outside);
+                count(&mut out.sent().outside);
                 return;
             }
             let other = &mut self.halves[from.other().index()];
@@ -165,8 +165,7 @@ impl Connection {
                 other.begin(header.acknowledgement, true);
             }
         }
-        let first = self.halves[from.other().index()].first();
-        self.metrics.handshake(from, header, first, segment.time_ns);
+        self.shake_hands(from, segment);
         self.acknowledgement(from, segment, budget, deliver);
         self.payload(from, segment, budget, deliver);
     }
@@ -199,7 +198,7 @@ impl Connection {
     }
 
     /// Whether a segment goes on where its sender was, or carries nothing, in a connection where nothing waits, with an acknowledgement
-    /// and whole. Nearly all do, and for them there is a shorter way: [`Connection::follow`].
+    /// and whole. Nearly all do, the last one of the handshake among them, and for them there is a shorter way: [`Connection::follow`].
     #[inline]
     pub(crate) fn is_next(&self, from: Side, segment: &Segment<'_>) -> bool {
         const UNUSUAL: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
@@ -208,7 +207,6 @@ impl Connection {
             && window != 0
             && segment.missing == 0
             && !self.over
-            && self.metrics.handshake_is_over()
             && if segment.payload.is_empty() {
                 // It acknowledges, wherever it stands.
                 !self.halves[from.index()].waits()
@@ -224,6 +222,9 @@ impl Connection {
     pub(crate) fn follow(&mut self, from: Side, segment: &Segment<'_>) {
         self.segments = self.segments.wrapping_add(1);
         let TcpHeader { window, acknowledgement: number, .. } = segment.header;
+        if !self.metrics.handshake_is_over() {
+            self.shake_hands(from, segment);
+        }
         let bare = segment.payload.is_empty();
         if self.halves[from.other().index()].acknowledge(Acknowledgement { number, window, bare }) {
             count(&mut self.metrics.sent_by_mut(from).duplicate_acks);
@@ -237,6 +238,13 @@ impl Connection {
         }
     }
 
+    /// What the segment is to the handshake, if that is not over.
+    #[inline(never)]
+    fn shake_hands(&mut self, from: Side, segment: &Segment<'_>) {
+        let first = self.halves[from.other().index()].first();
+        self.metrics.handshake(from, segment.header, first, segment.time_ns);
+    }
+
     /// What `from` says of the other side's bytes.
     fn acknowledgement(
         &mut self,
@@ -247,14 +255,13 @@ impl Connection {
     ) {
         let TcpHeader { flags, window, acknowledgement: number, .. } = segment.header;
         let opens_or_ends = flags.has(TcpFlags::SYN | TcpFlags::FIN);
-        let own = self.metrics.sent_by_mut(from);
         if window == 0 && !opens_or_ends {
-            count(&mut own.zero_windows);
+            count(&mut self.metrics.sent_by_mut(from).zero_windows);
         }
         if flags.has(TcpFlags::ACK) {
             let bare = !opens_or_ends && segment.payload.is_empty() && segment.missing == 0;
             if self.halves[from.other().index()].acknowledge(Acknowledgement { number, window, bare }) {
-                count(&mut own.duplicate_acks);
+                count(&mut self.metrics.sent_by_mut(from).duplicate_acks);
             }
             let (half, mut out) = self.half(from.other(), segment.time_ns, budget, deliver);
             half.settle(&mut out);
@@ -283,7 +290,7 @@ impl Connection {
         }
         let is_data = len > 0 && half.payload(sequence, segment.payload, missing, &mut out);
         if fin && !half.finish_at(sequence.wrapping_add(len as u32), &mut out) && len == 0 {
-            count(&mut out.metrics.retransmissions);
+            count(&mut out.sent().retransmissions);
         }
         half.settle(&mut out);
         if is_data && self.halves[Side::Originator.index()].is_from_start() {
@@ -325,10 +332,9 @@ impl Connection {
     ) -> (&'o mut Half, Outlet<'o, F>) {
         let reorder_ns = self.metrics.reorder_ns();
         let (segments, wanted) = (self.segments, self.wanted);
-        let metrics = self.metrics.sent_by_mut(side);
         (
             &mut self.halves[side.index()],
-            Outlet { side, metrics, budget, deliver, time_ns, segments, reorder_ns, wanted },
+            Outlet { side, metrics: &mut self.metrics, budget, deliver, time_ns, segments, reorder_ns, wanted },
         )
     }
 }

@@ -13,7 +13,7 @@ const UNKNOWN_MAX: u8 = 4;
 pub(super) enum Datagrams {
     /// Not found yet, after so many datagrams.
     Unknown(u8),
-    Dns(Box<DnsDatagrams>),
+    Dns(DnsDatagrams),
     Quic(Box<Quic>),
     /// Nothing more is wanted of it.
     Done(Protocol),
@@ -54,7 +54,7 @@ impl Datagrams {
             }
             let ports = (work.facts.tuple.source_port, work.facts.tuple.destination_port);
             *self = if DnsDatagrams::recognise(payload, ports) {
-                Self::Dns(Box::default())
+                Self::Dns(DnsDatagrams::default())
             } else if Quic::recognise(payload, ports) {
                 Self::Quic(Box::default())
             } else if *seen + 1 >= UNKNOWN_MAX {

@@ -12,10 +12,17 @@ const PIECES_MAX: usize = 16;
 /// So many bytes are kept for all streams of a shard. Beyond it a stream whose first piece does not tell is of no protocol.
 pub(crate) const SHARD_KEPT_MAX: usize = 32 << 20;
 
-/// The beginning of a stream of which it is not known what it is. Takes no memory while nothing has come.
+/// The beginning of a stream of which it is not known what it is. Small as long as nothing is kept: most streams tell what they are with
+/// their first piece.
 #[derive(Debug, Default)]
 pub(super) struct Detection {
-    kept: [Vec<u8>; 2],
+    kept: Option<Box<Kept>>,
+}
+
+/// Pieces that did not tell.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: [Vec<u8>; 2],
     /// In the order in which they came: from whom, and how long.
     pieces: Vec<(Side, u16)>,
 }
@@ -34,80 +41,59 @@ pub(super) enum Found {
 impl Detection {
     /// Looks at the next piece of the stream.
     pub(super) fn take(&mut self, delivery: Delivery<'_>, work: &mut Work<'_>) -> Found {
-        let kept_bytes = &mut *work.kept_bytes;
         let (from, bytes) = match delivery {
             Delivery::Data(from, bytes) => (from, bytes),
             // What comes behind a hole, in the middle of something, may tell all the same; what came before it was too short to.
             Delivery::Gap(from, _) => {
-                let kept = std::mem::take(&mut self.kept[from.index()]);
-                *kept_bytes = kept_bytes.saturating_sub(kept.len());
-                self.pieces.retain(|(side, _)| *side != from);
+                if let Some(kept) = &mut self.kept {
+                    let forgotten = std::mem::take(&mut kept.bytes[from.index()]).len();
+                    *work.kept_bytes = work.kept_bytes.saturating_sub(forgotten);
+                    kept.pieces.retain(|(side, _)| *side != from);
+                }
                 return Found::Nothing;
             }
             Delivery::End(_) => return Found::Nothing,
         };
-        if self.pieces.len() >= PIECES_MAX {
-            return Found::Foreign;
-        }
-        // The piece where it lies, unless it goes on with one that was kept.
-        let own = &mut self.kept[from.index()];
-        let joined = !own.is_empty();
-        if joined {
-            own.extend_from_slice(&bytes[..bytes.len().min(KEPT_MAX)]);
-        }
-        let [originator, responder] = &self.kept;
-        let mut opening = Opening {
-            originator,
-            responder,
-            originator_port: work.facts.tuple.source_port,
-            responder_port: work.facts.tuple.destination_port,
+        let (found, turn) = match &mut self.kept {
+            Some(kept) if kept.pieces.len() >= PIECES_MAX => return Found::Foreign,
+            Some(kept) => kept.recognise_with(from, bytes, work),
+            None => recognise(&opening([&[], &[]], (from, bytes), work), work.may_turn),
         };
-        if !joined {
-            match from {
-                Side::Originator => opening.originator = bytes,
-                Side::Responder => opening.responder = bytes,
-            }
-        }
-        let (found, turn) = recognise(&opening, work.may_turn);
-        let own = &mut self.kept[from.index()];
-        let before = if joined { own.len().saturating_sub(bytes.len().min(KEPT_MAX)) } else { 0 };
-        own.truncate(before);
-        let together = self.kept.iter().map(Vec::len).sum::<usize>() + bytes.len();
         match found {
             Ok(analyser) => {
                 if turn {
                     work.turn();
-                    self.turn();
+                    if let Some(kept) = &mut self.kept {
+                        kept.turn();
+                    }
                 }
                 Found::Protocol(analyser)
             }
-            // A side that says nothing known may be answered by one that does.
-            Err(Guess::No) if self.kept.iter().all(Vec::is_empty) && together > KEPT_MAX => Found::Foreign,
-            Err(_) if together <= KEPT_MAX && *kept_bytes + bytes.len() <= SHARD_KEPT_MAX => {
-                self.kept[from.index()].extend_from_slice(bytes);
-                self.pieces.push((from, bytes.len() as u16));
-                *kept_bytes += bytes.len();
-                Found::Nothing
-            }
-            Err(_) => Found::Foreign,
+            Err(_) => self.keep((from, bytes), work.kept_bytes),
         }
     }
 
-    fn turn(&mut self) {
-        self.kept.swap(0, 1);
-        for (from, _) in &mut self.pieces {
-            *from = from.other();
+    /// Keeps a piece that has not told: a side that says nothing known may be answered by one that does.
+    fn keep(&mut self, (from, bytes): (Side, &[u8]), kept_bytes: &mut usize) -> Found {
+        if self.kept_len() + bytes.len() > KEPT_MAX || *kept_bytes + bytes.len() > SHARD_KEPT_MAX {
+            return Found::Foreign;
         }
+        let kept = self.kept.get_or_insert_default();
+        kept.bytes[from.index()].extend_from_slice(bytes);
+        kept.pieces.push((from, bytes.len() as u16));
+        *kept_bytes += bytes.len();
+        Found::Nothing
     }
 
     /// Gives what was kept, in the order in which it came.
     pub(super) fn replay(&self, mut give: impl FnMut(Delivery<'_>)) {
+        let Some(kept) = &self.kept else { return };
         let mut at = [0; 2];
-        for (from, length) in &self.pieces {
+        for (from, length) in &kept.pieces {
             let begin = at[from.index()];
             let end = begin + usize::from(*length);
             at[from.index()] = end;
-            if let Some(piece) = self.kept[from.index()].get(begin..end) {
+            if let Some(piece) = kept.bytes[from.index()].get(begin..end) {
                 give(Delivery::Data(*from, piece));
             }
         }
@@ -115,9 +101,46 @@ impl Detection {
 
     /// Gives back what was kept.
     pub(super) fn forget(&self, kept_bytes: &mut usize) {
-        let kept: usize = self.kept.iter().map(Vec::len).sum();
-        *kept_bytes = kept_bytes.saturating_sub(kept);
+        *kept_bytes = kept_bytes.saturating_sub(self.kept_len());
     }
+
+    fn kept_len(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.bytes.iter().map(Vec::len).sum())
+    }
+}
+
+impl Kept {
+    /// Whether `bytes` behind what is kept tell.
+    fn recognise_with(&mut self, from: Side, bytes: &[u8], work: &Work<'_>) -> (Result<StreamAnalyser, Guess>, bool) {
+        // The piece where it lies, unless it goes on with one that was kept.
+        let own = &mut self.bytes[from.index()];
+        let before = own.len();
+        if before > 0 {
+            own.extend_from_slice(&bytes[..bytes.len().min(KEPT_MAX)]);
+        }
+        let [originator, responder] = &self.bytes;
+        let piece = if before > 0 { &self.bytes[from.index()] } else { bytes };
+        let found = recognise(&opening([originator, responder], (from, piece), work), work.may_turn);
+        self.bytes[from.index()].truncate(before);
+        found
+    }
+
+    fn turn(&mut self) {
+        self.bytes.swap(0, 1);
+        for (from, _) in &mut self.pieces {
+            *from = from.other();
+        }
+    }
+}
+
+/// The opening of a flow whose sides have sent this, but for `piece` in place of what one of them has.
+fn opening<'a>([originator, responder]: [&'a [u8]; 2], piece: (Side, &'a [u8]), work: &Work<'_>) -> Opening<'a> {
+    let (originator, responder) = match piece {
+        (Side::Originator, bytes) => (bytes, responder),
+        (Side::Responder, bytes) => (originator, bytes),
+    };
+    let tuple = &work.facts.tuple;
+    Opening { originator, responder, originator_port: tuple.source_port, responder_port: tuple.destination_port }
 }
 
 /// The analyser of a stream that begins so, and whether its sides are the other way round, where they may be.

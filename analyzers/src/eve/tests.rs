@@ -19,8 +19,8 @@ fn event_with_names(tuple: FiveTuple, change: impl FnOnce(&mut Flow), stream: &S
     change(&mut flow);
     let stream = *stream;
     let mut analysis = Analysis::new(EventKinds::ALL, move |_| stream).with_names(move |_| names);
-    flow.app = Some(analysis.begin(&flow, 7));
-    analysis.record(&FlowRecord { flow: &flow, end: FlowEnd::Idle });
+    let app = analysis.begin(&flow, 7);
+    analysis.record(&FlowRecord { flow: &flow, end: FlowEnd::Idle }, &app);
     let mut line = Vec::new();
     analysis.events().take(|lines, _| line.extend_from_slice(lines));
     assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1), "one event is one line");

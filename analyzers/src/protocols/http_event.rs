@@ -239,6 +239,8 @@ pub(super) fn clip(value: &[u8]) -> &[u8] {
     value.get(..FIELD_MAX).unwrap_or(value)
 }
 
+/// Inlined, so that the length of the key is known where it is copied.
+#[inline]
 fn write_text(json: &mut JsonObject<'_>, key: &'static str, value: Option<&[u8]>) {
     if let Some(value) = value {
         json.text(key, clip(value));

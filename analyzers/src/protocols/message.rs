@@ -9,6 +9,7 @@ use vxtap_wire::community_id::community_id;
 use super::spare::SpareTexts;
 use super::{EventKind, EventKinds, Protocol, Side};
 use crate::anomaly::{Anomaly, AnomalyCounters, Subject};
+use crate::app::FlowApp;
 use crate::eve::{self, Times};
 use crate::flow::FlowRecord;
 use crate::json::{JsonObject, append_number};
@@ -144,12 +145,11 @@ impl Events {
     }
 
     /// Writes the `flow` event of a flow whose bytes were analysed.
-    pub(crate) fn write_flow(&mut self, record: &FlowRecord<'_>) {
-        let Some(app) = &record.flow.app else { return };
+    pub(crate) fn write_flow(&mut self, record: &FlowRecord<'_>, app: &FlowApp) {
         let head = EventHead { kind: EventKind::Flow, time_ns: record.flow.last_ns, from: Side::Originator, tx: None };
         let mut starts = std::mem::take(&mut self.starts);
         self.write_timed(head, app.facts(), |json, times| {
-            eve::write_flow(json, record, &app.facts().tuple, (&mut starts, times));
+            eve::write_flow(json, record, app, (&mut starts, times));
         });
         self.starts = starts;
     }

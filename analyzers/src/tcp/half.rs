@@ -5,7 +5,7 @@
 use crate::sparse::{Content, Piece, Run, Sparse};
 
 use super::chunk::{Chunk, Tail};
-use super::metrics::{DirectionMetrics, count};
+use super::metrics::{DirectionMetrics, Metrics, count};
 use super::{
     AHEAD_MAX, BEHIND_MAX, Budget, Delivery, HOLE_ACKED_NS, HOLE_ACKED_SEGMENTS, HOLE_NS, LATE_SYN_BYTES, STRAYS_MAX,
     WAITING_MAX, WAITING_PIECES_MAX,
@@ -68,7 +68,7 @@ struct Mark {
 /// Where a half's bytes and figures go, and what it needs to know of the segment at hand.
 pub(super) struct Outlet<'o, F> {
     pub(super) side: Side,
-    pub(super) metrics: &'o mut DirectionMetrics,
+    pub(super) metrics: &'o mut Metrics,
     pub(super) budget: &'o mut Budget,
     pub(super) deliver: &'o mut F,
     pub(super) time_ns: u64,
@@ -78,6 +78,13 @@ pub(super) struct Outlet<'o, F> {
     pub(super) reorder_ns: u64,
     /// Whether anybody wants bytes.
     pub(super) wanted: bool,
+}
+
+impl<F> Outlet<'_, F> {
+    /// The side's figures, to count something.
+    pub(super) fn sent(&mut self) -> &mut DirectionMetrics {
+        self.metrics.sent_by_mut(self.side)
+    }
 }
 
 impl<F: FnMut(Delivery<'_>)> Outlet<'_, F> {
@@ -193,7 +200,7 @@ impl Half {
         // Where both sides open at once, each sends its SYN first without and then with an ACK.
         let seen = if has_ack { &mut self.syn_ack_seen } else { &mut self.syn_seen };
         if std::mem::replace(seen, true) {
-            count(&mut out.metrics.retransmissions);
+            count(&mut out.sent().retransmissions);
         }
         true
     }
@@ -233,7 +240,7 @@ impl Half {
         out: &mut Outlet<'_, F>,
     ) -> bool {
         let Some(start) = self.position(sequence) else {
-            count(&mut out.metrics.outside);
+            count(&mut out.sent().outside);
             self.strays = self.strays.saturating_add(1);
             if self.strays < STRAYS_MAX || self.ended || self.fin_seen {
                 return false;
@@ -253,7 +260,7 @@ impl Half {
         if let Some(fin) = self.fin_position()
             && chunk.end_at(fin)
         {
-            count(&mut out.metrics.outside);
+            count(&mut out.sent().outside);
         }
         if chunk.len() > 0 && !self.ended {
             self.place(&chunk, out);
@@ -271,22 +278,22 @@ impl Half {
         let delivered = self.next.min(end).saturating_sub(start.max(self.base));
         let seen = delivered + whole.bytes + cut.bytes;
         if whole.differs || self.tail.differs(self.next, chunk) {
-            count(&mut out.metrics.overlaps);
+            count(&mut out.sent().overlaps);
         }
         if seen > 0 {
             if !(self.probed && seen == 1 && start + 1 == self.next) {
-                out.metrics.retransmitted_bytes += seen;
-                count(&mut out.metrics.retransmissions);
+                out.sent().retransmitted_bytes += seen;
+                count(&mut out.sent().retransmissions);
             }
         } else if start < self.base {
-            count(&mut out.metrics.out_of_order);
+            count(&mut out.sent().out_of_order);
         } else if let Some(opened_ns) = waiting.and_then(|waiting| waiting.sparse.time_behind(start)) {
             let repaired = start == self.acked && self.duplicates >= DUPLICATES_OF_LOSS;
             if repaired || out.time_ns.saturating_sub(opened_ns) > out.reorder_ns {
-                out.metrics.retransmitted_bytes += chunk.len();
-                count(&mut out.metrics.retransmissions);
+                out.sent().retransmitted_bytes += chunk.len();
+                count(&mut out.sent().retransmissions);
             } else {
-                count(&mut out.metrics.out_of_order);
+                count(&mut out.sent().out_of_order);
             }
         }
     }
@@ -322,7 +329,9 @@ impl Half {
     fn pass<F: FnMut(Delivery<'_>)>(&mut self, chunk: &Chunk<'_>, out: &mut Outlet<'_, F>) {
         out.data(chunk.bytes);
         out.gap(u64::from(chunk.cut));
-        out.metrics.cut_bytes += u64::from(chunk.cut);
+        if chunk.cut > 0 {
+            out.sent().cut_bytes += u64::from(chunk.cut);
+        }
         self.advance(chunk, out.wanted);
     }
 
@@ -396,7 +405,7 @@ impl Half {
             }
             Some(_) if self.fin == sequence => false,
             _ => {
-                count(&mut out.metrics.outside);
+                count(&mut out.sent().outside);
                 true
             }
         }
@@ -436,8 +445,11 @@ impl Half {
     fn skip<F: FnMut(Delivery<'_>)>(&mut self, end: u64, out: &mut Outlet<'_, F>) {
         let gap = end.saturating_sub(self.next);
         let lost = self.acked.clamp(self.next, end.max(self.next)) - self.next;
-        out.metrics.lost_bytes += lost;
-        out.metrics.missing_bytes += gap - lost;
+        if gap > 0 {
+            let sent = out.sent();
+            sent.lost_bytes += lost;
+            sent.missing_bytes += gap - lost;
+        }
         out.gap(gap);
         self.tail = Tail::default();
         self.next += gap;

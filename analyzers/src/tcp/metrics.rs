@@ -10,9 +10,10 @@ use crate::protocols::Side;
 ///
 /// Times are differences between times of packets; one that would be 0 or negative since the mirror changed the order is not told
 /// or told as 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
-    directions: [DirectionMetrics; 2],
+    /// Nothing of this happens to most connections, and so it takes no memory before it does.
+    directions: Option<Box<[DirectionMetrics; 2]>>,
     /// From the SYN to the SYN-ACK, nanoseconds: there and back between mirror and responder. `None` where either was not seen, or the
     /// SYN was sent again, since nobody can tell which one was answered (Karn). What comes again sooner than 100 ms is a second
     /// copy by the mirror: no system sends again so soon (RFC 6298 section 2.1 has 1 s).
@@ -81,6 +82,20 @@ enum Stage {
     Over,
 }
 
+/// Figures of a side to which nothing happened.
+const NONE: DirectionMetrics = DirectionMetrics {
+    lost_bytes: 0,
+    cut_bytes: 0,
+    missing_bytes: 0,
+    retransmitted_bytes: 0,
+    retransmissions: 0,
+    out_of_order: 0,
+    duplicate_acks: 0,
+    zero_windows: 0,
+    overlaps: 0,
+    outside: 0,
+};
+
 /// Adds one, and stays at the end of the range.
 pub(super) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
@@ -94,20 +109,24 @@ const COPY_NS: u64 = 100_000_000;
 
 impl Metrics {
     /// The sides are the other way round. Only of connections whose handshake was not seen, so that there are no times of it.
-    pub(super) const fn turn(&mut self) {
-        self.directions.swap(0, 1);
+    pub(super) fn turn(&mut self) {
+        if let Some(directions) = &mut self.directions {
+            directions.swap(0, 1);
+        }
         (self.responder_rtt_ns, self.originator_rtt_ns, self.first_byte_ns) = (None, None, None);
         self.request_ns = 0;
         self.stage = Stage::Over;
     }
 
     /// Figures of what `side` sent.
-    pub const fn sent_by(&self, side: Side) -> &DirectionMetrics {
-        &self.directions[side.index()]
+    pub fn sent_by(&self, side: Side) -> &DirectionMetrics {
+        self.directions.as_ref().map_or(&NONE, |directions| &directions[side.index()])
     }
 
+    /// The same, to count something.
+    #[cold]
     pub(super) fn sent_by_mut(&mut self, side: Side) -> &mut DirectionMetrics {
-        &mut self.directions[side.index()]
+        &mut self.directions.get_or_insert_default()[side.index()]
     }
 
     /// A segment that fills a hole so long after it was opened is a retransmission, in nanoseconds.

@@ -91,6 +91,15 @@ impl<'a> RequestLine<'a> {
 /// The status in the first line of a response; `None` where there is none from 100 to 999.
 pub(super) fn status(line: &[u8]) -> Option<u16> {
     let rest = line.strip_prefix(b"HTTP/")?;
+    // Nearly all are so.
+    if let [b'1', b'.', b'0'..=b'9', b' ', hundreds @ b'1'..=b'9', tens, ones, behind @ ..] = rest
+        && tens.is_ascii_digit()
+        && ones.is_ascii_digit()
+        && behind.first().is_none_or(|byte| is_blank(*byte))
+    {
+        let digit = |byte: &u8| u16::from(byte - b'0');
+        return Some(digit(hundreds) * 100 + digit(tens) * 10 + digit(ones));
+    }
     let blank = rest.iter().position(|byte| is_blank(*byte))?;
     let rest = rest[blank..].trim_ascii_start();
     let digits = rest.split(|byte| is_blank(*byte)).next().unwrap_or_default();
@@ -221,6 +230,8 @@ mod tests {
     fn statuses_have_three_digits() {
         assert_eq!(status(b"HTTP/1.1 204"), Some(204));
         assert_eq!(status(b"HTTP/1.0  404 Not Found"), Some(404));
+        assert_eq!(status(b"HTTP/1.1 200"), Some(200));
+        assert_eq!(status(b"HTTP/1.1 099 No"), None);
         assert_eq!(status(b"HTTP/1.1 20"), None);
         assert_eq!(status(b"HTTP/1.1 2000 OK"), None);
         assert_eq!(status(b"ICY 200 OK"), None);
