@@ -4,6 +4,7 @@ mod flows;
 mod names;
 mod store;
 
+use arrayvec::ArrayVec;
 use vxtap_wire::{ETHERNET_HEADER_LEN, FlowKey, FrameView, IpVersion, Link, Missing};
 
 use flows::Flows;
@@ -38,6 +39,9 @@ pub(crate) struct Page {
     /// Its list of flows is not complete: anything may be in it.
     pub(crate) anything: bool,
 }
+
+/// Flows of a page that are looked up together.
+const FLOWS_TOGETHER: usize = 16;
 
 /// A page that a flow has records in.
 #[derive(Clone, Copy, Debug)]
@@ -130,8 +134,14 @@ impl IndexBuilder {
     pub fn page<'a>(&mut self, page: PageRange, flows: impl IntoIterator<Item = &'a FlowKey>, other_frames: bool) {
         let Some(number) = self.begin_page(page) else { return };
         let mut anything = false;
-        for flow in flows {
-            anything |= !self.note(flow, number);
+        let mut flows = flows.into_iter().peekable();
+        while flows.peek().is_some() {
+            let together: ArrayVec<_, FLOWS_TOGETHER> =
+                flows.by_ref().take(FLOWS_TOGETHER).map(|flow| (flow, self.flows.hash(flow))).collect();
+            self.flows.fetch(together.iter().map(|(_, hash)| *hash));
+            for (flow, hash) in together {
+                anything |= !self.note(flow, hash, number);
+            }
         }
         if let Some(page) = self.pages.last_mut() {
             page.other_frames |= other_frames;
@@ -196,8 +206,8 @@ impl IndexBuilder {
 
     /// Notes that `flow` has records in page `page`; `false` where there is no room for one more flow.
     #[inline]
-    fn note(&mut self, flow: &FlowKey, page: u32) -> bool {
-        let Some((flow, known)) = self.flows.note(flow, page, self.bounds.flows) else { return false };
+    fn note(&mut self, flow: &FlowKey, hash: u32, page: u32) -> bool {
+        let Some((flow, known)) = self.flows.note(flow, hash, page, self.bounds.flows) else { return false };
         if !known {
             self.pairs.push(Pair { flow, page });
         }

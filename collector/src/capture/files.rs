@@ -111,6 +111,7 @@ impl CaptureFiles {
                 *self.missed.entry(*stream).or_default() += frames;
             }
         }
+        self.forget_if_deleted();
         let mut from = 0;
         loop {
             while runs.get(from).is_some_and(|run| run.records == 0) {
@@ -162,7 +163,6 @@ impl CaptureFiles {
             self.fail(format!("the file system of '{directory}' has less free space than is to be kept free"));
             return false;
         }
-        self.forget_if_deleted();
         if self.open.is_none() {
             match self.begin() {
                 Ok(file) => self.open = Some(file),

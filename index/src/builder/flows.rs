@@ -43,15 +43,24 @@ impl Flows {
         self.noted.iter().map(|noted| &noted.key)
     }
 
-    /// Notes that `key` was seen in `page`, and gives the flow's number and whether it was last seen there already; `None` where it would be
+    /// Reads what flows of these hashes are looked up by. None of the reads depends on another, so the CPU waits for all of them together;
+    /// the sums keep the compiler from dropping them.
+    pub(super) fn fetch(&self, hashes: impl Iterator<Item = u32> + Clone) {
+        let last = self.places.len().saturating_sub(1);
+        let numbers = hashes.filter_map(|hash| self.places.get(hash as usize & last)).map(|place| place.next_number);
+        std::hint::black_box(numbers.clone().fold(0, |sum, number| sum ^ number));
+        let noted = numbers.filter_map(|number| self.noted.get((number as usize).wrapping_sub(1)));
+        std::hint::black_box(noted.fold(0, |sum, noted| sum ^ noted.last_page));
+    }
+
+    /// Notes that `key`, which has this [`Flows::hash`], was seen in `page`, and gives the flow's number and whether it was last seen there already; `None` where it would be
     /// one more than `most`.
     #[inline]
-    pub(super) fn note(&mut self, key: &FlowKey, page: u32, most: usize) -> Option<(u32, bool)> {
+    pub(super) fn note(&mut self, key: &FlowKey, hash: u32, page: u32, most: usize) -> Option<(u32, bool)> {
         // Three quarters at the most: runs of taken places stay short.
         if self.noted.len() * 4 >= self.places.len() * 3 {
             self.grow();
         }
-        let hash = self.hash(key);
         let last = self.places.len() - 1;
         let mut at = hash as usize & last;
         loop {
@@ -86,7 +95,7 @@ impl Flows {
 
     /// In three words rather than field by field. Seeded at random: nobody can choose flows that collide.
     #[inline]
-    fn hash(&self, key: &FlowKey) -> u32 {
+    pub(super) fn hash(&self, key: &FlowKey) -> u32 {
         let FlowKey { low, high, low_port, high_port, network, protocol, version } = key;
         let mut state = self.hashing.build_hasher();
         state.write_u128(u128::from_le_bytes(low.0));
@@ -117,6 +126,12 @@ mod tests {
 
     use super::*;
 
+    fn note(flows: &mut Flows, key: &FlowKey, page: u32, most: usize) -> Option<(u32, bool)> {
+        let hash = flows.hash(key);
+        flows.fetch([hash, 7].into_iter());
+        flows.note(key, hash, page, most)
+    }
+
     fn flow(number: u32) -> FlowKey {
         let tuple = FiveTuple {
             source: IpAddress::v4(number.to_be_bytes()),
@@ -134,8 +149,8 @@ mod tests {
         let mut flows = Flows::default();
         for page in 0..3 {
             for number in 0..20_000 {
-                assert_eq!(flows.note(&flow(number), page, usize::MAX), Some((number, false)));
-                assert_eq!(flows.note(&flow(number), page, 0), Some((number, true)), "none is new");
+                assert_eq!(note(&mut flows, &flow(number), page, usize::MAX), Some((number, false)));
+                assert_eq!(note(&mut flows, &flow(number), page, 0), Some((number, true)), "none is new");
             }
         }
         assert_eq!(flows.len(), 20_000);
@@ -146,11 +161,11 @@ mod tests {
     #[test]
     fn there_are_no_more_than_may_be_and_pages_get_new_numbers() {
         let mut flows = Flows::default();
-        assert_eq!(flows.note(&flow(1), 8, 2), Some((0, false)));
-        assert_eq!(flows.note(&flow(2), 9, 2), Some((1, false)));
-        assert_eq!(flows.note(&flow(3), 9, 2), None);
+        assert_eq!(note(&mut flows, &flow(1), 8, 2), Some((0, false)));
+        assert_eq!(note(&mut flows, &flow(2), 9, 2), Some((1, false)));
+        assert_eq!(note(&mut flows, &flow(3), 9, 2), None);
         flows.renumber_pages(|page| page / 2);
-        assert_eq!(flows.note(&flow(1), 4, 2), Some((0, true)));
-        assert_eq!(flows.note(&flow(3), 4, 2), None);
+        assert_eq!(note(&mut flows, &flow(1), 4, 2), Some((0, true)));
+        assert_eq!(note(&mut flows, &flow(3), 4, 2), None);
     }
 }
