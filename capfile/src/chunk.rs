@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use crate::reader::{Located, Record};
 use crate::refill::WINDOW_BYTES;
-use crate::window_bytes::WindowBytes;
 
 /// What is kept free in front of a window, for the part of a record that the window before it ends with.
 const HEADROOM: usize = 64 << 10;
@@ -16,7 +15,7 @@ const HEADROOM: usize = 64 << 10;
 /// Records of a capture file that lie in one piece of memory, up to some 256 KiB. Made once and filled again and again.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    pub(crate) bytes: WindowBytes,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) records: Vec<Located>,
     /// Where in `bytes` the window is that was read.
     pub(crate) window: Range<usize>,
@@ -49,10 +48,9 @@ impl Chunk {
     /// The records, each behind its place: where in the chunk's bytes its data begin.
     #[inline]
     pub fn placed_records(&self) -> impl ExactSizeIterator<Item = (usize, Record<'_>)> {
-        let bytes: &[u8] = &self.bytes;
-        self.records.iter().map(move |located| {
+        self.records.iter().map(|located| {
             let Located { time_ns, link_type, wire_len, at, length } = *located;
-            (at, Record { time_ns, link_type, wire_len, data: &bytes[at..at + length] })
+            (at, Record { time_ns, link_type, wire_len, data: &self.bytes[at..at + length] })
         })
     }
 
@@ -67,16 +65,15 @@ impl Chunk {
 
     /// Reads a window. What records are in it, and what went wrong, is told by [`crate::CaptureReader::records_in`].
     pub fn read(&mut self, window: &Window) {
-        let bytes = self.bytes.for_copy();
-        if bytes.len() < HEADROOM + window.length {
+        if self.bytes.len() < HEADROOM + window.length {
             // Not resized: what is zero from the kernel need not be written, and most of the headroom is never touched.
-            *bytes = vec![0; HEADROOM + WINDOW_BYTES];
+            self.bytes = vec![0; HEADROOM + WINDOW_BYTES];
         }
         self.records.clear();
         let mut end = HEADROOM;
         let mut offset = window.offset;
         while end < HEADROOM + window.length {
-            match window.file.read_at(&mut bytes[end..HEADROOM + window.length], offset) {
+            match window.file.read_at(&mut self.bytes[end..HEADROOM + window.length], offset) {
                 // Somebody has made the file shorter.
                 Ok(0) => break,
                 Ok(count) => {

@@ -3,7 +3,6 @@
 use pcap_file::pcap::PcapParser;
 use pcap_file::{Endianness, PcapError, TsResolution};
 
-use crate::near;
 use crate::reader::Located;
 use crate::refill::Refill;
 use crate::{Fault, LinkType, MAX_FRAME_BYTES};
@@ -11,8 +10,6 @@ use crate::{Fault, LinkType, MAX_FRAME_BYTES};
 /// Length of the file header, in bytes.
 pub(crate) const FILE_HEADER_LEN: usize = 24;
 const RECORD_HEADER_LEN: usize = 16;
-/// Records whose times are this far apart are not taken for parts of one file by a guess, in seconds.
-const NEAR_SECONDS: u32 = 3600;
 
 /// What the file header says.
 pub(crate) struct Classic {
@@ -41,14 +38,6 @@ impl Classic {
     /// The link type of all records.
     pub(crate) const fn link_type(&self) -> LinkType {
         self.link_type
-    }
-
-    /// Fetches headers of the records in `window`, which begins with one.
-    pub(crate) fn bring_near(&self, window: &[u8]) {
-        match self.endianness {
-            Endianness::Little => bring_near(window, u32::from_le_bytes),
-            Endianness::Big => bring_near(window, u32::from_be_bytes),
-        }
     }
 
     /// Puts every record that is whole in what is there, up to one that is not or that is too long, into `records`.
@@ -118,19 +107,6 @@ impl Classic {
             Endianness::Little => u32::from_le_bytes(field),
         })
     }
-}
-
-fn bring_near(window: &[u8], word: impl Fn([u8; 4]) -> u32) {
-    let Some(begins) = window.first_chunk() else { return };
-    let seconds = word(*begins);
-    near::bring_near(window, |record| {
-        let header = record.first_chunk::<RECORD_HEADER_LEN>()?;
-        let field = |at: usize| word([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        if field(0).abs_diff(seconds) > NEAR_SECONDS || field(12) < field(8) {
-            return None;
-        }
-        Some(RECORD_HEADER_LEN + frame_length(field(8)).ok()?)
-    });
 }
 
 #[inline]

@@ -8,16 +8,12 @@
 mod chunk;
 mod classic;
 mod error;
-mod lease;
 mod link_type;
-mod mapping;
-mod near;
 pub mod pcapng;
 mod reader;
 mod refill;
 mod sections;
 mod time_scale;
-mod window_bytes;
 
 pub use chunk::{Chunk, Window, Windows};
 pub use error::{Fault, OpenError, ReadError};

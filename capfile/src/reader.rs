@@ -120,14 +120,6 @@ impl CaptureReader {
         self.collect(chunk, false)
     }
 
-    /// Has this reader look at the file's pages in memory instead of copies of them, and gives whether it does. That is safe only while a lease
-    /// keeps others from writing to the file, so it is done only where one is to be had: on a regular file of a local file system
-    /// that belongs to the user (or with `CAP_LEASE`), and that nobody has open for writing. Who opens it for writing later waits until the
-    /// chunk in use is filled again or dropped; from then on the rest of the file is copied.
-    pub fn read_mapped(&mut self) -> bool {
-        self.regular.as_ref().is_some_and(|file| self.refill.read_mapped(file))
-    }
-
     /// Has the file read by windows, in any order and by anybody, instead of by this reader, which from now on only says what
     /// records are in them: [`CaptureReader::records_in`]. `None` for what is no regular file.
     pub fn windows(&mut self) -> Option<Windows> {
@@ -155,19 +147,12 @@ impl CaptureReader {
     /// chunk takes the window with it.
     fn collect(&mut self, chunk: &mut Chunk, given: bool) -> Result<bool, ReadError> {
         chunk.records.clear();
-        chunk.bytes.let_mapping_go();
         if let Some(error) = self.postponed.take() {
             return Err(error);
         }
         while !self.ended {
             if given || !chunk.records.is_empty() {
                 self.refill.hold();
-            }
-            if self.refill.is_far() {
-                match &self.format {
-                    Format::Classic(classic) => classic.bring_near(self.refill.available()),
-                    Format::Sections(sections) => sections.bring_near(self.refill.available()),
-                }
             }
             if let Format::Classic(classic) = &self.format {
                 let before = chunk.records.len();

@@ -4,7 +4,6 @@ use byteorder_slice::{BigEndian, LittleEndian};
 use pcap_file::pcapng::RawBlock;
 use pcap_file::{Endianness, PcapError};
 
-use crate::near;
 use crate::reader::Located;
 use crate::refill::Refill;
 use crate::time_scale::TimeScale;
@@ -103,18 +102,6 @@ impl Sections {
                 return Ok(Some(Located { time_ns, link_type, wire_len, at: at + offset, length }));
             }
         }
-    }
-
-    /// Fetches headers of the blocks in `window`, which begins with one.
-    pub(crate) fn bring_near(&self, window: &[u8]) {
-        near::bring_near(window, |block| {
-            let header = block.first_chunk::<BODY_OFFSET>()?;
-            let (block_type, length) = (self.word(header, 0), self.word(header, 1) as usize);
-            let is_likely = matches!(block_type, INTERFACE_DESCRIPTION..=ENHANCED_PACKET)
-                && (SMALLEST_BLOCK..=MAX_BLOCK_BYTES).contains(&length)
-                && length.is_multiple_of(4);
-            is_likely.then_some(length)
-        });
     }
 
     /// The length of a block that is not whole yet, as far as known; checked against the bound.

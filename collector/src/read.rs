@@ -72,7 +72,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let in_order = settings.pipeline.workers == 1 || settings.pipeline.capture.as_ref().is_some_and(Recorder::suits);
     let input = if in_order { Input::InOrder } else { Input::Turns };
     let (mut outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), input)?;
-    let reader = Arc::new(FileReader::new(files, &settings.pipeline));
+    let reader = Arc::new(FileReader::new(files, settings.pipeline.workers));
     let totals = run_workers(settings, &streams, lanes, &reader)?;
     let monitor = outputs.monitor();
     let captured = outputs.finish_captures();

@@ -3,10 +3,6 @@
 //! What costs time is the kernel's copy of the bytes. Each worker has its own part of the file copied at the same time as
 //! the others; only finding where the records begin goes in turn, since the end of one part tells where the next begins.
 //! What is no regular file is read in turn.
-//!
-//! Where little but headers is looked at, a copy of everything takes longer than to wait for these to come from memory. So a
-//! worker that is alone, and writes neither captures nor logs, reads the file's own pages where it may
-//! ([`CaptureReader::read_mapped`]), in turn. With another thread each mapping that is let go would interrupt that one's CPU.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +11,6 @@ use vxtap_analyzers::{DropReason, Ledger};
 use vxtap_capfile::{CaptureReader, Chunk, ReadError, Windows};
 
 use super::exchange::SharedFrame;
-use crate::settings::PipelineSettings;
 use crate::turns::Turns;
 
 /// The files being read.
@@ -36,18 +31,14 @@ struct Spare {
 
 /// What is not yet read.
 struct Claims {
-    /// Whether files are mapped, where that is possible.
-    wants_mapped: bool,
-    /// The current file's windows; `None` where it has to be read in turn.
-    windows: Option<Windows>,
-    /// Files that are not at their end.
-    files: usize,
+    /// Files, the current one first; `None` where a file has to be read in turn.
+    files: VecDeque<Option<Windows>>,
     next_number: u64,
 }
 
 /// Where the records are.
 struct Records {
-    /// The files, the current one first.
+    /// The same files.
     files: VecDeque<CaptureReader>,
     /// The first thing that was wrong with a file.
     damage: Option<ReadError>,
@@ -62,18 +53,15 @@ pub(super) struct Numbered {
 }
 
 impl FileReader {
-    /// The files for the workers of `settings`, which are numbered from 0.
-    pub(super) fn new(files: Vec<CaptureReader>, settings: &PipelineSettings) -> Self {
-        let PipelineSettings { workers, capture, log, .. } = settings;
-        let wants_mapped = *workers == 1 && capture.is_none() && log.is_none();
+    /// The files for `workers` workers, which are numbered from 0.
+    pub(super) fn new(files: Vec<CaptureReader>, workers: u32) -> Self {
         let mut files = VecDeque::from(files);
-        let windows = files.front_mut().and_then(|file| begin(file, wants_mapped));
-        let claims = Claims { wants_mapped, windows, files: files.len(), next_number: 0 };
+        let claims = Claims { files: files.iter_mut().map(CaptureReader::windows).collect(), next_number: 0 };
         Self {
             claims: Mutex::new(claims),
             records: Mutex::new(Records { files, damage: None }),
             turns: Turns::default(),
-            spare: (0..*workers).map(|_| Mutex::default()).collect(),
+            spare: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -82,10 +70,8 @@ impl FileReader {
     pub(super) fn next(&self, worker: usize, ledger: &mut Ledger) -> Option<Numbered> {
         let mut chunk = lock(&self.spare[worker]).chunks.pop().unwrap_or_default();
         let mut claims = lock(&self.claims);
-        if claims.files == 0 {
-            return None;
-        }
-        let window = claims.windows.as_mut().and_then(Windows::next);
+        let file = claims.files.front_mut()?;
+        let window = file.as_mut().and_then(Windows::next);
         let number = claims.next_number;
         claims.next_number += 1;
         if let Some(window) = window {
@@ -103,9 +89,8 @@ impl FileReader {
             let mut records = self.wait_for_turn(number);
             let more = records.files.front_mut().map_or(Ok(false), |file| file.next_chunk(&mut chunk));
             if !matches!(more, Ok(true)) {
-                claims.files -= 1;
+                claims.files.pop_front();
                 records.files.pop_front();
-                claims.windows = records.files.front_mut().and_then(|file| begin(file, claims.wants_mapped));
             }
             if let Err(error) = more {
                 records.note_damage(error, ledger);
@@ -125,7 +110,7 @@ impl FileReader {
     /// How many chunks there were, once all files are at their end.
     pub(super) fn chunks_in_all(&self) -> Option<u64> {
         let claims = lock(&self.claims);
-        (claims.files == 0).then_some(claims.next_number)
+        claims.files.is_empty().then_some(claims.next_number)
     }
 
     /// Takes a chunk of `taker`'s back for use.
@@ -161,12 +146,6 @@ impl Records {
             tracing::error!("{error}");
         }
     }
-}
-
-/// Begins to read a file, when its turn comes and not before: who wants to write to one that is mapped has to wait. Gives its
-/// windows, unless it has to be read in turn.
-fn begin(file: &mut CaptureReader, wants_mapped: bool) -> Option<Windows> {
-    if wants_mapped && file.read_mapped() { None } else { file.windows() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,4 @@
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,11 +20,6 @@ fn capture() -> Vec<u8> {
     file
 }
 
-fn settings(files: Vec<std::path::PathBuf>, pipeline: PipelineSettings) -> ReadSettings {
-    let ports = vec![(4789, vxtap_wire::envelope::Kind::Vxlan)];
-    ReadSettings { files, encapsulation: ReadEncapsulation::Auto, ports, pipeline, summary: None }
-}
-
 /// Events in the log of a `read` of that file, and its summary.
 fn read_with(events: EventKinds) -> (Vec<Value>, Value) {
     let directory = tempfile::tempdir().unwrap();
@@ -36,7 +31,13 @@ fn read_with(events: EventKinds) -> (Vec<Value>, Value) {
         ..LogSettings::new(directory.path().join("log"))
     };
     let pipeline = PipelineSettings { workers: 2, log: Some(log), ..PipelineSettings::default() };
-    let settings = settings(vec![file], pipeline);
+    let settings = ReadSettings {
+        files: vec![file],
+        encapsulation: ReadEncapsulation::Auto,
+        ports: vec![(4789, vxtap_wire::envelope::Kind::Vxlan)],
+        pipeline,
+        summary: None,
+    };
     let summary = read(&settings).unwrap();
     let text = fs::read_to_string(directory.path().join("log/eve.json")).unwrap();
     let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -62,36 +63,4 @@ fn a_log_has_the_kinds_of_events_that_were_asked_for() {
         assert_eq!(types, [kind.as_str()]);
     }
     assert!(read_with(EventKinds::NONE).0.is_empty());
-}
-
-#[test]
-fn files_are_read_to_their_ends_one_after_the_other_by_one_worker_as_by_several_and_beside_a_writer() {
-    let directory = tempfile::tempdir().unwrap();
-    let packet = &capture()[24..];
-    let files: Vec<_> = [1, 40_000, 0, 7]
-        .into_iter()
-        .map(|packets| {
-            let file = directory.path().join(format!("{packets}.pcap"));
-            fs::write(&file, [&capture()[..24], &packet.repeat(packets)].concat()).unwrap();
-            file
-        })
-        .collect();
-    let received = |workers| {
-        let summary = read(&settings(files.clone(), PipelineSettings { workers, ..PipelineSettings::default() }));
-        summary.unwrap().ledger.received
-    };
-    assert_eq!((received(1), received(2)), (40_008, 40_008));
-    // The last file is not mapped, then it ends within a packet, and then the second one does.
-    let last = OpenOptions::new().append(true).open(&files[3]).unwrap();
-    assert_eq!(received(1), 40_008);
-    last.set_len(24 + 3 * packet.len() as u64 + 1).unwrap();
-    drop(last);
-    let failure = || read(&settings(files.clone(), PipelineSettings::default())).unwrap_err().to_string();
-    let said = failure();
-    assert!(said.contains("7.pcap") && said.contains("record 4"), "{said}");
-    let second = OpenOptions::new().append(true).open(&files[1]).unwrap();
-    second.set_len(24 + 39_000 * packet.len() as u64 + 5).unwrap();
-    drop(second);
-    let said = failure();
-    assert!(said.contains("40000.pcap") && said.contains("record 39001"), "{said}");
 }
