@@ -142,7 +142,7 @@ impl Pipeline {
         duplicates
     }
 
-    fn analyse_part<'a>(&mut self, batch: &[(PacketMeta, FrameView<'a>)]) {
+    fn analyse_part(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) {
         let frames = batch.len() as u64;
         let fate = self.capture.as_ref().map_or(Fate::Unwanted, CaptureLane::fate);
         let mut block = None;

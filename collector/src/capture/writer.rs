@@ -92,7 +92,9 @@ impl Captures {
         let (queue, mut lanes) = blocks::lanes(workers, lane);
         if input == Input::InOrder && workers > 1 {
             let turns = Arc::new(Turns::default());
-            lanes.iter_mut().for_each(|lane| lane.in_turns(Arc::clone(&turns)));
+            for lane in &mut lanes {
+                lane.in_turns(Arc::clone(&turns));
+            }
         }
         // To write through the page cache is one more copy, which the CPU that has the bytes in its cache makes best. Around the page cache
         // it is to wait for the disk, which a thread of its own does meanwhile.
@@ -139,7 +141,9 @@ impl Captures {
         };
         let thread = if in_place {
             let writer = Arc::new(InPlace::new(writing));
-            lanes.iter_mut().for_each(|lane| lane.write_by(Arc::clone(&writer) as _));
+            for lane in &mut lanes {
+                lane.write_by(Arc::clone(&writer) as _);
+            }
             None
         } else {
             Some(writing.start_thread()?)

@@ -71,7 +71,9 @@ impl LogWriter {
         };
         let thread = if in_place {
             let writer = Arc::new(InPlace::new(writer));
-            lanes.iter_mut().for_each(|lane| lane.write_by(Arc::clone(&writer) as _));
+            for lane in &mut lanes {
+                lane.write_by(Arc::clone(&writer) as _);
+            }
             None
         } else {
             let thread = std::thread::Builder::new()
