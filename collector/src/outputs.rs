@@ -17,7 +17,7 @@ use crate::streams::StreamRegistry;
 #[derive(Debug)]
 pub(crate) struct Outputs {
     capture: Option<CaptureHandle>,
-    /// Whether what the capture thread takes goes into files, and not to followers alone.
+    /// Whether what is captured goes into files, and not to followers alone.
     files: bool,
     log: Option<LogHandle>,
     /// The log's `stats` events, until somebody takes them over.
