@@ -276,9 +276,21 @@ fn a_policy_decides_about_every_packet_of_a_super_frame_and_cuts_it() {
     };
     let expected: Vec<&[u8]> =
         talk(&there).into_iter().filter(accepted).map(|frame| &frame[..frame.len().min(LENGTH)]).collect();
-    assert!(expected.len() > 3000, "{} frames are too few for the traffic made", expected.len());
+    // Acknowledgements are as many as the receivers like, and iperf3 ends when its client has written all, whether that has arrived or not. Sure are
+    // 3 MiB of an answer, and some of what is sent by 200 bytes.
+    let of_port = |port: u16| {
+        let carries = |view: &FrameView<'_>| view.payload_wire_len() > 0 && has_port(view, port);
+        talk(&there).into_iter().filter(accepted).map(FrameView::parse).filter(carries).count()
+    };
+    assert!(of_port(80) > (3 << 20) / 1460, "{} frames are too few for an answer of 3 MiB", of_port(80));
+    assert!(of_port(5201) > 50, "{} short frames are too few", of_port(5201));
     same_frames(expected, talk(&captured)).unwrap();
-    assert!(count(&sent["capture"], "super_frames") > 100, "{sent}");
+    // A super-frame has 64 KiB at the most.
+    assert!(count(&sent["capture"], "super_frames") > 40, "{sent}");
+}
+
+fn has_port(view: &FrameView<'_>, port: u16) -> bool {
+    view.five_tuple.is_some_and(|tuple| [tuple.source_port, tuple.destination_port].contains(&port))
 }
 
 #[test]
