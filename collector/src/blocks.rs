@@ -5,7 +5,7 @@
 //! all lanes from one [`BlockQueue`] in the order in which they were handed over and gives them back. A lane without an
 //! empty block refuses records and counts them: the worker never waits. The writer sleeps while there is nothing to do.
 //!
-//! Where a file is read, workers may wait. Then a lane can have its blocks written by the worker itself ([`WriteInPlace`]), which has their
+//! Where a file is read, workers may wait. Then a lane can have its blocks written by the worker itself ([`write_in_place`]), which has their
 //! bytes in its cache, and several can hand over in an order ([`BlockLane::in_turns`]).
 
 use std::ops::{Deref, DerefMut};
@@ -20,7 +20,8 @@ use crate::turns::Turns;
 
 mod in_place;
 
-pub(crate) use in_place::{BlockWriter, InPlace, WriteInPlace};
+use in_place::WriteInPlace;
+pub(crate) use in_place::{BlockWriter, write_in_place};
 
 /// How many blocks a lane has, and how large they are.
 #[derive(Clone, Copy, Debug)]
@@ -253,11 +254,6 @@ impl<M: Marks> BlockLane<M> {
     /// Sets what happens when the writer has all blocks; a new lane refuses.
     pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
         self.when_full = when_full;
-    }
-
-    /// From now on `writer` writes what this lane hands over, at once.
-    pub(crate) fn write_by(&mut self, writer: Arc<dyn WriteInPlace>) {
-        self.in_place = Some(writer);
     }
 
     /// From now on the lane hands over in the turns that it is given ([`BlockLane::begin_turn`]).

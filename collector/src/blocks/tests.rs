@@ -236,10 +236,9 @@ impl BlockWriter for Memory {
 fn lanes_in_place(count: usize) -> (Vec<BlockLane>, Arc<std::sync::Mutex<Vec<u8>>>) {
     let (queue, mut lanes) = lanes(count, settings(2, 4));
     let written = Arc::default();
-    let writer = Arc::new(InPlace::new(Memory(queue, Arc::clone(&written))));
+    write_in_place(&mut lanes, Memory(queue, Arc::clone(&written)));
     for lane in &mut lanes {
         lane.set_when_full(WhenFull::Wait);
-        lane.write_by(Arc::clone(&writer) as _);
     }
     (lanes, written)
 }

@@ -14,7 +14,7 @@ use super::output::{Create, creator, may_wait_for_disk};
 use super::sinks::Sinks;
 use super::stream::{StreamSink, StreamTarget};
 use super::{CaptureError, CaptureLane, CaptureLayout, Input};
-use crate::blocks::{self, BlockQueue, BlockWriter, InPlace, LaneCounters, LaneSettings, Next};
+use crate::blocks::{self, BlockQueue, BlockWriter, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
@@ -140,10 +140,7 @@ impl Captures {
             closing,
         };
         let thread = if in_place {
-            let writer = Arc::new(InPlace::new(writing));
-            for lane in &mut lanes {
-                lane.write_by(Arc::clone(&writer) as _);
-            }
+            blocks::write_in_place(&mut lanes, writing);
             None
         } else {
             Some(writing.start_thread()?)

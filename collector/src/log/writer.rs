@@ -12,7 +12,7 @@ use vxtap_analyzers::snapshot::LogSnapshot;
 use super::closed::ClosedFiles;
 use super::file::{self, LogFile, Now, OpenFile};
 use super::{EventLane, LogError, lines_in};
-use crate::blocks::{self, Block, BlockQueue, BlockWriter, InPlace, LaneCounters, LaneSettings, Next, Nudge};
+use crate::blocks::{self, Block, BlockQueue, BlockWriter, LaneCounters, LaneSettings, Next, Nudge};
 use crate::settings::LogSettings;
 
 /// Blocks of each lane: 2 MiB hold a few thousand events.
@@ -70,10 +70,7 @@ impl LogWriter {
             queue,
         };
         let thread = if in_place {
-            let writer = Arc::new(InPlace::new(writer));
-            for lane in &mut lanes {
-                lane.write_by(Arc::clone(&writer) as _);
-            }
+            blocks::write_in_place(&mut lanes, writer);
             None
         } else {
             let thread = std::thread::Builder::new()
