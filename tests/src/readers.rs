@@ -32,19 +32,21 @@ const PYTHON: &str = "/usr/bin/python3";
 /// # Errors
 /// When one of them complains, or they do not agree.
 pub fn judge(path: &Path) -> Result<Verdict, String> {
-    let verdict = capinfos(path)?;
-    let mut counts = vec![
-        ("tshark", tshark::fields(path, &["frame.number"])?.len()),
-        ("tcpdump", tcpdump(path, "", None)?),
-        ("capinfos", verdict.packets),
-    ];
-    if have_scapy() {
-        counts.push(("scapy", scapy(path)?));
-    }
-    if counts.iter().any(|(_, count)| *count != verdict.packets) {
-        return Err(format!("{} has different counts of packets: {counts:?}", path.display()));
-    }
-    Ok(verdict)
+    // Side by side: each takes longer to start than to read.
+    std::thread::scope(|scope| {
+        let others = [
+            scope.spawn(|| Ok(Some(("tshark", tshark::fields(path, &["frame.number"])?.len())))),
+            scope.spawn(|| Ok(Some(("tcpdump", tcpdump(path, "", None)?)))),
+            scope.spawn(|| if have_scapy() { Ok(Some(("scapy", scapy(path)?))) } else { Ok(None) }),
+        ];
+        let verdict = capinfos(path)?;
+        let counts = others.into_iter().map(|other| other.join().expect("a reader does not panic"));
+        let counts: Vec<(&str, usize)> = counts.filter_map(Result::transpose).collect::<Result<_, String>>()?;
+        if counts.iter().any(|(_, count)| *count != verdict.packets) {
+            return Err(format!("{} has {} packets for capinfos and {counts:?}", path.display(), verdict.packets));
+        }
+        Ok(verdict)
+    })
 }
 
 /// Packets and order as capinfos says.

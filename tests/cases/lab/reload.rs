@@ -164,6 +164,8 @@ fn policies_that_take_turns_under_load_decide_about_every_packet_as_a_whole_and_
     let sender = Sender::start_with(&lab, &Policy::A.text(lab.outer.target()), &["--control", control]);
     lab.between_marks(|| {
         let mut load = load(&lab);
+        // On a busy machine the load takes its time to begin; what the first policy never decided about could not change.
+        wait_until(SOON, "the first policy to mirror", || mirrored_by(&lab, control, Policy::A) > 100);
         for reload in 1..=RELOADS {
             let policy = Policy::BOTH[reload % 2];
             let file = lab.directory().join("policy.toml");
