@@ -9,6 +9,8 @@
 //! - **Holes.** A hole is waited for, and what is behind it waits. It is given up, and told as [`Delivery::Gap`], when the receiver has
 //!   acknowledged it and a little while has passed ([`HOLE_ACKED_SEGMENTS`], [`HOLE_ACKED_NS`]): then the mirror lost
 //!   it; when it is old ([`HOLE_NS`]); when too much waits ([`WAITING_MAX`], [`Budget`]); or when the connection is over.
+//! - **Both sides.** Bytes that acknowledge what was not seen yet of the other side wait for that, as long as a hole is waited for that was
+//!   acknowledged: an answer is delivered after its question though the mirror showed it first. Where only one side is seen nothing waits.
 //! - **Beginning.** The SYN, or the SYN-ACK that answers it, says where a stream begins. Otherwise it begins with the first
 //!   payload or FIN that is seen; what is before that is not delivered. A single byte without PSH does not begin it: that is a
 //!   keep-alive probe (RFC 9293 section 3.8.4), whose byte was sent before.
@@ -19,6 +21,7 @@ use vxtap_wire::{FrameView, Malformed, TcpFlags, TcpHeader, Transport};
 
 use crate::protocols::Side;
 
+mod answers;
 mod budget;
 mod chunk;
 mod half;
@@ -47,6 +50,10 @@ pub const HOLE_ACKED_NS: u64 = 10_000_000;
 /// A hole that was not acknowledged, as far as was seen, is waited for so long, in nanoseconds of packet time: 10 s. By then a segment
 /// was sent four times (RFC 6298 section 5: after 1, 2 and 4 s more). One side of the connection may not be mirrored.
 pub const HOLE_NS: u64 = 10_000_000_000;
+
+/// After bytes of one side have waited so often running in vain for the other's, no more do: the mirror loses that one, or shows it later than
+/// they can wait.
+const UNANSWERED_MAX: u8 = 4;
 
 /// A segment further ahead than this, in bytes, belongs to something else: no window is larger (RFC 7323 section 2.3).
 const AHEAD_MAX: i32 = 1 << 30;
@@ -108,13 +115,25 @@ pub struct Connection {
     halves: [Half; 2],
     metrics: Metrics,
     segments: u32,
+    /// Sequence numbers of the other side up to which bytes of either have waited in vain, and how often running they did. Here and not with each
+    /// half, since a connection has to be small.
+    given_up: [u32; 2],
+    unanswered: [u8; 2],
     wanted: bool,
     over: bool,
 }
 
 impl Default for Connection {
     fn default() -> Self {
-        Self { halves: <[Half; 2]>::default(), metrics: Metrics::default(), segments: 0, wanted: true, over: false }
+        Self {
+            halves: <[Half; 2]>::default(),
+            metrics: Metrics::default(),
+            segments: 0,
+            given_up: [0; 2],
+            unanswered: [0; 2],
+            wanted: true,
+            over: false,
+        }
     }
 }
 
@@ -168,6 +187,7 @@ impl Connection {
         self.shake_hands(from, segment);
         self.acknowledgement(from, segment, budget, deliver);
         self.payload(from, segment, budget, deliver);
+        self.answers(segment.time_ns, budget, deliver);
     }
 
     /// The connection is over: delivers what waits, with gaps for what is missing, and ends both sides. To be called before a
@@ -186,6 +206,8 @@ impl Connection {
     /// The sides are the other way round: what was the originator's is the responder's.
     pub fn turn(&mut self) {
         self.halves.swap(0, 1);
+        self.given_up.swap(0, 1);
+        self.unanswered.swap(0, 1);
         self.metrics.turn();
     }
 
@@ -202,7 +224,7 @@ impl Connection {
     #[inline]
     pub(crate) fn is_next(&self, from: Side, segment: &Segment<'_>) -> bool {
         const UNUSUAL: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
-        let TcpHeader { flags, window, sequence, .. } = segment.header;
+        let TcpHeader { flags, window, sequence, acknowledgement } = segment.header;
         flags.0 & (UNUSUAL | TcpFlags::ACK) == TcpFlags::ACK
             && window != 0
             && segment.missing == 0
@@ -211,9 +233,50 @@ impl Connection {
                 // It acknowledges, wherever it stands.
                 !self.halves[from.index()].waits()
             } else {
-                self.halves[from.index()].is_next(sequence)
+                self.halves[from.index()].is_next(sequence) && !self.is_early(from, acknowledgement)
             }
             && !self.halves[from.other().index()].waits()
+    }
+
+    /// Whether bytes that `from` sent with this acknowledgement wait for the other side's.
+    #[inline]
+    fn is_early(&self, from: Side, acknowledgement: u32) -> bool {
+        !self.halves[from.other().index()].has_come_to(acknowledgement) && self.after(from, acknowledgement).is_some()
+    }
+
+    /// Where the other side has to be before such bytes are delivered, if it is not there and they wait for it.
+    #[inline(never)]
+    fn after(&self, from: Side, acknowledgement: u32) -> Option<u64> {
+        let number = from.index();
+        let unanswered = self.unanswered[number];
+        if !self.wanted || unanswered >= UNANSWERED_MAX {
+            return None;
+        }
+        let after = self.halves[from.other().index()].lacks(acknowledgement)?;
+        let is_news = (after as u32).wrapping_sub(self.given_up[number]).cast_signed() > 0;
+        (unanswered == 0 || is_news).then_some(after)
+    }
+
+    /// Delivers what waited for the bytes that have come, or has waited for too long: of either side, since what is delivered may have been
+    /// waited for as well.
+    fn answers(&mut self, time_ns: u64, budget: &mut Budget, deliver: &mut impl FnMut(Delivery<'_>)) {
+        let mut go_on = self.halves.iter().any(Half::waits);
+        while std::mem::take(&mut go_on) {
+            for side in [Side::Originator, Side::Responder] {
+                let reached = self.halves[side.other().index()].reached();
+                let (half, mut out) = self.half(side, time_ns, budget, deliver);
+                let came = half.answer(reached, &mut out);
+                let given_up = half.settle_answers(&mut out);
+                if came {
+                    self.unanswered[side.index()] = 0;
+                }
+                if let Some(after) = given_up {
+                    self.unanswered[side.index()] += 1;
+                    self.given_up[side.index()] = after as u32;
+                }
+                go_on |= came || given_up.is_some();
+            }
+        }
     }
 
     /// Takes such a segment: what [`Connection::acknowledgement`] and [`Connection::payload`] would do, but for its payload, which the
@@ -281,7 +344,10 @@ impl Connection {
         let len = segment.payload.len() as u64 + u64::from(missing);
         let (syn, fin) = (flags.has(TcpFlags::SYN), flags.has(TcpFlags::FIN));
         let sequence = segment.header.sequence.wrapping_add(u32::from(syn));
+        let after =
+            if flags.has(TcpFlags::ACK) && len > 0 { self.after(from, segment.header.acknowledgement) } else { None };
         let (half, mut out) = self.half(from, segment.time_ns, budget, deliver);
+        out.after = after;
         if !half.has_started() && (fin || len > 1 || len == 1 && flags.has(TcpFlags::PSH)) {
             half.begin(sequence, false);
         }
@@ -334,7 +400,17 @@ impl Connection {
         let (segments, wanted) = (self.segments, self.wanted);
         (
             &mut self.halves[side.index()],
-            Outlet { side, metrics: &mut self.metrics, budget, deliver, time_ns, segments, reorder_ns, wanted },
+            Outlet {
+                side,
+                metrics: &mut self.metrics,
+                budget,
+                deliver,
+                time_ns,
+                segments,
+                reorder_ns,
+                wanted,
+                after: None,
+            },
         )
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::sparse::{Content, Piece, Run, Sparse};
 
+use super::answers::Answers;
 use super::chunk::{Chunk, Tail};
 use super::metrics::{DirectionMetrics, Metrics, count};
 use super::{
@@ -24,7 +25,7 @@ pub(super) struct Half {
     next: u64,
     /// How far the other side has acknowledged.
     acked: u64,
-    /// What waits behind a hole.
+    /// What waits behind a hole, or for the other side.
     waiting: Option<Box<Waiting>>,
     /// The last bytes delivered.
     tail: Tail,
@@ -48,10 +49,11 @@ pub(super) struct Half {
     ended: bool,
 }
 
-/// What waits behind a hole: there is one as long as this is.
+/// What waits: behind a hole where the first piece is further on, otherwise for the other side.
 #[derive(Debug)]
 struct Waiting {
     sparse: Sparse,
+    answers: Answers,
     /// When the hole was opened, or became the first.
     opened_ns: u64,
     mark: Mark,
@@ -78,6 +80,8 @@ pub(super) struct Outlet<'o, F> {
     pub(super) reorder_ns: u64,
     /// Whether anybody wants bytes.
     pub(super) wanted: bool,
+    /// What the segment carries is delivered when the other side is at this position; see [`Half::lacks`].
+    pub(super) after: Option<u64>,
 }
 
 impl<F> Outlet<'_, F> {
@@ -148,7 +152,41 @@ impl Half {
         self.started && self.next as u32 == sequence && !self.fin_seen && !self.ended && !self.waits()
     }
 
-    /// Whether something waits behind a hole.
+    /// Where the stream is; at its end, behind everything.
+    pub(super) const fn reached(&self) -> u64 {
+        if self.ended { u64::MAX } else { self.next }
+    }
+
+    /// How far the other side says that its sender has these bytes, where that is further than they were seen; `None` where nothing
+    /// was seen of this side, which then need not come.
+    pub(super) fn lacks(&self, acknowledged: u32) -> Option<u64> {
+        let is_seen = self.syn_seen || self.syn_ack_seen || self.next > self.base;
+        if !self.started || self.ended || !is_seen {
+            return None;
+        }
+        let position = self.position(acknowledged)?;
+        // A FIN has a number of its own.
+        let fin_acknowledged = self.fin_position().is_some_and(|fin| position == fin + 1);
+        let position = position - u64::from(fin_acknowledged);
+        (position > self.next).then_some(position)
+    }
+
+    /// Whether an acknowledgement is none of more than was seen.
+    #[inline]
+    pub(super) const fn has_come_to(&self, acknowledged: u32) -> bool {
+        acknowledged.wrapping_sub(self.next as u32).cast_signed() <= 0
+    }
+
+    /// The other side is at `reached`: delivers what waited for that. Gives whether there was anything.
+    pub(super) fn answer<F: FnMut(Delivery<'_>)>(&mut self, reached: u64, out: &mut Outlet<'_, F>) -> bool {
+        let came = self.waiting.as_mut().is_some_and(|waiting| waiting.answers.come(reached));
+        if came {
+            self.drain(out);
+        }
+        came
+    }
+
+    /// Whether something waits.
     #[inline]
     pub(super) const fn waits(&self) -> bool {
         self.waiting.is_some()
@@ -180,10 +218,12 @@ impl Half {
         if self.fin_seen { self.position(self.fin) } else { None }
     }
 
-    /// Position of the first thing known behind the hole.
+    /// Position of the first thing known behind the hole; `None` where there is none.
     fn hole_end(&self) -> Option<u64> {
-        let first = self.waiting.as_ref()?.sparse.first().map(|piece| piece.start);
-        first.or_else(|| self.fin_position())
+        match self.waiting.as_ref()?.sparse.first() {
+            Some(piece) => (piece.start > self.next).then_some(piece.start),
+            None => self.fin_position(),
+        }
     }
 
     /// A SYN whose payload begins behind `sequence`; gives whether it fits.
@@ -306,7 +346,7 @@ impl Half {
             .as_ref()
             .and_then(|waiting| waiting.sparse.first())
             .is_some_and(|first| chunk.end() > first.start);
-        if in_order && !meets_waiting {
+        if in_order && !meets_waiting && out.after.is_none() {
             self.pass(chunk, out);
             return self.drain(out);
         }
@@ -335,9 +375,12 @@ impl Half {
         self.advance(chunk, out.wanted);
     }
 
-    /// Keeps `chunk` until what is before it has come.
+    /// Keeps `chunk` until what is before it has come, and what it answers.
     fn keep<F>(&mut self, chunk: &Chunk<'_>, out: &mut Outlet<'_, F>) {
         let waiting = self.wait(out);
+        if let Some(after) = out.after {
+            waiting.answers.note(chunk.start, after, out.time_ns, out.segments);
+        }
         let before = waiting.sparse.cost();
         let len = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
         let run = if out.wanted { Run::Bytes(chunk.bytes) } else { Run::Seen(len) };
@@ -355,15 +398,17 @@ impl Half {
 
     fn wait<F>(&mut self, out: &Outlet<'_, F>) -> &mut Waiting {
         let mark = self.mark(out);
-        let fresh = || Waiting { sparse: Sparse::default(), opened_ns: out.time_ns, mark };
+        let fresh = || Waiting { sparse: Sparse::default(), answers: Answers::default(), opened_ns: out.time_ns, mark };
         self.waiting.get_or_insert_with(|| Box::new(fresh()))
     }
 
-    /// Delivers what waits, up to the next hole, and the end if it is there.
+    /// Delivers what waits, up to the next hole or what waits for the other side, and the end if it is there.
     fn drain<F: FnMut(Delivery<'_>)>(&mut self, out: &mut Outlet<'_, F>) {
         if let Some(mut waiting) = self.waiting.take() {
             let before = waiting.sparse.cost();
-            while waiting.sparse.first().is_some_and(|piece| piece.start == self.next) {
+            while waiting.sparse.first().is_some_and(|piece| piece.start == self.next)
+                && !waiting.answers.hold(self.next)
+            {
                 let Some(piece) = waiting.sparse.pop() else { break };
                 self.pass_piece(&piece, out);
             }
@@ -411,6 +456,14 @@ impl Half {
         }
     }
 
+    /// Waits no longer for what did not come of the other side; gives the position of the other side that was waited for.
+    pub(super) fn settle_answers<F: FnMut(Delivery<'_>)>(&mut self, out: &mut Outlet<'_, F>) -> Option<u64> {
+        let answers = &mut self.waiting.as_mut()?.answers;
+        let after = answers.are_old(out.time_ns, out.segments).then(|| answers.give_up())?;
+        self.drain(out);
+        Some(after)
+    }
+
     /// Skips holes that nobody will fill any more.
     pub(super) fn settle<F: FnMut(Delivery<'_>)>(&mut self, out: &mut Outlet<'_, F>) {
         let Some(hole_end) = self.hole_end() else { return };
@@ -431,8 +484,14 @@ impl Half {
         }
     }
 
-    /// Gives the first hole up, and delivers what is behind it.
+    /// Gives up the first thing that is waited for, a hole or the other side's bytes, and delivers what is behind it.
     fn skip_hole<F: FnMut(Delivery<'_>)>(&mut self, out: &mut Outlet<'_, F>) {
+        if let Some(waiting) = &mut self.waiting
+            && waiting.sparse.first().is_some_and(|piece| piece.start == self.next)
+        {
+            waiting.answers.give_up();
+            return self.drain(out);
+        }
         let Some(end) = self.hole_end() else {
             self.waiting = None;
             return;
@@ -488,6 +547,7 @@ impl Half {
     pub(super) fn stop_buffering(&mut self, budget: &mut Budget) {
         self.tail = Tail::default();
         if let Some(waiting) = &mut self.waiting {
+            waiting.answers.give_up();
             let before = waiting.sparse.cost();
             waiting.sparse.hollow();
             budget.change(before, waiting.sparse.cost());

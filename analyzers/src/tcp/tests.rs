@@ -1,5 +1,6 @@
 use super::*;
 
+mod answers;
 mod model;
 mod order;
 mod timing;

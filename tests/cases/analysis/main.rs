@@ -4,6 +4,7 @@ mod exceptions;
 mod mirrored;
 mod of_eve;
 mod of_tables;
+mod overtaking;
 mod owed;
 mod rows;
 mod sent;

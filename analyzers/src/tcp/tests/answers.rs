@@ -1,0 +1,199 @@
+//! Both sides in the order in which one end of the connection had them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Payload that was sent when its sender had `had` bytes of the other side.
+fn answer(from: Side, at: i64, had: i64, payload: &[u8]) -> Sent<'_> {
+    Sent { ack: had, ..data(from, at, payload) }
+}
+
+#[test]
+fn an_answer_that_the_mirror_shows_first_is_delivered_behind_its_question() {
+    let mut bench = Bench::open();
+    // The acknowledgement alone comes first as well: it is no reason not to wait.
+    bench.see(&ack(SERVER, 0, 5));
+    bench.see(&answer(SERVER, 0, 5, b"pong "));
+    bench.see(&answer(SERVER, 5, 5, b"more"));
+    assert_eq!(bench.told(), "");
+    assert!(bench.budget.used() >= 9);
+    bench.see(&answer(CLIENT, 0, 0, b"ping?"));
+    assert_eq!(bench.told(), "c:ping? s:pong  s:more");
+    assert_eq!(bench.budget.used(), 0);
+    bench.see(&answer(CLIENT, 5, 9, b"next"));
+    assert_eq!(bench.told(), "c:next");
+    assert_eq!((bench.of(SERVER).out_of_order, bench.of(SERVER).retransmissions), (0, 0));
+}
+
+#[test]
+fn each_answer_waits_for_its_own_question() {
+    let mut bench = Bench::open();
+    bench.see(&answer(SERVER, 0, 2, b"one "));
+    bench.see(&answer(SERVER, 4, 4, b"two "));
+    bench.see(&answer(SERVER, 8, 6, b"three"));
+    bench.see(&answer(CLIENT, 0, 0, b"q1"));
+    assert_eq!(bench.told(), "c:q1 s:one ");
+    bench.see(&answer(CLIENT, 4, 8, b"q3"));
+    assert_eq!(bench.told(), "");
+    bench.see(&answer(CLIENT, 2, 4, b"q2"));
+    assert_eq!(bench.told(), "c:q2 s:two  c:q3 s:three");
+}
+
+#[test]
+fn a_question_that_does_not_come_is_waited_for_as_long_as_an_acknowledged_hole() {
+    let mut bench = Bench::open();
+    bench.see(&answer(SERVER, 0, 5, b"pong"));
+    for _ in 1..HOLE_ACKED_SEGMENTS {
+        bench.see(&ack(SERVER, 4, 5));
+    }
+    assert_eq!(bench.told(), "");
+    bench.see(&ack(SERVER, 4, 5));
+    assert_eq!(bench.told(), "s:pong");
+    // What goes on with the same answer does not wait once more; a later one does.
+    bench.see(&answer(SERVER, 4, 5, b"more"));
+    assert_eq!(bench.told(), "s:more");
+    bench.see(&answer(SERVER, 8, 9, b"later"));
+    bench.pass(HOLE_ACKED_NS - 1);
+    bench.see(&ack(SERVER, 13, 9));
+    assert_eq!(bench.told(), "");
+    bench.pass(1);
+    bench.see(&ack(SERVER, 13, 9));
+    assert_eq!(bench.told(), "s:later");
+    // The mirror lost it: it is told as it is without this.
+    bench.see(&answer(CLIENT, 9, 13, b"next"));
+    bench.pass(HOLE_ACKED_NS);
+    bench.see(&ack(SERVER, 13, 13));
+    bench.pass(HOLE_ACKED_NS);
+    bench.see(&ack(SERVER, 13, 13));
+    assert_eq!(bench.told(), "c:~9 c:next");
+}
+
+#[test]
+fn after_some_vain_waits_running_nothing_waits_until_the_other_side_is_seen_in_time() {
+    let mut bench = Bench::open();
+    for number in 0..i64::from(UNANSWERED_MAX) {
+        bench.see(&answer(SERVER, number, 10 + number, b"x"));
+        assert_eq!(bench.told(), "", "{number}");
+        bench.pass(HOLE_ACKED_NS);
+        bench.see(&ack(SERVER, number + 1, 10 + number));
+        assert_eq!(bench.told(), "s:x", "{number}");
+    }
+    bench.see(&answer(SERVER, 4, 100, b"y"));
+    assert_eq!(bench.told(), "s:y");
+    // One that is answered in time between them begins the count anew.
+    let mut bench = Bench::open();
+    for round in 0..3 {
+        let had = i64::from(UNANSWERED_MAX) * round;
+        for vain in 1..i64::from(UNANSWERED_MAX) {
+            bench.see(&answer(SERVER, had + vain - 1, had + vain, b"x"));
+            assert_eq!(bench.told(), "", "{round} {vain}");
+            bench.pass(HOLE_ACKED_NS);
+            bench.see(&ack(SERVER, had + vain, had + vain));
+            assert_eq!(bench.told(), "s:x");
+        }
+        bench.see(&answer(SERVER, had + i64::from(UNANSWERED_MAX) - 1, had + i64::from(UNANSWERED_MAX), b"y"));
+        bench.see(&answer(CLIENT, had, had, b"ask!"));
+        assert_eq!(bench.told(), "c:ask! s:y", "{round}");
+    }
+}
+
+#[test]
+fn where_one_side_is_never_seen_nothing_waits() {
+    let mut bench = Bench::new();
+    bench.see(&flagged(TcpFlags::SYN | TcpFlags::ACK, SERVER, -1, 0));
+    bench.see(&answer(SERVER, 0, 5, b"a"));
+    bench.see(&answer(SERVER, 1, 500, b"b"));
+    assert_eq!(bench.told(), "s:a s:b");
+    // Nor of a connection that is picked up.
+    let mut bench = Bench::new();
+    bench.see(&answer(SERVER, 0, 5, b"ab"));
+    bench.see(&answer(SERVER, 2, 500, b"cd"));
+    assert_eq!(bench.told(), "s:ab s:cd");
+}
+
+#[test]
+fn the_number_of_a_fin_is_none_of_a_byte() {
+    let mut bench = Bench::open();
+    bench.see(&data(CLIENT, 0, b"ping?"));
+    bench.see(&fin(CLIENT, 5));
+    bench.see(&answer(SERVER, 0, 6, b"pong"));
+    assert_eq!(bench.told(), "c:ping? c:. s:pong");
+    // Nor if it comes after what acknowledges it.
+    let mut bench = Bench::open();
+    bench.see(&data(CLIENT, 0, b"ping?"));
+    bench.see(&answer(SERVER, 0, 6, b"pong"));
+    bench.see(&flagged(TcpFlags::FIN | TcpFlags::ACK, SERVER, 4, 6));
+    assert_eq!(bench.told(), "c:ping?");
+    bench.see(&fin(CLIENT, 5));
+    assert_eq!(bench.told(), "c:. s:pong s:.");
+}
+
+#[test]
+fn what_waits_for_the_other_side_is_bounded_and_comes_at_the_end() {
+    let mut bench = Bench::open();
+    let bytes = vec![b'x'; 60_000];
+    let mut at = 0;
+    for _ in 0..HOLE_ACKED_SEGMENTS {
+        bench.see(&answer(SERVER, at, 5, &bytes));
+        assert!(bench.budget.used() <= WAITING_MAX + 100_000, "{}", bench.budget.used());
+        at += 60_000;
+    }
+    assert!(bench.told().len() > 300_000);
+    let mut bench = Bench::open();
+    bench.see(&answer(SERVER, 0, 5, b"pong"));
+    bench.finish();
+    assert_eq!((bench.told().as_str(), bench.budget.used()), ("c:~5 c:. s:pong s:.", 0));
+    let mut bench = Bench::open();
+    bench.see(&answer(SERVER, 0, 5, b"pong"));
+    bench.connection.stop_buffering(&mut bench.budget);
+    bench.see(&answer(SERVER, 4, 5, b"more"));
+    bench.see(&fin(SERVER, 8));
+    assert_eq!(bench.told(), "s:.");
+}
+
+/// What each says in turn, in bytes, cut into segments of this size; and how far out of its place each segment comes.
+fn dialogue() -> impl Strategy<Value = (Vec<(usize, usize)>, Vec<usize>)> {
+    (prop::collection::vec((1..60usize, 5..30usize), 1..20), prop::collection::vec(0..7usize, 60))
+}
+
+proptest! {
+    #[test]
+    fn however_near_segments_overtake_each_other_nobody_answers_what_was_not_said(
+        (turns, late) in dialogue(),
+        begins in any::<bool>(),
+    ) {
+        let text = [b'a'; 64];
+        let mut said = [0_i64; 2];
+        let mut sent = Vec::new();
+        let mut from = if begins { CLIENT } else { SERVER };
+        for (length, size) in turns {
+            for part in text[..length].chunks(size) {
+                sent.push((from, said[from.index()], said[from.other().index()], part));
+                said[from.index()] += i64::try_from(part.len()).unwrap();
+            }
+            from = from.other();
+        }
+        let place = |number: usize| number + late[number % late.len()];
+        let mut order: Vec<usize> = (0..sent.len()).collect();
+        order.sort_by_key(|number| place(*number));
+
+        let mut bench = Bench::open();
+        let mut heard = [0_i64; 2];
+        for number in order {
+            let (from, at, had, payload) = sent[number];
+            bench.see(&answer(from, at, had, payload));
+            for told in std::mem::take(&mut bench.told) {
+                let (who, bytes) = told.split_once(':').unwrap();
+                prop_assert!(!bytes.starts_with('~'), "{told}");
+                let side = if who == "c" { CLIENT } else { SERVER };
+                let begins = heard[side.index()];
+                let had = sent.iter().find(|(from, at, _, _)| *from == side && *at == begins).map(|(_, _, had, _)| *had);
+                prop_assert!(had.is_some_and(|had| had <= heard[side.other().index()]), "{told} at {begins}: {heard:?}");
+                heard[side.index()] += i64::try_from(bytes.len()).unwrap();
+            }
+        }
+        prop_assert_eq!(heard, said);
+        prop_assert_eq!(bench.budget.used(), 0);
+    }
+}
