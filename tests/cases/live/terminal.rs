@@ -30,8 +30,9 @@ impl Terminal {
 
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("tmux");
-        // No configuration file; output of the server to nowhere.
-        command.args(["-L", &self.socket, "-f", "/dev/null"]).args(arguments).env("TERM", "xterm-256color");
+        // No configuration file. A shell by name: the user's own may be one that lets nobody in.
+        command.args(["-L", &self.socket, "-f", "/dev/null"]).args(arguments);
+        command.envs([("TERM", "xterm-256color"), ("SHELL", "/bin/sh")]);
         run_within(SOON, &mut command).success().stdout
     }
 
