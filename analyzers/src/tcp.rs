@@ -10,7 +10,8 @@
 //!   acknowledged it and a little while has passed ([`HOLE_ACKED_SEGMENTS`], [`HOLE_ACKED_NS`]): then the mirror lost
 //!   it; when it is old ([`HOLE_NS`]); when too much waits ([`WAITING_MAX`], [`Budget`]); or when the connection is over.
 //! - **Both sides.** Bytes that acknowledge what was not seen yet of the other side wait for that, as long as a hole is waited for that was
-//!   acknowledged: an answer is delivered after its question though the mirror showed it first. Where only one side is seen nothing waits.
+//!   acknowledged: an answer is delivered after its question though the mirror showed it first, and after the gap if the question was lost. So
+//!   a loss costs what it took and puts nothing else out of step. Where only one side is seen nothing waits.
 //! - **Beginning.** The SYN, or the SYN-ACK that answers it, says where a stream begins. Otherwise it begins with the first
 //!   payload or FIN that is seen; what is before that is not delivered. A single byte without PSH does not begin it: that is a
 //!   keep-alive probe (RFC 9293 section 3.8.4), whose byte was sent before.
@@ -51,8 +52,7 @@ pub const HOLE_ACKED_NS: u64 = 10_000_000;
 /// was sent four times (RFC 6298 section 5: after 1, 2 and 4 s more). One side of the connection may not be mirrored.
 pub const HOLE_NS: u64 = 10_000_000_000;
 
-/// After bytes of one side have waited so often running in vain for the other's, no more do: the mirror loses that one, or shows it later than
-/// they can wait.
+/// After bytes of one side have waited so often in vain for the other's, no more do until any of those are seen: the mirror shows one side.
 const UNANSWERED_MAX: u8 = 4;
 
 /// A segment further ahead than this, in bytes, belongs to something else: no window is larger (RFC 7323 section 2.3).
@@ -115,9 +115,7 @@ pub struct Connection {
     halves: [Half; 2],
     metrics: Metrics,
     segments: u32,
-    /// Sequence numbers of the other side up to which bytes of either have waited in vain, and how often running they did. Here and not with each
-    /// half, since a connection has to be small.
-    given_up: [u32; 2],
+    /// How often bytes of either side have waited in vain for the other's since any of those were seen.
     unanswered: [u8; 2],
     wanted: bool,
     over: bool,
@@ -129,7 +127,6 @@ impl Default for Connection {
             halves: <[Half; 2]>::default(),
             metrics: Metrics::default(),
             segments: 0,
-            given_up: [0; 2],
             unanswered: [0; 2],
             wanted: true,
             over: false,
@@ -196,6 +193,8 @@ impl Connection {
         if self.over {
             return;
         }
+        // Everything has waited for too long now.
+        self.answers(u64::MAX, budget, deliver);
         for side in [Side::Originator, Side::Responder] {
             let (half, mut out) = self.half(side, 0, budget, deliver);
             half.close(&mut out);
@@ -206,7 +205,6 @@ impl Connection {
     /// The sides are the other way round: what was the originator's is the responder's.
     pub fn turn(&mut self) {
         self.halves.swap(0, 1);
-        self.given_up.swap(0, 1);
         self.unanswered.swap(0, 1);
         self.metrics.turn();
     }
@@ -247,36 +245,41 @@ impl Connection {
     /// Where the other side has to be before such bytes are delivered, if it is not there and they wait for it.
     #[inline(never)]
     fn after(&self, from: Side, acknowledgement: u32) -> Option<u64> {
-        let number = from.index();
-        let unanswered = self.unanswered[number];
-        if !self.wanted || unanswered >= UNANSWERED_MAX {
+        if !self.wanted || self.unanswered[from.index()] >= UNANSWERED_MAX {
             return None;
         }
-        let after = self.halves[from.other().index()].lacks(acknowledgement)?;
-        let is_news = (after as u32).wrapping_sub(self.given_up[number]).cast_signed() > 0;
-        (unanswered == 0 || is_news).then_some(after)
+        self.halves[from.other().index()].lacks(acknowledgement)
     }
 
-    /// Delivers what waited for the bytes that have come, or has waited for too long: of either side, since what is delivered may have been
-    /// waited for as well.
+    /// Delivers what waited for bytes of the other side that have come, or that do not come any more: those are told as missing before. Of
+    /// either side, since what is delivered may have been waited for as well.
     fn answers(&mut self, time_ns: u64, budget: &mut Budget, deliver: &mut impl FnMut(Delivery<'_>)) {
         let mut go_on = self.halves.iter().any(Half::waits);
         while std::mem::take(&mut go_on) {
             for side in [Side::Originator, Side::Responder] {
                 let reached = self.halves[side.other().index()].reached();
                 let (half, mut out) = self.half(side, time_ns, budget, deliver);
-                let came = half.answer(reached, &mut out);
-                let given_up = half.settle_answers(&mut out);
-                if came {
-                    self.unanswered[side.index()] = 0;
-                }
-                if let Some(after) = given_up {
-                    self.unanswered[side.index()] += 1;
-                    self.given_up[side.index()] = after as u32;
-                }
-                go_on |= came || given_up.is_some();
+                go_on |= half.answer(reached, &mut out);
             }
+            go_on = go_on || self.settle_answers(time_ns, budget, deliver);
         }
+    }
+
+    /// Goes on where bytes have waited for too long, one step; gives whether there were any.
+    fn settle_answers(&mut self, time_ns: u64, budget: &mut Budget, deliver: &mut impl FnMut(Delivery<'_>)) -> bool {
+        let overdue = |side: Side| Some((side, self.halves[side.index()].overdue(time_ns, self.segments)?));
+        let mut overdue = [Side::Originator, Side::Responder].into_iter().filter_map(overdue);
+        // Where each waits for the other, one of them waits for what is missing.
+        let is_missing = |(side, _): &(Side, u64)| !self.halves[side.other().index()].is_held();
+        let Some((side, after)) = overdue.clone().find(is_missing).or_else(|| overdue.next()) else { return false };
+        let (other, mut out) = self.half(side.other(), time_ns, budget, deliver);
+        let skipped = !other.is_held() && other.skip_missing(after, &mut out);
+        if !skipped {
+            let (half, mut out) = self.half(side, time_ns, budget, deliver);
+            half.answer(after, &mut out);
+        }
+        self.unanswered[side.index()] = self.unanswered[side.index()].saturating_add(1);
+        true
     }
 
     /// Takes such a segment: what [`Connection::acknowledgement`] and [`Connection::payload`] would do, but for its payload, which the
@@ -296,6 +299,7 @@ impl Connection {
             return;
         }
         self.halves[from.index()].take_next(segment.payload, self.wanted);
+        self.unanswered[from.other().index()] = 0;
         if self.halves[Side::Originator.index()].is_from_start() {
             self.metrics.payload(from, segment.time_ns);
         }
@@ -359,6 +363,9 @@ impl Connection {
             count(&mut out.sent().retransmissions);
         }
         half.settle(&mut out);
+        if is_data {
+            self.unanswered[from.other().index()] = 0;
+        }
         if is_data && self.halves[Side::Originator.index()].is_from_start() {
             self.metrics.payload(from, segment.time_ns);
         }

@@ -101,8 +101,8 @@ impl Framed for Session {
         session::begins(from, bytes)
     }
 
-    fn lost(&mut self, _: Side, cx: &mut Context<'_>) -> Next {
-        self.flush(true, cx);
+    fn lost(&mut self, from: Side, cx: &mut Context<'_>) -> Next {
+        self.lose(from, cx);
         Next::More
     }
 }

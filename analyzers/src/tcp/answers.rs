@@ -48,16 +48,16 @@ impl Answers {
         self.0.len() < before
     }
 
-    /// Whether the first of them has waited as long as a hole that was acknowledged.
-    pub(super) fn are_old(&self, time_ns: u64, segments: u32) -> bool {
-        self.0.front().is_some_and(|answer| {
-            segments.wrapping_sub(answer.segments) >= HOLE_ACKED_SEGMENTS
-                || time_ns.saturating_sub(answer.time_ns) >= HOLE_ACKED_NS
-        })
+    /// How far the other side would have to be for the first of them, if that has waited as long as a hole that was acknowledged.
+    pub(super) fn overdue(&self, time_ns: u64, segments: u32) -> Option<u64> {
+        let first = self.0.front()?;
+        let is_old = segments.wrapping_sub(first.segments) >= HOLE_ACKED_SEGMENTS
+            || time_ns.saturating_sub(first.time_ns) >= HOLE_ACKED_NS;
+        is_old.then_some(first.after)
     }
 
-    /// Nothing waits any more. Gives how far the other side would have had to be; 0 where nothing waited.
-    pub(super) fn give_up(&mut self) -> u64 {
-        self.0.drain(..).map(|answer| answer.after).max().unwrap_or(0)
+    /// Nothing waits any more.
+    pub(super) fn give_up(&mut self) {
+        self.0.clear();
     }
 }

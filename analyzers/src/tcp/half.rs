@@ -456,12 +456,28 @@ impl Half {
         }
     }
 
-    /// Waits no longer for what did not come of the other side; gives the position of the other side that was waited for.
-    pub(super) fn settle_answers<F: FnMut(Delivery<'_>)>(&mut self, out: &mut Outlet<'_, F>) -> Option<u64> {
-        let answers = &mut self.waiting.as_mut()?.answers;
-        let after = answers.are_old(out.time_ns, out.segments).then(|| answers.give_up())?;
+    /// How far the other side would have to be for what has waited for it too long, if anything has.
+    pub(super) fn overdue(&self, time_ns: u64, segments: u32) -> Option<u64> {
+        self.waiting.as_ref()?.answers.overdue(time_ns, segments)
+    }
+
+    /// Whether the next bytes are there, and wait for the other side.
+    pub(super) fn is_held(&self) -> bool {
+        self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).is_some_and(|piece| piece.start == self.next)
+    }
+
+    /// Goes on behind what is missing next, up to `position`: it does not come any more. A single number that is missing at the end is taken for
+    /// a FIN. Gives whether there was anything to skip.
+    pub(super) fn skip_missing<F: FnMut(Delivery<'_>)>(&mut self, position: u64, out: &mut Outlet<'_, F>) -> bool {
+        let known = self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).map(|piece| piece.start);
+        let end = known.or_else(|| self.fin_position()).map_or(position, |known| known.min(position));
+        let is_fin = known.is_none() && !self.fin_seen && end == self.next + 1;
+        if self.ended || end <= self.next || is_fin {
+            return false;
+        }
+        self.skip(end, out);
         self.drain(out);
-        Some(after)
+        true
     }
 
     /// Skips holes that nobody will fill any more.
@@ -486,10 +502,10 @@ impl Half {
 
     /// Gives up the first thing that is waited for, a hole or the other side's bytes, and delivers what is behind it.
     fn skip_hole<F: FnMut(Delivery<'_>)>(&mut self, out: &mut Outlet<'_, F>) {
-        if let Some(waiting) = &mut self.waiting
-            && waiting.sparse.first().is_some_and(|piece| piece.start == self.next)
-        {
-            waiting.answers.give_up();
+        if self.is_held() {
+            if let Some(waiting) = &mut self.waiting {
+                waiting.answers.give_up();
+            }
             return self.drain(out);
         }
         let Some(end) = self.hole_end() else {

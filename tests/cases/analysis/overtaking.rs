@@ -1,4 +1,5 @@
-//! A mirror takes the two directions of a connection from different queues: an answer may be seen before its question.
+//! What a mirror does to the two directions of a connection puts questions and answers out of step with each other nowhere: it takes
+//! them from different queues, so that an answer is seen before its question, and loses packets of either.
 
 use serde_json::Value;
 use vxtap_tests::capture_file::{self, Record};
@@ -43,8 +44,8 @@ fn overtaken(records: &[Record], first: usize) -> (Vec<Record>, usize) {
     (arrived, pairs)
 }
 
-/// What events say, but for times, in no order.
-fn said(events: &[Value]) -> Vec<String> {
+/// What events say, but for times and `other` members, in no order.
+fn said(events: &[Value], other: &str) -> Vec<String> {
     let mut said: Vec<String> = events
         .iter()
         .filter_map(|event| {
@@ -55,7 +56,7 @@ fn said(events: &[Value]) -> Vec<String> {
                 _ => {
                     let mut of_kind = event[kind].clone();
                     if let Value::Object(members) = &mut of_kind {
-                        members.retain(|name, _| !name.contains("time"));
+                        members.retain(|name, _| !name.contains("time") && name != other);
                     }
                     Some(format!("{kind} {of_kind}"))
                 }
@@ -73,15 +74,52 @@ fn answers_that_overtake_their_questions_change_nothing_of_what_is_told() {
     for name in CAPTURES {
         let capture = captures.named(name);
         let records = capture.records();
-        let whole = said(&read(&capture.path, &[]).events);
+        let whole = said(&read(&capture.path, &[]).events, "");
         assert!(whole.len() > 1, "{name} tells nothing");
         for first in [0, 1] {
             let (arrived, pairs) = overtaken(&records, first);
             assert!(pairs > 4, "{name} has {pairs} pairs");
             let path = directory.path().join(format!("{name}-{first}.pcap"));
             capture_file::write(&path, &arrived);
-            let got = said(&read(&path, &[]).events);
+            let got = said(&read(&path, &[]).events, "");
             assert_eq!(got, whole, "{name} from {first}, {pairs} pairs");
+        }
+    }
+}
+
+/// How many of `whole` are not in `got`.
+fn lacking(whole: &[String], got: &[String]) -> usize {
+    let mut left: Vec<&String> = got.iter().collect();
+    let is_lacking = |said: &&String| {
+        let found = left.iter().position(|it| it == said);
+        found.map(|at| left.swap_remove(at)).is_none()
+    };
+    whole.iter().filter(is_lacking).count()
+}
+
+#[test]
+fn a_lost_packet_costs_what_it_is_of_and_no_other_question_its_answer() {
+    let Some(captures) = Captures::open() else { return };
+    let directory = tempfile::TempDir::new().unwrap();
+    // The one packet each without which the protocol is not known: the server's greeting, and the client's first message.
+    for (name, needed) in [("zeek_mysql_queries", 3), ("zeek_postgres_ddl_dml", 3)] {
+        let capture = captures.named(name);
+        let records = capture.records();
+        let whole = said(&read(&capture.path, &[]).events, "tx_id");
+        for lost in (0..records.len()).filter(|lost| *lost != needed) {
+            let mut arrived = records.clone();
+            arrived.remove(lost);
+            let path = directory.path().join("lossy.pcap");
+            capture_file::write(&path, &arrived);
+            let got = said(&read(&path, &[]).events, "tx_id");
+            // A login is told in up to three parts, and a packet may have the end of one answer and an error.
+            let lacking = lacking(&whole, &got);
+            assert!(
+                lacking <= 2,
+                "{name} without packet {}: {lacking} of {} are not told: {got:#?}",
+                lost + 1,
+                whole.len()
+            );
         }
     }
 }

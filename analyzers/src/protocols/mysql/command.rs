@@ -122,6 +122,19 @@ impl Command {
             code::CLOSE | code::RESET => length == 5,
             code::FETCH => length == 9,
             code::INIT_DB => length <= 65 && rest.iter().all(u8::is_ascii_graphic),
+            // A table's name, which ends with a zero, and a pattern for columns.
+            code::FIELD_LIST => {
+                let text = rest.get(..length - 1).unwrap_or(rest);
+                let mut parts = text.split(|byte| *byte == 0);
+                let name = parts.next().unwrap_or_default();
+                let ends = parts.next().is_some() || text.len() < length - 1;
+                let is_text = text.iter().all(|byte| *byte == 0 || *byte >= b' ');
+                (3..=512).contains(&length)
+                    && ends
+                    && is_text
+                    && (text.is_empty() || !name.is_empty())
+                    && parts.next().is_none()
+            }
             code::EXECUTE => (10..=0x00ff_ffff).contains(&length),
             _ => false,
         };

@@ -216,3 +216,14 @@ proptest! {
         damaged_stream::<MySql>(&mut sides, &noise, cut, gap);
     }
 }
+
+#[test]
+fn after_missing_bytes_a_list_of_fields_is_known_for_a_command() {
+    let begins =
+        |payload: &[u8]| super::Command::begins(&[&(payload.len() as u32).to_le_bytes()[..3], &[0], payload].concat());
+    assert_eq!(begins(b"\x04orders\0"), Guess::Yes);
+    assert_eq!(begins(b"\x04orders\0%"), Guess::Yes);
+    assert_eq!(begins(b"\x04orders"), Guess::No);
+    assert_eq!(begins(b"\x04or\x02ders\0"), Guess::No);
+    assert_eq!(begins(b"\x04\0"), Guess::No);
+}

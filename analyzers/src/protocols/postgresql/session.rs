@@ -41,7 +41,7 @@ pub(super) const fn wanted(from: Side, kind: u8) -> usize {
 pub(super) fn begins(from: Side, bytes: &[u8]) -> Guess {
     let Some((kind, rest)) = bytes.split_first() else { return Guess::Perhaps };
     // What a client begins with, and what a server answers with; the middle of an answer is no place to begin.
-    let starts: &[u8] = if from == Side::Originator { b"QPBX" } else { b"TCEZ1" };
+    let starts: &[u8] = if from == Side::Originator { b"QPBX" } else { b"TCEZ1RN" };
     if !starts.contains(kind) {
         return Guess::No;
     }
@@ -56,7 +56,11 @@ pub(super) fn begins(from: Side, bytes: &[u8]) -> Guess {
         (Side::Originator, b'P') => length > 4 && text(),
         (Side::Responder, b'Z') => length == 1 && body.first().is_none_or(|state| b"ITE".contains(state)),
         (Side::Responder, b'C') => length < 64 && text() && body.first().is_none_or(u8::is_ascii_uppercase),
-        (Side::Responder, b'E') => length > 8 && body.first().is_none_or(|field| *field == b'S'),
+        (Side::Responder, b'E' | b'N') => length > 8 && body.first().is_none_or(|field| *field == b'S'),
+        // One of the thirteen kinds of authentication.
+        (Side::Responder, b'R') => {
+            (4..1 << 16).contains(&length) && body.iter().zip([0, 0, 0, 12]).all(|(byte, most)| *byte <= most)
+        }
         (Side::Responder, b'T') => body.len() < 2 || body.first().is_some_and(|high| *high < 8),
         _ => length >= 6,
     };
@@ -70,6 +74,8 @@ pub(super) struct Session {
     response: Response,
     /// The server has asked for SASL: the client's next answer names the mechanism.
     sasl: bool,
+    /// Bytes of the server are missing, and no message of it was seen since.
+    lost: bool,
     told: u64,
 }
 
@@ -121,6 +127,10 @@ impl Session {
     }
 
     fn ask(&mut self, kind: Kind, answered: bool, cx: &mut Context<'_>) {
+        // Clients wait for an answer before they ask on, but for the statements of one pipeline: what waits was answered, unseen.
+        if self.lost && !matches!(self.waiting.back(), Some(Request { kind: Kind::Extended(_), .. })) {
+            self.flush(true, cx);
+        }
         let request = Request { asked_ns: cx.time_ns, kind };
         if !answered {
             self.tell(&request, None, false, cx);
@@ -137,6 +147,7 @@ impl Session {
 
     pub(super) fn server_sent(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
         let Some(kind) = message.bytes.first().copied() else { return Next::More };
+        self.lost = false;
         if self.waiting.is_empty() {
             return Next::More;
         }
@@ -247,6 +258,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Where messages of `from` begin is not known any more.
+    pub(super) fn lose(&mut self, from: Side, cx: &mut Context<'_>) {
+        self.lost |= from == Side::Responder;
+        self.flush(true, cx);
     }
 
     /// Tells the requests that wait, with what there is of an answer to the first. `cut` where it is not their end that they have no

@@ -190,3 +190,26 @@ proptest! {
         damaged_stream::<PostgreSql>(&mut sides, &noise, cut, gap);
     }
 }
+
+#[test]
+fn requests_that_were_answered_by_what_is_missing_take_no_later_answer() {
+    let done = |tag: &[u8]| [message(b'C', tag), ready()].concat();
+    let (events, _) = stream::<PostgreSql>(&[
+        Step::Data(CLIENT, &startup()),
+        Step::Gap(SERVER, 13),
+        Step::Data(CLIENT, &message(b'p', b"md5SECRET\0")),
+        // Parameters are no place to begin again at.
+        Step::Data(SERVER, &[message(b'S', b"TimeZone\0UTC\0"), ready()].concat()),
+        Step::Data(CLIENT, &message(b'Q', b"DELETE FROM t\0")),
+        Step::Data(SERVER, &done(b"DELETE 2\0")),
+        Step::Data(CLIENT, &message(b'Q', b"DROP TABLE t\0")),
+        Step::Data(SERVER, &done(b"DROP TABLE\0")),
+    ]);
+    let told: Vec<_> = pgsql(&events)
+        .iter()
+        .map(|event| (event["request"]["simple_query"].as_str(), event["response"]["command_completed"].as_str()))
+        .collect();
+    let queries = [(Some("DELETE FROM t"), Some("DELETE 2")), (Some("DROP TABLE t"), Some("DROP TABLE"))];
+    assert_eq!(told[told.len() - 2..], queries, "{told:?}");
+    assert!(told[..told.len() - 2].iter().all(|(_, answer)| answer.is_none()), "{told:?}");
+}
