@@ -1,0 +1,68 @@
+//! What a direction has to do with the other one: bytes that wait until those have come which they acknowledge.
+
+use super::{Half, Outlet};
+use crate::tcp::Delivery;
+
+impl Half {
+    /// Where the stream is; at its end, behind everything.
+    pub(in crate::tcp) const fn reached(&self) -> u64 {
+        if self.ended { u64::MAX } else { self.next }
+    }
+
+    /// How far the other side says that its sender has these bytes, where that is further than they were seen; `None` where nothing
+    /// was seen of this side, which then need not come.
+    pub(in crate::tcp) fn lacks(&self, acknowledged: u32) -> Option<u64> {
+        let is_seen = self.syn_seen || self.syn_ack_seen || self.next > self.base;
+        if !self.started || self.ended || !is_seen {
+            return None;
+        }
+        let position = self.position(acknowledged)?;
+        // A FIN has a number of its own.
+        let fin_acknowledged = self.fin_position().is_some_and(|fin| position == fin + 1);
+        let position = position - u64::from(fin_acknowledged);
+        (position > self.next).then_some(position)
+    }
+
+    /// Whether an acknowledgement is none of more than was seen.
+    #[inline]
+    pub(in crate::tcp) const fn has_come_to(&self, acknowledged: u32) -> bool {
+        acknowledged.wrapping_sub(self.next as u32).cast_signed() <= 0
+    }
+
+    /// The other side is at `reached`: delivers what waited for that. Gives whether there was anything.
+    pub(in crate::tcp) fn answer<F: FnMut(Delivery<'_>)>(&mut self, reached: u64, out: &mut Outlet<'_, F>) -> bool {
+        let came = self.waiting.as_mut().is_some_and(|waiting| waiting.answers.come(reached));
+        if came {
+            self.drain(out);
+        }
+        came
+    }
+
+    /// How far the other side would have to be for what has waited for it too long, if anything has.
+    pub(in crate::tcp) fn overdue(&self, time_ns: u64, segments: u32) -> Option<u64> {
+        self.waiting.as_ref()?.answers.overdue(time_ns, segments)
+    }
+
+    /// Whether the next bytes are there, and wait for the other side.
+    pub(in crate::tcp) fn is_held(&self) -> bool {
+        self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).is_some_and(|piece| piece.start == self.next)
+    }
+
+    /// Goes on behind what is missing next, up to `position`: it does not come any more. A single number that is missing at the end is taken for
+    /// a FIN. Gives whether there was anything to skip.
+    pub(in crate::tcp) fn skip_missing<F: FnMut(Delivery<'_>)>(
+        &mut self,
+        position: u64,
+        out: &mut Outlet<'_, F>,
+    ) -> bool {
+        let known = self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).map(|piece| piece.start);
+        let end = known.or_else(|| self.fin_position()).map_or(position, |known| known.min(position));
+        let is_fin = known.is_none() && !self.fin_seen && end == self.next + 1;
+        if self.ended || end <= self.next || is_fin {
+            return false;
+        }
+        self.skip(end, out);
+        self.drain(out);
+        true
+    }
+}
