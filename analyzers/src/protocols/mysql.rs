@@ -4,6 +4,7 @@ use super::framing::{Framed, Framer, Measure, Message};
 use super::statement::STATEMENT_MAX;
 use super::{Context, Guess, Next, Opening, Protocol, Side, StreamProtocol};
 use command::Command;
+use greeting::Login;
 use packet::{HEADER_LEN, Packet};
 use session::Session;
 
@@ -40,6 +41,7 @@ impl StreamProtocol for MySql {
         // Picked up in the middle.
         match Command::begins(opening.originator) {
             Guess::Yes if opening.responder_port != PORT && !Command::is_statement(opening.originator) => Guess::No,
+            Guess::No => Login::begins(opening.originator),
             guess => guess,
         }
     }

@@ -101,12 +101,11 @@ fn lacking(whole: &[String], got: &[String]) -> usize {
 fn a_lost_packet_costs_what_it_is_of_and_no_other_question_its_answer() {
     let Some(captures) = Captures::open() else { return };
     let directory = tempfile::TempDir::new().unwrap();
-    // The one packet each without which the protocol is not known: the server's greeting, and the client's first message.
-    for (name, needed) in [("zeek_mysql_queries", 3), ("zeek_postgres_ddl_dml", 3)] {
+    for name in ["zeek_mysql_queries", "zeek_postgres_ddl_dml"] {
         let capture = captures.named(name);
         let records = capture.records();
         let whole = said(&read(&capture.path, &[]).events, "tx_id");
-        for lost in (0..records.len()).filter(|lost| *lost != needed) {
+        for lost in 0..records.len() {
             let mut arrived = records.clone();
             arrived.remove(lost);
             let path = directory.path().join("lossy.pcap");

@@ -61,6 +61,18 @@ pub(super) struct Login {
 }
 
 impl Login {
+    /// Whether a client's answer to a greeting surely begins here: where that was not seen.
+    pub(super) fn begins(bytes: &[u8]) -> Guess {
+        let Some(length) = length(bytes) else { return Guess::Perhaps };
+        if bytes.get(3).is_some_and(|sequence| *sequence != 1) || !(32..=4096).contains(&length) {
+            return Guess::No;
+        }
+        let Some(payload) = bytes.get(HEADER_LEN..HEADER_LEN + 32) else { return Guess::Perhaps };
+        let is_new = Fields(payload).u32().is_some_and(|capabilities| capabilities & capability::PROTOCOL_41 != 0);
+        // 23 bytes are reserved; MariaDB has the last four for capabilities of its own.
+        if is_new && payload[9..28].iter().all(|byte| *byte == 0) { Guess::Yes } else { Guess::No }
+    }
+
     /// Whether what follows is TLS: capabilities alone, and among them that of TLS.
     pub(super) fn asks_for_tls(payload: &[u8], length: u64) -> bool {
         length == 32 && Fields(payload).u32().is_some_and(|capabilities| capabilities & capability::SSL != 0)

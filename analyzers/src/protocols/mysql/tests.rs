@@ -200,6 +200,9 @@ fn mysql_is_recognised_by_its_greeting_and_in_the_middle_by_a_statement() {
     assert_eq!(open(b"", &greeting()[..6], 9), Guess::Perhaps);
     assert_eq!(open(&query("SELECT 1"), b"", 9), Guess::Yes);
     assert_eq!([open(&packet(0, b"\x0e"), b"", 3306), open(&packet(0, b"\x0e"), b"", 9)], [Guess::Yes, Guess::No]);
+    // The greeting was not seen.
+    assert_eq!(open(&login(CAPABILITIES), b"", 9), Guess::Yes);
+    assert_eq!([open(&login(CAPABILITIES)[..20], b"", 9), open(&login(0), b"", 9)], [Guess::Perhaps, Guess::No]);
     assert_eq!(open(b"GET / HTTP/1.1", b"", 9), Guess::No);
     assert_eq!(open(b"", b"SSH-2.0-x", 9), Guess::No);
 }
