@@ -10,8 +10,8 @@
 //!   acknowledged it and a little while has passed ([`HOLE_ACKED_SEGMENTS`], [`HOLE_ACKED_NS`]): then the mirror lost
 //!   it; when it is old ([`HOLE_NS`]); when too much waits ([`WAITING_MAX`], [`Budget`]); or when the connection is over.
 //! - **Both sides.** Bytes that acknowledge what was not seen yet of the other side wait for that, as long as a hole is waited for that was
-//!   acknowledged: an answer is delivered after its question though the mirror showed it first, and after the gap if the question was lost. So
-//!   a loss costs what it took and puts nothing else out of step. Where only one side is seen nothing waits.
+//!   acknowledged: an answer is delivered after its question though the mirror showed it first, and what comes after a lost question after the
+//!   gap. So a loss costs what it took and puts nothing else out of step. Where only one side is seen nothing waits.
 //! - **Beginning.** The SYN, or the SYN-ACK that answers it, says where a stream begins. Otherwise it begins with the first
 //!   payload or FIN that is seen; what is before that is not delivered. A single byte without PSH does not begin it: that is a
 //!   keep-alive probe (RFC 9293 section 3.8.4), whose byte was sent before.
@@ -251,8 +251,7 @@ impl Connection {
         self.halves[from.other().index()].lacks(acknowledgement)
     }
 
-    /// Delivers what waited for bytes of the other side that have come, or that do not come any more: those are told as missing before. Of
-    /// either side, since what is delivered may have been waited for as well.
+    /// Delivers what waited for bytes of the other side that have come, or that do not come any more: a hole is given up before. Of either side, since what is delivered may have been waited for as well.
     fn answers(&mut self, time_ns: u64, budget: &mut Budget, deliver: &mut impl FnMut(Delivery<'_>)) {
         let mut go_on = self.halves.iter().any(Half::waits);
         while std::mem::take(&mut go_on) {
@@ -273,8 +272,7 @@ impl Connection {
         let is_missing = |(side, _): &(Side, u64)| !self.halves[side.other().index()].is_held();
         let Some((side, after)) = overdue.clone().find(is_missing).or_else(|| overdue.next()) else { return false };
         let (other, mut out) = self.half(side.other(), time_ns, budget, deliver);
-        let skipped = !other.is_held() && other.skip_missing(after, &mut out);
-        if !skipped {
+        if !other.skip_acknowledged(after, &mut out) {
             let (half, mut out) = self.half(side, time_ns, budget, deliver);
             half.answer(after, &mut out);
         }

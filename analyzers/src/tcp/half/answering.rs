@@ -48,21 +48,17 @@ impl Half {
         self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).is_some_and(|piece| piece.start == self.next)
     }
 
-    /// Goes on behind what is missing next, up to `position`: it does not come any more. A single number that is missing at the end is taken for
-    /// a FIN. Gives whether there was anything to skip.
-    pub(in crate::tcp) fn skip_missing<F: FnMut(Delivery<'_>)>(
+    /// Goes on behind the hole that is next, if something behind it was seen and is not beyond `position`. Gives whether it did. An acknowledgement
+    /// alone is not trusted so far: whoever sent one of bytes that were never sent would have those that come taken for old ones.
+    pub(in crate::tcp) fn skip_acknowledged<F: FnMut(Delivery<'_>)>(
         &mut self,
         position: u64,
         out: &mut Outlet<'_, F>,
     ) -> bool {
-        let known = self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).map(|piece| piece.start);
-        let end = known.or_else(|| self.fin_position()).map_or(position, |known| known.min(position));
-        let is_fin = known.is_none() && !self.fin_seen && end == self.next + 1;
-        if self.ended || end <= self.next || is_fin {
-            return false;
+        let skips = self.hole_end().is_some_and(|end| end > self.next && end <= position);
+        if skips {
+            self.skip_hole(out);
         }
-        self.skip(end, out);
-        self.drain(out);
-        true
+        skips
     }
 }
