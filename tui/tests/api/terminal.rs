@@ -65,6 +65,8 @@ impl Tmux {
 
     fn command(&self) -> Command {
         let mut command = Command::new("tmux");
+        // By name: the user's own shell may be one that lets nobody in.
+        command.env("SHELL", "/bin/sh");
         command.arg("-S").arg(self.directory.path().join("socket")).env_remove("TMUX");
         command
     }
