@@ -58,7 +58,7 @@ impl Tmux {
         }
         let tmux = Self { directory: tempfile::tempdir().unwrap() };
         let (width, height) = (width.to_string(), height.to_string());
-        tmux.run(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height, "env PS1='$ ' sh"]);
+        tmux.run(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height, "exec env PS1='$ ' sh"]);
         tmux.wait("the prompt", |screen| screen.contains('$'));
         Some(tmux)
     }
