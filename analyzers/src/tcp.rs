@@ -251,7 +251,8 @@ impl Connection {
         self.halves[from.other().index()].lacks(acknowledgement)
     }
 
-    /// Delivers what waited for bytes of the other side that have come, or that do not come any more: a hole is given up before. Of either side, since what is delivered may have been waited for as well.
+    /// Delivers what waited for bytes of the other side that have come, or that do not come any more: a hole is given up before. Of either
+    /// side, since what is delivered may have been waited for as well.
     fn answers(&mut self, time_ns: u64, budget: &mut Budget, deliver: &mut impl FnMut(Delivery<'_>)) {
         let mut go_on = self.halves.iter().any(Half::waits);
         while std::mem::take(&mut go_on) {

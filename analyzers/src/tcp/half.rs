@@ -346,14 +346,17 @@ impl Half {
     /// Keeps `chunk` until what is before it has come, and what it answers.
     fn keep<F>(&mut self, chunk: &Chunk<'_>, out: &mut Outlet<'_, F>) {
         let waiting = self.wait(out);
-        if let Some(after) = out.after {
-            waiting.answers.note(chunk.start, after, out.time_ns, out.segments);
-        }
         let before = waiting.sparse.cost();
         let len = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
         let run = if out.wanted { Run::Bytes(chunk.bytes) } else { Run::Seen(len) };
         waiting.sparse.insert(chunk.start, &run, out.time_ns);
         waiting.sparse.insert(chunk.cut_start(), &Run::Cut(chunk.cut), out.time_ns);
+        // Of what comes twice the first copy says what it answers; and what is noted takes no more memory than the bytes are counted as.
+        if let Some(after) = out.after
+            && waiting.sparse.cost() > before
+        {
+            waiting.answers.note(chunk.start, after, out.time_ns, out.segments);
+        }
         out.budget.change(before, waiting.sparse.cost());
     }
 

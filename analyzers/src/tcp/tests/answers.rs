@@ -68,6 +68,19 @@ fn a_question_that_does_not_come_is_waited_for_as_long_as_an_acknowledged_hole()
 }
 
 #[test]
+fn an_answer_that_is_sent_again_later_waits_no_longer_and_takes_no_more_memory() {
+    let mut bench = Bench::open();
+    bench.see(&answer(SERVER, 0, 5, b"pong"));
+    let used = bench.budget.used();
+    for had in 6..6 + i64::from(HOLE_ACKED_SEGMENTS) - 2 {
+        bench.see(&answer(SERVER, 0, had, b"pong"));
+    }
+    assert_eq!((bench.told().as_str(), bench.budget.used()), ("", used));
+    bench.see(&answer(CLIENT, 0, 0, b"ping?"));
+    assert_eq!(bench.told(), "c:ping? s:pong");
+}
+
+#[test]
 fn an_acknowledgement_of_what_was_never_sent_hides_nothing() {
     let mut bench = Bench::open();
     bench.see(&answer(CLIENT, 0, 0, b"ping"));
