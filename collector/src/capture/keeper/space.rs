@@ -20,6 +20,8 @@ const LEAST_LATE: Duration = Duration::from_millis(15);
 const MOST_LATE: Duration = Duration::from_millis(200);
 /// Bytes a second that a writer that was quiet may begin with.
 const LEAST_RATE: u64 = 256 << 20;
+/// Bytes that such a writer can write before the next look comes to it, on a machine that has time.
+pub(super) const QUIET_MARGIN: u64 = LEAST_RATE * (SHORTEST_LOOK.as_millis() + LEAST_LATE.as_millis()) as u64 / 1000;
 /// No writer is faster. What shrinks faster is one large file that somebody reserved: that is no rate.
 const MOST_RATE: u64 = 4 << 30;
 /// The interval is chosen as if a writer could begin with this rate.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::entry::{Entry, Standing, nanoseconds};
+use super::super::space::QUIET_MARGIN;
 use super::Kept;
 
 impl Kept {
@@ -95,10 +96,13 @@ impl Kept {
         wanted = floor.saturating_add(self.pace.margin());
         self.short = free < wanted;
         let nothing_left = (self.short || self.status.paused) && self.oldest(true).is_none();
+        // The margin is for deleting in time. A writer is not held back for it where there is nothing to delete: it holds the floor itself, and
+        // on a small disk beside a machine without time the margin may be more than there can ever be.
+        let least = floor.saturating_add(QUIET_MARGIN);
         let paused = if self.status.paused {
-            self.short || (nothing_left && free < wanted.saturating_add(self.pace.margin()))
+            (self.short || nothing_left) && free < least.saturating_add(QUIET_MARGIN)
         } else {
-            free < floor || (self.short && nothing_left)
+            free < floor || (nothing_left && free < least)
         };
         if paused && !self.status.paused {
             self.say(&format!(

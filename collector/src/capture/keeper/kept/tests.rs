@@ -10,6 +10,7 @@ use vxtap_wire::Link;
 
 use super::super::compress::{FRAME_BYTES, Unfinished};
 use super::super::manifest::MANIFEST_NAME;
+use super::super::space::QUIET_MARGIN;
 use super::super::torn::REST_BYTES;
 use super::super::{CompressionLevel, Hook, Retention};
 use super::jobs::MAX_WAITING_HOOKS;
@@ -19,8 +20,6 @@ use crate::section;
 use crate::streams::StreamRegistry;
 
 const MIB: u64 = 1 << 20;
-/// What [`Pace::margin`] is while nothing is written.
-const QUIET_MARGIN: u64 = (256 << 20) / 40;
 
 /// What the clocks say, and how the free space comes about.
 struct World {
@@ -465,6 +464,32 @@ fn the_writer_pauses_when_nothing_is_left_to_delete_and_goes_on_by_itself() {
         assert!(!kept.is_paused());
     }
     assert_eq!(scene.visible(), names([1]));
+}
+
+#[test]
+fn a_writer_with_nothing_to_delete_is_not_held_back_for_looks_that_come_late() {
+    const FLOOR: u64 = 24 * MIB;
+    let mut scene = Scene::new();
+    scene.settings.retention.free_bytes = Some(FLOOR);
+    let free = Arc::new(std::sync::atomic::AtomicU64::new(FLOOR));
+    scene.set_free({
+        let free = Arc::clone(&free);
+        move |_| free.load(Ordering::Relaxed)
+    });
+    let mut kept = scene.begin();
+    scene.open(&mut kept, 1, 30);
+    for _ in 0..5 {
+        let wait = kept.look();
+        scene.pass(wait + Duration::from_millis(200));
+    }
+    assert!(kept.is_paused());
+    // By looks that are so late, and a rate of 256 MiB/s, 52 MiB might be needed: more than the disk ever has.
+    free.store(62 * MIB, Ordering::Relaxed);
+    kept.look();
+    assert!(!kept.is_paused());
+    free.store(FLOOR + 2 * QUIET_MARGIN, Ordering::Relaxed);
+    kept.look();
+    assert!(!kept.is_paused());
 }
 
 #[test]
