@@ -192,8 +192,8 @@ impl fmt::Display for StreamKey {
         if let Some(direction) = self.direction {
             write!(f, " {}", direction.as_str())?;
         }
-        if self.link == Link::Ip {
-            f.write_str(" ip")?;
+        if self.link != Link::Ethernet {
+            write!(f, " {}", self.link.as_str())?;
         }
         Ok(())
     }

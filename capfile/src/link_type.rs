@@ -9,14 +9,6 @@ pub struct LinkType(pub u32);
 impl LinkType {
     /// Ethernet.
     pub const ETHERNET: Self = Self(1);
-    /// IPv4 or IPv6, as the version says, without a link header.
-    pub const RAW_IP: Self = Self(101);
-
-    /// Whether frames begin with an IP header: [`LinkType::RAW_IP`], the numbers that it has in files of some systems, and those of one
-    /// version alone.
-    pub const fn is_ip(self) -> bool {
-        matches!(self.0, 12 | 14 | 101 | 228 | 229)
-    }
 
     /// Its name, for the link types that captures of networks commonly have.
     pub const fn name(self) -> Option<&'static str> {

@@ -34,8 +34,8 @@ impl Parcel {
         self.bytes.reserve(HEAD_BYTES + frame.bytes.len());
         self.bytes.extend_from_slice(&frame.meta.time_ns.to_ne_bytes());
         let PacketMeta { stream, network, .. } = frame.meta;
-        let is_ip = u32::from(frame.link == Link::Ip);
-        for word in [stream.0, network.0, frame.wire_len, frame.bytes.len() as u32, is_ip] {
+        let link = frame.link.number() as u32;
+        for word in [stream.0, network.0, frame.wire_len, frame.bytes.len() as u32, link] {
             self.bytes.extend_from_slice(&word.to_ne_bytes());
         }
         self.bytes.extend_from_slice(frame.bytes);
@@ -52,7 +52,7 @@ impl Parcel {
             rest = following;
             let time_ns = u64::from_ne_bytes(*head.first_chunk()?);
             let meta = PacketMeta { time_ns, stream: StreamId(word(8)), network: NetworkId(word(12)) };
-            let link = if word(24) == 0 { Link::Ethernet } else { Link::Ip };
+            let link = *Link::ALL.get(word(24) as usize)?;
             Some(Entrant { meta, wire_len: word(16), link, bytes })
         })
     }

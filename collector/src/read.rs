@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vxtap_capfile::{CaptureReader, LinkType};
-use vxtap_wire::SteerHash;
+use vxtap_wire::{Link, SteerHash};
 
 use crate::admission::{Admission, StateError};
 use crate::capture::Input;
@@ -39,7 +39,9 @@ pub enum ReadFailure {
     #[error(transparent)]
     Open(#[from] vxtap_capfile::OpenError),
     /// A file has frames of another kind: nothing was read, nothing written.
-    #[error("cannot read '{file}': its link type is {link_type}, and only Ethernet frames and IP packets can be read")]
+    #[error(
+        "cannot read '{file}': its link type is {link_type}; what can be read are Ethernet, IP, loopback, Linux's cooked frames (SLL, SLL2), PPP and NFLOG"
+    )]
     LinkType {
         /// The file.
         file: String,
@@ -61,7 +63,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let begun = Instant::now();
     let files = settings.files.iter().map(CaptureReader::open).collect::<Result<Vec<_>, _>>()?;
     for file in &files {
-        let is_unknown = |link_type: &LinkType| *link_type != LinkType::ETHERNET && !link_type.is_ip();
+        let is_unknown = |link_type: &LinkType| Link::of_type(link_type.0).is_none();
         if let Some(link_type) = file.link_type().filter(is_unknown) {
             return Err(ReadFailure::LinkType { file: file.name().to_owned(), link_type });
         }

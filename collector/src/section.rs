@@ -3,7 +3,6 @@
 use vxtap_analyzers::{Encapsulation, StreamId, StreamKey};
 use vxtap_capfile::LinkType;
 use vxtap_capfile::pcapng::{InterfaceDescription, SectionHeader};
-use vxtap_wire::Link;
 
 use crate::streams::StreamRegistry;
 
@@ -45,9 +44,6 @@ pub(crate) fn describe(streams: &StreamRegistry, stream: StreamId, out: &mut Vec
         None => "inner frames of the mirror streams that were too many to tell apart".into(),
     };
     let name = streams.name(stream);
-    let link_type = match streams.link(stream) {
-        Link::Ethernet => LinkType::ETHERNET,
-        Link::Ip => LinkType::RAW_IP,
-    };
+    let link_type = LinkType(streams.link(stream).type_number());
     InterfaceDescription { name: &name, description: &description, link_type }.append_to(out);
 }

@@ -77,7 +77,7 @@ impl StreamRegistry {
         &self.networks
     }
 
-    /// The number of `key`, a new one where it has none yet; numbers are `0..=limit + 1`.
+    /// The number of `key`, a new one where it has none yet; numbers are below [`StreamRegistry::numbers`].
     pub fn intern(&self, key: &StreamKey) -> StreamId {
         if let Some(id) = self.ids.get(key) {
             return *id;
@@ -95,8 +95,8 @@ impl StreamRegistry {
         }
     }
 
-    /// The number that all streams beyond the bound share whose frames are Ethernet. The number after it is the one of those without a
-    /// link header: an interface of a capture has frames of one kind.
+    /// The number that all streams beyond the bound share whose frames are Ethernet. The numbers after it are those of streams of other
+    /// links: an interface of a capture has frames of one kind.
     pub const fn other(&self) -> StreamId {
         StreamId(self.limit)
     }
@@ -114,16 +114,18 @@ impl StreamRegistry {
 
     /// The number that streams beyond the bound share whose frames begin with `link`.
     pub(crate) const fn other_of(&self, link: Link) -> StreamId {
-        match link {
-            Link::Ethernet => self.other(),
-            Link::Ip => StreamId(self.limit + 1),
-        }
+        StreamId(self.limit + link.number() as u32)
+    }
+
+    /// How many numbers there can be, in all.
+    pub(crate) const fn numbers(&self) -> usize {
+        self.limit as usize + Link::ALL.len()
     }
 
     /// What the frames of the stream begin with.
     pub fn link(&self, id: StreamId) -> Link {
-        let shared = if id == self.other_of(Link::Ip) { Link::Ip } else { Link::Ethernet };
-        self.key(id).map_or(shared, |key| key.link)
+        let shared = || id.0.checked_sub(self.limit).and_then(|number| Link::ALL.get(number as usize));
+        self.key(id).map(|key| key.link).or_else(|| shared().copied()).unwrap_or_default()
     }
 
     /// The stream with this number; `None` for [`StreamRegistry::other`] and for numbers not given out.
@@ -135,8 +137,10 @@ impl StreamRegistry {
     pub fn name(&self, id: StreamId) -> String {
         match self.key(id) {
             Some(key) => self.networks.called(&key),
-            None if self.link(id) == Link::Ip => format!("{} ip", Self::OTHER_NAME),
-            None => Self::OTHER_NAME.to_owned(),
+            None => match self.link(id) {
+                Link::Ethernet => Self::OTHER_NAME.to_owned(),
+                link => format!("{} {}", Self::OTHER_NAME, link.as_str()),
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! Running a program over a packet.
 
-use vxtap_wire::{ETHERNET_HEADER_LEN, Link, ethertype};
+use vxtap_wire::{ETHERNET_HEADER_LEN, Link};
 
 use crate::Packet;
 use crate::formula::{Own, Relation, Size, compute, holds};
@@ -16,7 +16,7 @@ impl Program {
     pub(crate) fn accepts(&self, packet: &Packet<'_>) -> bool {
         match packet.link {
             Link::Ethernet => self.accepts_bytes(packet, packet.frame),
-            Link::Ip => self.accepts_bytes(packet, BehindEthernet(packet.frame)),
+            link => self.accepts_bytes(packet, AsEthernet::new(link, packet.frame)),
         }
     }
 
@@ -202,21 +202,29 @@ impl Bytes for &[u8] {
     }
 }
 
-/// An IP packet as if an Ethernet header were in front of it.
+/// A frame of another link as if it were one of Ethernet.
 #[derive(Clone, Copy)]
-struct BehindEthernet<'a>(&'a [u8]);
+struct AsEthernet<'a> {
+    header: [u8; ETHERNET_HEADER_LEN],
+    behind: &'a [u8],
+}
 
-impl Bytes for BehindEthernet<'_> {
+impl<'a> AsEthernet<'a> {
+    #[inline]
+    fn new(link: Link, frame: &'a [u8]) -> Self {
+        let (header, at) = link.as_ethernet(frame);
+        Self { header, behind: &frame[at..] }
+    }
+}
+
+impl Bytes for AsEthernet<'_> {
     fn byte(self, at: u32) -> Option<u32> {
-        const HEADER_LEN: u32 = ETHERNET_HEADER_LEN as u32;
-        let version = self.0.first().map_or(0, |byte| byte >> 4);
-        let kind = if version == 6 { ethertype::IPV6 } else { ethertype::IPV4 };
-        match at.checked_sub(HEADER_LEN) {
-            Some(at) => self.0.byte(at),
-            None if at == HEADER_LEN - 2 => Some(u32::from(kind >> 8)),
-            None if at == HEADER_LEN - 1 => Some(u32::from(kind & 0xff)),
-            None => Some(0),
+        let at = at as usize;
+        match at.checked_sub(ETHERNET_HEADER_LEN) {
+            Some(at) => self.behind.get(at),
+            None => self.header.get(at),
         }
+        .map(|byte| u32::from(*byte))
     }
 
     fn half(self, at: u32) -> Option<u32> {

@@ -5,7 +5,7 @@ mod names;
 mod store;
 
 use arrayvec::ArrayVec;
-use vxtap_wire::{ETHERNET_HEADER_LEN, FlowKey, FrameView, IpVersion, Link, Missing};
+use vxtap_wire::{Behind, ETHERNET_HEADER_LEN, FlowKey, FrameView, IpVersion, Link, Missing};
 
 use flows::Flows;
 pub use store::IndexSize;
@@ -163,7 +163,7 @@ impl IndexBuilder {
     /// Whether the headers of a frame say no more to a filter than its flow key does.
     ///
     /// A flow key holds the innermost five-tuple of a frame, a filter looks at the outermost headers. They are of the same
-    /// packet only in a frame that is Ethernet with IPv4 or IPv6 directly behind it, or IP alone, and a transport header directly behind
+    /// packet only in a frame that is a link header with IPv4 or IPv6 directly behind it, or IP alone, and a transport header directly behind
     /// that, no fragment, no tunnel inside, not malformed, and not cut before its payload. Every other frame is one of the
     /// "other frames" of its page: tagged, labelled, tunnelled, fragmented, cut, with extension headers, or not IP. A filter
     /// reads every page that has such frames; a search for one flow does not need to.
@@ -172,7 +172,10 @@ impl IndexBuilder {
         // An authentication or extension header hides the protocol from one of the two.
         let link_len = match view.link {
             Link::Ethernet => ETHERNET_HEADER_LEN,
-            Link::Ip => 0,
+            link => match link.behind(view.bytes) {
+                Behind::Packet { at, .. } => at,
+                Behind::Other(_) | Behind::Cut => return false,
+            },
         };
         let protocol_at = link_len
             + match tuple.version {

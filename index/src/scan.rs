@@ -176,11 +176,7 @@ impl OpenPage {
 /// What frames of a link type begin with, where it is one that is looked into.
 #[inline]
 pub(crate) fn link(link_type: LinkType) -> Option<Link> {
-    match link_type {
-        LinkType::ETHERNET => Some(Link::Ethernet),
-        ip if ip.is_ip() => Some(Link::Ip),
-        _ => None,
-    }
+    Link::of_type(link_type.0)
 }
 
 /// The frame of a record, where its link type is one that is looked into.

@@ -278,7 +278,7 @@ impl Mirror {
         let copied = &frame.bytes[..wanted as usize];
         buffer[offset..offset + copied.len()].copy_from_slice(copied);
         let told_direction = mirror_direction(direction);
-        session.head.write(&mut buffer[header_at..offset], copied, || {
+        session.head.write(&mut buffer[header_at..offset], || {
             let series = exits.number(usize::from(way.link), way.lane, port, told_direction);
             Mark {
                 captured_ns: frame.time_ns,

@@ -187,9 +187,8 @@ impl Transmitter {
         for slot in slots {
             slot.len = slot.frame_len.min(longest);
             slot.head = head.len();
-            let (before, frame) = bytes.split_at_mut(slot.offset);
-            let room = &mut before[slot.offset - usize::from(slot.head)..];
-            head.write(room, &frame[..slot.len as usize], || {
+            let room = &mut bytes[slot.offset - usize::from(slot.head)..slot.offset];
+            head.write(room, || {
                 let series = numbering.number(slot.port, slot.direction);
                 Mark {
                     captured_ns: if slot.captured_ns == 0 { made_ns } else { slot.captured_ns },

@@ -74,13 +74,14 @@ pub fn read_all(directory: &Path) -> Vec<Record> {
     files_in(directory).iter().flat_map(|file| read(file)).collect()
 }
 
-/// Writes the bytes of `records` to a pcap file of Ethernet frames at `path`.
+/// Writes the bytes of `records` to a pcap file at `path`, of the link type that the first has, or of Ethernet where there is none.
 ///
 /// # Panics
 /// When it cannot be written.
 pub fn write(path: &Path, records: &[Record]) {
+    let link_type = records.first().map_or(ETHERNET, |record| record.link_type);
     // Magic of nanosecond times, version 2.4, time zone, accuracy, snap length, link type.
-    let header: [u32; 6] = [0xa1b2_3c4d, 2 | 4 << 16, 0, 0, 1 << 18, ETHERNET as u32];
+    let header: [u32; 6] = [0xa1b2_3c4d, 2 | 4 << 16, 0, 0, 1 << 18, link_type as u32];
     let mut file: Vec<u8> = header.iter().flat_map(|field| field.to_le_bytes()).collect();
     for record in records {
         let (seconds, nanoseconds) = (record.time_ns / 1_000_000_000, record.time_ns % 1_000_000_000);

@@ -82,7 +82,11 @@ pub fn tcpdump(path: &Path, filter: &str, to: Option<&Path>) -> Result<usize, St
         None => command.arg("--count"),
     };
     let finished = run(command.args(Some(filter).filter(|filter| !filter.is_empty())));
-    let said = silent("tcpdump", finished, &["reading from file ", "dropped privs to root"])?;
+    let said = silent(
+        "tcpdump",
+        finished,
+        &["reading from file ", "dropped privs to root", "Warning: interface names might be incorrect"],
+    )?;
     match to {
         Some(to) => Ok(crate::capture_file::read(to).len()),
         None => said

@@ -1,10 +1,11 @@
-//! A mirror's envelope: the outer headers of a mirrored datagram as a capture file holds it (Ethernet, IP and UDP around the
+//! A mirror's envelope: the outer headers of a mirrored datagram as a capture file holds it (link header, IP and UDP around the
 //! payload that a socket would have delivered), and the tunnels in it, which [`open`] takes off.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::flow::protocol;
-use crate::frame::{ETHERNET_HEADER_LEN, Link, ethertype};
+use crate::frame::{ETHERNET_HEADER_LEN, ethertype};
+use crate::link::{Behind, Link};
 
 mod opening;
 mod plain;
@@ -12,7 +13,7 @@ mod plain;
 pub use opening::{EnvelopeError, Kind, Layers, MAX_LAYERS, Opened, Rules, Vnis, open};
 pub use plain::PlainVxlan;
 
-/// A UDP datagram in an Ethernet frame, and who sent it.
+/// A UDP datagram in a frame, and who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterDatagram<'a> {
     /// Outer source address.
@@ -36,6 +37,7 @@ pub fn outer_datagram(link: Link, frame: &[u8]) -> Option<OuterDatagram<'_>> {
         (Link::Ip, 4) => ipv4(frame, 0),
         (Link::Ip, 6) => ipv6(frame, 0),
         (Link::Ip, _) => None,
+        _ => behind_tags(link, frame),
     }
 }
 
@@ -44,23 +46,22 @@ fn in_ethernet(frame: &[u8]) -> Option<OuterDatagram<'_>> {
     match u16_at(frame, ETHERNET_HEADER_LEN - 2)? {
         ethertype::IPV4 => ipv4(frame, ETHERNET_HEADER_LEN),
         ethertype::IPV6 => ipv6(frame, ETHERNET_HEADER_LEN),
-        _ => behind_tags(frame),
+        _ => behind_tags(Link::Ethernet, frame),
     }
 }
 
 #[cold]
-fn behind_tags(frame: &[u8]) -> Option<OuterDatagram<'_>> {
-    match behind_ethernet(frame)? {
+fn behind_tags(link: Link, frame: &[u8]) -> Option<OuterDatagram<'_>> {
+    match packet(link, frame)? {
         (ethertype::IPV4, at) => ipv4(frame, at),
         (ethertype::IPV6, at) => ipv6(frame, at),
         _ => None,
     }
 }
 
-/// The EtherType behind all VLAN tags, and where what it announces begins.
-fn behind_ethernet(frame: &[u8]) -> Option<(u16, usize)> {
-    let mut at = ETHERNET_HEADER_LEN;
-    let mut ether_type = u16_at(frame, at - 2)?;
+/// The EtherType behind the link header and all VLAN tags, and where what it announces begins.
+fn packet(link: Link, frame: &[u8]) -> Option<(u16, usize)> {
+    let Behind::Packet { mut ether_type, mut at } = link.behind(frame) else { return None };
     let mut tags = 0;
     while matches!(ether_type, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD) && tags < 4 {
         ether_type = u16_at(frame, at + 2)?;
@@ -126,11 +127,7 @@ fn udp(frame: &[u8], at: usize, end: usize, source: IpAddr) -> Option<OuterDatag
 /// Whether `frame`, which begins as `link` says, is a fragment of a UDP datagram: only who puts them together knows what is in it. Only
 /// the first fragment has ports.
 pub fn is_fragment_of_datagram(link: Link, frame: &[u8]) -> bool {
-    let at = match link {
-        Link::Ethernet => behind_ethernet(frame).map(|(_, at)| at),
-        Link::Ip => Some(0),
-    };
-    let Some(packet) = at.and_then(|at| frame.get(at..)) else { return false };
+    let Some(packet) = packet(link, frame).and_then(|(_, at)| frame.get(at..)) else { return false };
     match packet.first().map(|byte| byte >> 4) {
         Some(4) => packet.first_chunk::<20>().is_some_and(|header| {
             header[9] == protocol::UDP && u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0

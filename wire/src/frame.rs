@@ -1,11 +1,12 @@
-//! A view of one Ethernet frame, looked through to its innermost five-tuple.
+//! A view of one frame, looked through to its innermost five-tuple.
 //!
-//! The walk goes link header, VLAN tags, MPLS labels, PPPoE, IP with options or extension headers, transport header.
+//! The walk goes link header ([`Link`]), VLAN tags, MPLS labels, PPPoE, IP with options or extension headers, transport header.
 //! A tunnel that the mirrored host itself used (IP in IP, GRE, ERSPAN, VXLAN, GENEVE) is walked through, at most
 //! [`MAX_TUNNELS`] deep; the frame's bytes stay as they are. Nothing here allocates or panics, and mirrors cut
 //! frames: a view of a short frame has what is there and says in [`FrameView::missing`] what is not.
 
 use crate::flow::{FiveTuple, IpVersion};
+use crate::link::Link;
 
 /// Length of an untagged Ethernet header in bytes.
 pub const ETHERNET_HEADER_LEN: usize = 14;
@@ -33,16 +34,7 @@ pub mod ethertype {
     pub const QINQ: u16 = 0x88A8;
     pub const QINQ_OLD: u16 = 0x9100;
     pub const ERSPAN_III: u16 = 0x22EB;
-}
-
-/// What a frame begins with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Link {
-    /// An Ethernet header.
-    #[default]
-    Ethernet,
-    /// An IPv4 or IPv6 header, as its version says: mirrors that keep no link header.
-    Ip,
+    pub const LOCAL_EXPERIMENT: u16 = 0x88B5;
 }
 
 /// What a network header is.
@@ -173,8 +165,8 @@ pub enum Missing {
     NetworkHeader,
     /// A VLAN tag, LLC header, MPLS label, PPPoE or tunnel header is cut.
     Shim,
-    /// The Ethernet header is cut.
-    EthernetHeader,
+    /// The Ethernet header is cut, or another link's.
+    LinkHeader,
 }
 
 /// The first thing in the frame that contradicts its own format.
@@ -300,6 +292,7 @@ impl<'a> FrameView<'a> {
                 }
             }
             Link::Ip => self.walk(MAX_TUNNELS, Walk::ip_by_version),
+            link => self.walk(MAX_TUNNELS, |walk, view, _| walk.cooked(view, link)),
         }
     }
 

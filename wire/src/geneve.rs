@@ -15,7 +15,8 @@
 
 use std::fmt;
 
-use crate::frame::{Link, ethertype};
+use crate::frame::ethertype;
+use crate::link::Link;
 use crate::vxlan::Vni;
 
 mod mark;
@@ -126,32 +127,24 @@ pub fn decapsulate(datagram: &[u8]) -> Result<(GeneveHeader<'_>, &[u8]), GeneveE
     Ok((GeneveHeader { vni, link, reserved_bits_set: reserved != 0, options, metadata }, frame))
 }
 
-/// The protocol type of a payload that begins as `link` says: of IP the version decides, which is in `frame`.
-fn protocol_type(link: Link, frame: &[u8]) -> u16 {
-    match (link, frame.first().map(|byte| byte >> 4)) {
-        (Link::Ethernet, _) => ethertype::TRANSPARENT_ETHERNET,
-        (Link::Ip, Some(6)) => ethertype::IPV6,
-        (Link::Ip, _) => ethertype::IPV4,
-    }
-}
-
-/// The header that a sender puts before `frame` of network `vni`, with `options_len` bytes of options (a multiple of 4, at most
+/// The header that a sender puts before a frame of network `vni` whose kind `protocol_type` names, an EtherType
+/// ([`ethertype::TRANSPARENT_ETHERNET`] for one of Ethernet), with `options_len` bytes of options (a multiple of 4, at most
 /// [`MAX_OPTIONS_LEN`]) between the two. None of the options is critical.
-pub fn header(vni: Vni, link: Link, frame: &[u8], options_len: usize) -> [u8; HEADER_LEN] {
+pub fn header(vni: Vni, protocol_type: u16, options_len: usize) -> [u8; HEADER_LEN] {
     debug_assert!(options_len.is_multiple_of(4) && options_len <= MAX_OPTIONS_LEN);
-    let [kind_high, kind_low] = protocol_type(link, frame).to_be_bytes();
+    let [kind_high, kind_low] = protocol_type.to_be_bytes();
     let [_, high, middle, low] = vni.get().to_be_bytes();
     [(options_len / 4) as u8, 0, kind_high, kind_low, high, middle, low, 0]
 }
 
-/// Header and [`Mark`] that a sender puts before `frame` of network `vni`.
+/// Header and [`Mark`] that a sender puts before an Ethernet frame of network `vni`.
 #[inline]
-pub fn marked_header(vni: Vni, link: Link, frame: &[u8], mark: &Mark) -> [u8; MARKED_HEADER_LEN] {
+pub fn marked_header(vni: Vni, mark: &Mark) -> [u8; MARKED_HEADER_LEN] {
     let mut bytes = [0; MARKED_HEADER_LEN];
-    bytes[..HEADER_LEN].copy_from_slice(&header(vni, link, frame, Mark::OPTION_LEN));
+    bytes[..HEADER_LEN].copy_from_slice(&header(vni, ethertype::TRANSPARENT_ETHERNET, Mark::OPTION_LEN));
     bytes[HEADER_LEN..].copy_from_slice(&mark.to_option());
     bytes
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,6 +12,7 @@ pub mod envelope;
 mod flow;
 mod frame;
 pub mod geneve;
+mod link;
 mod outermost;
 mod steer;
 pub mod vxlan;
@@ -19,8 +20,9 @@ pub mod vxlan_gpe;
 
 pub use flow::{Direction, FiveTuple, FlowKey, InvalidNetworkId, IpAddress, IpVersion, NetworkId, protocol};
 pub use frame::{
-    ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, Link, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
+    ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
     TcpHeader, Transport, VlanStack, ethertype,
 };
+pub use link::{Behind, Link};
 pub use outermost::outermost_addresses;
 pub use steer::{BpfInstruction, SteerHash, frame_steer_program, steer_program};

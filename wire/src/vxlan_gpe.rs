@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use crate::frame::Link;
+use crate::link::Link;
 use crate::vxlan::{HEADER_LEN, VxlanError, VxlanHeader};
 
 /// The UDP destination port that IANA assigned to VXLAN-GPE.

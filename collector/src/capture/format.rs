@@ -2,7 +2,7 @@
 
 use vxtap_capfile::LinkType;
 use vxtap_capfile::pcapng::PacketView;
-use vxtap_wire::{ETHERNET_HEADER_LEN, Link, ethertype};
+use vxtap_wire::{ETHERNET_HEADER_LEN, Link};
 
 /// What capture files are written as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,33 +64,32 @@ impl CaptureFormat {
         debug_assert_eq!(out.len() - header_at, PCAP_HEADER_LEN);
     }
 
-    /// The length of a record of a classic file with a frame of `frame_len` bytes that begins as `link` says, in bytes.
-    pub(super) const fn pcap_record_len(link: Link, frame_len: usize) -> usize {
-        let link_len = match link {
-            Link::Ethernet => 0,
-            Link::Ip => ETHERNET_HEADER_LEN,
+    /// The length of a record of a classic file with `frame`, which begins as `link` says, in bytes.
+    pub(super) fn pcap_record_len(link: Link, frame: &[u8]) -> usize {
+        let (added, left_out) = match link {
+            Link::Ethernet => (0, 0),
+            link => (ETHERNET_HEADER_LEN, link.as_ethernet(frame).1),
         };
-        PCAP_RECORD_HEADER_LEN + link_len + frame_len
+        PCAP_RECORD_HEADER_LEN + added + frame.len() - left_out
     }
 
-    /// Appends a record (section 5). A classic file has frames of one kind: an IP packet without Ethernet gets a header of zeros that
-    /// announces it.
+    /// Appends a record (section 5). A classic file has frames of one kind: those of other links get an Ethernet header of zeros that
+    /// announces what is behind their own, in place of that.
     pub(super) fn append_pcap_record(self, record: &PacketView<'_>, link: Link, out: &mut Vec<u8>) {
         let (time_ns, frame) = (record.time_ns(), record.frame());
-        let mut ethernet = [0; ETHERNET_HEADER_LEN];
-        let kind = if frame.first().is_some_and(|byte| byte >> 4 == 6) { ethertype::IPV6 } else { ethertype::IPV4 };
-        ethernet[ETHERNET_HEADER_LEN - 2..].copy_from_slice(&kind.to_be_bytes());
-        let ethernet = if link == Link::Ip { &ethernet[..] } else { &[] };
-        let added = ethernet.len() as u32;
+        let other = (link != Link::Ethernet).then(|| link.as_ethernet(frame));
+        let (ethernet, left_out) = other.as_ref().map_or((&[][..], 0), |(header, at)| (&header[..], *at));
         let fraction = (time_ns % 1_000_000_000) as u32;
         let fraction = if self == Self::PcapNanoseconds { fraction } else { fraction / 1000 };
         // The field has 32 bits: it lasts until 2106.
         let seconds = (time_ns / 1_000_000_000) as u32;
-        let (captured, wire_len) = (frame.len() as u32 + added, record.wire_len().saturating_add(added));
+        let behind = &frame[left_out..];
+        let captured = (ethernet.len() + behind.len()) as u32;
+        let wire_len = record.wire_len().saturating_sub(left_out as u32).saturating_add(ethernet.len() as u32);
         for word in [seconds, fraction, captured, wire_len] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         out.extend_from_slice(ethernet);
-        out.extend_from_slice(frame);
+        out.extend_from_slice(behind);
     }
 }

@@ -242,7 +242,7 @@ impl OpenFile {
         };
         let length = match self.format {
             CaptureFormat::Pcapng => block_len,
-            _ => CaptureFormat::pcap_record_len(link, record.frame().len()),
+            _ => CaptureFormat::pcap_record_len(link, record.frame()),
         };
         let bytes = segment.bytes + length;
         if bytes > most && segment.records > 0 {

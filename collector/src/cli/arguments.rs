@@ -139,7 +139,8 @@ impl OwnOfDoctor {
 
 #[derive(Args, Debug)]
 pub(super) struct ReadArguments {
-    /// Capture files, read one after the other
+    /// Capture files, read one after the other: pcap or pcapng, of Ethernet, IP, Linux's cooked frames
+    /// ('tcpdump -i any'), loopback, PPP or NFLOG
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// Configuration file

@@ -40,7 +40,7 @@ pub(crate) struct StreamCache {
     /// place lie side by side, the later one first.
     recent_vxlan: [[(u64, StreamEntry); 2]; RECENT],
     /// What is known of frames in no tunnel, by what they begin with.
-    plain: [Option<Found>; 2],
+    plain: [Option<Found>; Link::ALL.len()],
     /// Streams that are let in.
     entries: HashMap<StreamKey, StreamEntry, foldhash::fast::RandomState>,
     /// Whether `entries` has all that the registry will ever have, so that it need not be asked for others.
@@ -70,7 +70,7 @@ impl StreamCache {
             generation,
             recent: [None; RECENT],
             recent_vxlan: NO_VXLAN,
-            plain: [None; 2],
+            plain: [None; Link::ALL.len()],
             entries: HashMap::default(),
             has_all: false,
             counters: Vec::new(),
@@ -109,7 +109,7 @@ impl StreamCache {
     /// The stream of frames that came in no tunnel; as [`StreamCache::entry`].
     #[inline]
     pub(crate) fn plain(&mut self, link: Link) -> Found {
-        let place = usize::from(link == Link::Ip);
+        let place = link.number();
         if let Some(found) = self.plain[place] {
             return found;
         }
@@ -139,7 +139,7 @@ impl StreamCache {
         away.retain(|origin| !is_let_in(origin));
         self.recent = [None; RECENT];
         self.recent_vxlan = NO_VXLAN;
-        self.plain = [None; 2];
+        self.plain = [None; Link::ALL.len()];
     }
 
     /// The stream of `key`, or why its frames are dropped: they are to be given to [`StreamCache::turn_away`] then.
@@ -193,8 +193,7 @@ impl StreamCache {
             }
         });
         self.has_all = true;
-        let slots = self.registry.other_of(Link::Ip).0 as usize + 1;
-        self.counters.resize(slots, Slot::default());
+        self.counters.resize(self.registry.numbers(), Slot::default());
     }
 
     /// Counts a frame of stream `id`, which must have come out of [`StreamCache::entry`].

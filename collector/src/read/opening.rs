@@ -114,11 +114,7 @@ impl<'s> Opening<'s> {
 
     #[inline(never)]
     fn take_any<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
-        let link = match record.link_type {
-            LinkType::ETHERNET => Link::Ethernet,
-            ip if ip.is_ip() => Link::Ip,
-            _ => return dropped(DropReason::LinkType, pipeline),
-        };
+        let Some(link) = Link::of_type(record.link_type.0) else { return dropped(DropReason::LinkType, pipeline) };
         let tunnel = match self.settings.encapsulation {
             ReadEncapsulation::None => None,
             _ => outer_datagram(link, record.data)

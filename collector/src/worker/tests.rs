@@ -6,10 +6,10 @@ use std::net::UdpSocket;
 
 use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::FlowQuery;
-use vxtap_wire::Link;
 use vxtap_wire::envelope::Rules;
 use vxtap_wire::geneve::{self, Mark, MirrorDirection};
 use vxtap_wire::vxlan::{self, Vni};
+use vxtap_wire::{Link, ethertype};
 
 use super::*;
 use crate::capture::Input;
@@ -357,7 +357,7 @@ fn a_question_about_a_large_table_is_answered_a_part_at_a_time() {
 /// A GENEVE datagram with the frame of VXLAN datagram [`datagram`] and a mark.
 fn marked(number: u16, mark: &Mark) -> Vec<u8> {
     let frame = &datagram(number, 100)[vxlan::HEADER_LEN..];
-    [&geneve::marked_header(Vni::new(9).unwrap(), Link::Ethernet, frame, mark)[..], frame].concat()
+    [&geneve::marked_header(Vni::new(9).unwrap(), mark)[..], frame].concat()
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn packets_without_ethernet_are_handed_over_as_what_they_are() {
     let datagrams: Vec<_> = (0..200)
         .map(|number| {
             let packet = &datagram(number, 40)[vxlan::HEADER_LEN + 14..];
-            [&geneve::header(Vni::new(9).unwrap(), Link::Ip, packet, 0)[..], packet].concat()
+            [&geneve::header(Vni::new(9).unwrap(), ethertype::IPV4, 0)[..], packet].concat()
         })
         .collect();
     let hash = bench.worker.parts.steering.hash;

@@ -34,13 +34,13 @@ impl Head {
         }
     }
 
-    /// Fills `room`, which has its length, for `frame`; asks for a `mark` where there is a place for one.
+    /// Fills `room`, which has its length; asks for a `mark` where there is a place for one.
     #[inline]
-    pub(crate) fn write(self, room: &mut [u8], frame: &[u8], mark: impl FnOnce() -> Mark) {
+    pub(crate) fn write(self, room: &mut [u8], mark: impl FnOnce() -> Mark) {
         match self {
             Self::Vxlan(header) => room.copy_from_slice(&header),
             Self::Geneve(vni) => {
-                room.copy_from_slice(&geneve::marked_header(vni, vxtap_wire::Link::Ethernet, frame, &mark()));
+                room.copy_from_slice(&geneve::marked_header(vni, &mark()));
             }
         }
     }

@@ -23,6 +23,8 @@ pub(crate) enum Reason {
     Late,
     /// The upgrade's request is stream 1 of HTTP/2, whose response is told with it; tshark has no row for that request.
     Upgrade,
+    /// Headers of HTTP/2 in more than one frame, which tshark does not put together.
+    Continued,
     /// Bytes are missing that tshark did not miss.
     Hole,
     /// A byte that a keep-alive probe sent again comes before the stream.
@@ -129,6 +131,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     extra("zeek_http_methods", Kind::Http, "ÃÂÃ/ www.google.com HTTP/1.1", 2, Reason::Method),
     extra("zeek_http_methods", Kind::Http, "ÃÂÃ/HTTP/1.1 www.google.com ", 1, Reason::Method),
     extra("flowtest_h2c_upgrade", Kind::Http, "GET nghttp2.org /robots.txt", 1, Reason::Upgrade),
+    extra("arkime_http2_nghttp2", Kind::Http, "GET nghttp2.org /", 1, Reason::Continued),
     missing("retina_tls_ciphers", Kind::Tls, "1 ", 3, Reason::Version2),
     extra(
         "zeek_tcp_reassembly",

@@ -8,7 +8,7 @@ use vxtap_analyzers::protocols::Side;
 use vxtap_analyzers::tcp::{Budget, Connection, Delivery, Segment};
 use vxtap_tests::capture_file::Record;
 use vxtap_tests::captures::Capture;
-use vxtap_wire::{FiveTuple, FlowKey, FrameView, NetworkId, TcpFlags, protocol};
+use vxtap_wire::{FiveTuple, FlowKey, FrameView, Link, NetworkId, TcpFlags, protocol};
 
 use super::rows::{Kind, Rows};
 
@@ -37,7 +37,8 @@ pub(crate) fn rows(records: &[Record]) -> Rows {
     let mut fragments = Reassembler::new(Bounds::default());
     let mut streams: HashMap<FlowKey, Stream> = HashMap::new();
     for record in records {
-        let view = FrameView::parse(&record.data);
+        let Some(link) = Link::of_type(record.link_type as u32) else { continue };
+        let view = FrameView::parse_link(link, &record.data);
         let whole = view.fragment.and_then(|_| fragments.add(NetworkId::default(), &view, record.time_ns));
         let view = whole.map_or(view, FrameView::parse_ip);
         let Some(tuple) = view.five_tuple.filter(|tuple| tuple.protocol == protocol::TCP) else { continue };

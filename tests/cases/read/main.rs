@@ -2,6 +2,7 @@
 
 mod flood;
 mod geneve;
+mod links;
 mod malformed;
 mod plain;
 mod vni_flood;

@@ -8,8 +8,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::outer_datagram;
-use crate::frame::Link;
 use crate::geneve::{self, Cookie, GeneveError, Mark, MirrorDirection};
+use crate::link::Link;
 use crate::vxlan::{self, Vni, VxlanError};
 use crate::vxlan_gpe::{self, GpeError};
 

@@ -4,6 +4,7 @@ use etherparse::PacketBuilder;
 
 use super::*;
 use crate::captures;
+use crate::geneve::tests::protocol_type;
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const KINDS: [Kind; 3] = [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve];
@@ -15,7 +16,7 @@ fn vxlan(vni: u32, frame: &[u8]) -> Vec<u8> {
 /// GENEVE with AWS's first option, or none.
 fn geneve(vni: u32, link: Link, aws: bool, payload: &[u8]) -> Vec<u8> {
     let option: &[u8] = if aws { &[1, 8, 1, 2, 0, 0, 0, 0, 0, 0, 0, 7] } else { &[] };
-    let header = geneve::header(Vni::new(vni).unwrap(), link, payload, option.len());
+    let header = geneve::header(Vni::new(vni).unwrap(), protocol_type(link, payload), option.len());
     [&header[..], option, payload].concat()
 }
 

@@ -11,7 +11,7 @@ use crate::frame::{FrameView, IcmpHeader, Malformed, Missing, Network, Transport
 fn compare(bytes: &[u8]) -> Result<(), TestCaseError> {
     let view = FrameView::parse(bytes);
     let Ok(theirs) = LaxSlicedPacket::from_ethernet(bytes) else {
-        prop_assert_eq!(view.missing, Missing::EthernetHeader);
+        prop_assert_eq!(view.missing, Missing::LinkHeader);
         return Ok(());
     };
     if view.tunnels > 0 {

@@ -72,8 +72,8 @@ fn every_place_where_a_frame_can_be_cut_is_named() {
         &[&[0, 7, 0x08, 0x00][..], &ipv4_with(&[1; 4], [0; 4], protocol::TCP, &tcp(1, 2, &[0; 100]))].concat(),
     );
     for (len, missing, ports) in [
-        (0, Missing::EthernetHeader, None),
-        (13, Missing::EthernetHeader, None),
+        (0, Missing::LinkHeader, None),
+        (13, Missing::LinkHeader, None),
         (14, Missing::Shim, None),
         (17, Missing::Shim, None),
         (18, Missing::NetworkHeader, None),
@@ -129,7 +129,7 @@ fn a_tunnel_that_is_cut_keeps_its_own_five_tuple_and_says_what_is_missing() {
         (41, Missing::TransportHeader, 5, 0),
         (42, Missing::Shim, 5, 0),
         (50, Missing::Shim, 5, 0),
-        (51, Missing::EthernetHeader, 5, 0),
+        (51, Missing::LinkHeader, 5, 0),
         (83, Missing::NetworkHeader, 5, 0),
         (84, Missing::TransportHeader, 0, 1),
         (88, Missing::TransportHeader, 1, 1),
@@ -190,7 +190,7 @@ proptest! {
     fn every_shorter_prefix_says_so_and_never_more_than_the_longer_one(frame in build::frame()) {
         let whole = FrameView::parse(&frame.bytes);
         prop_assert_eq!((whole.missing, whole.malformed), (Missing::Nothing, None));
-        let mut before = Missing::EthernetHeader;
+        let mut before = Missing::LinkHeader;
         for len in 0..frame.bytes.len() {
             let bytes = &frame.bytes[..len];
             check(bytes);

@@ -1,7 +1,8 @@
-//! From the Ethernet header to the network header: VLAN tags, LLC, MPLS labels, PPPoE, and ARP.
+//! From the link header to the network header: VLAN tags, LLC, MPLS labels, PPPoE, and ARP.
 
 use super::Walk;
 use crate::frame::{ETHERNET_HEADER_LEN, FrameView, Missing, Network, ethertype};
+use crate::link::{Behind, Link};
 
 /// EtherType values below are lengths (IEEE 802.3 clause 3.2.6).
 pub(super) const MIN_ETHERTYPE: u16 = 0x0600;
@@ -15,7 +16,17 @@ impl<'a> Walk<'a> {
             Some(header) => {
                 self.ether_type(view, u16::from_be_bytes([header[12], header[13]]), at + ETHERNET_HEADER_LEN);
             }
-            None => self.lacks(view, Missing::EthernetHeader),
+            None => self.lacks(view, Missing::LinkHeader),
+        }
+    }
+
+    /// Goes on behind a link header that is not Ethernet's.
+    #[cold]
+    pub(in crate::frame) fn cooked(&mut self, view: &mut FrameView<'a>, link: Link) {
+        match link.behind(self.readable) {
+            Behind::Packet { ether_type, at } => self.ether_type(view, ether_type, at),
+            Behind::Other(at) => self.found_no_packet(view, Network::Other, at),
+            Behind::Cut => self.lacks(view, Missing::LinkHeader),
         }
     }
 
