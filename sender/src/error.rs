@@ -76,8 +76,10 @@ pub enum SendError {
     /// The system stopped giving a capture file's bytes.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A capture file has no Ethernet frames, the only ones that VXLAN carries.
-    #[error("cannot replay '{file}': its link type is {link_type}, and VXLAN carries Ethernet frames only")]
+    /// A capture file has no packets of a network.
+    #[error(
+        "cannot replay '{file}': its link type is {link_type}; what can be sent are Ethernet, IP, loopback, Linux's cooked frames (SLL, SLL2), PPP and NFLOG"
+    )]
     LinkType {
         /// The file, as given.
         file: String,

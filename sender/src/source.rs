@@ -16,6 +16,10 @@ use crate::error::SendError;
 use crate::replay::ReplaySettings;
 use crate::summary::SkipReason;
 
+mod ethernet;
+
+pub(crate) use ethernet::EthernetFrames;
+
 /// Reads the records of several files, one file after the other, as often as asked.
 pub(crate) struct Records<'a> {
     files: &'a [PathBuf],
@@ -24,9 +28,10 @@ pub(crate) struct Records<'a> {
     reader: CaptureReader,
     /// The file that `reader` reads.
     file: usize,
-    /// A record of another link type, until the file has shown an Ethernet frame.
+    frames_of: EthernetFrames,
+    /// The link type of a record without packets, and whether the file has shown one that may have some.
     foreign: Option<LinkType>,
-    ethernet_seen: bool,
+    packets_seen: bool,
     /// No frame of the file has been given.
     at_start: bool,
     /// Frames given in this loop.
@@ -35,7 +40,7 @@ pub(crate) struct Records<'a> {
     ended: bool,
 }
 
-/// One record with an Ethernet frame, never empty.
+/// One record as an Ethernet frame, never empty.
 pub(crate) struct Record<'a> {
     /// The frame, as far as it was captured.
     pub(crate) bytes: &'a [u8],
@@ -50,7 +55,7 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Looks into every file that can be read twice: whether it is a capture file, and has an Ethernet frame.
+    /// Looks into every file that can be read twice: whether it is a capture file, and may have packets.
     pub(crate) fn check(files: &[PathBuf], loops: u64) -> Result<(), SendError> {
         for path in files {
             let is_regular = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
@@ -65,7 +70,7 @@ impl<'a> Records<'a> {
             let mut foreign = None;
             loop {
                 match reader.next_record() {
-                    Some(Ok(record)) if record.link_type == LinkType::ETHERNET => break,
+                    Some(Ok(record)) if EthernetFrames::has_packets(record.link_type) => break,
                     Some(Ok(record)) => {
                         foreign.get_or_insert(record.link_type);
                     }
@@ -88,8 +93,9 @@ impl<'a> Records<'a> {
             counters,
             reader: CaptureReader::open(&files[0])?,
             file: 0,
+            frames_of: EthernetFrames::default(),
             foreign: None,
-            ethernet_seen: false,
+            packets_seen: false,
             at_start: true,
             frames: 0,
             loops: 0,
@@ -117,20 +123,24 @@ impl<'a> Records<'a> {
                     continue;
                 }
             };
-            if record.link_type != LinkType::ETHERNET {
+            if !EthernetFrames::has_packets(record.link_type) {
                 self.foreign = Some(record.link_type);
                 self.counters.skip(SkipReason::LinkType);
                 continue;
             }
-            self.ethernet_seen = true;
+            self.packets_seen = true;
             if record.data.is_empty() {
                 self.counters.skip(SkipReason::EmptyFrame);
                 continue;
             }
+            let Some((bytes, wire_len)) = self.frames_of.frame(&record) else {
+                self.counters.skip(SkipReason::LinkType);
+                continue;
+            };
             self.frames += 1;
             let record = Record {
-                bytes: record.data,
-                wire_len: record.wire_len.max(record.data.len() as u32),
+                bytes,
+                wire_len,
                 time_ns: record.time_ns,
                 is_first: std::mem::replace(&mut self.at_start, false),
                 may_wait,
@@ -144,7 +154,7 @@ impl<'a> Records<'a> {
 
     /// Goes on to the next file, or to the first again.
     fn next_file(&mut self) -> Result<(), SendError> {
-        if let (Some(link_type), false) = (self.foreign, self.ethernet_seen) {
+        if let (Some(link_type), false) = (self.foreign, self.packets_seen) {
             // Only a pipe comes here: it could not be looked into before.
             return Err(refuse(&self.reader, link_type));
         }
@@ -162,7 +172,7 @@ impl<'a> Records<'a> {
         }
         self.reader = CaptureReader::open(&self.files[self.file])?;
         self.foreign = None;
-        self.ethernet_seen = false;
+        self.packets_seen = false;
         self.at_start = true;
         Ok(())
     }

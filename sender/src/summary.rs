@@ -35,7 +35,7 @@ macro_rules! reasons {
 reasons! {
     /// Why a record was read and not sent. The names are stable.
     SkipReason {
-        /// Record of a capture file whose link type is not Ethernet.
+        /// Record of a capture file without a packet of a network: of another link type, or something else behind its link header.
         LinkType = "link_type",
         /// Capture file that ends in the middle of a record, or whose next record makes no sense.
         FileDamaged = "file_damaged",

@@ -252,11 +252,11 @@ fn nothing_listening_is_counted_told_and_no_failure() {
 #[test]
 fn bad_arguments_and_files_are_one_line_that_names_them_and_exit_code_2() {
     let receiver = Receiver::new("127.0.0.1:0");
-    let raw = capture(101, &frames(3));
+    let netlink = capture(253, &frames(3));
     let empty = tempfile::NamedTempFile::new().unwrap();
     for (path, named) in [
         (Path::new("/no/such/file.pcap"), "/no/such/file.pcap"),
-        (raw.path.as_path(), "raw-ip (101)"),
+        (netlink.path.as_path(), "netlink (253)"),
         (empty.path(), "not a capture file"),
         (Path::new("/"), "'/'"),
     ] {

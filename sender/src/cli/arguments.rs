@@ -34,7 +34,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Send the frames of capture files (pcap, pcapng; Ethernet)
+    /// Send the frames of capture files (pcap, pcapng); packets of other links than Ethernet get an Ethernet header
     Replay(ReplayArguments),
     /// Send what crosses network interfaces
     Capture(CaptureArguments),

@@ -9,6 +9,8 @@ use crate::transmit::TransmitSettings;
 
 const ETHERNET: u16 = 1;
 const RAW: u16 = 101;
+const NETLINK: u16 = 253;
+const SLL: u16 = 113;
 
 /// A classic pcap file with microseconds.
 fn pcap(link_type: u16, records: &[(u64, &[u8])]) -> Vec<u8> {
@@ -109,25 +111,38 @@ fn files_without_a_frame_do_not_loop_for_ever() {
 }
 
 #[test]
-fn a_file_without_ethernet_frames_is_refused_by_the_name_of_its_link_type() {
-    for file in [pcap(RAW, &[(0, b"x")]), pcapng(&[ETHERNET, RAW], &[(1, b"x")])] {
+fn a_file_without_packets_is_refused_by_the_name_of_its_link_type() {
+    for file in [pcap(NETLINK, &[(0, b"x")]), pcapng(&[ETHERNET, NETLINK], &[(1, b"x")])] {
         let fixture = Fixture::new(&[pcap(ETHERNET, &[(0, b"a")]), file], 1);
         let control = Control::default();
         let error = fixture.read(&control).unwrap_err();
         assert!(error.is_usage());
         let message = error.to_string();
-        assert!(message.contains("raw-ip (101)") && message.contains("1.pcap"), "{message}");
+        assert!(message.contains("netlink (253)") && message.contains("1.pcap"), "{message}");
         assert_eq!(control.progress().read, 0);
     }
 }
 
 #[test]
-fn records_of_other_link_types_among_ethernet_are_skipped_and_counted() {
-    let fixture = Fixture::new(&[pcapng(&[RAW, ETHERNET], &[(0, b"x"), (1, b"frame"), (0, b"y"), (1, b"")])], 1);
+fn records_without_packets_among_others_are_skipped_and_counted() {
+    let fixture = Fixture::new(&[pcapng(&[NETLINK, ETHERNET], &[(0, b"x"), (1, b"frame"), (0, b"y"), (1, b"")])], 1);
     let control = Control::default();
     assert_eq!(fixture.read(&control).unwrap(), [(b"frame".to_vec(), 0)]);
     assert_eq!(skipped(&control, SkipReason::LinkType), 2);
     assert_eq!(skipped(&control, SkipReason::EmptyFrame), 1);
+}
+
+#[test]
+fn packets_of_other_links_get_an_ethernet_header_and_what_is_no_packet_is_skipped() {
+    let packet = [&[0x45, 0, 0, 24][..], &[0; 16], b"data"].concat();
+    let sll = |protocol: [u8; 2]| [&[0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &protocol, &packet].concat();
+    let (ip, llc, cut) = (sll([8, 0]), sll([0, 4]), sll([8, 0])[..15].to_vec());
+    let files = [pcap(RAW, &[(0, &packet)]), pcap(SLL, &[(0, &ip), (0, &llc), (0, &cut)])];
+    let fixture = Fixture::new(&files, 1);
+    let control = Control::default();
+    let expected = [&[0; 12][..], &[8, 0], &packet].concat();
+    assert_eq!(fixture.read(&control).unwrap(), [(expected.clone(), 0), (expected, 0)]);
+    assert_eq!(skipped(&control, SkipReason::LinkType), 2);
 }
 
 #[test]
@@ -164,7 +179,7 @@ fn a_pipe_is_read_once_and_cannot_loop() {
     let fixture = Fixture::new(&[], 2);
     let (reader, mut writer) = std::io::pipe().unwrap();
     let pipe = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader)));
-    writer.write_all(&pcap(RAW, &[(0, b"x")])).unwrap();
+    writer.write_all(&pcap(NETLINK, &[(0, b"x")])).unwrap();
     drop(writer);
     let settings = ReplaySettings { files: vec![pipe], ..fixture.settings.clone() };
     let looping = Fixture { settings: settings.clone(), folder: tempfile::tempdir().unwrap() };

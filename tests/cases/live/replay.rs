@@ -76,3 +76,33 @@ fn replayed_mixed_traffic_arrives_whole() {
 fn replayed_application_protocols_arrive_whole() {
     class_arrives_whole("appproto");
 }
+
+#[test]
+fn replayed_packets_of_other_links_arrive_behind_ethernet_headers() {
+    let _machine = shared_machine();
+    let Some(captures) = Captures::open() else { return };
+    // Loopback, SLL, SLL2, PPP, and Linux's packet log.
+    let names =
+        ["zeek_redis_bulk", "tcpdump_nanosecond_pcap", "zeek_linux_sll2", "zeek_quic_v1_handshake", "zeek_nflog_http"];
+    for capture in names.map(|name| captures.named(name)) {
+        let name = &capture.name;
+        let collector = Settings::new(1).write().start();
+        let sent = sender::replay(&capture.path, collector.address(), VNI);
+        let stopped = collector.stop();
+        let frames = capture.records();
+        assert_eq!((sent.read, sent.sent), (frames.len() as u64, frames.len() as u64), "{name}: {sent:?}");
+        let captured = capture_file::read_all(&stopped.captures());
+        assert_eq!(captured.len(), frames.len(), "{name}");
+        let mut packets: Vec<&[u8]> = Vec::new();
+        for record in &captured {
+            let (header, packet) = record.data.split_first_chunk::<14>().expect("an Ethernet header");
+            assert_eq!(header[..12], [0; 12], "{name}");
+            packets.push(packet);
+        }
+        // Several source ports: one flow's packets are in order, not those of all.
+        for frame in &frames {
+            let found = packets.iter().position(|packet| !packet.is_empty() && frame.data.ends_with(packet));
+            packets.swap_remove(found.unwrap_or_else(|| panic!("{name} lacks {:?}", frame.data)));
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use vxtap_capfile::{CaptureReader, LinkType};
+use vxtap_capfile::CaptureReader;
 use vxtap_wire::{FrameView, Network};
 
 use super::tally::{Tally, passed_over};
@@ -17,10 +17,11 @@ use crate::policy::{
     Action, Decider, Decision, Direction, Engine, Mirror, Outcome, OwnTraffic, Pass, Policy, PolicyFile, Protocol,
     Source, Step, Trace, printable,
 };
+use crate::source::EthernetFrames;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// Capture files (pcap, pcapng; Ethernet), or a five-tuple such as 'tcp 10.0.0.1:40000 > 10.0.0.2:80'
+    /// Capture files (pcap, pcapng), or a five-tuple such as 'tcp 10.0.0.1:40000 > 10.0.0.2:80'
     #[arg(required = true, value_name = "PCAP|FIVE-TUPLE")]
     what: Vec<String>,
     /// Policy file
@@ -124,16 +125,19 @@ impl Run<'_> {
         for name in &self.arguments.what {
             let mut reader = CaptureReader::open(name).map_err(SendError::Open)?;
             let mut number = 0_u64;
+            let mut frames = EthernetFrames::default();
             while let Some(record) = reader.next_record() {
                 let record = record.map_err(SendError::Read)?;
                 number += 1;
-                if record.link_type != LinkType::ETHERNET {
+                if !EthernetFrames::has_packets(record.link_type) {
                     let (file, link_type) = (printable(name), record.link_type);
                     return Err(SendError::LinkType { file, link_type }.into());
                 }
+                // As `replay` does, which skips what is no packet.
+                let Some((frame, _)) = frames.frame(&record) else { continue };
                 let second = record.time_ns / 1_000_000_000;
                 let now = second.saturating_sub(*first_second.get_or_insert(second)) as u32;
-                let view = FrameView::parse_outermost(record.data);
+                let view = FrameView::parse_outermost(frame);
                 let direction = self.direction(&view);
                 let trace = self.decider.explain(direction, &view, now);
                 tally.add(&trace, record.wire_len, record.data.len());
