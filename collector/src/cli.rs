@@ -5,6 +5,7 @@
 
 mod arguments;
 mod fresh_directory;
+mod journal;
 mod logging;
 
 use std::ffi::OsString;

@@ -24,6 +24,7 @@ mod prober;
 mod servers;
 mod services;
 mod stopped;
+mod systemd;
 mod watch;
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use path::{Path, Trouble, Troubled};
 pub use prober::{PROBES, Prober};
 pub use services::{PASSWORD, Service, USER};
 pub use stopped::StoppedThread;
+pub use systemd::{Systemd, units};
 pub use watch::{Watch, between_marks, has_ended};
 
 use crate::needs::{have_root, have_tools};

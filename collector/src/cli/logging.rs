@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::journal::JournalLines;
+
 /// The most lines kept back while a dashboard has the terminal; older ones go.
 const MAX_HELD: usize = 200;
 
@@ -32,7 +34,10 @@ impl Logging {
             subscriber.with_ansi(colour).with_writer(held.clone()).init();
             return Ok(Self { held: Some(held) });
         }
-        subscriber.with_ansi(colour).with_writer(io::stderr).init();
+        match JournalLines::for_stderr() {
+            Some(lines) => subscriber.event_format(lines).with_writer(io::stderr).init(),
+            None => subscriber.with_ansi(colour).with_writer(io::stderr).init(),
+        }
         Ok(Self { held: None })
     }
 

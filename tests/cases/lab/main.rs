@@ -10,6 +10,7 @@ mod raw_mirror;
 mod reload;
 mod sender;
 mod servers;
+mod service;
 mod vxlan_judges;
 
 use vxtap_tests::capture_file;

@@ -212,7 +212,8 @@ impl Kept {
                 "{waiting} capture files still wait to be compressed or for their hook: the next start goes on"
             );
         }
-        self.set_paused(false);
+        // Not that there is room again: nothing more is written.
+        self.status.paused = false;
         self.save();
         self.count();
     }
