@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use vxtap_analyzers::DropReason;
 use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
 use vxtap_wire::envelope::Kind;
-use vxtap_wire::{FrameView, SteerHash};
+use vxtap_wire::{FiveTuple, FrameView, Link, SteerHash, usual_five_tuple};
 
 use crate::hand_over::{Inbox, Outbox};
 use crate::pipeline::{Entrant, FrameBatch, Pipeline, PipelineTotals};
@@ -66,9 +66,25 @@ impl Steering {
     #[inline]
     pub(crate) fn owner(&self, view: &FrameView<'_>) -> u32 {
         match &view.five_tuple {
-            Some(tuple) if self.workers > 1 => self.hash.owner(tuple, self.workers),
-            _ => 0,
+            Some(tuple) => self.owner_of(tuple),
+            None => 0,
         }
+    }
+
+    /// The same, of a frame that begins as `link` says and is not looked into further than that.
+    #[inline]
+    pub(crate) fn owner_unseen(&self, link: Link, frame: &[u8]) -> u32 {
+        if link == Link::Ethernet
+            && let Some(tuple) = usual_five_tuple(frame)
+        {
+            return self.owner_of(&tuple);
+        }
+        self.owner(&FrameView::parse_link(link, frame))
+    }
+
+    #[inline]
+    fn owner_of(&self, tuple: &FiveTuple) -> u32 {
+        if self.workers > 1 { self.hash.owner(tuple, self.workers) } else { 0 }
     }
 }
 

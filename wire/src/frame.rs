@@ -371,6 +371,8 @@ pub(crate) const fn icmp_counterpart(version: IpVersion, kind: u8) -> Option<u8>
 
 mod usual;
 mod walk;
+
+pub use usual::usual_five_tuple;
 use walk::Walk;
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub mod vxlan_gpe;
 pub use flow::{Direction, FiveTuple, FlowKey, InvalidNetworkId, IpAddress, IpVersion, NetworkId, protocol};
 pub use frame::{
     ETHERNET_HEADER_LEN, Fragment, FrameView, IcmpHeader, MAX_TUNNELS, Malformed, Missing, Network, TcpFlags,
-    TcpHeader, Transport, VlanStack, ethertype,
+    TcpHeader, Transport, VlanStack, ethertype, usual_five_tuple,
 };
 pub use link::{Behind, Link};
 pub use outermost::outermost_addresses;

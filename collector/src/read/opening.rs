@@ -2,10 +2,10 @@
 
 use vxtap_analyzers::{DropReason, PacketMeta, StreamKey};
 use vxtap_capfile::{Chunk, LinkType, Record};
+use vxtap_wire::Link;
 use vxtap_wire::envelope::{Kind, Layers, OuterDatagram, PlainVxlan, is_fragment_of_datagram, open, outer_datagram};
 use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan;
-use vxtap_wire::{FrameView, Link};
 
 use super::exchange::{SharedFrame, Shares};
 use super::recorder::Recorder;
@@ -89,9 +89,8 @@ impl<'s> Opening<'s> {
                 pipeline.ledger.received += 1;
                 continue;
             };
-            let mut view = FrameView::unseen(entrant.link, entrant.bytes);
-            view.look();
-            shares.push(self.steering.owner(&view), SharedFrame::new(&entrant, at + start..at + end));
+            let owner = self.steering.owner_unseen(entrant.link, entrant.bytes);
+            shares.push(owner, SharedFrame::new(&entrant, at + start..at + end));
         }
     }
 

@@ -29,6 +29,17 @@ struct Packet {
     end: usize,
 }
 
+/// What the transport header says.
+struct Segment {
+    /// Source and destination port.
+    ports: u32,
+    transport: Transport,
+    /// Where the payload begins.
+    payload: usize,
+    /// Where it ended when it was sent.
+    payload_end: usize,
+}
+
 impl FrameView<'_> {
     /// Fills a view that is as new, of a frame with an Ethernet header; `false` where the walk has to, and then the view is still as new.
     #[inline]
@@ -48,66 +59,89 @@ impl FrameView<'_> {
         ipv6(self.bytes).is_some_and(|packet| self.see_transport(&packet))
     }
 
-    /// Compiled for each IP version, with offsets that are known.
     #[expect(clippy::inline_always, reason = "each caller is to know its offsets")]
     #[inline(always)]
     fn see_transport(&mut self, packet: &Packet) -> bool {
         let bytes = self.bytes;
-        let Packet { at, end, .. } = *packet;
-        // The packet as far as it is there: behind it may be padding.
-        let there = end.min(bytes.len());
-        let Some(readable) = bytes.get(at..there) else { return false };
-        let (ports, transport, payload, payload_end) = match packet.protocol {
-            protocol::TCP => {
-                let Some(header) = readable.first_chunk::<TCP_LEN>() else { return false };
-                let header_len = usize::from(header[12] >> 4) * 4;
-                if header_len < TCP_LEN || header_len > readable.len() {
-                    return false;
-                }
-                let word = |from: usize| {
-                    u32::from_be_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]])
-                };
-                let tcp = TcpHeader {
-                    sequence: word(4),
-                    acknowledgement: word(8),
-                    flags: TcpFlags(header[13]),
-                    window: u16::from_be_bytes([header[14], header[15]]),
-                };
-                (word(0), Transport::Tcp(tcp), at + header_len, end)
-            }
-            protocol::UDP => {
-                let Some(header) = readable.first_chunk::<UDP_LEN>() else { return false };
-                let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-                if length < UDP_LEN || at + length > end {
-                    return false;
-                }
-                let ports = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-                if matches!(ports as u16, vxlan::PORT | geneve::PORT) {
-                    return false;
-                }
-                (ports, Transport::Udp, at + UDP_LEN, at + length)
-            }
-            _ => return false,
-        };
+        let Some(segment) = segment(bytes, packet) else { return false };
+        let Segment { ports, transport, payload, payload_end } = segment;
+        let end = packet.end;
         self.wire_len = self.wire_len.max(end as u32);
         self.network = packet.network;
         self.network_offset = ETHERNET_HEADER_LEN as u32;
         self.transport = transport;
-        self.five_tuple = Some(FiveTuple {
-            source: packet.source,
-            destination: packet.destination,
-            source_port: (ports >> 16) as u16,
-            destination_port: ports as u16,
-            protocol: packet.protocol,
-            version: packet.version,
-        });
+        self.five_tuple = Some(five_tuple(packet, ports));
         self.payload_offset = payload as u32;
-        self.payload_len = payload_end.min(there).saturating_sub(payload) as u32;
+        self.payload_len = payload_end.min(end.min(bytes.len())).saturating_sub(payload) as u32;
         self.payload_wire_len = (payload_end - payload) as u32;
         if end > bytes.len() {
             self.missing = Missing::Payload;
         }
         true
+    }
+}
+
+/// The five-tuple that a view of `frame`, which has an Ethernet header, would have, without all else; `None` where only a view tells whether
+/// there is one. For whoever has to know whose a frame is and leaves it to the owner to look.
+#[inline]
+pub fn usual_five_tuple(frame: &[u8]) -> Option<FiveTuple> {
+    if frame.len() > MAX_READABLE {
+        return None;
+    }
+    let packet = ipv4(frame)?;
+    segment(frame, &packet).map(|segment| five_tuple(&packet, segment.ports))
+}
+
+#[inline]
+fn five_tuple(packet: &Packet, ports: u32) -> FiveTuple {
+    FiveTuple {
+        source: packet.source,
+        destination: packet.destination,
+        source_port: (ports >> 16) as u16,
+        destination_port: ports as u16,
+        protocol: packet.protocol,
+        version: packet.version,
+    }
+}
+
+/// What the transport header says, where it has the usual shape. Compiled for each IP version, with offsets that are known.
+#[expect(
+    clippy::inline_always,
+    reason = "each caller is to know its offsets, and what it does not ask for is left out"
+)]
+#[inline(always)]
+fn segment(bytes: &[u8], packet: &Packet) -> Option<Segment> {
+    let Packet { at, end, .. } = *packet;
+    // The packet as far as it is there: behind it may be padding.
+    let readable = bytes.get(at..end.min(bytes.len()))?;
+    match packet.protocol {
+        protocol::TCP => {
+            let header = readable.first_chunk::<TCP_LEN>()?;
+            let header_len = usize::from(header[12] >> 4) * 4;
+            if header_len < TCP_LEN || header_len > readable.len() {
+                return None;
+            }
+            let word =
+                |from: usize| u32::from_be_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]]);
+            let tcp = TcpHeader {
+                sequence: word(4),
+                acknowledgement: word(8),
+                flags: TcpFlags(header[13]),
+                window: u16::from_be_bytes([header[14], header[15]]),
+            };
+            Some(Segment { ports: word(0), transport: Transport::Tcp(tcp), payload: at + header_len, payload_end: end })
+        }
+        protocol::UDP => {
+            let header = readable.first_chunk::<UDP_LEN>()?;
+            let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+            let ports = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+            let is_usual = length >= UDP_LEN && at + length <= end;
+            if !is_usual || matches!(ports as u16, vxlan::PORT | geneve::PORT) {
+                return None;
+            }
+            Some(Segment { ports, transport: Transport::Udp, payload: at + UDP_LEN, payload_end: at + length })
+        }
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::build::{self, ethernet, extension, ipv4, ipv4_with, ipv6, tcp, udp};
 use crate::captures;
 use crate::flow::protocol;
 use crate::frame::walk::Walk;
-use crate::frame::{FrameView, Link, MAX_TUNNELS, Malformed, Missing, Transport, ethertype};
+use crate::frame::{FrameView, Link, MAX_TUNNELS, Malformed, Missing, Transport, ethertype, usual_five_tuple};
 
 /// Asks a view for everything it has, and checks what must hold of any bytes.
 fn check(bytes: &[u8]) {
@@ -14,6 +14,9 @@ fn check(bytes: &[u8]) {
         let mut walked = FrameView::unseen(Link::Ethernet, bytes);
         walked.walk(MAX_TUNNELS, Walk::ethernet);
         assert_eq!(format!("{usual:?}"), format!("{walked:?}"));
+    }
+    if let Some(tuple) = usual_five_tuple(bytes) {
+        assert_eq!(FrameView::parse(bytes).five_tuple, Some(tuple));
     }
     for view in [FrameView::parse(bytes), FrameView::parse_ip(bytes)] {
         assert!(view.wire_len as usize >= bytes.len());
@@ -57,6 +60,7 @@ fn tcp_and_udp_in_plain_packets_are_seen_at_once_and_all_else_is_walked() {
         (ethernet(ethertype::IPV6, &ipv6(0, &extension(protocol::TCP, 0, &tcp(1, 2, b"")))), false),
     ] {
         assert_eq!(seen_at_once(&frame).is_some(), at_once, "{frame:?}");
+        assert_eq!(usual_five_tuple(&frame).is_some(), at_once && frame[14] >> 4 == 4, "{frame:?}");
         for len in 0..=frame.len() {
             check(&frame[..len]);
         }
