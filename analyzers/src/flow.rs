@@ -158,6 +158,8 @@ pub struct Flow {
     pub(crate) noted_bytes: u64,
     /// Somebody asked for one of its frames.
     pub(crate) wanted: bool,
+    /// Both directions were counted before the last record.
+    answered: bool,
     /// Whether both of its directions were seen.
     pub(crate) sidedness: Sidedness,
     /// Its application layer, where that is analysed.
@@ -197,6 +199,7 @@ impl Flow {
             noted_in: 0,
             noted_bytes: 0,
             wanted: false,
+            answered: false,
             sidedness: Sidedness::of(key.protocol, [tuple.source_port, tuple.destination_port]),
             app: None,
             app_protocol: None,
@@ -268,7 +271,7 @@ impl Flow {
     pub const fn state(&self) -> FlowState {
         match self.tcp {
             TcpState::None => {
-                if self.to_responder.frames > 0 && self.to_originator.frames > 0 {
+                if self.answered || self.to_responder.frames > 0 && self.to_originator.frames > 0 {
                     FlowState::Established
                 } else {
                     FlowState::New
@@ -304,7 +307,8 @@ impl Flow {
 
     /// Forgets what was counted, after a record of it was written; the flow goes on.
     pub(crate) fn restart(&mut self) {
-        // What TCP has seen of FINs stays: it decides the state.
+        // What decides the state stays: who has spoken, and what TCP has seen of FINs.
+        self.answered |= self.to_responder.frames > 0 && self.to_originator.frames > 0;
         for counters in [&mut self.to_responder, &mut self.to_originator] {
             *counters = DirectionCounters { tcp_flags: counters.tcp_flags, ..DirectionCounters::default() };
         }

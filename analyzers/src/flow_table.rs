@@ -73,13 +73,14 @@ impl FlowTableLimits {
         }
     }
 
-    /// When `flow` is to be looked at next, in seconds: when its silence is too long, or its active time is over.
-    fn deadline(&self, flow: &Flow) -> u64 {
+    /// When `flow` is to be looked at next, in seconds, where it is second `now`: when its silence is too long, or its active time is over.
+    fn deadline(&self, flow: &Flow, now: u64) -> u64 {
         let idle = flow.last_ns.saturating_add(self.idle_ns(flow));
         let active = match self.active_ns {
             0 => u64::MAX,
             active if flow.first_ns > 0 => flow.first_ns.saturating_add(active),
-            active => flow.last_ns.saturating_add(active),
+            // Told just now. What comes next begins a new active time, which is over later than this.
+            active => flow.last_ns.max(now * NANOS).saturating_add(active),
         };
         idle.min(active).div_ceil(NANOS)
     }
@@ -251,7 +252,8 @@ impl FlowTable {
 
     /// Sets the timer of the flow in `slot` by its state and last packet.
     pub fn arm(&mut self, slot: Slot) {
-        if let Some(deadline) = self.get(slot).map(|flow| self.limits.deadline(flow)) {
+        let now = self.wheel.now();
+        if let Some(deadline) = self.get(slot).map(|flow| self.limits.deadline(flow, now)) {
             self.wheel.arm(slot.0, deadline);
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Wheel {
     /// One bit for each bucket that is not empty.
     occupied: [u64; WORDS],
     links: Vec<Link>,
-    /// All buckets up to this second, inclusive, have fired.
+    /// All buckets up to this second have fired; that of this second itself fires, or has.
     now: u64,
 }
 
@@ -38,7 +38,7 @@ impl Wheel {
     /// Bytes that the wheel needs for each slot.
     pub(crate) const BYTES_PER_SLOT: usize = size_of::<Link>();
 
-    /// The second up to which everything has fired.
+    /// The second that the wheel stands at: what was armed for an earlier one has fired.
     pub(crate) fn now(&self) -> u64 {
         self.now
     }
@@ -87,29 +87,26 @@ impl Wheel {
 
     /// Takes one slot whose timer has fired by second `now`; `None` when there is no more, and the wheel stands at `now`.
     pub(crate) fn fire(&mut self, now: u64) -> Option<u32> {
-        if now <= self.now {
-            return None;
-        }
-        while self.now < now {
-            // The first time that is seen, and a leap over an idle time longer than a turn, need no walk.
-            if now - self.now >= TICKS && self.occupied == [0; WORDS] {
-                self.now = now;
-                return None;
-            }
-            let bucket = ((self.now + 1) % TICKS) as usize;
-            let slot = self.heads[bucket];
+        loop {
+            // The bucket of this second is emptied after the second has come, so that a slot that is armed again meanwhile is in a later one.
+            let slot = self.heads[(self.now % TICKS) as usize];
             if slot != NONE {
                 self.disarm(slot);
                 return Some(slot);
             }
-            self.now += 1;
+            if self.now >= now {
+                return None;
+            }
+            // The first time that is seen, and a leap over an idle time longer than a turn, need no walk.
+            let is_leap = now - self.now >= TICKS && self.occupied == [0; WORDS];
+            self.now = if is_leap { now } else { self.now + 1 };
         }
-        None
     }
 
     /// The slot whose timer fires next, left armed. For eviction.
     pub(crate) fn soonest(&self) -> Option<u32> {
-        let first = ((self.now + 1) % TICKS) as usize;
+        // What is left of this second, where it is being emptied, comes first.
+        let first = (self.now % TICKS) as usize;
         let masked = self.occupied[first / 64] & (u64::MAX << (first % 64));
         let words = (1..=WORDS).map(|step| (first / 64 + step) % WORDS);
         let here = std::iter::once((first / 64, masked)).chain(words.map(|word| (word, self.occupied[word])));

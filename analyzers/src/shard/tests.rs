@@ -223,6 +223,42 @@ fn the_active_timeout_reports_parts_that_add_up() {
 }
 
 #[test]
+fn a_flow_that_is_silent_for_longer_than_the_active_timeout_is_told_once_and_holds_up_nothing() {
+    for active in [1, 2, 60, 299, 599] {
+        let limits = FlowTableLimits { active_ns: active * SECOND, ..FlowTableLimits::default() };
+        let mut bench = Bench::new(limits);
+        bench.see(START, &up(1, ACK, 0));
+        // Packets of another flow move time on, second by second and by leaps.
+        for at in (0..500).chain([550, 590, 599]) {
+            bench.see(START + at * SECOND, &frame(protocol::UDP, (7, 7), (8, 8), (0, 0), 8));
+        }
+        let of_first = |ended: &&Ended| ended.0 == CLIENT.1;
+        let told: Vec<FlowEnd> = bench.ended.iter().filter(of_first).map(|ended| ended.5).collect();
+        assert_eq!(told, [FlowEnd::Active], "{active}");
+        bench.see(START + 599 * SECOND, &up(1, ACK, 0));
+        bench.see(START + 1300 * SECOND, &frame(protocol::UDP, (7, 7), (8, 8), (0, 0), 8));
+        let told: Vec<FlowEnd> = bench.ended.iter().filter(of_first).map(|ended| ended.5).collect();
+        assert_eq!(told.last(), Some(&FlowEnd::Idle), "{active}: {told:?}");
+    }
+}
+
+#[test]
+fn a_udp_flow_that_was_answered_stays_so_after_its_active_report() {
+    let mut bench = Bench::new(FlowTableLimits { active_ns: 100 * SECOND, ..FlowTableLimits::default() });
+    let there = frame(protocol::UDP, (1, 6000), (2, 7000), (0, 0), 8);
+    let back = frame(protocol::UDP, (2, 7000), (1, 6000), (0, 0), 8);
+    for at in 0..10 {
+        bench.see(START + at * 60 * SECOND, &there);
+        bench.see(START + at * 60 * SECOND, &back);
+    }
+    let ended = &mut bench.ended;
+    bench.shard.finish(|record| ended.push(value(&record)));
+    assert_eq!(bench.shard.counters().flows, 1);
+    assert!(ended.iter().all(|ended| ended.5 != FlowEnd::Idle));
+    assert_eq!(ended.iter().map(|ended| ended.1).sum::<u64>(), 10);
+}
+
+#[test]
 fn at_the_bound_new_flows_evict_old_ones_and_every_flow_gets_a_record() {
     let limits = FlowTableLimits { flows_max: 10, ..FlowTableLimits::default() };
     let mut bench = Bench::new(limits);
