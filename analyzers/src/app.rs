@@ -252,6 +252,7 @@ impl Stream {
                         earlier.replay(|delivery| self.analyse(delivery, &mut work.context()));
                         earlier.forget(work.kept_bytes);
                         self.analyse(delivery, &mut work.context());
+                        earlier.ended().for_each(|side| self.analyse(Delivery::End(side), &mut work.context()));
                     }
                 }
             }

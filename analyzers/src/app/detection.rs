@@ -17,6 +17,8 @@ pub(crate) const SHARD_KEPT_MAX: usize = 32 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Detection {
     kept: Option<Box<Kept>>,
+    /// Which sides have ended already: a server may close its half before the client says anything.
+    ended: [bool; 2],
 }
 
 /// Pieces that did not tell.
@@ -52,7 +54,10 @@ impl Detection {
                 }
                 return Found::Nothing;
             }
-            Delivery::End(_) => return Found::Nothing,
+            Delivery::End(from) => {
+                self.ended[from.index()] = true;
+                return Found::Nothing;
+            }
         };
         let (found, turn) = match &mut self.kept {
             Some(kept) if kept.pieces.len() >= PIECES_MAX => return Found::Foreign,
@@ -63,6 +68,7 @@ impl Detection {
             Ok(analyser) => {
                 if turn {
                     work.turn();
+                    self.ended.swap(0, 1);
                     if let Some(kept) = &mut self.kept {
                         kept.turn();
                     }
@@ -83,6 +89,12 @@ impl Detection {
         kept.pieces.push((from, bytes.len() as u16));
         *kept_bytes += bytes.len();
         Found::Nothing
+    }
+
+    /// The sides that have ended.
+    pub(super) fn ended(&self) -> impl Iterator<Item = Side> {
+        let ended = self.ended;
+        [Side::Originator, Side::Responder].into_iter().filter(move |side| ended[side.index()])
     }
 
     /// Gives what was kept, in the order in which it came.

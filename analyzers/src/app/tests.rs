@@ -277,3 +277,31 @@ fn a_syn_after_a_long_silence_opens_the_next_flow_at_once() {
     assert_eq!(bench.ended, [(3, 1, FlowEnd::Reused)]);
     assert_eq!(bench.only_flow().to_responder.frames, 1);
 }
+
+#[test]
+fn a_simultaneous_open_is_one_flow_of_the_side_that_came_first() {
+    let mut bench = Bench::new();
+    bench.see(&tcp(A, B, (100, 0), SYN, b""));
+    bench.see(&tcp(B, A, (500, 0), SYN, b""));
+    bench.see(&tcp(A, B, (100, 501), SYN | ACK, b""));
+    bench.see(&tcp(B, A, (500, 101), SYN | ACK, b""));
+    bench.see(&tcp(A, B, (101, 501), PSH, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_eq!(bench.ended, []);
+    let flow = bench.only_flow();
+    assert_eq!((flow.to_responder.frames, flow.to_originator.frames), (3, 2));
+    assert_eq!(flow.five_tuple().source_port, A.1);
+}
+
+#[test]
+fn a_request_is_told_where_the_server_has_closed_its_half_before() {
+    let mut bench = open_connection();
+    bench.see(&tcp(B, A, (501, 101), TcpFlags::FIN | ACK, b""));
+    bench.see(&tcp(A, B, (101, 502), PSH, b"GET /half HTTP/1.1\r\nHost: a\r\n\r\n"));
+    bench.see(&tcp(A, B, (131, 502), TcpFlags::FIN | ACK, b""));
+    let ended = &mut bench.ended;
+    bench.shard.finish(|record| ended.push((record.flow.to_responder.frames, 0, record.end)));
+    let events = bench.events();
+    let urls: Vec<&Value> =
+        events.iter().filter(|event| event["event_type"] == "http").map(|event| &event["http"]["url"]).collect();
+    assert_eq!(urls, ["/half"], "{events:?}");
+}

@@ -40,7 +40,9 @@ impl Flow {
     #[inline(never)]
     fn fit_syn(&self, direction: Direction, time_ns: u64, tcp: TcpHeader) -> Fit {
         let reopens = if tcp.flags.has(TcpFlags::ACK) {
-            self.opened.as_ref().is_some_and(|opened| opened.is_answered_by(direction, tcp))
+            // In a simultaneous open (RFC 9293 section 3.5) each side answers with the number of its own SYN.
+            let is_of_this = direction == self.originator && tcp.sequence == self.initial_sequence;
+            !is_of_this && self.opened.as_ref().is_some_and(|opened| opened.is_answered_by(direction, tcp))
         } else if self.tcp == TcpState::Closed {
             // The very same SYN again is a retransmission or a second copy, however late.
             direction != self.originator || tcp.sequence != self.initial_sequence
