@@ -158,7 +158,8 @@ impl Destination {
     }
 }
 
-/// `12 records of 3 captures (2 with an index), 65536 of 3221225472 bytes read in 0.012 s`
+/// `12 records of 3 captures (2 with an index), 3221225472 bytes on the disk; 65536 bytes read in 0.012 s`. Of compressed captures more can
+/// be read than there is.
 fn line(summary: &ExtractSummary, seconds: f64) -> String {
     let ExtractSummary { files, files_without_index, bytes_total, bytes_read, records_written, records_late, .. } =
         summary;
@@ -169,7 +170,7 @@ fn line(summary: &ExtractSummary, seconds: f64) -> String {
     };
     format!(
         "{records_written} records{late} of {files} captures ({indexed} with an index), \
-         {bytes_read} of {bytes_total} bytes read in {seconds:.3} s"
+         {bytes_total} bytes on the disk; {bytes_read} bytes read in {seconds:.3} s"
     )
 }
 

@@ -93,6 +93,14 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
         summary::write(&result, target)?;
     }
     result.check().map_err(anyhow::Error::from)?;
+    // A file can be read again, unlike what came over a network: whoever asked for a capture of it has none.
+    let lost = result.ledger.capture_dropped;
+    if lost > 0 {
+        let why = result.capture.as_ref().and_then(|capture| capture.error.clone()).unwrap_or_default();
+        return Err(ReadFailure::Run(anyhow::anyhow!(
+            "{lost} frames that were to be captured are in no capture: {why}"
+        )));
+    }
     match reader.damage() {
         Some(damage) => Err(ReadFailure::Run(damage.into())),
         None => Ok(result),

@@ -228,12 +228,11 @@ impl Tally for RunTally<'_> {
         for member in members {
             let slot = &slots[usize::from(*member)];
             bytes += u64::from(slot.len) + u64::from(slot.head);
-            if slot.len < slot.frame_len {
-                if slot.len < self.packet_length {
-                    by_mtu += 1;
-                } else {
-                    by_length += 1;
-                }
+            // A capture copies no more than the packet length: there the frame is as long as what was sent of it, and the packet was longer.
+            if slot.len >= self.packet_length {
+                by_length += u64::from(slot.len < slot.frame_len.max(slot.wire_len));
+            } else {
+                by_mtu += u64::from(slot.len < slot.frame_len);
             }
         }
         let counters = self.counters;

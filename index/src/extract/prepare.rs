@@ -66,7 +66,10 @@ impl<'a> Prepare<'a> {
             Ok(scanned) => scanned,
             Err(Unindexable::Io(error)) => return Err(error),
             Err(Unindexable::NoCapture) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a capture file"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "it is not a capture file (pcap, pcapng, or one of these that a collector has compressed)",
+                ));
             }
             Err(Unindexable::Untimed) => {
                 prepared.candidate = Some(whole(path));

@@ -134,17 +134,20 @@ fn frames_are_cut_to_the_packet_length_and_to_the_path_and_counted_by_what_cut_t
         Transmitter::open(&TransmitSettings { packet_length: Some(100), ..settings(target) }).unwrap();
     let mut bytes = vec![7; FIRST + 1000];
     let control = Control::default();
-    let mut slots = [slot(FIRST, 1000, 0), slot(FIRST, 100, 0), slot(FIRST, 90, 0)];
+    // Of the second no more was copied than is sent; the last was cut by whoever captured it.
+    let copied = Slot { wire_len: 1500, ..slot(FIRST, 100, 0) };
+    let short_before = Slot { wire_len: 1500, ..slot(FIRST, 90, 0) };
+    let mut slots = [slot(FIRST, 1000, 0), copied, slot(FIRST, 100, 0), slot(FIRST, 90, 0), short_before];
     transmitter.encapsulate(Instant::now(), &mut bytes, &mut slots);
     transmitter.send(&bytes, &mut slots, control.counters(), &|| false);
     transmitter.link.force(Some(88), None);
     let mut short = [slot(FIRST, 1000, 0)];
     transmitter.encapsulate(Instant::now(), &mut bytes, &mut short);
     transmitter.send(&bytes, &mut short, control.counters(), &|| false);
-    let lengths: Vec<usize> = (0..4).map(|_| receive(&socket).0.len() - 8).collect();
-    assert_eq!(lengths, [100, 100, 90, 80]);
+    let lengths: Vec<usize> = (0..6).map(|_| receive(&socket).0.len() - 8).collect();
+    assert_eq!(lengths, [100, 100, 100, 90, 90, 80]);
     let counters = control.counters();
-    assert_eq!((counters.truncated_packet_length.get(), counters.truncated_mtu.get()), (1, 1));
+    assert_eq!((counters.truncated_packet_length.get(), counters.truncated_mtu.get()), (2, 1));
 }
 
 #[test]
