@@ -30,6 +30,10 @@ const SERIES_MAX: usize = 65_536;
 /// A series of which nothing came for so long makes room for others where there are too many, in nanoseconds.
 const IDLE_NS: u64 = 60_000_000_000;
 
+/// Workers tell ten times a second, each at its own moments, and until the last has told, its numbers are missing. So what is missing counts
+/// as lost in a run that goes on when it has been so for this long, in nanoseconds, or for half of it.
+const SETTLED_NS: u64 = 600_000_000;
+
 /// What a worker saw of one series since it last told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -88,9 +92,37 @@ struct Sum {
     duplicated: u64,
     /// When something of it came last.
     touched_ns: u64,
+    /// The least that was missing in the half of [`SETTLED_NS`] before this one, and in this one.
+    least: [u64; 2],
+    /// When this half began.
+    half_ns: u64,
 }
 
 impl Sum {
+    fn begin(seen: &Seen, now_ns: u64) -> Self {
+        let Seen { first, last, received, duplicated, .. } = *seen;
+        // Nothing counts as lost before it has been missing for a while.
+        Self { first, last, received, duplicated, touched_ns: now_ns, least: [0, u64::MAX], half_ns: now_ns }
+    }
+
+    /// Notes what is missing now.
+    fn settle(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.half_ns) >= SETTLED_NS / 2 {
+            self.least = [self.least[1], u64::MAX];
+            self.half_ns = now_ns;
+        }
+        self.least[1] = self.least[1].min(self.loss().lost);
+    }
+
+    /// What was lost, as far as that is certain while others have yet to tell.
+    fn settled(&self, now_ns: u64) -> StreamLoss {
+        let mut loss = self.loss();
+        if now_ns.saturating_sub(self.touched_ns) < SETTLED_NS {
+            loss.lost = loss.lost.min(self.least[0]).min(self.least[1]);
+        }
+        loss
+    }
+
     fn loss(&self) -> StreamLoss {
         let base = if self.first < BEGINNING { 0 } else { self.first };
         let expected = (self.last - base).saturating_add(1);
@@ -104,7 +136,7 @@ impl LossLedger {
     pub fn take(&mut self, seen: &Seen, now_ns: u64) {
         let Seen { stream, series, first, last, received, duplicated } = *seen;
         let key = (stream, series);
-        let fresh = Sum { first, last, received, duplicated, touched_ns: now_ns };
+        let fresh = Sum::begin(seen, now_ns);
         if let Some(sum) = self.series.get_mut(&key) {
             if first > sum.last.saturating_add(JUMP) {
                 let loss = std::mem::replace(sum, fresh).loss();
@@ -115,6 +147,7 @@ impl LossLedger {
                 sum.received = sum.received.saturating_add(received);
                 sum.duplicated = sum.duplicated.saturating_add(duplicated);
                 sum.touched_ns = now_ns;
+                sum.settle(now_ns);
             }
             return;
         }
@@ -148,7 +181,17 @@ impl LossLedger {
         self.series.len() < SERIES_MAX
     }
 
-    /// What became of each stream that has numbers, by stream.
+    /// What became of each stream that has numbers, by stream, in a run that goes on at `now_ns`: what only some of the workers have told
+    /// of does not count as lost.
+    pub fn settled_streams(&self, now_ns: u64) -> HashMap<StreamId, StreamLoss, foldhash::fast::RandomState> {
+        let mut streams = self.over.clone();
+        for ((stream, _), sum) in &self.series {
+            streams.entry(*stream).or_default().merge(&sum.settled(now_ns));
+        }
+        streams
+    }
+
+    /// What became of each stream that has numbers, by stream, when every worker has told.
     pub fn streams(&self) -> HashMap<StreamId, StreamLoss, foldhash::fast::RandomState> {
         let mut streams = self.over.clone();
         for ((stream, _), sum) in &self.series {

@@ -82,7 +82,7 @@ impl LiveMonitor {
         let mut order: Vec<usize> = (0..sums.len()).filter(|id| sums[*id].frames > 0).collect();
         order.sort_unstable_by_key(|id| (std::cmp::Reverse(sums[*id].frames), *id));
         order.truncate(Snapshot::MAX_STREAMS);
-        let losses = self.shared.registry.stream_losses();
+        let losses = self.shared.registry.stream_losses_so_far();
         let (registry, sides) = (&self.shared.registry, self.shared.sides());
         let rules = registry.admission().rules();
         let snapshot = |number: usize| {
@@ -120,7 +120,7 @@ impl Monitor for LiveMonitor {
             listeners: self.listeners.clone(),
             streams: self.streams(),
             streams_total: self.shared.registry.len() as u64,
-            loss: self.shared.registry.loss(),
+            loss: self.shared.registry.loss_so_far(),
             outer_fragments: self.fragments.since(),
             capture: self.outputs.capture(),
             log: self.outputs.log(),

@@ -173,15 +173,21 @@ impl StreamRegistry {
         self.losses().streams()
     }
 
+    /// The same in a run that goes on.
+    pub(crate) fn stream_losses_so_far(&self) -> HashMap<StreamId, StreamLoss, foldhash::fast::RandomState> {
+        self.losses().settled_streams(unix_ns())
+    }
+
     /// All streams together; `None` where no sender numbers its datagrams.
     pub(crate) fn loss(&self) -> Option<StreamLoss> {
         let losses = self.losses();
-        if losses.is_empty() {
-            return None;
-        }
-        let mut sum = StreamLoss::default();
-        losses.streams().values().for_each(|loss| sum.merge(loss));
-        Some(sum)
+        (!losses.is_empty()).then(|| together(losses.streams().values()))
+    }
+
+    /// The same in a run that goes on.
+    pub(crate) fn loss_so_far(&self) -> Option<StreamLoss> {
+        let losses = self.losses();
+        (!losses.is_empty()).then(|| together(losses.settled_streams(unix_ns()).values()))
     }
 
     fn losses(&self) -> MutexGuard<'_, LossLedger> {
@@ -203,6 +209,12 @@ impl Default for StreamRegistry {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn together<'a>(losses: impl Iterator<Item = &'a StreamLoss>) -> StreamLoss {
+    let mut sum = StreamLoss::default();
+    losses.for_each(|loss| sum.merge(loss));
+    sum
 }
 
 #[cfg(test)]

@@ -168,6 +168,9 @@ fn inputs_that_are_not_there_or_no_captures_are_told() {
     std::fs::write(&text, "no capture at all, but some words of text").unwrap();
     let (found, summary) = extract(&Query::default(), std::slice::from_ref(&text));
     assert_eq!((found.len(), summary.damaged.len()), (0, 1));
-    assert_eq!(summary.damaged[0].what, "it cannot be read: it is not a capture file (pcap, pcapng, or one of these that a collector has compressed)");
+    assert_eq!(
+        summary.damaged[0].what,
+        "it cannot be read: it is not a capture file (pcap, pcapng, or one of these that a collector has compressed)"
+    );
     assert!(read(&text).1);
 }

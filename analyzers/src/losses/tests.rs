@@ -162,3 +162,36 @@ fn a_worker_makes_room_for_the_series_in_use() {
     tell(&mut tracker, &mut ledger, NOW);
     assert_eq!(ledger.streams()[&STREAM], loss(3000, 0, 1));
 }
+
+#[test]
+fn numbers_that_another_worker_has_yet_to_tell_of_are_not_lost_and_what_stays_missing_is() {
+    let (mut even, mut odd, mut ledger) = (LossTracker::default(), LossTracker::default(), LossLedger::default());
+    let lost = |ledger: &LossLedger, now_ns: u64| ledger.settled_streams(now_ns)[&STREAM].lost;
+    let (mut now_ns, mut missing) = (NOW, 0);
+    for round in 0..100 {
+        for at in round * 100..(round + 1) * 100 {
+            // Three datagrams do not come.
+            if round == 50 && at % 100 < 3 {
+                missing += 1;
+                continue;
+            }
+            if at % 2 == 0 { &mut even } else { &mut odd }.note(STREAM, 9, at);
+        }
+        // The two tell one after the other, and somebody asks in between.
+        tell(&mut even, &mut ledger, now_ns);
+        let between = lost(&ledger, now_ns);
+        tell(&mut odd, &mut ledger, now_ns + 5_000_000);
+        let after = lost(&ledger, now_ns + 5_000_000);
+        let expected = if round < 50 {
+            0..=0
+        } else if round < 57 {
+            0..=3
+        } else {
+            3..=3
+        };
+        assert!(expected.contains(&between) && expected.contains(&after), "{round}: {between}, {after}");
+        now_ns += 100_000_000;
+    }
+    assert_eq!((missing, ledger.streams()[&STREAM].lost), (3, 3));
+    assert_eq!(lost(&ledger, now_ns + SETTLED_NS), 3, "nothing comes any more, so nothing is awaited");
+}
