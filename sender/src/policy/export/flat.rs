@@ -54,7 +54,7 @@ pub(super) fn everything(family: IpVersion) -> IpNet {
 }
 
 impl Export<'_> {
-    /// The rules of a filter in one direction, each as often as `spread` says; numbers stay unique and in order.
+    /// The rules of a filter in one direction as they are tried, each as often as `spread` says; numbers stay unique and in order.
     pub(super) fn flat(
         &mut self,
         filter: &FilterDocument,
@@ -66,9 +66,12 @@ impl Export<'_> {
             Direction::Inbound => &filter.inbound,
             Direction::Outbound => &filter.outbound,
         };
+        // Numbers put rules in order, wherever they are in the file; without any it is the file that does.
+        let mut in_order: Vec<(usize, &RuleDocument)> = rules.iter().enumerate().collect();
+        in_order.sort_by_key(|(_, rule)| rule.number);
         let mut flat = Vec::new();
         let mut next = 0;
-        for (place, rule) in rules.iter().enumerate() {
+        for (place, rule) in in_order {
             let parts: Vec<FlatRule> = parts(rule).iter().flat_map(&spread).collect();
             let mut moved = false;
             for mut part in parts {

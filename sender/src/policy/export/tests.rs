@@ -112,12 +112,70 @@ fn what_a_cloud_has_no_words_for_is_told_with_its_place_in_the_policy() {
         ]
     );
     // Two protocols, two ports and two families are eight rules, and the ninth and tenth reject.
-    let rules: Vec<&Value> =
-        exported.documents.iter().filter(|(name, _)| name.contains("-rule-")).map(|(_, rule)| rule).collect();
+    let rules = aws_rules(&exported);
     let numbers: Vec<u64> = rules.iter().map(|rule| rule["RuleNumber"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=10).collect::<Vec<u64>>());
     assert_eq!(rules[9]["RuleAction"], "reject");
     assert_eq!(rules[9]["SourceCidrBlock"], "::/0");
+}
+
+/// What is exported of a policy with these rules for inbound packets, one source, one target and one session.
+fn of_rules(provider: Provider, rules: &str) -> Exported {
+    let number = if provider == Provider::Oci { "" } else { "number = 1" };
+    let text = format!(
+        r#"
+        provider = "{provider}"
+        [[source]]
+        name = "eni-s"
+        interfaces = ["eth0"]
+        [[filter]]
+        name = "f"
+        inbound = [{rules}]
+        [[target]]
+        name = "eni-t"
+        address = "10.9.0.2"
+        [[session]]
+        name = "s"
+        {number}
+        source = "eni-s"
+        filter = "f"
+        target = "eni-t"
+        "#
+    );
+    let policy = PolicyFile::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    export(provider, &policy.document).expect("a cloud with documents")
+}
+
+/// The rules that AWS is given, in the order of the documents.
+fn aws_rules(exported: &Exported) -> Vec<&Value> {
+    exported.documents.iter().filter(|(name, _)| name.contains("-rule-")).map(|(_, rule)| rule).collect()
+}
+
+/// The numbers and actions of the rules that AWS is given.
+fn numbers(exported: &Exported) -> Vec<(u64, &str)> {
+    let number = |rule: &Value| rule["RuleNumber"].as_u64().expect("a number");
+    let action = |rule: &Value| if rule["RuleAction"] == "accept" { "accept" } else { "reject" };
+    aws_rules(exported).into_iter().map(|rule| (number(rule), action(rule))).collect()
+}
+
+#[test]
+fn rules_that_the_file_has_in_another_order_than_their_numbers_keep_their_numbers() {
+    let exported = of_rules(
+        Provider::Aws,
+        r#"{ number = 200, action = "accept", source = "0.0.0.0/0", destination = "0.0.0.0/0" },
+           { number = 100, action = "reject", protocol = "tcp", source = "0.0.0.0/0", destination = "0.0.0.0/0",
+             destination_ports = 22 }"#,
+    );
+    assert_eq!(numbers(&exported), [(100, "reject"), (200, "accept")]);
+    let about: Vec<&str> = exported.lacks.iter().map(|lack| lack.about.as_str()).collect();
+    assert!(!about.contains(&"filter[0].inbound[0]") && !about.contains(&"filter[0].inbound[1]"), "{about:?}");
+    // A rule that is several pushes away those that are tried behind it, and its place is the file's.
+    let exported = of_rules(
+        Provider::Aws,
+        r#"{ number = 2, action = "accept", source = "0.0.0.0/0" },
+           { number = 1, action = "reject", protocol = "tcp", source = "0.0.0.0/0", destination_ports = [22, 23] }"#,
+    );
+    assert_eq!(numbers(&exported), [(1, "reject"), (2, "reject"), (3, "accept")]);
 }
 
 #[test]
