@@ -1,5 +1,7 @@
 //! Rules without lists, for clouds whose rules ask for one thing each.
 
+use std::ops::RangeInclusive;
+
 use ipnet::IpNet;
 use vxtap_wire::IpVersion;
 
@@ -22,6 +24,21 @@ pub(super) struct FlatRule {
 }
 
 impl FlatRule {
+    /// The rule that rejects every packet.
+    const fn rejecting_all(number: u32) -> Self {
+        Self {
+            number: Some(number),
+            action: Action::Reject,
+            protocol: None,
+            family: None,
+            source: None,
+            destination: None,
+            source_ports: None,
+            destination_ports: None,
+            description: None,
+        }
+    }
+
     /// The families of packets that it is for, by what it asks for.
     pub(super) fn families(&self) -> Vec<IpVersion> {
         let of = |network: IpNet| if network.addr().is_ipv6() { IpVersion::V6 } else { IpVersion::V4 };
@@ -69,26 +86,106 @@ impl Export<'_> {
         // Numbers put rules in order, wherever they are in the file; without any it is the file that does.
         let mut in_order: Vec<(usize, &RuleDocument)> = rules.iter().enumerate().collect();
         in_order.sort_by_key(|(_, rule)| rule.number);
-        let mut flat = Vec::new();
-        let mut next = 0;
+        let mut flat: Vec<(usize, FlatRule)> = Vec::new();
         for (place, rule) in in_order {
-            let parts: Vec<FlatRule> = parts(rule).iter().flat_map(&spread).collect();
-            let mut moved = false;
-            for mut part in parts {
-                if let Some(number) = part.number {
-                    let given = number.max(next);
-                    moved |= given != number;
-                    (part.number, next) = (Some(given), given.saturating_add(1));
-                }
-                flat.push(part);
-            }
-            if moved {
-                let about = format!("filter[{at}].{direction}[{place}]");
-                self.lack(about, "is several rules there, with numbers behind its own");
+            flat.extend(parts(rule).iter().flat_map(&spread).map(|part| (place, part)));
+        }
+        self.number(&mut flat, at, direction, &spread);
+        flat.into_iter().map(|(_, rule)| rule).collect()
+    }
+
+    /// Gives each rule a number of its own that the cloud has: the one that it asks for or the next one that is free, and
+    /// one before that where there is no room behind. Beside each rule is the place in the file of what it is a part of.
+    fn number(
+        &mut self,
+        flat: &mut Vec<(usize, FlatRule)>,
+        at: usize,
+        direction: Direction,
+        spread: impl Fn(&FlatRule) -> Vec<FlatRule>,
+    ) {
+        if flat.iter().any(|(_, rule)| rule.number.is_none()) {
+            return;
+        }
+        let known = self.policy.provider.unwrap_or_default().profile().limits.rule_numbers;
+        self.make_room(flat, at, direction, &known, spread);
+        let wanted: Vec<u32> = flat.iter().filter_map(|(_, rule)| rule.number).collect();
+        let given = numbered(&wanted, &known);
+        for ((_, rule), number) in flat.iter_mut().zip(&given) {
+            rule.number = Some(*number);
+        }
+        let mut first = 0;
+        for parts in flat.chunk_by(|(one, _), (other, _)| one == other) {
+            let range = first..first + parts.len();
+            first = range.end;
+            let (Some(wanted), Some(given)) = (wanted.get(range.clone()), given.get(range)) else { continue };
+            if let ([(place, _), ..], [lowest, .., highest]) = (parts, given) {
+                let text = format!("is several rules there, with the numbers {lowest} to {highest}");
+                self.lack(format!("filter[{at}].{direction}[{place}]"), text);
+            } else if let ([(place, _)], [number]) = (parts, given)
+                && wanted != given
+            {
+                let text = format!("has the number {number} there, since others are several rules");
+                self.lack(format!("filter[{at}].{direction}[{place}]"), text);
             }
         }
-        flat
     }
+
+    /// Leaves rules out where the cloud has fewer numbers than there are rules. Without one that accepts less is mirrored,
+    /// without one that rejects it would be more: where those alone are too many, one rejects everything.
+    fn make_room(
+        &mut self,
+        flat: &mut Vec<(usize, FlatRule)>,
+        at: usize,
+        direction: Direction,
+        known: &RangeInclusive<u32>,
+        spread: impl Fn(&FlatRule) -> Vec<FlatRule>,
+    ) {
+        let room = (u64::from(*known.end()) + 1).saturating_sub(u64::from(*known.start()));
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let Some(mut excess) = flat.len().checked_sub(room).filter(|excess| *excess != 0) else { return };
+        let about = format!("filter[{at}].{direction}");
+        let all = flat.len();
+        let mut kept: Vec<(usize, FlatRule)> = Vec::with_capacity(room);
+        for (place, rule) in flat.drain(..).rev() {
+            if excess != 0 && rule.action == Action::Accept {
+                excess -= 1;
+            } else {
+                kept.push((place, rule));
+            }
+        }
+        kept.reverse();
+        let numbers = format!("{} to {}", known.start(), known.end());
+        if excess == 0 {
+            let text = format!(
+                "is {all} rules there, more than there are numbers ({numbers}): the last {} that accept are left out",
+                all - kept.len()
+            );
+            self.lack(about, text);
+        } else {
+            let text = format!("is {all} rules there, more than there are numbers ({numbers}): everything is rejected");
+            self.lack(about, text);
+            kept = spread(&FlatRule::rejecting_all(*known.start())).into_iter().map(|rule| (0, rule)).collect();
+        }
+        *flat = kept;
+    }
+}
+
+/// A number of its own for each of those that are wanted, which are in order: itself or the next one that is free, and one before
+/// that where there is no room behind. There are no more of them than numbers that are `known`.
+pub(super) fn numbered(wanted: &[u32], known: &RangeInclusive<u32>) -> Vec<u32> {
+    let mut given = Vec::with_capacity(wanted.len());
+    let mut next = *known.start();
+    for wanted in wanted {
+        let number = next.max(*wanted);
+        next = number.saturating_add(1);
+        given.push(number);
+    }
+    let mut last = *known.end();
+    for number in given.iter_mut().rev() {
+        *number = last.min(*number);
+        last = number.saturating_sub(1);
+    }
+    given
 }
 
 /// A rule as rules without lists.

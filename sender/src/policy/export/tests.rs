@@ -179,6 +179,61 @@ fn rules_that_the_file_has_in_another_order_than_their_numbers_keep_their_number
 }
 
 #[test]
+fn rules_that_have_no_room_behind_take_numbers_before_theirs_and_stay_in_order() {
+    let exported = of_rules(
+        Provider::Aws,
+        r#"{ number = 1, action = "accept", protocol = "udp", source = "0.0.0.0/0" },
+           { number = 32766, action = "accept", source = "0.0.0.0/0" },
+           { number = 32765, action = "reject", protocol = "tcp", source = "0.0.0.0/0",
+             destination_ports = [22, 23, 24, 25] }"#,
+    );
+    let rejected = (32_762..=32_765).map(|number| (number, "reject"));
+    let expected: Vec<(u64, &str)> = [(1, "accept")].into_iter().chain(rejected).chain([(32_766, "accept")]).collect();
+    assert_eq!(numbers(&exported), expected);
+    let lack = |lack: &Lack| lack.about == "filter[0].inbound[2]" && lack.text.ends_with("the numbers 32762 to 32765");
+    assert!(exported.lacks.iter().any(lack), "{:?}", exported.lacks);
+}
+
+#[test]
+fn numbers_are_those_that_there_are_however_many_are_wanted() {
+    use super::flat::numbered;
+    assert_eq!(numbered(&[1, 1, 1, 9], &(1..=9)), [1, 2, 3, 9]);
+    assert_eq!(numbered(&[8, 9, 9, 9], &(1..=9)), [6, 7, 8, 9]);
+    assert_eq!(numbered(&[9; 9], &(1..=9)), (1..=9).collect::<Vec<u32>>());
+    assert_eq!(numbered(&[3, 9, 9], &(1..=9)), [3, 8, 9]);
+    assert_eq!(numbered(&[u32::MAX, u32::MAX], &(0..=u32::MAX)), [u32::MAX - 1, u32::MAX]);
+    assert!(numbered(&[], &(1..=9)).is_empty());
+}
+
+#[test]
+fn of_more_rules_than_there_are_numbers_those_that_accept_are_left_out() {
+    let ports = |count: u32| (1..=count).map(|port| (port * 2).to_string()).collect::<Vec<_>>().join(", ");
+    let ports_200 = ports(200);
+    let many = |first: &str, second: &str| {
+        format!(
+            r#"{{ number = 7, action = "{first}", protocol = "tcp", source = "0.0.0.0/0", source_ports = [{ports_200}],
+                  destination_ports = [{}] }},
+               {{ number = 9, action = "{second}", protocol = "tcp", source = "0.0.0.0/0", source_ports = [{ports_200}],
+                  destination_ports = [{}] }}"#,
+            ports(100),
+            ports(80)
+        )
+    };
+    // 20,000 and 16,000 of 32,766.
+    let exported = of_rules(Provider::Aws, &many("reject", "accept"));
+    let given = numbers(&exported);
+    assert_eq!(given.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=32_766).collect::<Vec<_>>());
+    assert!(given.iter().take(20_000).all(|(_, action)| *action == "reject"));
+    assert!(given.iter().skip(20_000).all(|(_, action)| *action == "accept"));
+    let told = |exported: &Exported, text: &str| exported.lacks.iter().any(|lack| lack.text.contains(text));
+    assert!(told(&exported, "numbers (1 to 32766): the last 3234 that accept are left out"), "{:?}", exported.lacks);
+    let exported = of_rules(Provider::Aws, &many("reject", "reject"));
+    assert_eq!(numbers(&exported), [(1, "reject"), (2, "reject")]);
+    assert_eq!(aws_rules(&exported)[0]["DestinationCidrBlock"], "0.0.0.0/0");
+    assert!(told(&exported, "everything is rejected"), "{:?}", exported.lacks);
+}
+
+#[test]
 fn the_script_uses_every_document_once() {
     for set in SETS.iter().filter(|set| set.cloud != Cloud::Naver) {
         let policy = set.import().document;
