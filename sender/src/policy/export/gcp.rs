@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{FilterDocument, RuleDocument, SessionDocument, VniDocument};
+use super::flat::everything;
 use super::{Export, object};
 
 pub(super) fn write(export: &mut Export<'_>) {
@@ -69,7 +70,9 @@ fn value(export: &Export<'_>, session: &SessionDocument, name: &str, part: Optio
     }
     let list = |values: Vec<Value>| (!values.is_empty()).then(|| Value::from(values));
     let filter = part.map(|(direction, rule)| {
-        let networks = rule.remote.iter().map(|network| Value::from(network.to_string())).collect();
+        // A family without ranges is said by the range of all of it: without any the cloud mirrors IPv4.
+        let all = rule.family.filter(|_| rule.remote.is_empty()).map(everything);
+        let networks = rule.remote.iter().chain(&all).map(|network| Value::from(network.to_string())).collect();
         let protocols = rule.protocol.iter().map(|protocol| Value::from(protocol.to_string())).collect();
         object([
             ("cidrRanges", list(networks)),

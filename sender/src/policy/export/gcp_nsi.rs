@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Action, Direction, PortRange, RuleDocument, SessionDocument};
+use super::flat::everything;
 use super::{Export, object};
 
 pub(super) fn write(export: &mut Export<'_>) {
@@ -86,8 +87,12 @@ fn value(
     number: u32,
 ) -> Value {
     let list = |values: Vec<Value>| (!values.is_empty()).then(|| Value::from(values));
-    let networks =
-        |networks: &[ipnet::IpNet]| list(networks.iter().map(|network| network.to_string().into()).collect());
+    // A family without ranges is said by the range of all of it, on the side that the direction asks about.
+    let all = rule.family.filter(|_| rule.source.is_empty() && rule.destination.is_empty()).map(everything);
+    let networks = |networks: &[ipnet::IpNet], of: Direction| {
+        let all = all.iter().filter(|_| of == direction);
+        list(networks.iter().chain(all).map(|network| network.to_string().into()).collect())
+    };
     let ports = |ports: &[PortRange]| list(ports.iter().map(|range| range.to_string().into()).collect());
     let protocols: Vec<String> = match rule.protocol.as_slice() {
         [] => vec!["all".to_owned()],
@@ -127,8 +132,8 @@ fn value(
         (
             "match",
             Some(object([
-                ("srcIpRanges", networks(&rule.source)),
-                ("destIpRanges", networks(&rule.destination)),
+                ("srcIpRanges", networks(&rule.source, Direction::Inbound)),
+                ("destIpRanges", networks(&rule.destination, Direction::Outbound)),
                 ("layer4Configs", list(layer4.collect())),
             ])),
         ),

@@ -234,6 +234,21 @@ fn of_more_rules_than_there_are_numbers_those_that_accept_are_left_out() {
 }
 
 #[test]
+fn a_family_without_ranges_is_all_of_its_addresses_for_google() {
+    for (family, all) in [("4", "0.0.0.0/0"), ("6", "::/0")] {
+        let exported = of_rules(Provider::Gcp, &format!(r#"{{ family = {family}, protocol = "tcp" }}"#));
+        assert_eq!(exported.documents[0].1["filter"]["cidrRanges"], serde_json::json!([all]));
+        let rule = format!(r#"{{ number = 1, action = "accept", family = {family} }}"#);
+        let exported = of_rules(Provider::GcpNsi, &rule);
+        let asked = &exported.documents[0].1["packetMirroringRules"][0]["match"];
+        assert_eq!(asked["srcIpRanges"], serde_json::json!([all]));
+        assert_eq!(asked["destIpRanges"], Value::Null);
+    }
+    let exported = of_rules(Provider::Gcp, r#"{ family = 6, remote = "2001:db8::/32" }"#);
+    assert_eq!(exported.documents[0].1["filter"]["cidrRanges"], serde_json::json!(["2001:db8::/32"]));
+}
+
+#[test]
 fn the_script_uses_every_document_once() {
     for set in SETS.iter().filter(|set| set.cloud != Cloud::Naver) {
         let policy = set.import().document;
