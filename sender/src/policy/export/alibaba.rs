@@ -73,6 +73,7 @@ fn rule_value(export: &mut Export<'_>, at: usize, direction: Direction, rule: &F
         export.lack(about, "a template has no rules for IPv6: they are left out");
         return None;
     }
+    let mut any_port = false;
     let protocol = match rule.protocol {
         None => "ALL",
         Some(Protocol::TCP) => "TCP",
@@ -84,14 +85,16 @@ fn rule_value(export: &mut Export<'_>, at: usize, direction: Direction, rule: &F
         }
         Some(other) => {
             export.lack(about, format!("the cloud has no rules for {other}: one that rejects it rejects all"));
+            any_port = true;
             "ALL"
         }
     };
     if let Some(description) = &rule.description {
         export.lack(format!("filter[{at}].{direction}"), format!("rules have no description there: '{description}'"));
     }
-    let ports =
-        |ports: Option<PortRange>| ports.map(|ports| Value::from(format!("{}/{}", ports.first(), ports.last())));
+    let ports = |ports: Option<PortRange>| {
+        ports.filter(|_| !any_port).map(|ports| Value::from(format!("{}/{}", ports.first(), ports.last())))
+    };
     Some(object([
         ("Priority", rule.number.map(Value::from)),
         ("Action", Some(if rule.action == Action::Accept { "accept" } else { "drop" }.into())),

@@ -89,6 +89,7 @@ fn rule_value(
     rule: &FlatRule,
     filter: &str,
 ) -> Option<Value> {
+    let mut any_port = false;
     let protocol = match rule.protocol {
         None => "ALL",
         Some(Protocol::TCP) => "TCP",
@@ -104,13 +105,15 @@ fn rule_value(
                 }
                 Action::Reject | Action::Next => {
                     export.lack(about, format!("the cloud has no rules for {other}: one that rejects it rejects all"));
+                    any_port = true;
                     "ALL"
                 }
             }
         }
     };
-    let ports =
-        |ports: Option<PortRange>| ports.map(|ports| Value::from(format!("{}-{}", ports.first(), ports.last())));
+    let ports = |ports: Option<PortRange>| {
+        ports.filter(|_| !any_port).map(|ports| Value::from(format!("{}-{}", ports.first(), ports.last())))
+    };
     Some(object([
         ("traffic_mirror_filter_id", Some(filter.into())),
         ("direction", Some(if direction == Direction::Inbound { "ingress" } else { "egress" }.into())),

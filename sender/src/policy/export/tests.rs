@@ -249,6 +249,23 @@ fn a_family_without_ranges_is_all_of_its_addresses_for_google() {
 }
 
 #[test]
+fn a_rule_that_rejects_all_protocols_in_the_place_of_one_has_no_ports() {
+    let rule = r#"{ number = 1, action = "reject", protocol = "sctp", source = "10.0.0.0/8", source_ports = [99],
+                    destination_ports = [7] }"#;
+    let huawei = of_rules(Provider::Huawei, rule);
+    let huawei = &huawei.documents.iter().find(|(name, _)| name.contains("-rule-")).expect("a rule").1;
+    let rule_of_huawei = &huawei["traffic_mirror_filter_rule"];
+    assert_eq!(rule_of_huawei["protocol"], "ALL");
+    assert_eq!(rule_of_huawei["source_port_range"], Value::Null);
+    assert_eq!(rule_of_huawei["destination_port_range"], Value::Null);
+    let alibaba = of_rules(Provider::Alibaba, rule);
+    let rule_of_alibaba = &alibaba.documents[0].1["Resources"]["Filter001"]["Properties"]["IngressRules"][0];
+    assert_eq!(rule_of_alibaba["Protocol"], "ALL");
+    assert_eq!(rule_of_alibaba["SourcePortRange"], Value::Null);
+    assert_eq!(rule_of_alibaba["DestinationPortRange"], Value::Null);
+}
+
+#[test]
 fn the_script_uses_every_document_once() {
     for set in SETS.iter().filter(|set| set.cloud != Cloud::Naver) {
         let policy = set.import().document;
