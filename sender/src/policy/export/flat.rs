@@ -41,13 +41,8 @@ impl FlatRule {
 
     /// The families of packets that it is for, by what it asks for.
     pub(super) fn families(&self) -> Vec<IpVersion> {
-        let of = |network: IpNet| if network.addr().is_ipv6() { IpVersion::V6 } else { IpVersion::V4 };
-        let by_protocol = match self.protocol {
-            Some(Protocol::ICMP) => Some(IpVersion::V4),
-            Some(Protocol::ICMPV6) => Some(IpVersion::V6),
-            _ => None,
-        };
-        let known = self.source.map(of).or(self.destination.map(of)).or(self.family).or(by_protocol);
+        let by_protocol = self.protocol.and_then(only_family);
+        let known = self.source.map(family).or(self.destination.map(family)).or(self.family).or(by_protocol);
         known.map_or_else(|| vec![IpVersion::V4, IpVersion::V6], |family| vec![family])
     }
 
@@ -59,6 +54,19 @@ impl FlatRule {
             Self { source: self.source.or(Some(all)), destination: self.destination.or(Some(all)), ..self.clone() }
         };
         families.into_iter().map(with).collect()
+    }
+}
+
+fn family(network: IpNet) -> IpVersion {
+    if network.addr().is_ipv6() { IpVersion::V6 } else { IpVersion::V4 }
+}
+
+/// The only family that a protocol is of, where it is of one.
+const fn only_family(protocol: Protocol) -> Option<IpVersion> {
+    match protocol {
+        Protocol::ICMP => Some(IpVersion::V4),
+        Protocol::ICMPV6 => Some(IpVersion::V6),
+        _ => None,
     }
 }
 
@@ -197,8 +205,12 @@ fn parts(rule: &RuleDocument) -> Vec<FlatRule> {
     for protocol in each(&rule.protocol) {
         for source in each(&rule.source) {
             for destination in each(&rule.destination) {
-                let family = |network: Option<IpNet>| network.map(|network| network.addr().is_ipv6());
-                if family(source).zip(family(destination)).is_some_and(|(source, destination)| source != destination) {
+                // No packet has two families.
+                let of_protocol = protocol.and_then(only_family);
+                let mut families =
+                    [rule.family, source.map(family), destination.map(family), of_protocol].into_iter().flatten();
+                let first = families.next();
+                if families.any(|family| Some(family) != first) {
                     continue;
                 }
                 for source_ports in each(&rule.source_ports.0) {

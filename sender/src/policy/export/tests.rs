@@ -266,6 +266,19 @@ fn a_rule_that_rejects_all_protocols_in_the_place_of_one_has_no_ports() {
 }
 
 #[test]
+fn rules_that_no_packet_matches_are_not_exported() {
+    let exported = of_rules(
+        Provider::Aws,
+        r#"{ number = 1, action = "accept", protocol = ["icmp", "icmpv6"], source = ["0.0.0.0/0", "::/0"] },
+           { number = 9, action = "accept", protocol = ["icmp", "icmpv6"], family = 6 }"#,
+    );
+    let asked = |rule: &&Value| (rule["Protocol"].as_u64(), rule["SourceCidrBlock"].as_str().map(str::to_owned));
+    let asked: Vec<_> = aws_rules(&exported).iter().map(asked).collect();
+    let (four, six) = ((Some(1), Some("0.0.0.0/0".to_owned())), (Some(58), Some("::/0".to_owned())));
+    assert_eq!(asked, [four, six.clone(), six]);
+}
+
+#[test]
 fn the_script_uses_every_document_once() {
     for set in SETS.iter().filter(|set| set.cloud != Cloud::Naver) {
         let policy = set.import().document;

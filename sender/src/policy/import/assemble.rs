@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use vxtap_wire::IpVersion;
 
 use super::super::{
-    Direction, Document, FilterDocument, Provider, RuleDocument, SessionDocument, SourceDocument, TargetDocument,
-    VniDocument,
+    Direction, Document, FilterDocument, Protocol, Provider, RuleDocument, SessionDocument, SourceDocument,
+    TargetDocument, VniDocument,
 };
 use super::document::Place;
 use super::findings::{Findings, FoundFilter, FoundSession, FoundSource, FoundTarget, SourceKind, in_network};
@@ -206,6 +207,17 @@ impl Assembly<'_> {
                 Direction::Inbound => &mut document.inbound,
                 Direction::Outbound => &mut document.outbound,
             };
+            rules.retain(|rule| {
+                let kept = can_match(rule);
+                if !kept {
+                    let number = rule.number.map(|number| format!(" {number}")).unwrap_or_default();
+                    let text = format!(
+                        "not kept: {direction} rule{number} matches no packet, for its addresses and protocols are of two families"
+                    );
+                    self.remarks.note(&found.place, text);
+                }
+                kept
+            });
             in_order(rules);
         }
         self.document.filters.push(document);
@@ -364,6 +376,20 @@ impl Assembly<'_> {
             }
         }
     }
+}
+
+/// Whether there are packets of one family that have what a rule asks for. Clouds take rules for which there are none; a policy
+/// does not.
+fn can_match(rule: &RuleDocument) -> bool {
+    [IpVersion::V4, IpVersion::V6].into_iter().any(|family| {
+        let is_of = |network: &IpNet| network.addr().is_ipv6() == (family == IpVersion::V6);
+        let of_the_other = if family == IpVersion::V6 { Protocol::ICMP } else { Protocol::ICMPV6 };
+        rule.family.is_none_or(|only| only == family)
+            && [&rule.source, &rule.destination, &rule.remote]
+                .into_iter()
+                .all(|networks| networks.is_empty() || networks.iter().any(is_of))
+            && (rule.protocol.is_empty() || rule.protocol.iter().any(|protocol| *protocol != of_the_other))
+    })
 }
 
 /// Puts numbered rules in the order of their numbers.

@@ -250,6 +250,36 @@ fn a_filter_that_no_document_has_is_told_and_mirrors_nothing() {
 }
 
 #[test]
+fn a_rule_that_no_packet_matches_is_told_and_the_others_are_a_policy() {
+    let rule = |number: u32, protocol: &str, source: &str, destination: &str| {
+        format!(
+            r#"{{"TrafficDirection": "ingress", "RuleNumber": {number}, "RuleAction": "accept", {protocol}
+                "SourceCidrBlock": "{source}", "DestinationCidrBlock": "{destination}"}}"#
+        )
+    };
+    let rules = [
+        rule(1, r#""Protocol": 58,"#, "0.0.0.0/0", "0.0.0.0/0"),
+        rule(2, r#""Protocol": 1,"#, "::/0", "::/0"),
+        rule(3, "", "0.0.0.0/0", "::/0"),
+        rule(4, r#""Protocol": 6,"#, "0.0.0.0/0", "0.0.0.0/0"),
+        rule(5, r#""Protocol": 58,"#, "::/0", "::/0"),
+    ];
+    let text = format!(
+        r#"{{"TrafficMirrorFilters": [{{"TrafficMirrorFilterId": "tmf-1", "IngressFilterRules": [{}]}}]}}"#,
+        rules.join(", ")
+    );
+    let imported = of_text(Cloud::Aws, &text).unwrap();
+    let numbers: Vec<_> = imported.document.filters[0].inbound.iter().map(|rule| rule.number).collect();
+    assert_eq!(numbers, [Some(4), Some(5)]);
+    // The policy mirrors the same without them.
+    assert!(!imported.remarks.any_lost());
+    for number in 1..=3 {
+        let expected = format!("not kept: inbound rule {number} matches no packet");
+        assert!(told(&imported).contains(&expected), "{}", told(&imported));
+    }
+}
+
+#[test]
 fn no_document_however_mangled_makes_an_import_panic() {
     /// `value` with one of the values in it replaced, the one at `left` from the outermost on.
     fn mangle(value: &Value, with: &Value, left: &mut Option<usize>) -> Value {
