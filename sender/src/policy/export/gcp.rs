@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{FilterDocument, RuleDocument, SessionDocument, VniDocument};
+use super::super::{FilterDocument, Protocol, RuleDocument, SessionDocument, VniDocument};
 use super::flat::everything;
 use super::{Export, object};
 
@@ -73,7 +73,7 @@ fn value(export: &Export<'_>, session: &SessionDocument, name: &str, part: Optio
         // A family without ranges is said by the range of all of it: without any the cloud mirrors IPv4.
         let all = rule.family.filter(|_| rule.remote.is_empty()).map(everything);
         let networks = rule.remote.iter().chain(&all).map(|network| Value::from(network.to_string())).collect();
-        let protocols = rule.protocol.iter().map(|protocol| Value::from(protocol.to_string())).collect();
+        let protocols = rule.protocol.iter().map(|protocol| Value::from(google_name(*protocol))).collect();
         object([
             ("cidrRanges", list(networks)),
             ("IPProtocols", list(protocols)),
@@ -92,4 +92,13 @@ fn value(export: &Export<'_>, session: &SessionDocument, name: &str, part: Optio
         ("filter", filter),
         ("enable", session.enabled.map(|enabled| Value::from(if enabled { "TRUE" } else { "FALSE" }))),
     ])
+}
+
+/// A protocol as both of Google's services have it: the few that have a name there, and the others by number.
+pub(super) fn google_name(protocol: Protocol) -> String {
+    const NAMES: [&str; 7] = ["tcp", "udp", "icmp", "esp", "ah", "ipip", "sctp"];
+    match protocol.name().filter(|name| NAMES.contains(name)) {
+        Some(name) => name.to_owned(),
+        None => protocol.0.to_string(),
+    }
 }

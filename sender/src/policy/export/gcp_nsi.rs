@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{Action, Direction, PortRange, RuleDocument, SessionDocument};
 use super::flat::everything;
+use super::gcp::google_name;
 use super::{Export, object};
 
 pub(super) fn write(export: &mut Export<'_>) {
@@ -96,7 +97,7 @@ fn value(
     let ports = |ports: &[PortRange]| list(ports.iter().map(|range| range.to_string().into()).collect());
     let protocols: Vec<String> = match rule.protocol.as_slice() {
         [] => vec!["all".to_owned()],
-        protocols => protocols.iter().map(ToString::to_string).collect(),
+        protocols => protocols.iter().copied().map(google_name).collect(),
     };
     let layer4 = protocols
         .into_iter()

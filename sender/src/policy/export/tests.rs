@@ -279,6 +279,20 @@ fn rules_that_no_packet_matches_are_not_exported() {
 }
 
 #[test]
+fn protocols_that_google_has_no_name_for_are_numbers() {
+    let asked =
+        r#"protocol = ["tcp", "udp", "icmp", "esp", "ah", "ipip", "sctp", "icmpv6", "gre", "igmp", "ospf", 200]"#;
+    let expected = ["tcp", "udp", "icmp", "esp", "ah", "ipip", "sctp", "58", "47", "2", "89", "200"];
+    let exported = of_rules(Provider::Gcp, &format!("{{ {asked} }}"));
+    assert_eq!(exported.documents[0].1["filter"]["IPProtocols"], serde_json::json!(expected));
+    let exported = of_rules(Provider::GcpNsi, &format!(r#"{{ number = 1, action = "accept", {asked} }}"#));
+    let configs = &exported.documents[0].1["packetMirroringRules"][0]["match"]["layer4Configs"];
+    let names: Vec<_> =
+        configs.as_array().unwrap().iter().map(|config| config["ipProtocol"].as_str().unwrap()).collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn the_script_uses_every_document_once() {
     for set in SETS.iter().filter(|set| set.cloud != Cloud::Naver) {
         let policy = set.import().document;
