@@ -39,6 +39,7 @@ pub(super) fn document(
         document: Document { provider: Some(provider), ..Document::default() },
         sources: BTreeMap::new(),
         source_names: Names::default(),
+        default_lengths: BTreeMap::new(),
     };
     let mut filter_names = Names::default();
     for filter in filters {
@@ -190,6 +191,8 @@ struct Assembly<'a> {
     /// The names of sources by their identifiers.
     sources: BTreeMap<String, String>,
     source_names: Names,
+    /// Packet lengths of sessions that say none, by the names of their targets.
+    default_lengths: BTreeMap<String, u32>,
 }
 
 impl Assembly<'_> {
@@ -228,6 +231,9 @@ impl Assembly<'_> {
         let id = found.id.as_deref().unwrap_or(&found.endpoint);
         let name = names.give(found.name.as_deref(), Some(id), "target");
         names.by_reference.entry(found.endpoint.clone()).or_insert_with(|| name.clone());
+        if let Some(length) = found.default_length {
+            self.default_lengths.insert(name.clone(), length);
+        }
         let answer = self.answer(&[&found.endpoint, id]);
         let known = self.whereabouts.get(&found.endpoint).cloned();
         let mut target = TargetDocument {
@@ -281,6 +287,7 @@ impl Assembly<'_> {
                 sources.push(name);
             }
         }
+        let length = found.length.or_else(|| self.default_lengths.get(&target).copied());
         self.document.sessions.push(SessionDocument {
             name,
             number: found.number,
@@ -288,7 +295,7 @@ impl Assembly<'_> {
             filter,
             target,
             vni: found.vni.map(VniDocument::Is),
-            length: found.length,
+            length,
             enabled: found.enabled,
             description: found.description,
             ..SessionDocument::default()

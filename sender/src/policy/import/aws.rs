@@ -8,6 +8,9 @@ use super::findings::{Findings, FoundFilter, FoundRule, FoundSession, FoundSourc
 use super::rules::{ACCEPT_OR_REJECT, direction, port_object, protocol, put_lists, word};
 use super::{ImportError, Remarks};
 
+/// The packet length of a session with a network load balancer as its target, where it says none. To other targets whole packets go.
+const LOAD_BALANCER_LENGTH: u32 = 8_500;
+
 /// Lists and single objects by the names that answers have for them.
 type Reader = fn(&Node<'_>, &mut Findings, &mut Remarks) -> Result<(), ImportError>;
 const LISTS: [(&str, Reader); 10] = [
@@ -178,8 +181,9 @@ fn target(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Re
             "AWS sends GENEVE around VXLAN to a gateway load balancer; vxtap-sender sends VXLAN to the address that you give",
         );
     }
+    let default_length = (kind == "NetworkLoadBalancerArn").then_some(LOAD_BALANCER_LENGTH);
     let found = FoundTarget::of(endpoint.text()?, endpoint.place());
-    findings.targets.push(FoundTarget { id, name: name_tag(node)?, ..found });
+    findings.targets.push(FoundTarget { id, name: name_tag(node)?, default_length, ..found });
     if let Some(description) = fields.take("Description") {
         // The target's own description is where its identifier has to be.
         remarks.note(description.place(), format!("not kept: {}", super::document::shown(description.value())));

@@ -75,13 +75,23 @@ pub(super) struct FoundTarget {
     pub(super) kind: Option<String>,
     /// Its address, where the document itself tells it.
     pub(super) address: Option<String>,
+    /// The packet length of sessions that say none, where it is not the profile's.
+    pub(super) default_length: Option<u32>,
     pub(super) place: Place,
 }
 
 impl FoundTarget {
     /// A target that is nothing but an identifier.
     pub(super) fn of(endpoint: &str, place: &Place) -> Self {
-        Self { id: None, name: None, endpoint: endpoint.to_owned(), kind: None, address: None, place: place.clone() }
+        Self {
+            id: None,
+            name: None,
+            endpoint: endpoint.to_owned(),
+            kind: None,
+            address: None,
+            default_length: None,
+            place: place.clone(),
+        }
     }
 }
 

@@ -280,6 +280,34 @@ fn a_rule_that_no_packet_matches_is_told_and_the_others_are_a_policy() {
 }
 
 #[test]
+fn a_session_of_aws_without_a_length_has_that_of_its_target() {
+    let session = |number: u32, target: &str, length: &str| {
+        format!(
+            r#"{{"TrafficMirrorSessionId": "tms-{number}", "TrafficMirrorTargetId": "{target}", "TrafficMirrorFilterId": "tmf-1",
+                "NetworkInterfaceId": "eni-1", "SessionNumber": {number}{length}}}"#
+        )
+    };
+    let sessions = [
+        session(1, "tmt-nlb", ""),
+        session(2, "tmt-nlb", r#", "PacketLength": 100"#),
+        session(3, "tmt-eni", ""),
+        session(4, "tmt-vpce", ""),
+    ];
+    // Targets may be told in a later document than the sessions.
+    let text = format!(
+        r#"{{"TrafficMirrorSessions": [{}]}}
+           {{"TrafficMirrorTargets": [
+               {{"TrafficMirrorTargetId": "tmt-nlb", "NetworkLoadBalancerArn": "arn:aws:elasticloadbalancing:r:1:loadbalancer/net/v/7"}},
+               {{"TrafficMirrorTargetId": "tmt-eni", "NetworkInterfaceId": "eni-2"}},
+               {{"TrafficMirrorTargetId": "tmt-vpce", "GatewayLoadBalancerEndpointId": "vpce-1"}}]}}"#,
+        sessions.join(", ")
+    );
+    let imported = of_text(Cloud::Aws, &text).unwrap();
+    let lengths: Vec<_> = imported.document.sessions.iter().map(|session| session.length).collect();
+    assert_eq!(lengths, [Some(8_500), Some(100), None, None]);
+}
+
+#[test]
 fn no_document_however_mangled_makes_an_import_panic() {
     /// `value` with one of the values in it replaced, the one at `left` from the outermost on.
     fn mangle(value: &Value, with: &Value, left: &mut Option<usize>) -> Value {
