@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Action, Direction, PortRange, RuleDocument, SessionDocument};
-use super::flat::everything;
+use super::super::{Action, Direction, PortRange, Provider, RuleDocument, SessionDocument};
+use super::flat::{everything, numbered};
 use super::gcp::google_name;
 use super::{Export, object};
 
@@ -16,8 +16,7 @@ pub(super) fn write(export: &mut Export<'_>) {
         sessions.sort_by_key(|(_, session)| session.number);
     }
     let name = policy_name(&sessions, export);
-    let mut rules = Vec::new();
-    let mut next = 0;
+    let mut listed = Vec::new();
     let last = sessions.len().saturating_sub(1);
     for (place, (at, session)) in sessions.into_iter().enumerate() {
         if session.enabled == Some(false) {
@@ -33,27 +32,25 @@ pub(super) fn write(export: &mut Export<'_>) {
             documents.inbound.iter().map(|rule| (Direction::Inbound, rule)).collect();
         directed.extend(documents.outbound.iter().map(|rule| (Direction::Outbound, rule)));
         directed.sort_by_key(|(_, rule)| rule.number);
-        for (direction, rule) in directed {
-            let wanted = rule.number.unwrap_or(next);
-            let number = wanted.max(next);
-            next = number.saturating_add(1);
-            let about = format!("filter[{filter}].{direction}");
-            if number != wanted {
-                export.lack(&about, format!("rule {wanted} has number {number} there: all rules are in one list"));
-            }
-            if rule.action == Some(Action::Next) && place != last {
-                export.lack(&about, format!("rule {number} goes to the next policy there, not to the next session"));
-            }
-            if !rule.source_ports.0.is_empty() {
-                export.lack(
-                    &about,
-                    format!("rule {number} asks for source ports, which rules there cannot: it is left out"),
-                );
-                continue;
-            }
-            let value = value(export, session, &name, direction, rule, number);
-            rules.push(value);
+        listed.extend(directed.into_iter().map(|(direction, rule)| (place, session, filter, direction, rule)));
+    }
+    let wanted: Vec<u32> = listed.iter().map(|(.., rule)| rule.number.unwrap_or_default()).collect();
+    let given = numbered(&wanted, &Provider::GcpNsi.profile().limits.rule_numbers);
+    let mut rules = Vec::new();
+    for ((place, session, filter, direction, rule), number) in listed.into_iter().zip(given) {
+        let about = format!("filter[{filter}].{direction}");
+        if let Some(wanted) = rule.number.filter(|wanted| *wanted != number) {
+            export.lack(&about, format!("rule {wanted} has number {number} there: all rules are in one list"));
         }
+        if rule.action == Some(Action::Next) && place != last {
+            export.lack(&about, format!("rule {number} goes to the next policy there, not to the next session"));
+        }
+        if !rule.source_ports.0.is_empty() {
+            export
+                .lack(&about, format!("rule {number} asks for source ports, which rules there cannot: it is left out"));
+            continue;
+        }
+        rules.push(value(export, session, &name, direction, rule, number));
     }
     let file = "policy.json".to_owned();
     export.commands.push(format!(

@@ -293,6 +293,33 @@ fn protocols_that_google_has_no_name_for_are_numbers() {
 }
 
 #[test]
+fn rules_of_both_directions_in_googles_one_list_have_numbers_that_it_has() {
+    let text = r#"
+        provider = "gcp-nsi"
+        [[source]]
+        name = "s"
+        interfaces = ["eth0"]
+        [[filter]]
+        name = "f"
+        inbound = [{ number = 2147483647, action = "accept" }]
+        outbound = [{ number = 2147483647, action = "accept" }]
+        [[target]]
+        name = "t"
+        address = "10.9.0.2"
+        [[session]]
+        name = "x"
+        source = "s"
+        filter = "f"
+        target = "t"
+    "#;
+    let policy = PolicyFile::parse("a.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let exported = export(Provider::GcpNsi, &policy.document).unwrap();
+    let rules = exported.documents[0].1["packetMirroringRules"].as_array().unwrap();
+    let numbers: Vec<_> = rules.iter().map(|rule| rule["priority"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [2_147_483_646, 2_147_483_647]);
+}
+
+#[test]
 fn the_script_uses_every_document_once() {
     for set in SETS.iter().filter(|set| set.cloud != Cloud::Naver) {
         let policy = set.import().document;
