@@ -141,8 +141,13 @@ impl Reply {
                 Progress::More
             }
             _ => {
-                self.columns = Fields(packet.payload).number().unwrap_or_default();
-                self.stage = Stage::Columns { left: self.columns };
+                let mut fields = Fields(packet.payload);
+                self.columns = fields.number().unwrap_or_default();
+                // One byte behind the count: MariaDB says with it whether definitions follow that the client may have kept. The end of
+                // columns comes in either case.
+                let kept_by_client = fields.0 == [0] && packet.length == packet.payload.len() as u64;
+                self.stage =
+                    if kept_by_client { Stage::BehindColumns } else { Stage::Columns { left: self.columns } };
                 self.results += 1;
                 Progress::More
             }

@@ -40,6 +40,11 @@ fn mysql(events: &[Value]) -> Vec<&Value> {
     events.iter().map(|event| &event["mysql"]).collect()
 }
 
+/// Packets of an answer, numbered from 1.
+fn numbered(parts: Vec<&[u8]>) -> Vec<u8> {
+    (1..).zip(parts).flat_map(|(sequence, part)| packet(sequence, part)).collect()
+}
+
 /// Columns, EOF, rows, EOF, numbered from 1; without the first EOF where `one_end` is set.
 fn rows(one_end: bool) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = vec![b"\x02", b"\x03def1", b"\x03def2"];
@@ -48,7 +53,7 @@ fn rows(one_end: bool) -> Vec<u8> {
     }
     parts.extend([&b"\x01a\x02bc"[..], b"\x01d\xfb"]);
     parts.push(if one_end { b"\xfe\0\0\x02\0\0\0" } else { b"\xfe\0\0\x02\0" });
-    (1..).zip(parts).flat_map(|(sequence, part)| packet(sequence, part)).collect()
+    numbered(parts)
 }
 
 #[test]
@@ -120,6 +125,38 @@ fn prepared_statements_have_numbers() {
     assert_eq!(told[1]["request"], json!({"command": "stmt_execute", "statement_id": 5, "bytes": 10}));
     assert_eq!(told[1]["response"]["rows"], 2);
     assert_eq!(told[2]["request"]["command"], "stmt_close");
+}
+
+#[test]
+fn columns_whose_definitions_the_client_has_kept_are_followed_by_rows() {
+    for one_end in [false, true] {
+        let end: &[u8] = if one_end { b"\xfe\0\0\x02\0\0\0" } else { b"\xfe\0\0\x02\0" };
+        let mut kept: Vec<&[u8]> = vec![b"\x02\0"];
+        if !one_end {
+            kept.push(b"\xfe\0\0\x22\0");
+        }
+        kept.extend([&b"\0\0\x01a\x02bc"[..], b"\0\0\x01d\x01e", end]);
+        let mut sent = kept.clone();
+        sent.splice(..1, [&b"\x02\x01"[..], b"\x03def1", b"\x03def2"]);
+        let none: Vec<&[u8]> = if one_end { vec![b"\x02\0", end] } else { vec![b"\x02\0", end, end] };
+        let execute = packet(0, &[0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0]);
+        let [sent, kept, none] = [sent, kept, none].map(numbered);
+        let events = stream_however_cut::<MySql>(&[
+            Step::Data(CLIENT, &execute),
+            Step::Data(SERVER, &sent),
+            Step::Data(CLIENT, &execute),
+            Step::Data(SERVER, &kept),
+            Step::Data(CLIENT, &execute),
+            Step::Data(SERVER, &none),
+            Step::Data(CLIENT, &packet(0, b"\x0e")),
+            Step::Data(SERVER, &ok(1, 0, 2)),
+        ]);
+        let told = mysql(&events);
+        let rows: Vec<_> = told.iter().map(|event| &event["response"]["rows"]).collect();
+        assert_eq!(rows, [&json!(2), &json!(2), &json!(0), &Value::Null]);
+        assert_eq!(told[1]["response"], json!({"status": "ok", "columns": 2, "rows": 2, "bytes": 13}));
+        assert_eq!(told[3]["request"]["command"], "ping");
+    }
 }
 
 #[test]
