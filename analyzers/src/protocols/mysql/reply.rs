@@ -16,6 +16,9 @@ pub(super) mod kind {
     pub(in super::super) const ERROR: u8 = 0xff;
 }
 
+/// MariaDB says with an error of this number how far it is; no answer, and no error.
+const PROGRESS_REPORT: u16 = 0xffff;
+
 const CURSOR_EXISTS: u16 = 0x0040;
 const MORE_RESULTS: u16 = 0x0008;
 
@@ -48,6 +51,8 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     stage: Stage,
+    /// Packets in front of it that were no part of it, modulo 256 as all numbers of packets.
+    before: u8,
     /// When it began, nanoseconds since 1970.
     pub(super) began_ns: Option<u64>,
     results: u64,
@@ -71,7 +76,15 @@ struct Error {
 impl Reply {
     /// Whether a packet with this sequence number can be the first of an answer, if that is what is waited for.
     pub(super) fn takes(&self, sequence: u8) -> bool {
-        !matches!(self.stage, Stage::First) || self.results > 0 || sequence == 1
+        !matches!(self.stage, Stage::First) || self.results > 0 || sequence == self.before.wrapping_add(1)
+    }
+
+    /// Skips a packet that tells no more than how far the server is; whether it was one.
+    pub(super) fn skips(&mut self, packet: &Packet<'_>) -> bool {
+        let Some((&kind::ERROR, rest)) = packet.payload.split_first() else { return false };
+        let reports = Fields(rest).u16() == Some(PROGRESS_REPORT);
+        self.before = self.before.wrapping_add(u8::from(reports));
+        reports
     }
 
     /// How many bytes of a payload that begins with `first` are wanted.

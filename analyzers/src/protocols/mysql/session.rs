@@ -147,6 +147,9 @@ impl Session {
 
     fn answer(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
         let Some(command) = self.waiting.front() else { return Next::More };
+        if self.reply.skips(packet) {
+            return Next::More;
+        }
         self.reply.began_ns.get_or_insert(cx.time_ns);
         let progress = self.reply.packet(command.code, packet);
         if progress == Progress::More {

@@ -160,6 +160,28 @@ fn columns_whose_definitions_the_client_has_kept_are_followed_by_rows() {
 }
 
 #[test]
+fn reports_of_how_far_a_server_is_are_no_answers() {
+    let report = b"\xff\xff\xff\x01\x01\x02\0\0\0\x0dEnabling keys";
+    let answer = numbered(vec![report, report, b"\0\x03\0\x02\0\0\0"]);
+    // So many that their numbers begin again.
+    let many: Vec<u8> = (1..=257u16).flat_map(|number| packet(number as u8, report)).collect();
+    let failed = packet(2, b"\xff\x28\x04#42000no");
+    let events = stream_however_cut::<MySql>(&[
+        Step::Data(CLIENT, &query("ALTER TABLE t ADD KEY (a)")),
+        Step::Data(SERVER, &answer),
+        Step::Data(CLIENT, &query("ALTER TABLE t ADD KEY (b)")),
+        Step::Data(SERVER, &many),
+        Step::Data(SERVER, &failed),
+        Step::Data(CLIENT, &query("SELECT a, b FROM t")),
+        Step::Data(SERVER, &rows(true)),
+    ]);
+    let told = mysql(&events);
+    assert_eq!(told[0]["response"], json!({"status": "ok", "affected_rows": 3}));
+    assert_eq!(told[1]["response"]["code"], 1064);
+    assert_eq!((told.len(), &told[2]["response"]["rows"]), (3, &json!(2)));
+}
+
+#[test]
 fn tls_and_compression_end_what_can_be_read() {
     let mut ask = (CAPABILITIES | 1 << 11).to_le_bytes().to_vec();
     ask.extend([0; 28]);
