@@ -62,8 +62,12 @@ const fn name(command: u8) -> Option<&'static str> {
 pub(super) struct Command {
     pub(super) asked_ns: u64,
     pub(super) code: u8,
+    /// The sequence number that its answer begins with, modulo 256: one more than that of its last packet.
+    pub(super) answer_start: u8,
     kind: Kind,
     bytes: u64,
+    /// Bytes of it that were wanted are missing.
+    pub(super) cut: bool,
 }
 
 #[derive(Debug)]
@@ -78,7 +82,7 @@ enum Kind {
 impl Command {
     /// The client's answer to the greeting, which is a command in so far as it is answered.
     pub(super) fn login(login: Login, asked_ns: u64) -> Self {
-        Self { asked_ns, code: 0, kind: Kind::Login(login), bytes: 0 }
+        Self { asked_ns, code: 0, answer_start: 2, kind: Kind::Login(login), bytes: 0, cut: false }
     }
 
     /// `None` where the packet begins no command.
@@ -96,7 +100,14 @@ impl Command {
             }
             _ => Kind::Other,
         };
-        Some(Self { asked_ns, code: *code, kind, bytes: packet.length })
+        let answer_start = packet.sequence.wrapping_add(1);
+        Some(Self { asked_ns, code: *code, answer_start, kind, bytes: packet.length, cut: packet.cut })
+    }
+
+    /// Another packet of it: it is longer than one can be.
+    pub(super) fn goes_on(&mut self, packet: &Packet<'_>) {
+        self.bytes += packet.length;
+        self.answer_start = packet.sequence.wrapping_add(1);
     }
 
     /// Whether a command surely begins here: where bytes are missing in front, or the flow was picked up in the middle.

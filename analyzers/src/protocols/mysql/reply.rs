@@ -19,6 +19,9 @@ pub(super) mod kind {
 /// MariaDB says with an error of this number how far it is; no answer, and no error.
 const PROGRESS_REPORT: u16 = 0xffff;
 
+/// What a column's or parameter's definition begins with.
+const DEFINITION: &[u8] = b"\x03def";
+
 const CURSOR_EXISTS: u16 = 0x0040;
 const MORE_RESULTS: u16 = 0x0008;
 
@@ -74,9 +77,15 @@ struct Error {
 }
 
 impl Reply {
-    /// Whether a packet with this sequence number can be the first of an answer, if that is what is waited for.
-    pub(super) fn takes(&self, sequence: u8) -> bool {
-        !matches!(self.stage, Stage::First) || self.results > 0 || sequence == self.before.wrapping_add(1)
+    /// Whether a packet can be the first of an answer whose numbers begin with `start`, if that is what is waited for.
+    pub(super) fn takes(&self, start: u8, packet: &Packet<'_>) -> bool {
+        if !matches!(self.stage, Stage::First) || self.results > 0 {
+            return true;
+        }
+        // What follows the answer to a statement's preparation is numbered on.
+        let ends_list = packet.kind() == Some(kind::EOF) && packet.length <= EOF_LEN;
+        let is_listed = start != 1 && (ends_list || packet.payload.starts_with(DEFINITION));
+        packet.sequence == self.before.wrapping_add(start) && !is_listed
     }
 
     /// Skips a packet that tells no more than how far the server is; whether it was one.
@@ -159,8 +168,7 @@ impl Reply {
                 // One byte behind the count: MariaDB says with it whether definitions follow that the client may have kept. The end of
                 // columns comes in either case.
                 let kept_by_client = fields.0 == [0] && packet.length == packet.payload.len() as u64;
-                self.stage =
-                    if kept_by_client { Stage::BehindColumns } else { Stage::Columns { left: self.columns } };
+                self.stage = if kept_by_client { Stage::BehindColumns } else { Stage::Columns { left: self.columns } };
                 self.results += 1;
                 Progress::More
             }

@@ -30,6 +30,8 @@ pub(super) struct Session {
     phase: Phase,
     version: Option<Box<[u8]>>,
     capabilities: Option<u32>,
+    /// A command that goes on in the client's next packet.
+    asking: Option<Command>,
     waiting: VecDeque<Command>,
     reply: Reply,
     /// The payload of a side goes on in its next packet.
@@ -49,13 +51,18 @@ impl Session {
 
     pub(super) fn packet(&mut self, from: Side, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
         let went_on = std::mem::replace(&mut self.continues[from.index()], packet.continues());
-        if went_on {
-            if from == Side::Responder {
-                self.reply.goes_on(packet.length);
-            }
-            return Next::More;
-        }
         match from {
+            Side::Originator if went_on => {
+                if let Some(mut command) = self.asking.take() {
+                    command.goes_on(packet);
+                    self.command(command, packet.continues(), cx);
+                }
+                Next::More
+            }
+            Side::Responder if went_on => {
+                self.reply.goes_on(packet.length);
+                Next::More
+            }
             Side::Originator => self.client_sent(packet, cx),
             Side::Responder => self.server_sent(packet, cx),
         }
@@ -80,7 +87,7 @@ impl Session {
                     self.phase = Phase::Commands;
                 }
                 if let Some(command) = Command::read(packet, self.capabilities, cx.time_ns) {
-                    self.command(command, packet.cut, cx);
+                    self.command(command, packet.continues(), cx);
                 }
             }
             _ => {}
@@ -88,9 +95,13 @@ impl Session {
         Next::More
     }
 
-    fn command(&mut self, command: Command, cut: bool, cx: &mut Context<'_>) {
+    fn command(&mut self, command: Command, continues: bool, cx: &mut Context<'_>) {
+        if continues {
+            self.asking = Some(command);
+            return;
+        }
         if command.is_silent() {
-            self.tell(&command, None, cut, cx);
+            self.tell(&command, None, command.cut, cx);
             return;
         }
         if command.code == code::CHANGE_USER {
@@ -137,10 +148,14 @@ impl Session {
                 }
                 _ => {}
             },
-            Phase::Commands if !self.waiting.is_empty() && self.reply.takes(packet.sequence) => {
-                return self.answer(packet, cx);
+            Phase::Commands => {
+                if let Some(command) = self.waiting.front()
+                    && self.reply.takes(command.answer_start, packet)
+                {
+                    return self.answer(packet, cx);
+                }
             }
-            Phase::Login | Phase::Commands => {}
+            Phase::Login => {}
         }
         Next::More
     }
@@ -170,11 +185,16 @@ impl Session {
             let reply = reply.take();
             self.tell(&command, reply.as_ref(), cut || reply.is_some(), cx);
         }
+        if let Some(command) = self.asking.take() {
+            self.tell(&command, None, true, cx);
+        }
     }
 
     /// Where packets of `from` begin is not known any more.
     pub(super) fn lose(&mut self, from: Side, cx: &mut Context<'_>) {
+        let asking = self.asking.take_if(|_| from == Side::Responder);
         self.flush(true, cx);
+        self.asking = asking;
         self.continues[from.index()] = false;
         if self.phase != Phase::Login {
             self.phase = Phase::Commands;
@@ -183,10 +203,10 @@ impl Session {
 
     /// After bytes were missing: whether an answer begins here.
     pub(super) fn reply_begins(&self, bytes: &[u8]) -> Guess {
-        match bytes.get(3) {
-            None => Guess::Perhaps,
-            Some(1) if !self.waiting.is_empty() => Guess::Yes,
-            Some(_) => Guess::No,
+        match (bytes.get(3), self.waiting.front()) {
+            (None, _) => Guess::Perhaps,
+            (Some(sequence), Some(command)) if *sequence == command.answer_start => Guess::Yes,
+            (Some(_), _) => Guess::No,
         }
     }
 

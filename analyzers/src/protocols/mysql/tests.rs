@@ -208,6 +208,55 @@ fn a_row_of_more_than_one_packet_is_one_and_is_not_kept() {
     assert_eq!(mysql(&events)[0]["response"]["bytes"], 0x00ff_ffff + 4);
 }
 
+/// A command of two packets.
+fn long_command(start: &[u8], more: &[u8]) -> Vec<u8> {
+    let mut sent = vec![0xff, 0xff, 0xff, 0];
+    sent.extend(start);
+    sent.resize(4 + 0x00ff_ffff, b'x');
+    sent.extend(packet(1, more));
+    sent
+}
+
+#[test]
+fn a_command_of_more_than_one_packet_is_one_and_gets_its_own_answer() {
+    for more in [&b"rest"[..], b""] {
+        let long = long_command(b"\x03INSERT INTO t VALUES ('", more);
+        let (events, _) = stream::<MySql>(&[
+            Step::Data(CLIENT, &query("SELECT 1")),
+            Step::Data(SERVER, &rows(true)),
+            Step::Data(CLIENT, &long),
+            Step::Data(SERVER, &ok(2, 7, 2)),
+            Step::Data(CLIENT, &query("SELECT a, b FROM t")),
+            Step::Data(SERVER, &rows(true)),
+        ]);
+        let told = mysql(&events);
+        assert_eq!(told[1]["request"]["bytes"], 0x00ff_ffff + more.len());
+        assert_eq!(told[1]["response"], json!({"status": "ok", "affected_rows": 7}));
+        assert_eq!((told.len(), &told[2]["response"]["rows"]), (3, &json!(2)));
+    }
+}
+
+#[test]
+fn a_command_of_more_than_one_packet_is_told_when_it_is_whole_or_cannot_be() {
+    let data = long_command(b"\x18\x05\0\0\0\0\0", b"rest");
+    let prepared = numbered(vec![&[0, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], b"\x03def1", b"\xfe\0\0\x02\0"]);
+    let long = long_command(b"\x17\x05\0\0\0\0\x01\0\0\0", b"rest");
+    let (events, _) = stream::<MySql>(&[
+        Step::Data(CLIENT, &packet(0, b"\x16SELECT ?")),
+        Step::Data(CLIENT, &data),
+        Step::Data(CLIENT, &long),
+        Step::Data(SERVER, &prepared),
+        Step::Data(SERVER, &ok(2, 7, 2)),
+        Step::Data(CLIENT, &long[..1000]),
+        Step::Gap(CLIENT, 1 << 25),
+    ]);
+    let told = mysql(&events);
+    assert_eq!(told[0]["request"], json!({"command": "stmt_send_long_data", "statement_id": 5, "bytes": 0x0100_0003}));
+    assert_eq!(told[1]["response"]["statement_id"], 5);
+    assert_eq!(told[2]["response"], json!({"status": "ok", "affected_rows": 7}));
+    assert_eq!((told.len(), &told[3]["response"], &told[3]["truncated"]), (4, &Value::Null, &json!(true)));
+}
+
 #[test]
 fn after_a_gap_the_command_is_told_as_cut_and_the_next_one_is_read() {
     let answer = rows(false);
