@@ -32,6 +32,8 @@ const EOF_LEN: u64 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     More,
+    /// The client sends a file first.
+    File,
     Complete,
     /// What follows has no end: replication.
     Endless,
@@ -160,7 +162,7 @@ impl Reply {
             kind::OK | kind::EOF => self.ok(packet),
             kind::LOCAL_INFILE => {
                 self.stage = Stage::Infile;
-                Progress::More
+                Progress::File
             }
             _ => {
                 let mut fields = Fields(packet.payload);

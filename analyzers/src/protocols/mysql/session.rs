@@ -32,6 +32,10 @@ pub(super) struct Session {
     capabilities: Option<u32>,
     /// A command that goes on in the client's next packet.
     asking: Option<Command>,
+    /// What the client sends is a file, up to an empty packet.
+    sends_file: bool,
+    /// The client's last packet was not empty and had the last number: what it sends goes on with 0.
+    numbers_wrap: bool,
     waiting: VecDeque<Command>,
     reply: Reply,
     /// The payload of a side goes on in its next packet.
@@ -69,6 +73,12 @@ impl Session {
     }
 
     fn client_sent(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+        // Also where the server's request for the file was not seen, its packets are numbered on.
+        let wraps = std::mem::replace(&mut self.numbers_wrap, packet.sequence == u8::MAX && packet.length > 0);
+        if self.sends_file || wraps && packet.sequence == 0 {
+            self.sends_file &= packet.length > 0;
+            return Next::More;
+        }
         match (self.phase, packet.sequence) {
             (Phase::Greeting | Phase::Login, 1) => {
                 if Login::asks_for_tls(packet.payload, packet.length) {
@@ -167,7 +177,8 @@ impl Session {
         }
         self.reply.began_ns.get_or_insert(cx.time_ns);
         let progress = self.reply.packet(command.code, packet);
-        if progress == Progress::More {
+        self.sends_file |= progress == Progress::File;
+        if matches!(progress, Progress::More | Progress::File) {
             return Next::More;
         }
         let reply = std::mem::take(&mut self.reply);
@@ -195,6 +206,10 @@ impl Session {
         let asking = self.asking.take_if(|_| from == Side::Responder);
         self.flush(true, cx);
         self.asking = asking;
+        if from == Side::Originator {
+            self.sends_file = false;
+            self.numbers_wrap = false;
+        }
         self.continues[from.index()] = false;
         if self.phase != Phase::Login {
             self.phase = Phase::Commands;

@@ -257,6 +257,72 @@ fn a_command_of_more_than_one_packet_is_told_when_it_is_whole_or_cannot_be() {
     assert_eq!((told.len(), &told[3]["response"], &told[3]["truncated"]), (4, &Value::Null, &json!(true)));
 }
 
+/// Packets of a file that each look like a command, from 2 on, so many that one has the number 0.
+fn file() -> Vec<u8> {
+    (2..=300u16).flat_map(|number| packet(number as u8, b"\x0a1\t2\n")).collect()
+}
+
+#[test]
+fn a_file_that_the_client_sends_is_no_command() {
+    let (ask, asked) = (query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t"), packet(1, b"\xfbf"));
+    let (file, end) = (file(), packet(45, b""));
+    // A server's error does not end the file.
+    for answer in [ok(46, 9, 2), packet(46, b"\xff\x28\x04#42000no")] {
+        for first in [&end, &answer] {
+            let second = if first == &end { (SERVER, &answer) } else { (CLIENT, &end) };
+            let first = if first == &end { (CLIENT, &end) } else { (SERVER, &answer) };
+            let events = stream_however_cut::<MySql>(&[
+                Step::Data(CLIENT, &ask),
+                Step::Data(SERVER, &asked),
+                Step::Data(CLIENT, &file),
+                Step::Data(first.0, first.1),
+                Step::Data(second.0, second.1),
+                Step::Data(CLIENT, &query("SELECT a, b FROM t")),
+                Step::Data(SERVER, &rows(true)),
+            ]);
+            let told = mysql(&events);
+            assert_eq!(told.len(), 2);
+            assert!(told[0]["response"]["affected_rows"] == 9 || told[0]["response"]["code"] == 1064);
+            assert_eq!(told[1]["response"]["rows"], 2);
+        }
+    }
+}
+
+#[test]
+fn a_file_of_which_bytes_are_missing_leaves_no_answer_in_doubt() {
+    let (ask, asked) = (query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t"), packet(1, b"\xfbf"));
+    let (file, next, answer) = (file(), query("SELECT a, b FROM t"), rows(true));
+    let rest = [&file[1901..], &packet(45, b"")[..]].concat();
+    let loaded = ok(46, 9, 2);
+    let client_lost = [
+        Step::Data(SERVER, &asked),
+        Step::Data(CLIENT, &file[..901]),
+        Step::Gap(CLIENT, 1000),
+        Step::Data(CLIENT, &rest),
+        Step::Data(SERVER, &loaded),
+    ];
+    let server_lost = [
+        Step::Gap(SERVER, 6),
+        Step::Data(CLIENT, &file),
+        Step::Data(CLIENT, &packet(45, b"")),
+        Step::Data(SERVER, &loaded),
+    ];
+    let end_lost = [
+        Step::Data(SERVER, &asked),
+        Step::Data(CLIENT, &file),
+        Step::Gap(SERVER, 11),
+        Step::Data(CLIENT, &packet(45, b"")),
+    ];
+    for lost in [&client_lost[..], &server_lost, &end_lost] {
+        let mut steps = vec![Step::Data(CLIENT, &ask)];
+        steps.extend_from_slice(lost);
+        steps.extend([Step::Data(CLIENT, &next), Step::Data(SERVER, &answer)]);
+        let events = stream::<MySql>(&steps).0;
+        let told = mysql(&events);
+        assert_eq!((told.len(), &told[0]["truncated"], &told[1]["response"]["rows"]), (2, &json!(true), &json!(2)));
+    }
+}
+
 #[test]
 fn after_a_gap_the_command_is_told_as_cut_and_the_next_one_is_read() {
     let answer = rows(false);
