@@ -57,13 +57,19 @@ const fn name(command: u8) -> Option<&'static str> {
     })
 }
 
+/// What has to be known of a command to read its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    pub(super) code: u8,
+    /// The sequence number that the answer begins with, modulo 256: one more than that of the command's last packet.
+    pub(super) start: u8,
+}
+
 /// A command that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) asked_ns: u64,
-    pub(super) code: u8,
-    /// The sequence number that its answer begins with, modulo 256: one more than that of its last packet.
-    pub(super) answer_start: u8,
+    pub(super) expected: Expected,
     kind: Kind,
     bytes: u64,
     /// Bytes of it that were wanted are missing.
@@ -82,7 +88,7 @@ enum Kind {
 impl Command {
     /// The client's answer to the greeting, which is a command in so far as it is answered.
     pub(super) fn login(login: Login, asked_ns: u64) -> Self {
-        Self { asked_ns, code: 0, answer_start: 2, kind: Kind::Login(login), bytes: 0, cut: false }
+        Self { asked_ns, expected: Expected { code: 0, start: 2 }, kind: Kind::Login(login), bytes: 0, cut: false }
     }
 
     /// `None` where the packet begins no command.
@@ -100,14 +106,14 @@ impl Command {
             }
             _ => Kind::Other,
         };
-        let answer_start = packet.sequence.wrapping_add(1);
-        Some(Self { asked_ns, code: *code, answer_start, kind, bytes: packet.length, cut: packet.cut })
+        let expected = Expected { code: *code, start: packet.sequence.wrapping_add(1) };
+        Some(Self { asked_ns, expected, kind, bytes: packet.length, cut: packet.cut })
     }
 
     /// Another packet of it: it is longer than one can be.
     pub(super) fn goes_on(&mut self, packet: &Packet<'_>) {
         self.bytes += packet.length;
-        self.answer_start = packet.sequence.wrapping_add(1);
+        self.expected.start = packet.sequence.wrapping_add(1);
     }
 
     /// Whether a command surely begins here: where bytes are missing in front, or the flow was picked up in the middle.
@@ -159,7 +165,7 @@ impl Command {
 
     /// Whether a server says nothing to it.
     pub(super) const fn is_silent(&self) -> bool {
-        matches!(self.code, code::QUIT | code::LONG_DATA | code::CLOSE)
+        matches!(self.expected.code, code::QUIT | code::LONG_DATA | code::CLOSE)
     }
 
     /// Who logs in, if this is that.
@@ -176,7 +182,7 @@ impl Command {
 
     /// The members of `request`.
     pub(super) fn members(&self, json: &mut JsonObject<'_>) {
-        json.text("command", name(self.code).unwrap_or("login"));
+        json.text("command", name(self.expected.code).unwrap_or("login"));
         match &self.kind {
             Kind::Login(login) => {
                 for (key, value) in

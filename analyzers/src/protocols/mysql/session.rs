@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 
-use super::command::{Command, code};
+use super::command::{Command, Expected, code};
 use super::greeting::{self, Login};
 use super::packet::{Fields, Packet};
 use super::reply::{Progress, Reply, kind};
 use crate::protocols::statement::STATEMENT_MAX;
 use crate::protocols::{Context, EventKind, Guess, Next, Protocol, Side};
 
-/// The most commands that wait for answers; clients that do not wait for each are rare, and send few.
+/// The most commands that wait for answers; clients that do not wait for each are rare, and send few. Of a longer pipeline the rest
+/// is told without.
 const WAITING_MAX: usize = 32;
+
+/// The most commands behind those whose answers are still counted.
+const BEYOND_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -37,6 +41,10 @@ pub(super) struct Session {
     /// The client's last packet was not empty and had the last number: what it sends goes on with 0.
     numbers_wrap: bool,
     waiting: VecDeque<Command>,
+    /// Commands behind those that wait, told already: their answers are skipped.
+    beyond: VecDeque<Expected>,
+    /// There were more than could be counted: whose answer is whose is not known any more.
+    adrift: bool,
     reply: Reply,
     /// The payload of a side goes on in its next packet.
     continues: [bool; 2],
@@ -114,19 +122,30 @@ impl Session {
             self.tell(&command, None, command.cut, cx);
             return;
         }
-        if command.code == code::CHANGE_USER {
+        if command.expected.code == code::CHANGE_USER {
             self.phase = Phase::Authentication;
         }
         self.wait(command, cx);
     }
 
     fn wait(&mut self, command: Command, cx: &mut Context<'_>) {
-        if self.waiting.len() >= WAITING_MAX
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            self.tell(&oldest, None, true, cx);
+        if !self.adrift && self.beyond.is_empty() && self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(command);
+            return;
         }
-        self.waiting.push_back(command);
+        if self.beyond.len() >= BEYOND_MAX {
+            self.adrift = true;
+            self.flush(true, cx);
+        }
+        self.tell(&command, None, true, cx);
+        if !self.adrift {
+            self.beyond.push_back(command.expected);
+        }
+    }
+
+    /// What the server answers next.
+    fn expected(&self) -> Option<Expected> {
+        self.waiting.front().map(|command| command.expected).or_else(|| self.beyond.front().copied())
     }
 
     fn server_sent(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
@@ -159,8 +178,8 @@ impl Session {
                 _ => {}
             },
             Phase::Commands => {
-                if let Some(command) = self.waiting.front()
-                    && self.reply.takes(command.answer_start, packet)
+                if let Some(expected) = self.expected()
+                    && self.reply.takes(expected.start, packet)
                 {
                     return self.answer(packet, cx);
                 }
@@ -171,18 +190,24 @@ impl Session {
     }
 
     fn answer(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
-        let Some(command) = self.waiting.front() else { return Next::More };
+        let Some(expected) = self.expected() else { return Next::More };
         if self.reply.skips(packet) {
             return Next::More;
         }
         self.reply.began_ns.get_or_insert(cx.time_ns);
-        let progress = self.reply.packet(command.code, packet);
+        let progress = self.reply.packet(expected.code, packet);
         self.sends_file |= progress == Progress::File;
         if matches!(progress, Progress::More | Progress::File) {
             return Next::More;
         }
         let reply = std::mem::take(&mut self.reply);
-        let Some(command) = self.waiting.pop_front() else { return Next::More };
+        let Some(command) = self.waiting.pop_front() else {
+            self.beyond.pop_front();
+            if self.beyond.is_empty() {
+                self.beyond = VecDeque::new();
+            }
+            return if progress == Progress::Endless { Next::Done } else { Next::More };
+        };
         self.tell(&command, Some(&reply), packet.cut, cx);
         let compressed = command.as_login().is_some_and(Login::compresses);
         if progress == Progress::Endless || compressed { Next::Done } else { Next::More }
@@ -196,6 +221,7 @@ impl Session {
             let reply = reply.take();
             self.tell(&command, reply.as_ref(), cut || reply.is_some(), cx);
         }
+        self.beyond = VecDeque::new();
         if let Some(command) = self.asking.take() {
             self.tell(&command, None, true, cx);
         }
@@ -218,9 +244,9 @@ impl Session {
 
     /// After bytes were missing: whether an answer begins here.
     pub(super) fn reply_begins(&self, bytes: &[u8]) -> Guess {
-        match (bytes.get(3), self.waiting.front()) {
+        match (bytes.get(3), self.expected()) {
             (None, _) => Guess::Perhaps,
-            (Some(sequence), Some(command)) if *sequence == command.answer_start => Guess::Yes,
+            (Some(sequence), Some(expected)) if *sequence == expected.start => Guess::Yes,
             (Some(_), _) => Guess::No,
         }
     }

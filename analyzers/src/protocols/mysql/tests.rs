@@ -324,6 +324,55 @@ fn a_file_of_which_bytes_are_missing_leaves_no_answer_in_doubt() {
 }
 
 #[test]
+fn answers_to_more_commands_than_can_wait_are_skipped_and_later_ones_stay_right() {
+    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    for number in 0..60 {
+        if number % 2 == 0 {
+            asked.extend(query("UPDATE t SET a = 1"));
+            answered.extend(ok(1, number, 2));
+        } else {
+            asked.extend(packet(0, b"\x04t\0"));
+            answered.extend(numbered(vec![b"\x03def1", b"\xfe\0\0\x02\0"]));
+        }
+    }
+    let events = stream_however_cut::<MySql>(&[
+        Step::Data(CLIENT, &asked),
+        Step::Data(SERVER, &answered),
+        Step::Data(CLIENT, &query("SELECT a, b FROM t")),
+        Step::Data(SERVER, &rows(true)),
+    ]);
+    assert_eq!(events.len(), 61);
+    // The rest of the pipeline is told first.
+    let told = mysql(&events);
+    for (number, event) in (32..60).chain(0..32).zip(&told) {
+        let command = if number % 2 == 0 { "query" } else { "field_list" };
+        assert_eq!(event["request"]["command"], command);
+        if number >= 32 {
+            assert_eq!((&event["response"], &event["truncated"]), (&Value::Null, &json!(true)));
+        } else if number % 2 == 0 {
+            assert_eq!(event["response"]["affected_rows"], number);
+        } else {
+            assert_eq!(event["response"]["rows"], 1);
+        }
+    }
+    assert_eq!(told[60]["response"]["rows"], 2);
+}
+
+#[test]
+fn answers_to_more_commands_than_can_be_counted_go_to_none() {
+    let asked: Vec<u8> = (0..5000).flat_map(|_| packet(0, b"\x0e")).collect();
+    let (events, _) = stream::<MySql>(&[
+        Step::Data(CLIENT, &query("SELECT a, b FROM t")),
+        Step::Data(CLIENT, &asked),
+        Step::Data(SERVER, &rows(true)),
+        Step::Data(CLIENT, &query("SELECT 1")),
+        Step::Data(SERVER, &ok(1, 0, 2)),
+    ]);
+    assert_eq!(events.len(), 5002);
+    assert!(mysql(&events).iter().all(|event| event["response"].is_null() && event["truncated"] == true));
+}
+
+#[test]
 fn after_a_gap_the_command_is_told_as_cut_and_the_next_one_is_read() {
     let answer = rows(false);
     let (events, _) = stream::<MySql>(&[
