@@ -47,10 +47,12 @@ impl StreamProtocol for MySql {
     }
 
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
+        self.sends(from);
         self.framers[from.index()].data(from, bytes, &mut self.session, cx)
     }
 
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
+        self.sends(from);
         self.framers[from.index()].gap(from, bytes, &mut self.session, cx)
     }
 
@@ -58,6 +60,14 @@ impl StreamProtocol for MySql {
         self.framers[from.index()].end(from, &mut self.session, cx);
         if from == Side::Responder {
             self.session.flush(false, cx);
+        }
+    }
+}
+
+impl MySql {
+    fn sends(&mut self, from: Side) {
+        if from == Side::Responder {
+            self.session.server_speaks();
         }
     }
 }

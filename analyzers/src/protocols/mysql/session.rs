@@ -45,6 +45,10 @@ pub(super) struct Session {
     beyond: VecDeque<Expected>,
     /// There were more than could be counted: whose answer is whose is not known any more.
     adrift: bool,
+    /// Bytes of the server are missing, and no packet of it was seen since.
+    lost: bool,
+    /// The server has sent something since the last command was asked, be it not readable.
+    server_spoke: bool,
     reply: Reply,
     /// The payload of a side goes on in its next packet.
     continues: [bool; 2],
@@ -129,6 +133,16 @@ impl Session {
     }
 
     fn wait(&mut self, command: Command, cx: &mut Context<'_>) {
+        let spoke = std::mem::take(&mut self.server_spoke);
+        if self.lost {
+            // Clients wait for an answer before they ask on: what waits was answered, unseen. Of one that does not, what it asks now is
+            // given no answer, as that could be the one to what it asked before.
+            self.flush(true, cx);
+            if !spoke {
+                self.tell(&command, None, true, cx);
+                return;
+            }
+        }
         if !self.adrift && self.beyond.is_empty() && self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(command);
             return;
@@ -148,7 +162,13 @@ impl Session {
         self.waiting.front().map(|command| command.expected).or_else(|| self.beyond.front().copied())
     }
 
+    /// The server sends something: bytes, or ones that are missing.
+    pub(super) fn server_speaks(&mut self) {
+        self.server_spoke = true;
+    }
+
     fn server_sent(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Next {
+        self.lost = false;
         match self.phase {
             Phase::Greeting => {
                 if packet.sequence == 0
@@ -235,6 +255,8 @@ impl Session {
         if from == Side::Originator {
             self.sends_file = false;
             self.numbers_wrap = false;
+        } else {
+            self.lost = true;
         }
         self.continues[from.index()] = false;
         if self.phase != Phase::Login {

@@ -390,6 +390,48 @@ fn after_a_gap_the_command_is_told_as_cut_and_the_next_one_is_read() {
 }
 
 #[test]
+fn after_the_heads_of_several_answers_are_lost_the_next_command_gets_its_own() {
+    let answer = rows(false);
+    let select = query("SELECT a, b FROM t");
+    let mut steps = Vec::new();
+    for _ in 0..3 {
+        steps.extend([Step::Data(CLIENT, &select), Step::Gap(SERVER, 20), Step::Data(SERVER, &answer[20..])]);
+    }
+    let (set, done, select_one) = (query("SET a = 1"), ok(1, 9, 2), query("SELECT 1"));
+    let next = [Step::Data(CLIENT, &set), Step::Data(SERVER, &done)];
+    steps.extend(next);
+    steps.extend([Step::Data(CLIENT, &select_one), Step::Data(SERVER, &answer)]);
+    let (events, _) = stream::<MySql>(&steps);
+    let told = mysql(&events);
+    assert_eq!(told.len(), 5);
+    for event in &told[..3] {
+        assert_eq!((&event["response"], &event["truncated"]), (&Value::Null, &json!(true)));
+    }
+    assert_eq!((&told[3]["response"]["affected_rows"], &told[3]["truncated"]), (&json!(9), &Value::Null));
+    assert_eq!((&told[4]["request"]["query"], &told[4]["response"]["rows"]), (&json!("SELECT 1"), &json!(2)));
+}
+
+#[test]
+fn after_a_loss_no_answer_goes_to_commands_asked_at_once() {
+    let select = query("SELECT a, b FROM t");
+    let (first, second) = (query("SET a = 1"), query("SET a = 2"));
+    let both = [&first[..], &second].concat();
+    let (events, _) = stream::<MySql>(&[
+        Step::Data(CLIENT, &select),
+        Step::Gap(SERVER, 90),
+        Step::Data(CLIENT, &both),
+        Step::Data(SERVER, &ok(1, 1, 2)),
+        Step::Data(SERVER, &ok(1, 2, 2)),
+        Step::Data(CLIENT, &select),
+        Step::Data(SERVER, &rows(true)),
+    ]);
+    let told = mysql(&events);
+    let responses: Vec<_> = told.iter().map(|event| event["response"].is_null()).collect();
+    assert_eq!(responses, [true, true, true, false]);
+    assert_eq!((&told[3]["response"]["rows"], &told[3]["truncated"]), (&json!(2), &Value::Null));
+}
+
+#[test]
 fn packets_that_the_mirror_cut_keep_their_commands() {
     let answer = rows(true);
     let (greeting, login) = (greeting(), login(CAPABILITIES));
