@@ -36,6 +36,8 @@ pub(super) struct Extended {
     pub(super) text: Option<Box<[u8]>>,
     /// Execute has come: what is parsed or bound next is another one.
     pub(super) executed: bool,
+    /// What it copies in has come to its end.
+    pub(super) copied: bool,
 }
 
 /// Text up to the next zero byte, and what is behind it.

@@ -76,6 +76,8 @@ pub(super) struct Session {
     sasl: bool,
     /// Bytes of the server are missing, and no message of it was seen since.
     lost: bool,
+    /// The server takes what is copied in, and no Sync.
+    copying: bool,
     told: u64,
 }
 
@@ -100,6 +102,8 @@ impl Session {
             b'B' => self.extended(cx, |extended| extended.bind(body)),
             b'D' => self.extended(cx, |_| {}),
             b'E' => self.extended(cx, |extended| extended.executed = true),
+            // The server leaves it out while it takes what is copied in.
+            b'S' if self.copying => {}
             b'S' => self.ask(Kind::Sync, true, cx),
             b'F' => self.ask(Kind::Function, true, cx),
             b'p' => {
@@ -107,10 +111,39 @@ impl Session {
                 self.ask(Kind::authentication(body, sasl), true, cx);
             }
             b'd' => self.response.copy(message.length.saturating_sub(HEADER_LEN as u64)),
+            b'c' | b'f' => self.copied(),
             b'X' => self.ask(Kind::Terminate, false, cx),
             _ => {}
         }
         Next::More
+    }
+
+    /// The server begins to take what the client copies in. A Sync that came behind Execute is left out.
+    fn copies(&mut self) {
+        match self.waiting.front() {
+            Some(Request { kind: Kind::Extended(extended), .. }) if extended.copied => {}
+            Some(Request { kind: Kind::Extended(_), .. }) => {
+                self.copying = true;
+                while matches!(self.waiting.get(1), Some(Request { kind: Kind::Sync, .. })) {
+                    self.waiting.remove(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The client has copied all, or gives up. What it sent may be seen before the answer that it waited for.
+    fn copied(&mut self) {
+        if std::mem::take(&mut self.copying) {
+            return;
+        }
+        let last = self.waiting.iter().rposition(|request| !matches!(request.kind, Kind::Sync));
+        if let Some(last) = last
+            && let Some(Request { kind: Kind::Extended(extended), .. }) = self.waiting.get_mut(last)
+        {
+            extended.copied = true;
+            self.waiting.truncate(last + 1);
+        }
     }
 
     /// Changes the extended statement that the client is at.
@@ -159,6 +192,9 @@ impl Session {
             self.response.began_ns.get_or_insert(cx.time_ns);
         }
         let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
+        if matches!(kind, b'C' | b'E' | b'Z') {
+            self.copying = false;
+        }
         match kind {
             b'R' => self.authentication(body, cx),
             b'S' => self.response.parameter(body),
@@ -166,6 +202,7 @@ impl Session {
             b'T' => self.response.columns(body),
             b'D' => self.response.row(body, message.length - 1),
             b'd' => self.response.copy(message.length - HEADER_LEN as u64),
+            b'G' => self.copies(),
             b'E' => {
                 self.response.error(body);
                 // Before a session there is no end of an answer but this.
@@ -263,6 +300,7 @@ impl Session {
     /// Where messages of `from` begin is not known any more.
     pub(super) fn lose(&mut self, from: Side, cx: &mut Context<'_>) {
         self.lost |= from == Side::Responder;
+        self.copying = false;
         self.flush(true, cx);
     }
 

@@ -150,6 +150,67 @@ fn copied_data_is_counted() {
 }
 
 #[test]
+fn a_sync_that_the_server_leaves_out_while_it_copies_in_shifts_no_answer() {
+    let execute =
+        [message(b'P', b"\0COPY t FROM STDIN\0\0\0"), message(b'B', &[0; 8]), message(b'E', &[0; 5])].concat();
+    let sync = message(b'S', b"");
+    let data = message(b'd', b"1\ta\n");
+    let begins = [message(b'1', b""), message(b'2', b""), message(b'G', b"\0\0\0")].concat();
+    let done = [message(b'C', b"COPY 1\0"), ready()].concat();
+    let failed = [message(b'E', b"SERROR\0C57014\0Mno\0\0"), ready()].concat();
+    let asked = [&execute[..], &sync].concat();
+    let copied = [&data[..], &message(b'c', b""), &sync].concat();
+    let gave_up = [&data[..], &message(b'f', b"no\0"), &sync].concat();
+    let late = [&sync[..], &copied].concat();
+    let next =
+        [Step::Data(CLIENT, &message(b'Q', b"SELECT a FROM t\0")), Step::Data(SERVER, &[select(), ready()].concat())];
+    for steps in [
+        [
+            Step::Data(CLIENT, &asked),
+            Step::Data(SERVER, &begins),
+            Step::Data(CLIENT, &copied),
+            Step::Data(SERVER, &done),
+        ],
+        [
+            Step::Data(CLIENT, &asked),
+            Step::Data(SERVER, &begins),
+            Step::Data(CLIENT, &gave_up),
+            Step::Data(SERVER, &failed),
+        ],
+        // The Sync comes only behind the server's answer.
+        [
+            Step::Data(CLIENT, &execute),
+            Step::Data(SERVER, &begins),
+            Step::Data(CLIENT, &late),
+            Step::Data(SERVER, &done),
+        ],
+        // What the client copies is seen before the server's answer.
+        [
+            Step::Data(CLIENT, &asked),
+            Step::Data(CLIENT, &copied),
+            Step::Data(SERVER, &begins),
+            Step::Data(SERVER, &done),
+        ],
+        // The server ends it by itself.
+        [
+            Step::Data(CLIENT, &asked),
+            Step::Data(SERVER, &[&begins[..], &failed[..failed.len() - 6]].concat()),
+            Step::Data(CLIENT, &copied),
+            Step::Data(SERVER, &ready()),
+        ],
+    ] {
+        let (events, _) = stream::<PostgreSql>(&[&steps[..], &next[..]].concat());
+        let told = pgsql(&events);
+        assert_eq!(told[0]["request"], json!({"extended_query": "COPY t FROM STDIN"}));
+        assert!(
+            told[0]["response"]["command_completed"] == "COPY 1" || told[0]["response"]["code"] == "57014",
+            "{told:?}"
+        );
+        assert_eq!((&told[1]["response"]["data_rows"], told.len()), (&json!(2), 2), "{told:?}");
+    }
+}
+
+#[test]
 fn after_a_gap_the_statement_is_told_as_cut_and_the_next_one_is_read() {
     let answer = [select(), ready()].concat();
     let (events, _) = stream::<PostgreSql>(&[
