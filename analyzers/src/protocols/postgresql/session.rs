@@ -10,7 +10,7 @@ use crate::protocols::framing::Message;
 use crate::protocols::statement::STATEMENT_MAX;
 use crate::protocols::{Context, EventKind, Guess, Next, Protocol, Side};
 
-/// The most requests that wait for answers. Pipelines may be longer: the oldest are told without an answer then.
+/// The most requests that wait for answers. Of a longer pipeline the rest is told without.
 const WAITING_MAX: usize = 64;
 
 /// Whether a message of this type comes from that side.
@@ -67,10 +67,22 @@ pub(super) fn begins(from: Side, bytes: &[u8]) -> Guess {
     if fits { Guess::Yes } else { Guess::No }
 }
 
+/// What was asked behind the requests that wait, told already.
+#[derive(Debug, Default)]
+struct Beyond {
+    /// The extended statement that the client is at.
+    statement: Option<Request>,
+    /// Extended statements have come since the last Sync.
+    is_open: bool,
+    /// How often the server will say that it is ready.
+    ready: u64,
+}
+
 /// What is known of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     waiting: VecDeque<Request>,
+    beyond: Beyond,
     response: Response,
     /// The server has asked for SASL: the client's next answer names the mechanism.
     sasl: bool,
@@ -110,7 +122,7 @@ impl Session {
                 let sasl = std::mem::take(&mut self.sasl);
                 self.ask(Kind::authentication(body, sasl), true, cx);
             }
-            b'd' => self.response.copy(message.length.saturating_sub(HEADER_LEN as u64)),
+            b'd' if !self.waiting.is_empty() => self.response.copy(message.length.saturating_sub(HEADER_LEN as u64)),
             b'c' | b'f' => self.copied(),
             b'X' => self.ask(Kind::Terminate, false, cx),
             _ => {}
@@ -148,7 +160,8 @@ impl Session {
 
     /// Changes the extended statement that the client is at.
     fn extended(&mut self, cx: &mut Context<'_>, change: impl FnOnce(&mut Extended)) {
-        if let Some(Request { kind: Kind::Extended(extended), .. }) = self.waiting.back_mut()
+        let last = if self.is_beyond() { self.beyond.statement.as_mut() } else { self.waiting.back_mut() };
+        if let Some(Request { kind: Kind::Extended(extended), .. }) = last
             && !extended.executed
         {
             change(extended);
@@ -157,6 +170,11 @@ impl Session {
         let mut extended = Extended::default();
         change(&mut extended);
         self.ask(Kind::Extended(extended), true, cx);
+    }
+
+    /// Whether requests are told that the server has not answered yet.
+    const fn is_beyond(&self) -> bool {
+        self.beyond.is_open || self.beyond.ready > 0
     }
 
     fn ask(&mut self, kind: Kind, answered: bool, cx: &mut Context<'_>) {
@@ -169,19 +187,42 @@ impl Session {
             self.tell(&request, None, false, cx);
             return;
         }
-        if self.waiting.len() >= WAITING_MAX
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            let response = std::mem::take(&mut self.response);
-            self.tell(&oldest, Some(&response).filter(|response| response.has_begun()), true, cx);
+        if self.waiting.len() >= WAITING_MAX || self.is_beyond() {
+            self.ask_beyond(request, cx);
+            return;
         }
         self.waiting.push_back(request);
+    }
+
+    /// Tells a request that has no place among those that wait, and counts what the server will say to it.
+    fn ask_beyond(&mut self, request: Request, cx: &mut Context<'_>) {
+        self.tell_beyond(cx);
+        if matches!(request.kind, Kind::Extended(_)) {
+            self.beyond.is_open = true;
+            self.beyond.statement = Some(request);
+            return;
+        }
+        self.beyond.is_open = false;
+        self.beyond.ready += 1;
+        if !matches!(request.kind, Kind::Sync) {
+            self.tell(&request, None, true, cx);
+        }
+    }
+
+    /// Tells the extended statement beyond those that wait, which is complete.
+    fn tell_beyond(&mut self, cx: &mut Context<'_>) {
+        if let Some(statement) = self.beyond.statement.take() {
+            self.tell(&statement, None, true, cx);
+        }
     }
 
     pub(super) fn server_sent(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
         let Some(kind) = message.bytes.first().copied() else { return Next::More };
         self.lost = false;
         if self.waiting.is_empty() {
+            if kind == b'Z' {
+                self.ready_beyond();
+            }
             return Next::More;
         }
         if message.length == 1 {
@@ -277,6 +318,18 @@ impl Session {
                 }
             }
         }
+        // The Sync behind them was one too many to wait.
+        self.ready_beyond();
+        self.response = Response::default();
+    }
+
+    /// The server is ready, with nothing of what waits before it.
+    const fn ready_beyond(&mut self) {
+        if self.beyond.ready > 0 {
+            self.beyond.ready -= 1;
+        } else if self.beyond.statement.is_none() {
+            self.beyond.is_open = false;
+        }
     }
 
     fn answered(&mut self, cut: bool, cx: &mut Context<'_>) {
@@ -288,7 +341,7 @@ impl Session {
         // After an error all is skipped up to Sync.
         if response.is_error() {
             while matches!(self.waiting.front(), Some(Request { kind: Kind::Extended(_), .. }))
-                && self.waiting.iter().any(|request| matches!(request.kind, Kind::Sync))
+                && (self.beyond.ready > 0 || self.waiting.iter().any(|request| matches!(request.kind, Kind::Sync)))
             {
                 if let Some(skipped) = self.waiting.pop_front() {
                     self.tell(&skipped, None, false, cx);
@@ -315,6 +368,8 @@ impl Session {
                 self.tell(&request, response.as_ref(), cut || !whole, cx);
             }
         }
+        self.tell_beyond(cx);
+        self.beyond = Beyond::default();
     }
 
     fn tell(&mut self, request: &Request, response: Option<&Response>, cut: bool, cx: &mut Context<'_>) {

@@ -211,6 +211,52 @@ fn a_sync_that_the_server_leaves_out_while_it_copies_in_shifts_no_answer() {
 }
 
 #[test]
+fn the_statements_of_a_pipeline_beyond_the_bound_are_told_without_answers_and_shift_none() {
+    fn asked(text: &str) -> Vec<u8> {
+        let parse = message(b'P', format!("\0{text}\0\0\0").as_bytes());
+        [parse, message(b'B', &[0; 8]), message(b'D', b"P\0"), message(b'E', &[0; 5])].concat()
+    }
+    fn answered(tag: &str) -> Vec<u8> {
+        let done = message(b'C', format!("{tag}\0").as_bytes());
+        [message(b'1', b""), message(b'2', b""), message(b'n', b""), done].concat()
+    }
+    let sync = message(b'S', b"");
+    let statements = |count: usize| (0..count).map(|number| asked(&format!("STATEMENT {number}")));
+    let answers = |count: usize| (0..count).map(|number| answered(&format!("STATEMENT {number}")));
+    let failed = message(b'E', b"SERROR\0C22012\0Mdivision by zero\0\0");
+    let one_sync = statements(100).chain([sync.clone()]).collect::<Vec<_>>().concat();
+    let one_ready = answers(100).chain([ready()]).collect::<Vec<_>>().concat();
+    let one_error = answers(10).chain([failed.clone(), ready()]).collect::<Vec<_>>().concat();
+    let error_beyond = answers(80).chain([failed, ready()]).collect::<Vec<_>>().concat();
+    let many_syncs = statements(100).flat_map(|asked| [asked, sync.clone()]).collect::<Vec<_>>().concat();
+    let many_ready = answers(100).flat_map(|answered| [answered, ready()]).collect::<Vec<_>>().concat();
+    for (asked, answered, before) in [
+        (&one_sync, &one_ready, 64),
+        (&one_sync, &one_error, 10),
+        (&one_sync, &error_beyond, 64),
+        (&many_syncs, &many_ready, 32),
+    ] {
+        let select = [select(), ready()].concat();
+        let events = stream_however_cut::<PostgreSql>(&[
+            Step::Data(CLIENT, asked),
+            Step::Data(SERVER, answered),
+            Step::Data(CLIENT, &message(b'Q', b"SELECT a FROM t\0")),
+            Step::Data(SERVER, &select),
+        ]);
+        let told = pgsql(&events);
+        assert_eq!((told.len(), &told[100]["response"]["data_rows"]), (101, &json!(2)));
+        let with_answer = told[..100].iter().filter(|event| event["response"]["command_completed"].is_string());
+        assert!(
+            with_answer
+                .clone()
+                .all(|event| event["request"]["extended_query"] == event["response"]["command_completed"])
+        );
+        assert_eq!(with_answer.count(), before);
+        assert!(told[..100].iter().filter(|event| event["truncated"] == true).all(|event| event["response"].is_null()));
+    }
+}
+
+#[test]
 fn after_a_gap_the_statement_is_told_as_cut_and_the_next_one_is_read() {
     let answer = [select(), ready()].concat();
     let (events, _) = stream::<PostgreSql>(&[
