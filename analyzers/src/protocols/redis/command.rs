@@ -45,6 +45,8 @@ pub(super) struct Command {
     bytes: u64,
     /// Bytes of it are missing.
     pub(super) cut: bool,
+    /// It was on its way when answers were missed: its own may be among them.
+    pub(super) doubted: bool,
 }
 
 impl Command {

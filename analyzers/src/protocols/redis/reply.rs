@@ -26,6 +26,8 @@ pub(super) struct Reply {
     pub(super) bytes: u64,
     /// Bytes of it are missing.
     pub(super) cut: bool,
+    /// It began when no command waited.
+    pub(super) unasked: bool,
 }
 
 impl Reply {

@@ -13,6 +13,19 @@ const WAITING_MAX: usize = 1024;
 /// Room for so many is kept when none waits.
 const KEPT_CAPACITY: usize = 16;
 
+/// Whether it is known which command the next answer is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Order {
+    /// It is the one that has waited longest.
+    #[default]
+    Known,
+    /// Bytes are missing, and how many commands or answers were in them is not known; nor which side is ahead of the other, since what
+    /// is missing may be told of one long after it is seen at the other.
+    Lost,
+    /// The server has answered something of what was asked up to now: what is asked from here on is answered in its order.
+    Turned,
+}
+
 /// What is known of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -22,6 +35,7 @@ pub(super) struct Session {
     /// Commands behind those that wait, told already.
     beyond: u64,
     reply: Reply,
+    order: Order,
     subscribed: bool,
     /// What no command asked for: messages of channels, monitoring, invalidations.
     pushes: u64,
@@ -68,7 +82,10 @@ impl Session {
     }
 
     fn server_sent(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
-        self.reply.began_ns.get_or_insert(cx.time_ns);
+        if self.reply.began_ns.is_none() {
+            self.reply.began_ns = Some(cx.time_ns);
+            self.reply.unasked = self.waiting.is_empty();
+        }
         self.reply.take(step);
         if step != Step::Complete {
             return Next::More;
@@ -86,11 +103,18 @@ impl Session {
             self.push(&reply);
             return Next::More;
         }
+        if !self.finds_order(&reply, cx) {
+            return Next::More;
+        }
         let Some(command) = self.waiting.pop_front() else {
             if self.beyond > 0 {
                 self.beyond -= 1;
             } else {
                 self.push(&reply);
+                if self.command.has_begun() {
+                    // The client is seen later than the server: bytes of it are missing.
+                    self.doubt();
+                }
             }
             return Next::More;
         };
@@ -100,6 +124,38 @@ impl Session {
         let replicates = command.is(&[b"PSYNC", b"SYNC"]) && !reply.is_error();
         self.tell(&command, Some(&reply), command.cut || reply.cut, cx);
         if replicates { Next::Done } else { Next::More }
+    }
+
+    /// From here on it is not known which answer is whose.
+    fn doubt(&mut self) {
+        self.order = Order::Lost;
+        self.command.doubted = self.command.has_begun();
+    }
+
+    /// Whether this answer is for the command that has waited longest. Where that is in doubt, nobody gets it, and what waits is told
+    /// without: clients that take turns with the server are then heard in order again.
+    fn finds_order(&mut self, reply: &Reply, cx: &mut Context<'_>) -> bool {
+        let is_single = self.waiting.len() == 1 && self.waiting.front().is_some_and(|command| !command.doubted);
+        let is_found = match self.order {
+            Order::Known => return true,
+            _ if reply.unasked => return false,
+            Order::Turned => true,
+            Order::Lost => is_single && self.beyond == 0,
+        };
+        if is_found {
+            self.order = Order::Known;
+            return true;
+        }
+        // A command that bytes were missing in shows no more than that the client is seen later than the server, and not where it is now.
+        let is_behind = self.command.has_begun() || self.waiting.iter().any(|command| command.doubted);
+        self.flush(true, cx);
+        self.beyond = 0;
+        if is_behind {
+            self.doubt();
+        } else {
+            self.order = Order::Turned;
+        }
+        false
     }
 
     fn front_subscribes(&self) -> bool {
@@ -129,6 +185,7 @@ impl Session {
             }
         }
         self.beyond = 0;
+        self.doubt();
     }
 
     /// Tells the commands that wait, with what there is of an answer to the first. `cut` where it is not their end that they have no

@@ -133,6 +133,85 @@ fn a_gap_in_a_value_is_a_hole_and_one_elsewhere_ends_what_waits() {
     assert_eq!(told.len(), 4);
 }
 
+/// The key or name, the answer's type and whether it is marked, of all commands.
+fn outline(events: &[Value]) -> Vec<(String, String, bool)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told = redis(events).into_iter().filter(|told| told["request"].is_object());
+    told.map(|told| {
+        let name = format!("{} {}", text(&told["request"]["command"]), text(&told["request"]["key"]));
+        (name, text(&told["response"]["type"]), told["truncated"] == true)
+    })
+    .collect()
+}
+
+#[test]
+fn losses_on_both_sides_give_no_answer_to_another_command_in_whatever_order_they_are_told() {
+    let set = command(&["SET", "a", &"v".repeat(100)]);
+    let value = format!("$100\r\n{}\r\n", "v".repeat(100)).into_bytes();
+    let get = command(&["GET", "a"]);
+    let middle = set.len() - 50;
+    // The end of a command and its answer are missing, and the command as a whole and its answer.
+    for (shown, lost) in [(&set[..middle], 50), (&set[..0], set.len() as u64)] {
+        let client = [Step::Gap(CLIENT, lost), Step::Data(CLIENT, &get)];
+        let server = [Step::Gap(SERVER, 5), Step::Data(SERVER, &value[..70]), Step::Data(SERVER, &value[70..])];
+        // All orders in which the two sides may be told.
+        for places in (0..32u32).filter(|places| places.count_ones() == 2) {
+            let (mut client, mut server) = (client.iter(), server.iter());
+            let mut steps = vec![Step::Data(CLIENT, shown)];
+            steps.retain(|_| !shown.is_empty());
+            steps.extend(
+                (0..5).filter_map(|place| if places >> place & 1 == 1 { client.next() } else { server.next() }),
+            );
+            let later: Vec<Vec<u8>> = (0..4).map(|number| command(&["SET", &number.to_string(), "v"])).collect();
+            for set in &later {
+                steps.extend([Step::Data(CLIENT, set), Step::Data(SERVER, b"+OK\r\n")]);
+                steps.extend([Step::Data(CLIENT, &get), Step::Data(SERVER, &value)]);
+            }
+            let told = outline(&stream::<Redis>(&steps).0);
+            let (damaged, right) = told.split_at(told.len() - 7);
+            for (name, answer, marked) in damaged {
+                let fits = answer.is_empty() || answer == if name.starts_with("SET") { "status" } else { "bulk" };
+                assert!(fits && (*marked || !answer.is_empty()), "{steps:?} {told:?}");
+            }
+            for (name, answer, marked) in right {
+                let fits = answer == if name.starts_with("SET") { "status" } else { "bulk" };
+                assert!(fits && !marked, "{steps:?} {told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_seen_before_the_hole_in_its_command_shifts_none() {
+    let set = command(&["SET", "a", &"v".repeat(100)]);
+    let get = command(&["GET", "a"]);
+    let mut steps = vec![Step::Data(CLIENT, &set[..60]), Step::Data(SERVER, b"+OK\r\n")];
+    steps.extend([
+        Step::Gap(CLIENT, set.len() as u64 - 60),
+        Step::Data(CLIENT, &get),
+        Step::Data(SERVER, b"$1\r\nv\r\n"),
+    ]);
+    steps.extend([Step::Data(CLIENT, &set), Step::Data(SERVER, b"+OK\r\n")]);
+    steps.extend([Step::Data(CLIENT, &get), Step::Data(SERVER, b"$1\r\nv\r\n")]);
+    let told = outline(&stream::<Redis>(&steps).0);
+    let none = |name: &str| (name.to_owned(), String::new(), true);
+    assert_eq!(told[..2], [none("SET a"), none("GET a")]);
+    assert_eq!(told[2..], [("SET a".into(), "status".into(), false), ("GET a".into(), "bulk".into(), false)]);
+}
+
+#[test]
+fn after_a_loss_one_pipeline_is_told_without_answers_and_the_next_is_right() {
+    let asked = [command(&["GET", "a"]), command(&["SET", "a", "b"]), command(&["INCR", "n"])].concat();
+    let answers = b"$1\r\nv\r\n+OK\r\n:1\r\n";
+    let pipeline = [Step::Data(CLIENT, &asked), Step::Data(SERVER, answers)];
+    let lost = [Step::Data(CLIENT, &asked), Step::Gap(SERVER, answers.len() as u64)];
+    let told = outline(&stream::<Redis>(&[lost, pipeline, pipeline, pipeline].concat()).0);
+    let answer = |number: usize| ["bulk", "status", "integer"][number % 3].to_owned();
+    assert_eq!(told.len(), 12);
+    assert!(told[..6].iter().all(|(_, answer, marked)| answer.is_empty() && *marked), "{told:?}");
+    assert!(told[6..].iter().enumerate().all(|(at, told)| told.1 == answer(at) && !told.2), "{told:?}");
+}
+
 #[test]
 fn a_pipeline_beyond_the_bound_is_told_without_answers() {
     let asked: Vec<u8> = (0..1500).flat_map(|number| command(&["GET", &number.to_string()])).collect();
