@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::resp::Step;
+use super::resp::{Step, Words};
 use crate::json::JsonObject;
 use crate::protocols::Guess;
 
@@ -62,11 +62,16 @@ impl Command {
                 2 => keep(&mut self.key, bytes),
                 _ => {}
             },
-            Step::Line { kind: 0, text } => {
-                for word in text.split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
-                    self.take(Step::Bulk { length: Some(word.len() as u64) });
-                    self.take(Step::Bytes(word));
+            Step::Inline { text, words } => {
+                let mut read = Words::default();
+                for byte in text {
+                    if read.take(*byte) {
+                        self.values = read.count;
+                        self.take(Step::Bytes(&[*byte]));
+                    }
                 }
+                self.values = words.count;
+                self.bytes += words.bytes;
             }
             Step::Line { .. } | Step::Aggregate { .. } | Step::Complete => {}
         }

@@ -39,7 +39,7 @@ impl Reply {
                 self.kind = kind;
                 self.elements = Some(elements);
             }
-            Step::Line { kind, text } => {
+            Step::Line { kind, text, length } => {
                 if is_top {
                     self.kind = kind;
                     // Integers and doubles are data, as values are.
@@ -47,7 +47,7 @@ impl Reply {
                         self.text.extend(without_arguments(text).iter().copied().take(TEXT_MAX));
                     }
                 }
-                self.bytes += text.len() as u64;
+                self.bytes += length;
                 self.values += 1;
             }
             Step::Bulk { length } => {
@@ -61,7 +61,7 @@ impl Reply {
             Step::Bytes(bytes) if self.values == 1 && self.elements.is_some() => {
                 self.first.extend(bytes.iter().copied().take(self.first.remaining_capacity()));
             }
-            Step::Aggregate { .. } | Step::Bytes(_) | Step::Complete => {}
+            Step::Aggregate { .. } | Step::Inline { .. } | Step::Bytes(_) | Step::Complete => {}
         }
     }
 

@@ -21,14 +21,60 @@ const ELEMENTS_MAX: u64 = 1 << 32;
 pub(super) enum Step<'a> {
     /// An array, map, set or push of so many elements begins.
     Aggregate { kind: u8, elements: u64 },
-    /// A line: its first byte says what it is. In a client's stream also a whole command.
-    Line { kind: u8, text: &'a [u8] },
+    /// A line of so many bytes behind the first, which says what it is; the text is what is kept of it.
+    Line { kind: u8, text: &'a [u8], length: u64 },
+    /// A line that is a whole command: what is kept of it, and the words of all of it.
+    Inline { text: &'a [u8], words: &'a Words },
     /// A value of so many bytes begins; `None` is null.
     Bulk { length: Option<u64> },
     /// Bytes of that value.
     Bytes(&'a [u8]),
     /// What began at the top is complete.
     Complete,
+}
+
+/// The words of a command that is a line, counted byte by byte. Quotes hold words together, and are no part of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    /// Words that have begun.
+    pub(super) count: u64,
+    /// Bytes in them.
+    pub(super) bytes: u64,
+    in_word: bool,
+    quote: Option<u8>,
+    escaped: bool,
+}
+
+impl Words {
+    /// Takes the next byte of the line; gives whether it is one of a word.
+    pub(super) fn take(&mut self, byte: u8) -> bool {
+        match self.quote {
+            Some(_) if self.escaped => self.escaped = false,
+            Some(quote) if byte == quote => {
+                self.quote = None;
+                return false;
+            }
+            Some(_) if byte == b'\\' => {
+                self.escaped = true;
+                return false;
+            }
+            Some(_) => {}
+            None if byte.is_ascii_whitespace() => {
+                self.in_word = false;
+                return false;
+            }
+            None => {
+                self.count += u64::from(!self.in_word);
+                self.in_word = true;
+                if matches!(byte, b'"' | b'\'') {
+                    self.quote = Some(byte);
+                    return false;
+                }
+            }
+        }
+        self.bytes += 1;
+        true
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +94,11 @@ enum State {
 pub(super) struct Walker {
     state: State,
     line: ArrayVec<u8, LINE_MAX>,
+    /// Bytes of the line that are not kept, the carriage return at its end left out.
+    beyond: u64,
+    /// The last byte of the line so far is a carriage return.
+    returns: bool,
+    words: Words,
     /// Elements that are still to come, outermost first.
     open: ArrayVec<u64, DEPTH_MAX>,
 }
@@ -109,15 +160,33 @@ impl Walker {
                     let end = bytes.iter().position(|byte| *byte == b'\n');
                     let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
                     let room = part.len().min(self.line.remaining_capacity());
-                    self.line.extend(part.iter().copied().take(room));
+                    let (kept, beyond) = part.split_at(room);
+                    self.line.extend(kept.iter().copied());
+                    self.go_beyond(beyond);
+                    if inline && self.open.is_empty() {
+                        for byte in part {
+                            self.words.take(*byte);
+                        }
+                    }
                     bytes = rest;
                     if end.is_some() {
                         let line = std::mem::take(&mut self.line);
                         self.line(line.trim_ascii_end(), inline, &mut show);
+                        (self.beyond, self.returns, self.words) = Default::default();
                     }
                 }
             }
         }
+    }
+
+    /// Counts bytes of a line that are not kept.
+    fn go_beyond(&mut self, bytes: &[u8]) {
+        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let Some((last, others)) = text.split_last() else { return };
+        // A carriage return counts only where more of the line comes behind it.
+        self.beyond += u64::from(self.returns) + others.len() as u64;
+        self.returns = *last == b'\r';
+        self.beyond += u64::from(!self.returns);
     }
 
     fn line(&mut self, line: &[u8], inline: bool, show: &mut impl FnMut(Step<'_>)) {
@@ -142,11 +211,11 @@ impl Walker {
                 _ => self.lose(),
             },
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
-                show(Step::Line { kind: *kind, text });
+                show(Step::Line { kind: *kind, text, length: text.len() as u64 + self.beyond });
                 self.element(show);
             }
             _ if inline && self.open.is_empty() && line.iter().all(|byte| *byte >= b' ') => {
-                show(Step::Line { kind: 0, text: line });
+                show(Step::Inline { text: line, words: &self.words });
                 show(Step::Complete);
             }
             _ => self.lose(),

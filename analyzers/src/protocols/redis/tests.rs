@@ -71,6 +71,28 @@ fn passwords_are_not_told() {
 }
 
 #[test]
+fn long_lines_are_counted_as_they_are_and_quotes_hold_words_together() {
+    let long = "v".repeat(1000);
+    let inline = [
+        format!("SET k {long}\r\n"),
+        "SET \"two words\" 'it\\'s \"one\"'\r\n".into(),
+        format!("SET k \"{}\"\r\n", "some words ".repeat(100)),
+        "ECHO \"\"\n".into(),
+    ]
+    .concat();
+    let said = format!("+OK\r\n+{long}\r\n*2\r\n+{long}\r\n+OK\r\n-{}\r\n", "e".repeat(255));
+    let events =
+        stream_however_cut::<Redis>(&[Step::Data(CLIENT, inline.as_bytes()), Step::Data(SERVER, said.as_bytes())]);
+    let told = redis(&events);
+    assert_eq!(told[0]["request"], json!({"command": "SET", "key": "k", "arguments": 2, "bytes": 1004}));
+    assert_eq!(told[1]["request"], json!({"command": "SET", "key": "two words", "arguments": 2, "bytes": 22}));
+    assert_eq!(told[2]["request"], json!({"command": "SET", "key": "k", "arguments": 2, "bytes": 1104}));
+    assert_eq!(told[3]["request"], json!({"command": "ECHO", "key": "", "arguments": 1, "bytes": 4}));
+    let bytes = told.iter().map(|told| told["response"]["bytes"].as_u64()).collect::<Vec<_>>();
+    assert_eq!(bytes, [Some(2), Some(1000), Some(1002), Some(255)]);
+}
+
+#[test]
 fn messages_of_channels_are_counted_and_are_no_answers() {
     for kind in ["*", ">"] {
         let array = |words: &[&str]| [kind.as_bytes(), &command(words)[1..]].concat();
