@@ -34,6 +34,9 @@ pub(super) enum Kind {
 pub(super) struct Extended {
     pub(super) statement: Box<[u8]>,
     pub(super) text: Option<Box<[u8]>>,
+    /// Only what it takes and gives was asked so far, of a statement or a portal of before.
+    described: bool,
+    bound: bool,
     /// Execute has come: what is parsed or bound next is another one.
     pub(super) executed: bool,
     /// What it copies in has come to its end.
@@ -65,14 +68,28 @@ impl Kind {
 }
 
 impl Extended {
+    /// Whether it asks what a statement takes and gives, and does nothing more.
+    const fn is_description(&self) -> bool {
+        self.described && !self.bound && !self.executed
+    }
+
     pub(super) fn parse(&mut self, body: &[u8]) {
         let (name, rest) = split_text(body);
         self.statement = kept(name, NAME_MAX);
         self.text = Some(kept(split_text(rest).0, STATEMENT_MAX));
     }
 
+    /// A statement or a portal, as the first byte says. What was just parsed or bound is named already.
+    pub(super) fn describe(&mut self, body: &[u8]) {
+        self.described = self.text.is_none() && !self.bound;
+        if let Some((b'S', name)) = body.split_first().filter(|_| self.described) {
+            self.statement = kept(split_text(name).0, NAME_MAX);
+        }
+    }
+
     /// Portal, then statement.
     pub(super) fn bind(&mut self, body: &[u8]) {
+        self.bound = true;
         let (name, _) = split_text(split_text(body).1);
         self.statement = kept(name, NAME_MAX);
     }
@@ -97,6 +114,7 @@ impl Request {
             Kind::Extended(extended) => {
                 match &extended.text {
                     Some(text) => json.text("extended_query", without_passwords(text)),
+                    None if extended.is_description() => json.text("message", "describe"),
                     None => json.text("message", "execute"),
                 }
                 if !extended.statement.is_empty() {

@@ -27,6 +27,7 @@ pub(super) const fn wanted(from: Side, kind: u8) -> usize {
         (Side::Originator, b'Q') => STATEMENT_MAX,
         (Side::Originator, b'P') => STATEMENT_MAX + 128,
         (Side::Originator, b'B') => 192,
+        (Side::Originator, b'D') => 72,
         // The mechanism's name; what is behind it is nobody's business.
         (Side::Originator, b'p') => 24,
         (Side::Responder, b'E') => 1024,
@@ -112,7 +113,7 @@ impl Session {
             b'Q' => self.ask(Kind::query(body), true, cx),
             b'P' => self.extended(cx, |extended| extended.parse(body)),
             b'B' => self.extended(cx, |extended| extended.bind(body)),
-            b'D' => self.extended(cx, |_| {}),
+            b'D' => self.extended(cx, |extended| extended.describe(body)),
             b'E' => self.extended(cx, |extended| extended.executed = true),
             // The server leaves it out while it takes what is copied in.
             b'S' if self.copying => {}

@@ -118,6 +118,26 @@ fn extended_statements_are_told_one_by_one_also_when_they_are_pipelined() {
 }
 
 #[test]
+fn a_description_is_told_as_such_and_not_as_an_execution() {
+    let sync = message(b'S', b"");
+    let bind = [message(b'B', b"\0one\0\0\0\0\0\0\0"), message(b'D', b"P\0")].concat();
+    let described = [message(b't', b"\0\0"), message(b'n', b""), ready()].concat();
+    let events = stream_however_cut::<PostgreSql>(&[
+        Step::Data(CLIENT, &[message(b'D', b"Sone\0"), sync.clone()].concat()),
+        Step::Data(SERVER, &described),
+        Step::Data(CLIENT, &[bind, message(b'E', &[0; 5]), sync.clone()].concat()),
+        Step::Data(SERVER, &[select(), ready()].concat()),
+        Step::Data(CLIENT, &[message(b'D', b"Pportal\0"), message(b'E', b"portal\0\0\0\0\0"), sync].concat()),
+        Step::Data(SERVER, &[select(), ready()].concat()),
+    ]);
+    let told = pgsql(&events);
+    assert_eq!(told[0]["request"], json!({"message": "describe", "statement": "one"}));
+    assert_eq!(told[1]["request"], json!({"message": "execute", "statement": "one"}));
+    assert_eq!(told[2]["request"], json!({"message": "execute"}));
+    assert_eq!(told.len(), 3);
+}
+
+#[test]
 fn encryption_is_followed_where_it_is_granted() {
     let ask = [0, 0, 0, 8, 4, 210, 22, 47];
     let (events, next) = stream::<PostgreSql>(&[Step::Data(CLIENT, &ask), Step::Data(SERVER, b"S")]);
