@@ -241,7 +241,7 @@ fn refusal(status: StatusCode, url: &str, body: &[u8]) -> SourceError {
     match status {
         StatusCode::BAD_REQUEST => SourceError::Filter(line.to_owned()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => SourceError::Refused(format!(
-            "{url} refused access ({status}): give the collector's token with --token (doctor: --api-token) or VXTAP_API_TOKEN"
+            "{url} refused access ({status}): give the collector's token with --token or VXTAP_API_TOKEN (doctor: --api-token)"
         )),
         StatusCode::NOT_FOUND => SourceError::Refused(format!(
             "{url} is not there ({status}): is a vxtap collector listening at this address?"
@@ -294,8 +294,8 @@ mod tests {
                 401,
                 "",
                 SourceError::Refused(
-                    "http://collector/v1/flows refused access (401 Unauthorized): give the collector's token with --token \
-                     (doctor: --api-token) or VXTAP_API_TOKEN"
+                    "http://collector/v1/flows refused access (401 Unauthorized): give the collector's token with --token or \
+                     VXTAP_API_TOKEN (doctor: --api-token)"
                         .into(),
                 ),
             ),

@@ -65,11 +65,11 @@ fn a_directory_or_a_text_in_place_of_a_capture_is_named() {
 }
 
 #[test]
-fn a_file_without_ethernet_frames_is_refused_by_the_name_of_its_link_type() {
+fn a_file_without_packets_of_a_network_is_refused_by_the_name_of_its_link_type() {
     let Some(captures) = Captures::open() else { return };
     let scratch = TempDir::new().unwrap();
-    let file = captures.named("zeek_linux_sll2").path;
-    let words = ["zeek_linux_sll2.pcap", "sll2"];
+    let file = captures.named("pcpp_big_endian_pcap").path;
+    let words = ["pcpp_big_endian_pcap.pcap", "netlink (253)"];
     let mut read = collector("read --write new");
     refused(read.arg(&file), scratch.path(), 2, &words);
     let mut replay = sender("replay --to 127.0.0.1 --vni 1");
