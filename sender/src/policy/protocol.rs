@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use vxtap_wire::protocol;
+use vxtap_wire::{IpVersion, protocol};
 
 /// IANA protocol number, that of the header behind IPv6 extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,15 @@ impl Protocol {
     /// Whether packets of it have ports that a rule can ask for.
     pub const fn has_ports(self) -> bool {
         matches!(self.0, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE)
+    }
+
+    /// The only IP version whose packets have it, where there is only one.
+    pub(crate) const fn only_version(self) -> Option<IpVersion> {
+        match self {
+            Self::ICMP => Some(IpVersion::V4),
+            Self::ICMPV6 => Some(IpVersion::V6),
+            _ => None,
+        }
     }
 
     /// Its name, where it is written by name.

@@ -41,7 +41,7 @@ impl FlatRule {
 
     /// The families of packets that it is for, by what it asks for.
     pub(super) fn families(&self) -> Vec<IpVersion> {
-        let by_protocol = self.protocol.and_then(only_family);
+        let by_protocol = self.protocol.and_then(Protocol::only_version);
         let known = self.source.map(family).or(self.destination.map(family)).or(self.family).or(by_protocol);
         known.map_or_else(|| vec![IpVersion::V4, IpVersion::V6], |family| vec![family])
     }
@@ -59,15 +59,6 @@ impl FlatRule {
 
 fn family(network: IpNet) -> IpVersion {
     if network.addr().is_ipv6() { IpVersion::V6 } else { IpVersion::V4 }
-}
-
-/// The only family that a protocol is of, where it is of one.
-const fn only_family(protocol: Protocol) -> Option<IpVersion> {
-    match protocol {
-        Protocol::ICMP => Some(IpVersion::V4),
-        Protocol::ICMPV6 => Some(IpVersion::V6),
-        _ => None,
-    }
 }
 
 /// All addresses of a family.
@@ -206,7 +197,7 @@ fn parts(rule: &RuleDocument) -> Vec<FlatRule> {
         for source in each(&rule.source) {
             for destination in each(&rule.destination) {
                 // No packet has two families.
-                let of_protocol = protocol.and_then(only_family);
+                let of_protocol = protocol.and_then(Protocol::only_version);
                 let mut families =
                     [rule.family, source.map(family), destination.map(family), of_protocol].into_iter().flatten();
                 let first = families.next();

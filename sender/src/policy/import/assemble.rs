@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use vxtap_wire::IpVersion;
 
 use super::super::{
-    Direction, Document, FilterDocument, Protocol, Provider, RuleDocument, SessionDocument, SourceDocument,
-    TargetDocument, VniDocument,
+    Direction, Document, FilterDocument, Provider, RuleDocument, SessionDocument, SourceDocument, TargetDocument,
+    VniDocument,
 };
 use super::document::Place;
 use super::findings::{Findings, FoundFilter, FoundSession, FoundSource, FoundTarget, SourceKind, in_network};
@@ -390,12 +390,12 @@ impl Assembly<'_> {
 fn can_match(rule: &RuleDocument) -> bool {
     [IpVersion::V4, IpVersion::V6].into_iter().any(|family| {
         let is_of = |network: &IpNet| network.addr().is_ipv6() == (family == IpVersion::V6);
-        let of_the_other = if family == IpVersion::V6 { Protocol::ICMP } else { Protocol::ICMPV6 };
         rule.family.is_none_or(|only| only == family)
             && [&rule.source, &rule.destination, &rule.remote]
                 .into_iter()
                 .all(|networks| networks.is_empty() || networks.iter().any(is_of))
-            && (rule.protocol.is_empty() || rule.protocol.iter().any(|protocol| *protocol != of_the_other))
+            && (rule.protocol.is_empty()
+                || rule.protocol.iter().any(|protocol| protocol.only_version().is_none_or(|only| only == family)))
     })
 }
 

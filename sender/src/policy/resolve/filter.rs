@@ -8,7 +8,6 @@ use vxtap_wire::IpVersion;
 use crate::policy::document::{FilterDocument, RuleDocument};
 use crate::policy::model::{Action, Direction, Filter, Rule};
 use crate::policy::problem::Findings;
-use crate::policy::protocol::Protocol;
 use crate::policy::provider::{BareRule, Order, Profile, Provider, Semantics, Sides};
 
 /// The most rules of a filter in one direction.
@@ -215,11 +214,7 @@ impl Rules<'_, '_> {
             }
         }
         for (at, protocol) in document.protocol.iter().enumerate() {
-            let only = match *protocol {
-                Protocol::ICMP => IpVersion::V4,
-                Protocol::ICMPV6 => IpVersion::V6,
-                _ => continue,
-            };
+            let Some(only) = protocol.only_version() else { continue };
             if document.protocol.len() == 1 && family.is_some_and(|family| family != only) {
                 let message = format!(
                     "'protocol': {protocol} is of {}, but '{said_by}' is {} (expected {})",
