@@ -162,12 +162,22 @@ impl FlowApp {
         let Arrival { from, view, certain, .. } = *arrival;
         let Analysis { events, budget, kept_bytes, .. } = analysis;
         let may_turn = !certain && !self.facts.is_told();
-        let mut work =
-            Work { time_ns: self.now_ns, facts: &mut self.facts, events, kept_bytes, may_turn, turned: false };
+        let mut work = Work {
+            time_ns: self.now_ns,
+            facts: &mut self.facts,
+            events,
+            kept_bytes,
+            may_turn,
+            turned: false,
+            unseen: [false; 2],
+        };
         match &mut self.layer {
             Layer::Tcp(TcpLayer { connection, stream }) => {
                 let Some(segment) = Segment::of(view, self.now_ns) else { return false };
                 let wanted = stream.wants_bytes();
+                if wanted {
+                    work.unseen = connection.unseen_with(from, &segment);
+                }
                 let overlaps = connection.metrics().sent_by(from).overlaps;
                 connection.segment(from, &segment, budget, &mut |delivery| stream.take(delivery, &mut work));
                 if connection.metrics().sent_by(from).overlaps != overlaps {
@@ -194,9 +204,18 @@ impl FlowApp {
     pub(crate) fn end(&mut self, analysis: &mut Analysis) {
         let Analysis { events, budget, kept_bytes, .. } = analysis;
         let facts = &mut self.facts;
-        let mut work = Work { time_ns: self.now_ns, facts, events, kept_bytes, may_turn: false, turned: false };
+        let mut work = Work {
+            time_ns: self.now_ns,
+            facts,
+            events,
+            kept_bytes,
+            may_turn: false,
+            turned: false,
+            unseen: [false; 2],
+        };
         match &mut self.layer {
             Layer::Tcp(TcpLayer { connection, stream }) => {
+                work.unseen = connection.unseen();
                 connection.finish(budget, &mut |delivery| stream.take(delivery, &mut work));
                 stream.forget(work.kept_bytes);
             }

@@ -170,9 +170,17 @@ pub struct Context<'a> {
     pub flow: &'a FlowFacts,
     /// Where events go.
     pub events: &'a mut Events,
+    /// Of which sides more was sent than was shown; see [`Context::is_unseen`].
+    pub unseen: [bool; 2],
 }
 
 impl Context<'_> {
+    /// Whether more was sent by that side than was shown up to now: its peer has acknowledged what has not come, or nothing of the side
+    /// was seen at all. Of bytes that wait behind others this may be said too soon, never too late.
+    pub const fn is_unseen(&self, side: Side) -> bool {
+        self.unseen[side.index()]
+    }
+
     /// Writes an event of `kind`, if events of that kind are wanted. `from` is whose address stands first, `tx` the number of the
     /// transaction in the flow, from 0, where there is one. `write` gives the members behind the envelope (`"http":{…}`).
     pub fn event(&mut self, kind: EventKind, from: Side, tx: Option<u64>, write: impl FnOnce(&mut JsonObject<'_>)) {

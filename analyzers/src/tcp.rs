@@ -202,6 +202,22 @@ impl Connection {
         self.over = true;
     }
 
+    /// Of which sides more was sent than was delivered: what their peers have acknowledged says so, or nothing of them was seen.
+    pub(crate) fn unseen(&self) -> [bool; 2] {
+        [&self.halves[0], &self.halves[1]].map(|half| half.is_unseen(None))
+    }
+
+    /// The same when a segment from `from` comes that is not taken yet.
+    #[inline]
+    pub(crate) fn unseen_with(&self, from: Side, segment: &Segment<'_>) -> [bool; 2] {
+        let TcpHeader { flags, acknowledgement, .. } = segment.header;
+        let (own, other) = (&self.halves[from.index()], &self.halves[from.other().index()]);
+        let mut unseen = [false; 2];
+        unseen[from.index()] = own.is_seen() && own.is_unseen(None);
+        unseen[from.other().index()] = other.is_unseen(flags.has(TcpFlags::ACK).then_some(acknowledgement));
+        unseen
+    }
+
     /// The sides are the other way round: what was the originator's is the responder's.
     pub fn turn(&mut self) {
         self.halves.swap(0, 1);

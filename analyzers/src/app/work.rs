@@ -13,17 +13,20 @@ pub(super) struct Work<'a> {
     pub(super) may_turn: bool,
     /// The sides are the other way round since this packet: what comes with it has yet to be turned.
     pub(super) turned: bool,
+    /// See [`Context::is_unseen`]; turned with the sides.
+    pub(super) unseen: [bool; 2],
 }
 
 impl Work<'_> {
     /// What protocols are given.
     pub(super) const fn context(&mut self) -> Context<'_> {
-        Context { time_ns: self.time_ns, flow: self.facts, events: self.events }
+        Context { time_ns: self.time_ns, flow: self.facts, events: self.events, unseen: self.unseen }
     }
 
     /// The responder has opened the flow.
     pub(super) fn turn(&mut self) {
         self.facts.turn();
+        self.unseen.swap(0, 1);
         self.turned = true;
         self.may_turn = false;
     }

@@ -6,8 +6,9 @@
 //!
 //! Where bytes are missing within a body whose length is known, or within a chunk, they are counted over. Elsewhere the message
 //! ends, marked as cut, and that side goes on with what looks like a message's first line, at the beginning of a piece or of a
-//! line. When a request comes while the server's side is lost so, the requests before it are given up: a client seldom asks again
-//! before it has its answer.
+//! line. Which response is for which request is then known of a client that waits for each before it asks again, as nearly all do: when
+//! its next request comes, those before are over. What a client that does not wait has asked, and what it is answered behind
+//! bytes that are missing, is told apart and marked, until as many answers have come as there were requests.
 
 mod check;
 mod chunked;
@@ -16,6 +17,7 @@ mod framing;
 mod head;
 mod queue;
 mod reader;
+mod recovery;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,7 @@ const HEAD_MAX: usize = 64 * 1024;
 
 /// HTTP/1 over one connection.
 ///
-/// Holds at most 64 KiB of the beginning of a head for each side, and 64 requests that wait for their response.
+/// Holds at most 64 KiB of the beginning of a head for each side, and 1024 requests that wait for their response, with 256 KiB of text.
 #[derive(Debug)]
 pub struct Http1 {
     /// By [`Side::index`].
@@ -140,47 +142,7 @@ impl StreamProtocol for Http1 {
     }
 
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
-        if self.tunnel {
-            return Next::Done;
-        }
-        let next = match self.readers[from.index()].state {
-            State::Head => self.last_head(from, cx),
-            State::HeadRest(..) => {
-                self.finish(from, true, cx);
-                Next::More
-            }
-            State::Body(left) => {
-                self.mark_gap(from);
-                match left.checked_sub(bytes) {
-                    Some(0) => {
-                        self.finish(from, false, cx);
-                        return Next::More;
-                    }
-                    Some(left) => {
-                        self.readers[from.index()].state = State::Body(left);
-                        return Next::More;
-                    }
-                    None => self.finish(from, true, cx),
-                }
-                Next::More
-            }
-            State::Chunked(mut body) => {
-                self.mark_gap(from);
-                if body.gap(bytes) {
-                    self.readers[from.index()].state = State::Chunked(body);
-                    return Next::More;
-                }
-                self.finish(from, true, cx);
-                Next::More
-            }
-            State::UntilEnd => {
-                self.mark_gap(from);
-                return Next::More;
-            }
-            State::Lost => Next::More,
-        };
-        self.readers[from.index()].state = State::Lost;
-        next
+        self.missing(from, bytes, cx)
     }
 
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
@@ -193,7 +155,7 @@ impl StreamProtocol for Http1 {
                 self.last_head(from, cx);
             }
             State::HeadRest(..) | State::Body(_) | State::Chunked(_) => self.finish(from, true, cx),
-            State::UntilEnd => self.finish(from, false, cx),
+            State::UntilEnd | State::BodyOrHead(_) => self.finish(from, false, cx),
             State::Lost => {}
         }
         let reader = &mut self.readers[from.index()];
@@ -251,6 +213,10 @@ impl Http1 {
                 progress.used
             }
             State::Head => return self.head(from, bytes, cx),
+            State::BodyOrHead(framing) => {
+                let framing = *framing;
+                return (self.body_or_head(from, framing, bytes, cx), Next::More);
+            }
             State::HeadRest(scan, framing) => match scan.find_empty(bytes) {
                 Some(end) => {
                     let framing = *framing;
@@ -348,13 +314,13 @@ impl Http1 {
         let reader = &mut self.readers[from.index()];
         reader.doubtful = false;
         reader.fresh = false;
+        let place = reader.place();
         for name in check::request(&line, &head.fields, cut) {
             self.anomalies.tell(from, name, cx);
         }
         self.check_fields(from, &head.fields, cx);
-        if matches!(self.readers[from.other().index()].state, State::Lost) {
-            self.exchanges.give_up(from, true, cx);
-        }
+        let server_is_lost = matches!(self.readers[from.other().index()].state, State::Lost);
+        self.exchanges.request_begins(from, place, server_is_lost, cx);
         self.exchanges.request(from, (&line, &head.fields), cut, cx);
         self.begin_body_or_rest(from, Framing::of_request(&head.fields), cut, cx);
         Next::More
@@ -370,7 +336,7 @@ impl Http1 {
             return Next::More;
         };
         let fresh = std::mem::take(&mut reader.fresh);
-        let behind_gap = std::mem::take(&mut reader.doubtful);
+        reader.doubtful = false;
         let started_ns = reader.started_ns;
         self.check_fields(from, &head.fields, cx);
         if matches!(status, 100..200) && status != 101 {
@@ -378,14 +344,15 @@ impl Http1 {
             reader_state(&mut self.readers, from, if cut { State::Lost } else { State::Head });
             return Next::More;
         }
-        self.exchanges.response_begins(from.other(), behind_gap, cx);
+        let place = self.readers[from.index()].place();
+        self.exchanges.response_begins(from.other(), place, cx);
         let asked = self.exchanges.asked();
-        let client_is_whole = !matches!(self.readers[from.other().index()].state, State::Lost);
-        if asked.is_none() && !fresh && client_is_whole {
+        if asked.is_none() && !fresh && self.client_is_whole(from.other(), cx) {
             self.anomalies.tell(from, "unable_to_match_response_to_request", cx);
         }
+        let is_asked = asked.is_some();
         let asked = asked.unwrap_or_default();
-        self.exchanges.response(status, &head.fields, started_ns, cx);
+        self.exchanges.response(from.other(), (status, &head.fields), started_ns, cx);
         if cut {
             self.exchanges.response_gap();
         }
@@ -405,8 +372,22 @@ impl Http1 {
             };
         }
         let framing = Framing::of_response(&head.fields, status, asked.method == Method::Head);
-        self.begin_body_or_rest(from, framing, cut, cx);
+        if !is_asked && !cut && !matches!(framing, Framing::Empty) {
+            // Perhaps it answers HEAD.
+            reader_state(&mut self.readers, from, State::BodyOrHead(framing));
+        } else {
+            self.begin_body_or_rest(from, framing, cut, cx);
+        }
         Next::More
+    }
+
+    /// Whether all that the client has asked was seen.
+    fn client_is_whole(&self, client: Side, cx: &Context<'_>) -> bool {
+        let reader = &self.readers[client.index()];
+        !reader.fresh
+            && !matches!(reader.state, State::Lost)
+            && self.exchanges.has_all_requests()
+            && !cx.is_unseen(client)
     }
 
     /// Tells what a message's fields say that cannot be.
@@ -472,36 +453,6 @@ impl Http1 {
             self.exchanges.response_end(from.other(), cx);
         }
         reader_state(&mut self.readers, from, if lost { State::Lost } else { State::Head });
-    }
-
-    /// What stands where a head should be is none.
-    fn not_a_head(&mut self, from: Side, response: bool, cx: &mut Context<'_>) {
-        let reader = &mut self.readers[from.index()];
-        reader.state = State::Lost;
-        // A flow that was picked up in the middle may begin within a body.
-        if !std::mem::take(&mut reader.doubtful) && !reader.fresh {
-            let name = if response { "response_invalid_protocol" } else { "request_line_invalid" };
-            self.anomalies.tell(from, name, cx);
-        }
-    }
-
-    /// Looks for the beginning of a message, at the beginning of `bytes` and of each line; gives how many bytes are none.
-    fn look_for_start(&mut self, from: Side, bytes: &[u8]) -> usize {
-        let response = self.client.map(|client| client != from);
-        let reader = &mut self.readers[from.index()];
-        reader.doubtful = true;
-        let mut at = 0;
-        while let Some(line) = bytes.get(at..).filter(|line| !line.is_empty()) {
-            if reader.begins(line, response) {
-                reader.state = State::Head;
-                return at;
-            }
-            match memchr::memchr(b'\n', line) {
-                Some(end) => at += end + 1,
-                None => break,
-            }
-        }
-        bytes.len()
     }
 
     fn name(&self, from: Side, in_request: &'static str, in_response: &'static str) -> &'static str {

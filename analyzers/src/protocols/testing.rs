@@ -15,6 +15,8 @@ pub(crate) const SERVER: Side = Side::Responder;
 pub(crate) enum Step<'a> {
     Data(Side, &'a [u8]),
     Gap(Side, u64),
+    /// From here on more was, or was not, sent by the side than is shown.
+    Unseen(Side, bool),
 }
 
 /// Events and what else a protocol told, from a client at 10.0.0.1 port 40000 to a server at 10.0.0.2.
@@ -24,6 +26,8 @@ pub(crate) struct Recorder {
     pub(crate) events: Events,
     /// Time of the next step, nanoseconds; each step takes a millisecond.
     pub(crate) time_ns: u64,
+    /// Of which sides more was sent than is shown.
+    pub(crate) unseen: [bool; 2],
 }
 
 impl Recorder {
@@ -37,13 +41,13 @@ impl Recorder {
             version: IpVersion::V4,
         };
         let facts = FlowFacts::new(tuple, 7, [].into());
-        Self { facts, events: Events::new(EventKinds::ALL), time_ns: 1_000_000_000 }
+        Self { facts, events: Events::new(EventKinds::ALL), time_ns: 1_000_000_000, unseen: [false; 2] }
     }
 
     /// What `act` does with the context of the next millisecond.
     pub(crate) fn step<R>(&mut self, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
         self.time_ns += 1_000_000;
-        act(&mut Context { time_ns: self.time_ns, flow: &self.facts, events: &mut self.events })
+        act(&mut Context { time_ns: self.time_ns, flow: &self.facts, events: &mut self.events, unseen: self.unseen })
     }
 
     /// The events so far, which are forgotten.
@@ -76,10 +80,15 @@ fn stream_offered<P: StreamProtocol>(steps: &[Step<'_>], offered: bool) -> (Vec<
         if next != Next::More {
             break;
         }
+        if let Step::Unseen(side, unseen) = *step {
+            recorder.unseen[side.index()] = unseen;
+            continue;
+        }
         next = recorder.step(|cx| match *step {
             Step::Data(from, bytes) if offered && analysed.passes(from, bytes) => Next::More,
             Step::Data(from, bytes) => analysed.data(from, bytes, cx),
             Step::Gap(from, bytes) => analysed.gap(from, bytes, cx),
+            Step::Unseen(..) => unreachable!("taken above"),
         });
     }
     for side in [CLIENT, SERVER] {
@@ -97,7 +106,7 @@ pub(crate) fn stream_however_cut<P: StreamProtocol>(steps: &[Step<'_>]) -> Vec<V
         for step in steps {
             match *step {
                 Step::Data(from, bytes) => cut.extend(bytes.chunks(size).map(|bytes| Step::Data(from, bytes))),
-                gap @ Step::Gap(..) => cut.push(gap),
+                other @ (Step::Gap(..) | Step::Unseen(..)) => cut.push(other),
             }
         }
         let (pieces, _) = stream::<P>(&cut);

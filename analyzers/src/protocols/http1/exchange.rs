@@ -6,9 +6,10 @@ use super::start::RequestLine;
 use crate::protocols::http_event::{Interim, Measures, Members, RequestFields, ResponseFields};
 use crate::protocols::{Context, EventKind, Protocol, Side};
 
-/// So many requests wait for their response. Of more than these the event is written at once, without a response.
-const WAITING_MAX: usize = 64;
-/// So many bytes of events wait for their response, and one event more.
+/// So many requests wait for their response. Of more than these the event is written at once, and their responses are told apart.
+const WAITING_MAX: usize = 1024;
+/// So many bytes of events wait for their response, and one event more. Of other requests only what their response needs waits: their event is
+/// written at once.
 const WAITING_TEXT_MAX: usize = 256 * 1024;
 
 /// Which requests have responses of their own kind.
@@ -64,6 +65,8 @@ struct Request {
     /// When its last byte came; `None` while there is more.
     sent_ns: Option<u64>,
     truncated: bool,
+    /// Its event is written.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,40 @@ struct Response {
     response_time_ns: Option<u64>,
     length: u64,
     truncated: bool,
+    /// It answers the first request that waits.
+    answers: bool,
+}
+
+/// Whether it is known which of the requests that were told apart the next response is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Doubt {
+    /// They are answered in turn.
+    #[default]
+    None,
+    /// Responses to some may be lost. When as many have come as there were requests, none was.
+    Responses,
+    /// Requests may be lost, and how many is not known.
+    Requests,
+}
+
+/// What bytes that are missing from the client's side may have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum RequestsLost {
+    #[default]
+    None,
+    /// The rest of a request, and others of a client that does not wait.
+    Perhaps,
+    /// A request: the one before was whole.
+    Surely,
+}
+
+/// How a message was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Behind the one before it.
+    Next,
+    /// Behind bytes that are missing, or that were not understood: others may have been in them.
+    BehindGap,
 }
 
 /// What waits to be told.
@@ -80,8 +117,9 @@ pub(super) struct Exchanges {
     waiting: Queue<Request>,
     /// Bytes of the members in `waiting`.
     text: usize,
-    /// Requests behind those that wait, whose event is written.
-    told: u64,
+    /// Requests behind those that wait, told already: their responses are told apart.
+    apart: u64,
+    doubt: Doubt,
     /// Number of the request whose body comes.
     current: u64,
     response: Option<Response>,
@@ -89,9 +127,65 @@ pub(super) struct Exchanges {
     next_tx: u64,
     /// The client does not wait for the response before it sends its next request.
     pipelines: bool,
+    /// Bytes of the client are missing since the last request that was seen; and ever.
+    requests_lost: RequestsLost,
+    ever_lost: bool,
+    /// Since the last request that was seen a response has come that is not to it.
+    others_answered: bool,
 }
 
 impl Exchanges {
+    /// Bytes are missing from the client's side, and where the next request begins was in them; `between` requests they are.
+    pub(super) fn lose_requests(&mut self, between: bool) {
+        let lost = if between { RequestsLost::Surely } else { RequestsLost::Perhaps };
+        self.requests_lost = self.requests_lost.max(lost);
+        self.ever_lost = true;
+    }
+
+    /// Whether it is known that nobody asked for a response that comes while no request waits.
+    pub(super) const fn has_all_requests(&self) -> bool {
+        !self.ever_lost && self.apart == 0 && matches!(self.doubt, Doubt::None)
+    }
+
+    /// A request comes; `server_is_lost` when it is not known where the next response begins.
+    ///
+    /// A client that waits for its responses has seen those to all that it asked before. One that does not may have seen some or none, and
+    /// which of those that follow is for which is known only as long as nothing is missing on either side.
+    pub(super) fn request_begins(&mut self, client: Side, place: Place, server_is_lost: bool, cx: &mut Context<'_>) {
+        let responses_are_seen = !server_is_lost && !cx.is_unseen(client.other());
+        self.pipelines |= responses_are_seen && self.unanswered() > 0;
+        if server_is_lost {
+            self.responses_lost(client, cx);
+        }
+        let others_answered = std::mem::take(&mut self.others_answered);
+        let is_in_doubt = match std::mem::take(&mut self.requests_lost) {
+            RequestsLost::None => false,
+            RequestsLost::Perhaps => self.pipelines,
+            // What was lost asked something that has yet to be answered.
+            RequestsLost::Surely => self.pipelines || (responses_are_seen && !others_answered),
+        };
+        if is_in_doubt && place == Place::BehindGap {
+            self.doubt = Doubt::Requests;
+        }
+    }
+
+    /// Requests that wait and whose response has not begun.
+    fn unanswered(&self) -> usize {
+        self.waiting.len() - usize::from(self.response.as_ref().is_some_and(|response| response.answers))
+    }
+
+    /// Bytes are missing from the server's side, and the responses to any that wait may have been in them.
+    fn responses_lost(&mut self, client: Side, cx: &mut Context<'_>) {
+        let waiting = self.waiting.len() as u64;
+        self.tell_waiting(client, true, cx);
+        if self.pipelines {
+            self.apart += waiting;
+            if self.apart > 0 && self.doubt == Doubt::None {
+                self.doubt = Doubt::Responses;
+            }
+        }
+    }
+
     /// A request's head has come from `client`; its body follows unless `complete`.
     pub(super) fn request(
         &mut self,
@@ -120,19 +214,25 @@ impl Exchanges {
             Members::default()
         };
         let asked = Asked { method, upgrade: fields.upgrade.and_then(Upgrade::read) };
-        let request = Request { tx: self.number(), members, asked, length: 0, sent_ns: None, truncated };
+        let tx = self.number();
+        let mut request = Request { tx, members, asked, length: 0, sent_ns: None, truncated, told: false };
         self.current = request.tx;
-        let text = self.text + request.members.size();
-        let full = self.waiting.len() >= WAITING_MAX || (text > WAITING_TEXT_MAX && !self.waiting.is_empty());
-        if self.told > 0 || full {
-            self.told += 1;
+        if self.apart > 0 || self.doubt == Doubt::Requests || self.waiting.len() >= WAITING_MAX {
+            self.apart += 1;
+            request.truncated |= self.doubt != Doubt::None;
             write(client, &request, None, Interim::default(), cx);
-        } else {
-            self.text = text;
-            self.waiting.push_back(request);
+            cx.events.spare_texts().put(request.members.into_text());
+            return;
         }
+        let text = self.text + request.members.size();
+        if text > WAITING_TEXT_MAX && !self.waiting.is_empty() {
+            write(client, &request, None, Interim::default(), cx);
+            cx.events.spare_texts().put(std::mem::take(&mut request.members).into_text());
+            request.told = true;
+        }
+        self.text += request.members.size();
+        self.waiting.push_back(request);
     }
-
     /// So many bytes of the request's body.
     pub(super) fn request_bytes(&mut self, bytes: u64) {
         if let Some(request) = self.current() {
@@ -160,17 +260,18 @@ impl Exchanges {
     }
 
     /// The head of a response has come that is not interim. Of a client that waits for each response, the newest request is the one that
-    /// it answers: where it stands behind a gap, responses to the others were in that.
-    pub(super) fn response_begins(&mut self, client: Side, behind_gap: bool, cx: &mut Context<'_>) {
-        if !behind_gap {
-            self.pipelines |= self.waiting.len() > 1;
+    /// it answers: where it stands behind a gap, responses to the others were in that. Of one that does not wait, nobody knows.
+    pub(super) fn response_begins(&mut self, client: Side, place: Place, cx: &mut Context<'_>) {
+        if place == Place::Next {
             return;
         }
-        while !self.pipelines && self.waiting.len() > 1 {
-            let Some(mut request) = self.waiting.pop_front() else { return };
+        if self.requests_lost == RequestsLost::Surely || self.pipelines && self.waiting.len() as u64 + self.apart > 1 {
+            return self.responses_lost(client, cx);
+        }
+        while self.waiting.len() > 1 {
+            let Some(request) = self.waiting.pop_front() else { return };
             self.text = self.text.saturating_sub(request.members.size());
-            request.truncated = true;
-            write(client, &request, None, std::mem::take(&mut self.interim), cx);
+            self.tell(client, request, true, cx);
         }
     }
 
@@ -185,7 +286,13 @@ impl Exchanges {
     }
 
     /// A response's head has come, whose first byte came at `started_ns`; its body follows.
-    pub(super) fn response(&mut self, status: u16, fields: &Fields<'_>, started_ns: u64, cx: &mut Context<'_>) {
+    pub(super) fn response(
+        &mut self,
+        client: Side,
+        (status, fields): (u16, &Fields<'_>),
+        started_ns: u64,
+        cx: &mut Context<'_>,
+    ) {
         let members = if cx.events.wants(EventKind::Http) {
             ResponseFields {
                 status,
@@ -197,12 +304,26 @@ impl Exchanges {
         } else {
             Members::default()
         };
-        let sent_ns = self.waiting.front().and_then(|request| request.sent_ns);
+        let request = self.waiting.front();
+        let (answers, sent_ns) = (request.is_some(), request.and_then(|request| request.sent_ns));
         let response_time_ns = sent_ns.and_then(|sent| started_ns.checked_sub(sent));
         if let Some(nanos) = response_time_ns {
             cx.response_time(Protocol::Http1, nanos);
         }
-        self.response = Some(Response { members, response_time_ns, length: 0, truncated: false });
+        let truncated = !answers && self.is_cut_off(client, cx);
+        if !answers {
+            self.others_answered = true;
+            self.apart = self.apart.saturating_sub(1);
+            if self.apart == 0 && self.doubt == Doubt::Responses {
+                self.doubt = Doubt::None;
+            }
+        }
+        self.response = Some(Response { members, response_time_ns, length: 0, truncated, answers });
+    }
+
+    /// Whether a response that is told alone has a request that was not seen, or that is told elsewhere since it is not known which it is.
+    fn is_cut_off(&self, client: Side, cx: &Context<'_>) -> bool {
+        self.doubt != Doubt::None || (self.apart == 0 && (self.ever_lost || cx.is_unseen(client)))
     }
 
     /// So many bytes of the response's body.
@@ -233,16 +354,15 @@ impl Exchanges {
         Some(Upgraded { members: request.members, length: request.length, sent_ns: request.sent_ns })
     }
 
-    /// Writes the event of the first request that waits, with the response; gives the request, if it was seen.
+    /// Writes the event of the response, with the first request that waits if it answers that; gives the request.
     fn answered(&mut self, client: Side, cx: &mut Context<'_>) -> Option<Request> {
         let response = self.response.take()?;
         let interim = std::mem::take(&mut self.interim);
-        let request = self.waiting.pop_front();
+        let request = if response.answers { self.waiting.pop_front() } else { None };
         if let Some(request) = &request {
             self.text = self.text.saturating_sub(request.members.size());
             write(client, request, Some(&response), interim, cx);
         } else {
-            self.told = self.told.saturating_sub(1);
             let request = Request { tx: self.number(), ..Request::default() };
             write(client, &request, Some(&response), interim, cx);
         }
@@ -252,14 +372,27 @@ impl Exchanges {
 
     /// The requests that wait will not be answered, or their responses were not seen (`lost`): their events are written.
     pub(super) fn give_up(&mut self, client: Side, lost: bool, cx: &mut Context<'_>) {
-        while let Some(mut request) = self.waiting.pop_front() {
-            request.truncated |= lost;
-            write(client, &request, None, std::mem::take(&mut self.interim), cx);
-            cx.events.spare_texts().put(request.members.into_text());
+        let lost = lost || cx.is_unseen(client.other());
+        self.tell_waiting(client, lost, cx);
+        self.apart = 0;
+    }
+
+    fn tell_waiting(&mut self, client: Side, lost: bool, cx: &mut Context<'_>) {
+        while let Some(request) = self.waiting.pop_front() {
+            self.tell(client, request, lost, cx);
         }
         self.text = 0;
-        self.told = 0;
         self.interim = Interim::default();
+    }
+
+    /// Writes the event of a request without a response, which was `lost` or did not come.
+    fn tell(&mut self, client: Side, mut request: Request, lost: bool, cx: &mut Context<'_>) {
+        let interim = std::mem::take(&mut self.interim);
+        if !request.told {
+            request.truncated |= lost;
+            write(client, &request, None, interim, cx);
+            cx.events.spare_texts().put(request.members.into_text());
+        }
     }
 
     fn number(&mut self) -> u64 {

@@ -1,6 +1,7 @@
 //! Where one side of a connection is.
 
 use super::chunked::{Chunked, LineScan};
+use super::exchange::Place;
 use super::framing::Framing;
 use super::start;
 use crate::protocols::Side;
@@ -15,6 +16,8 @@ pub(super) struct Reader {
     pub(super) started_ns: u64,
     /// What is kept was found after bytes that were not understood: if it is no head, that is no surprise.
     pub(super) doubtful: bool,
+    /// Bytes are missing since the last message, and where the next one begins was in them.
+    pub(super) behind_gap: bool,
     /// No message was seen yet.
     pub(super) fresh: bool,
     pub(super) ended: bool,
@@ -31,11 +34,18 @@ pub(super) enum State {
     Body(u64),
     Chunked(Chunked),
     UntilEnd,
+    /// Behind the head of a response whose request is not known: its body so framed, or the next head, of which the beginning is kept.
+    BodyOrHead(Framing),
     /// Where the next message begins is not known.
     Lost,
 }
 
 impl Reader {
+    /// Where the message stands that comes.
+    pub(super) fn place(&mut self) -> Place {
+        if std::mem::take(&mut self.behind_gap) { Place::BehindGap } else { Place::Next }
+    }
+
     /// Whether a head may begin with `bytes`: that of a `response`, or of either where that is not known.
     pub(super) fn begins(&self, bytes: &[u8], response: Option<bool>) -> bool {
         let may = |response| {

@@ -32,6 +32,10 @@ const METHODS: [&str; 24] = [
     "SUBSCRIBE",
     "UNSUBSCRIBE",
 ];
+/// The shortest that is surely the beginning of a response.
+const STATUS: &[u8; 12] = b"HTTP/1.# ###";
+/// So many bytes tell whether a response begins.
+pub(super) const STATUS_LINE_MIN: usize = STATUS.len();
 /// A first line is looked at so far when the protocol is guessed.
 const LINE_MAX: usize = 8 * 1024;
 
@@ -119,9 +123,8 @@ pub(super) fn guess_request(bytes: &[u8]) -> Guess {
     }
     // It stands at the end of nearly all lines; elsewhere it has to be searched for.
     let trimmed = line.strip_suffix(b"\r").unwrap_or(line);
-    if trimmed.split_last().is_some_and(|(_, rest)| rest.ends_with(b"HTTP/1."))
-        || memmem::find(line, b"HTTP/1.").is_some()
-    {
+    let is_last = trimmed.split_last().is_some_and(|(_, rest)| rest.ends_with(b"HTTP/1."));
+    if (is_last || memmem::find(line, b"HTTP/1.").is_some()) && begins_with_method(line) {
         return Guess::Yes;
     }
     // No version: HTTP/0.9, or the mirror has cut it off. `PRI * HTTP/2.0` is not ours.
@@ -139,10 +142,30 @@ pub(super) fn guess_request(bytes: &[u8]) -> Guess {
     }
 }
 
+/// Whether the first word of a line with a version may be a method. Of those that nobody knows, none has small letters: text that speaks of
+/// HTTP has them, and a flow that was picked up in the middle may begin with it.
+fn begins_with_method(line: &[u8]) -> bool {
+    if METHODS
+        .iter()
+        .any(|method| line.get(..method.len()).is_some_and(|it| it.eq_ignore_ascii_case(method.as_bytes())))
+    {
+        return true;
+    }
+    let word = line.split(|byte| is_blank(*byte)).next().unwrap_or_default();
+    // Characters of a token (RFC 9110 5.6.2).
+    let is_of_method =
+        |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(byte);
+    word.len() < line.len() && !word.is_empty() && word.iter().all(is_of_method)
+}
+
 /// Whether `bytes` begin with the first line of a response.
 pub(super) fn guess_response(bytes: &[u8]) -> Guess {
-    let bytes = skip_empty_lines(bytes);
-    for (index, pattern) in b"HTTP/1.# ###".iter().enumerate() {
+    guess_status_line(skip_empty_lines(bytes))
+}
+
+/// The same without empty lines in front of it.
+pub(super) fn guess_status_line(bytes: &[u8]) -> Guess {
+    for (index, pattern) in STATUS.iter().enumerate() {
         match bytes.get(index) {
             None => return Guess::Perhaps,
             Some(byte) if *pattern == b'#' && byte.is_ascii_digit() => {}
@@ -242,6 +265,10 @@ mod tests {
         assert_eq!(guess_request(b"\r\nBREW /pot HTTP/1.1\r\n"), Guess::Yes);
         assert_eq!(guess_request(b"GET /a/very/long/path/that/the/mirror/has/c"), Guess::Yes);
         assert_eq!(guess_request(b"PO"), Guess::Perhaps);
+        assert_eq!(guess_request(b"get / HTTP/1.0\r\n"), Guess::Yes);
+        assert_eq!(guess_request(b"CCM_POST /HTTP/1.1\r\n"), Guess::Yes);
+        assert_eq!(guess_request(b"so that HTTP/1.1 says\n"), Guess::No);
+        assert_eq!(guess_request(b"<p>HTTP/1.1 is old</p>\n"), Guess::No);
         assert_eq!(guess_request(b"PRI * HTTP/2.0\r\n"), Guess::No);
         assert_eq!(guess_request(b"EHLO mail.example\r\n"), Guess::No);
         assert_eq!(guess_request(b"\x16\x03\x01"), Guess::No);

@@ -277,7 +277,9 @@ fn a_lost_head_does_not_shift_the_responses_behind_it() {
     // That bytes are missing is known only when the next request was seen.
     let waits = [
         Step::Data(CLIENT, &requests[0]),
+        Step::Unseen(SERVER, true),
         Step::Data(CLIENT, &requests[1]),
+        Step::Unseen(SERVER, false),
         Step::Gap(SERVER, 500),
         Step::Data(SERVER, created),
         Step::Data(CLIENT, &requests[2]),
@@ -286,17 +288,146 @@ fn a_lost_head_does_not_shift_the_responses_behind_it() {
     let expected =
         [(json!("/1"), None, true), (json!("/2"), Some(json!(201)), false), (json!("/3"), Some(json!(200)), false)];
     assert_eq!(told(&waits), expected);
-    // A client that was seen not to wait: which head was lost is not known, so the order decides.
-    let both = [requests[0].clone(), requests[1].clone()].concat();
-    let pipelines = [
-        Step::Data(CLIENT, &both),
-        Step::Data(SERVER, OK),
-        Step::Data(CLIENT, &requests[2]),
+    // Two requests may be missing, and the answer to the first: whose the next is, is not known.
+    let both_sides = [
+        Step::Data(CLIENT, &requests[0]),
         Step::Gap(SERVER, 500),
+        Step::Gap(CLIENT, 100),
         Step::Data(SERVER, created),
+        Step::Data(CLIENT, &requests[2]),
+        Step::Data(SERVER, OK),
     ];
-    let (first, second) = (told(&pipelines)[0].clone(), told(&pipelines)[1].clone());
-    assert_eq!((first.1, second), (Some(json!(200)), (json!("/2"), Some(json!(201)), false)));
+    let expected =
+        [(json!("/1"), None, true), (Value::Null, Some(json!(201)), true), (json!("/3"), Some(json!(200)), false)];
+    assert_eq!(told(&both_sides), expected);
+}
+
+/// What a client that does not wait is told to have asked and to have been answered.
+fn pipeline(steps: &[Step<'_>]) -> Vec<(String, u64, bool)> {
+    let events = stream_however_cut::<Http1>(steps);
+    assert!(anomalies(&events).is_empty(), "{events:#?}");
+    let of = |http: Value| {
+        let url = http["url"].as_str().unwrap_or_default().to_owned();
+        (url, http["status"].as_u64().unwrap_or_default(), http["truncated"] == true)
+    };
+    http(&events).into_iter().map(of).collect()
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
+}
+
+fn answer(status: u16) -> Vec<u8> {
+    format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok").into_bytes()
+}
+
+#[test]
+fn behind_a_lost_response_no_request_of_a_pipeline_gets_the_answer_of_another() {
+    let requests = [get("/1"), get("/2"), get("/3")].concat();
+    let (first, third, later, fourth) = (answer(201), answer(203), get("/4"), answer(404));
+    let steps = [
+        Step::Data(CLIENT, &requests),
+        Step::Data(SERVER, &first),
+        Step::Gap(SERVER, 40),
+        Step::Data(SERVER, &third),
+        Step::Data(CLIENT, &later),
+        Step::Data(SERVER, &fourth),
+    ];
+    let expected =
+        [("/1", 201, false), ("/2", 0, true), ("/3", 0, true), ("", 203, true), ("/4", 0, true), ("", 404, true)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+}
+
+#[test]
+fn when_all_that_was_asked_is_answered_behind_a_gap_a_pipeline_goes_on() {
+    let requests = [get("/1"), get("/2"), get("/3")].concat();
+    let chunked = b"HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe";
+    let rest = [answer(202), answer(203)].concat();
+    let (later, last) = ([get("/4"), get("/5")].concat(), [answer(404), answer(405)].concat());
+    let steps = [
+        Step::Data(CLIENT, &requests),
+        Step::Data(SERVER, chunked),
+        Step::Gap(SERVER, 10),
+        Step::Data(SERVER, &rest),
+        Step::Data(CLIENT, &later),
+        Step::Data(SERVER, &last),
+    ];
+    let expected = [
+        ("/1", 201, true),
+        ("/2", 0, true),
+        ("/3", 0, true),
+        ("", 202, true),
+        ("", 203, true),
+        ("/4", 404, false),
+        ("/5", 405, false),
+    ];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+}
+
+#[test]
+fn behind_a_lost_request_no_response_of_a_pipeline_is_given_to_another() {
+    let (first, third) = ([get("/1"), get("/2")].concat(), get("/4"));
+    let answers = [answer(201), answer(202), answer(203), answer(404)].concat();
+    let steps =
+        [Step::Data(CLIENT, &first), Step::Gap(CLIENT, 30), Step::Data(CLIENT, &third), Step::Data(SERVER, &answers)];
+    let expected = [("/4", 0, true), ("/1", 201, false), ("/2", 202, false), ("", 203, true), ("", 404, true)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+    // A client that waits: the answer to what was lost may be seen before it is known that something was.
+    let (first, second, third) = (get("/1"), get("/3"), answer(203));
+    let two = [answer(201), answer(202)].concat();
+    let steps = [
+        Step::Data(CLIENT, &first),
+        Step::Unseen(CLIENT, true),
+        Step::Data(SERVER, &two),
+        Step::Gap(CLIENT, 30),
+        Step::Unseen(CLIENT, false),
+        Step::Data(CLIENT, &second),
+        Step::Data(SERVER, &third),
+    ];
+    let expected = [("/1", 201, false), ("", 202, true), ("/3", 203, false)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+    // The first of all is lost.
+    let steps = [Step::Gap(CLIENT, 30), Step::Data(CLIENT, &first), Step::Data(SERVER, &answers)];
+    assert_eq!(pipeline(&steps)[..2], [("/1".to_owned(), 0, true), (String::new(), 201, true)]);
+}
+
+#[test]
+fn a_response_that_comes_late_is_not_given_to_a_request_behind_it() {
+    // The head of a response to what was asked before the flow was picked up, a request while its body comes, the rest.
+    let (request, response) = (get("/1"), answer(201));
+    let steps = [
+        Step::Unseen(CLIENT, true),
+        Step::Data(SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"),
+        Step::Unseen(CLIENT, false),
+        Step::Data(CLIENT, &request),
+        Step::Data(SERVER, b"body"),
+        Step::Data(SERVER, &response),
+    ];
+    assert_eq!(pipeline(&steps), [(String::new(), 200, true), ("/1".to_owned(), 201, false)]);
+}
+
+#[test]
+fn where_the_mirror_shows_one_side_its_messages_are_marked_and_no_anomaly_is_told() {
+    let answers = [answer(201), answer(202)].concat();
+    let expected = [(String::new(), 201, true), (String::new(), 202, true)];
+    assert_eq!(pipeline(&[Step::Unseen(CLIENT, true), Step::Data(SERVER, &answers)]), expected);
+    let requests = [get("/1"), get("/2")].concat();
+    let expected = [("/1".to_owned(), 0, true), ("/2".to_owned(), 0, true)];
+    assert_eq!(pipeline(&[Step::Unseen(SERVER, true), Step::Data(CLIENT, &requests)]), expected);
+}
+
+#[test]
+fn the_answer_to_a_head_that_was_not_seen_is_followed_by_the_next_answer() {
+    let to_head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
+    for body in [&b""[..], b"HTTP/1.1 is what this is about", b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", b"HTTP/1.1 20"] {
+        let with_body =
+            [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
+        let answers = [with_body, to_head.to_vec(), answer(201)].concat();
+        let events = stream_however_cut::<Http1>(&[Step::Unseen(CLIENT, true), Step::Data(SERVER, &answers)]);
+        let lengths: Vec<_> = http(&events).iter().map(|http| http["length"].as_u64().unwrap()).collect();
+        assert_eq!(lengths, [body.len() as u64, 0, 2], "{body:?}");
+        assert!(anomalies(&events).is_empty());
+    }
 }
 
 #[test]
@@ -335,22 +466,49 @@ fn a_head_that_is_too_long_is_told_as_far_as_it_was_kept() {
 }
 
 #[test]
-fn requests_beyond_those_that_may_wait_are_told_at_once() {
-    let requests: Vec<_> = (0..70).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
-    let requests = requests.concat();
-    let responses = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".repeat(70);
-    let after = "GET /after HTTP/1.1\r\nHost: a\r\n\r\n";
-    let events = stream_however_cut::<Http1>(&[
+fn requests_beyond_those_that_may_wait_are_told_at_once_and_put_nothing_out_of_step() {
+    let asked = |n: u32| if n.is_multiple_of(3) { "HEAD" } else { "GET" };
+    let requests: Vec<_> = (0..1100u32).map(|n| format!("{} /{n} HTTP/1.1\r\nHost: a\r\n\r\n", asked(n))).collect();
+    let responses: Vec<_> = (0..1100u32)
+        .map(|n| format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", if n.is_multiple_of(3) { "" } else { "ok" }))
+        .collect();
+    let after = get("/after");
+    let (requests, responses) = (requests.concat(), responses.concat());
+    let events = stream::<Http1>(&[
         Step::Data(CLIENT, requests.as_bytes()),
         Step::Data(SERVER, responses.as_bytes()),
-        Step::Data(CLIENT, after.as_bytes()),
+        Step::Data(CLIENT, &after),
         Step::Data(SERVER, OK),
     ]);
-    let http = http(&events);
-    assert_eq!(http.len(), 6 + 64 + 6 + 1);
-    assert_eq!((&http[0]["url"], http[0].get("status")), (&json!("/64"), None));
-    assert_eq!((&http[6]["url"], &http[6]["status"]), (&json!("/0"), &json!(200)));
-    assert_eq!((&http[76]["url"], &http[76]["status"]), (&json!("/after"), &json!(200)));
+    let http = http(&events.0);
+    assert!(anomalies(&events.0).is_empty(), "{:?}", anomalies(&events.0));
+    assert_eq!(http.len(), 76 + 1024 + 76 + 1);
+    assert!(http.iter().all(|http| http.get("truncated").is_none()));
+    assert_eq!((&http[0]["url"], http[0].get("status")), (&json!("/1024"), None));
+    for n in 0..1024u32 {
+        let told = &http[76 + n as usize];
+        let length = if n.is_multiple_of(3) { 0 } else { 2 };
+        assert_eq!((&told["url"], &told["length"]), (&json!(format!("/{n}")), &json!(length)));
+    }
+    assert_eq!((&http[1176]["url"], &http[1176]["status"]), (&json!("/after"), &json!(200)));
+}
+
+#[test]
+fn requests_whose_text_is_more_than_may_wait_are_told_at_once_and_their_responses_with_the_same_number() {
+    let long = "x".repeat(7_000);
+    let requests: Vec<_> = (0..50).map(|n| get(&format!("/{n}?{long}"))).collect();
+    let (requests, responses) = (requests.concat(), answer(200).repeat(50));
+    let (events, _) = stream::<Http1>(&[Step::Data(CLIENT, &requests), Step::Data(SERVER, &responses)]);
+    let of = |event: &Value| (event["tx_id"].as_u64().unwrap(), event["http"].get("url").is_some());
+    let (mut asked, mut answered): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for event in &events {
+        let place = if event["http"].get("status").is_some() { &mut answered } else { &mut asked };
+        place.push(of(event));
+    }
+    assert!(!asked.is_empty() && asked.iter().all(|(_, has_url)| *has_url));
+    let alone: Vec<u64> = answered.iter().filter(|(_, has_url)| !has_url).map(|(tx, _)| *tx).collect();
+    assert_eq!(alone, asked.iter().map(|(tx, _)| *tx).collect::<Vec<_>>());
+    assert_eq!(answered.iter().map(|(tx, _)| *tx).collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
 }
 
 #[test]

@@ -200,7 +200,9 @@ impl Session {
 
     /// Nothing more is answered.
     pub(super) fn end(&mut self, cx: &mut Context<'_>) {
-        self.flush(false, cx);
+        self.flush(cx.is_unseen(Side::Responder), cx);
+        // Answers to commands that were not seen are among them.
+        let cut = cx.is_unseen(Side::Originator);
         let (tx, pushes, bytes) = (self.told, std::mem::take(&mut self.pushes), self.push_bytes);
         if pushes > 0 {
             self.told += 1;
@@ -212,6 +214,9 @@ impl Session {
                         json.number("messages", pushes);
                         json.number("bytes", bytes);
                     });
+                    if cut {
+                        json.flag("truncated", true);
+                    }
                 });
             });
         }

@@ -155,6 +155,20 @@ fn a_gap_in_a_value_is_a_hole_and_one_elsewhere_ends_what_waits() {
     assert_eq!(told.len(), 4);
 }
 
+#[test]
+fn where_the_mirror_shows_one_side_what_is_told_of_it_is_marked() {
+    let asked = [command(&["GET", "k"]), command(&["GET", "l"])].concat();
+    let (events, _) = stream::<Redis>(&[Step::Unseen(SERVER, true), Step::Data(CLIENT, &asked)]);
+    assert_eq!(outline(&events), [("GET k", "", true), ("GET l", "", true)].map(|(a, b, c)| (a.into(), b.into(), c)));
+    let (events, _) = stream::<Redis>(&[Step::Unseen(CLIENT, true), Step::Data(SERVER, b"$1\r\nx\r\n:1\r\n")]);
+    assert_eq!(
+        (&redis(&events)[0]["response"]["messages"], &redis(&events)[0]["truncated"]),
+        (&json!(2), &json!(true))
+    );
+    let (events, _) = stream::<Redis>(&[Step::Data(CLIENT, &asked)]);
+    assert!(outline(&events).iter().all(|(_, _, cut)| !cut), "the server has said nothing: {events:?}");
+}
+
 /// The key or name, the answer's type and whether it is marked, of all commands.
 fn outline(events: &[Value]) -> Vec<(String, String, bool)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

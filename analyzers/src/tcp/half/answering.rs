@@ -12,8 +12,7 @@ impl Half {
     /// How far the other side says that its sender has these bytes, where that is further than they were seen; `None` where nothing
     /// was seen of this side, which then need not come.
     pub(in crate::tcp) fn lacks(&self, acknowledged: u32) -> Option<u64> {
-        let is_seen = self.syn_seen || self.syn_ack_seen || self.next > self.base;
-        if !self.started || self.ended || !is_seen {
+        if !self.started || self.ended || !self.is_seen() {
             return None;
         }
         let position = self.position(acknowledged)?;
@@ -21,6 +20,23 @@ impl Half {
         let fin_acknowledged = self.fin_position().is_some_and(|fin| position == fin + 1);
         let position = position - u64::from(fin_acknowledged);
         (position > self.next).then_some(position)
+    }
+
+    /// Whether anything that has a place in the stream was seen.
+    #[inline]
+    pub(in crate::tcp) const fn is_seen(&self) -> bool {
+        self.syn_seen || self.syn_ack_seen || self.next > self.base
+    }
+
+    /// Whether more was sent than was delivered: it was acknowledged, by what is known or by `number`, or nothing was seen at all.
+    #[inline]
+    pub(in crate::tcp) fn is_unseen(&self, number: Option<u32>) -> bool {
+        if self.ended || !self.is_seen() {
+            return !self.ended;
+        }
+        let acked = number.and_then(|number| self.position(number)).map_or(self.acked, |acked| acked.max(self.acked));
+        // One byte more is a FIN, seen or not.
+        acked > self.next + 1
     }
 
     /// Whether an acknowledgement is none of more than was seen.

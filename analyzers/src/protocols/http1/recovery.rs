@@ -1,0 +1,128 @@
+//! Where bytes are missing or make no sense: what ends, what is counted over, and where reading goes on.
+
+use super::framing::Framing;
+use super::reader::State;
+use super::{Http1, start};
+use crate::protocols::{Context, Guess, Next, Side};
+
+impl Http1 {
+    /// So many bytes are missing.
+    pub(super) fn missing(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
+        if self.tunnel {
+            return Next::Done;
+        }
+        if let State::BodyOrHead(framing) = self.readers[from.index()].state {
+            self.settle_body(from, framing, cx);
+        }
+        let reader = &self.readers[from.index()];
+        let between = matches!(reader.state, State::Head) && reader.kept.is_empty();
+        let next = match reader.state {
+            State::Head => self.last_head(from, cx),
+            State::HeadRest(..) => {
+                self.finish(from, true, cx);
+                Next::More
+            }
+            State::Body(left) => {
+                self.mark_gap(from);
+                match left.checked_sub(bytes) {
+                    Some(0) => {
+                        self.finish(from, false, cx);
+                        return Next::More;
+                    }
+                    Some(left) => {
+                        self.readers[from.index()].state = State::Body(left);
+                        return Next::More;
+                    }
+                    None => self.finish(from, true, cx),
+                }
+                Next::More
+            }
+            State::Chunked(mut body) => {
+                self.mark_gap(from);
+                if body.gap(bytes) {
+                    self.readers[from.index()].state = State::Chunked(body);
+                    return Next::More;
+                }
+                self.finish(from, true, cx);
+                Next::More
+            }
+            State::UntilEnd => {
+                self.mark_gap(from);
+                return Next::More;
+            }
+            State::BodyOrHead(_) | State::Lost => Next::More,
+        };
+        let reader = &mut self.readers[from.index()];
+        reader.state = State::Lost;
+        reader.behind_gap = true;
+        if self.client.is_none_or(|client| client == from) {
+            self.exchanges.lose_requests(between);
+        }
+        next
+    }
+
+    /// What follows a response's head is the next one's where the response has no body, as the answer to HEAD has none: nobody knows whether
+    /// this is one. Gives how many bytes were used.
+    pub(super) fn body_or_head(&mut self, from: Side, framing: Framing, bytes: &[u8], cx: &mut Context<'_>) -> usize {
+        let reader = &mut self.readers[from.index()];
+        let before = reader.kept.len();
+        if before == 0 {
+            reader.started_ns = cx.time_ns;
+        }
+        reader.kept.extend_from_slice(bytes.get(..start::STATUS_LINE_MIN).unwrap_or(bytes));
+        match start::guess_status_line(&reader.kept) {
+            Guess::Perhaps => return bytes.len(),
+            Guess::Yes => {
+                reader.kept.truncate(before);
+                self.finish(from, false, cx);
+                return 0;
+            }
+            Guess::No => {}
+        }
+        reader.kept.truncate(before);
+        self.settle_body(from, framing, cx);
+        0
+    }
+
+    /// There is a body; what was kept is its beginning.
+    fn settle_body(&mut self, from: Side, framing: Framing, cx: &mut Context<'_>) {
+        let kept = std::mem::take(&mut self.readers[from.index()].kept);
+        self.begin_body(from, framing, cx);
+        let mut rest = &kept[..];
+        // Too little for a head: nothing is kept again, and nothing changes but the state.
+        while !rest.is_empty() {
+            let (used, _) = self.step(from, rest, cx);
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// What stands where a head should be is none.
+    pub(super) fn not_a_head(&mut self, from: Side, response: bool, cx: &mut Context<'_>) {
+        let reader = &mut self.readers[from.index()];
+        reader.state = State::Lost;
+        // A flow that was picked up in the middle may begin within a body.
+        if !std::mem::take(&mut reader.doubtful) && !reader.fresh {
+            let name = if response { "response_invalid_protocol" } else { "request_line_invalid" };
+            self.anomalies.tell(from, name, cx);
+        }
+    }
+
+    /// Looks for the beginning of a message, at the beginning of `bytes` and of each line; gives how many bytes are none.
+    pub(super) fn look_for_start(&mut self, from: Side, bytes: &[u8]) -> usize {
+        let response = self.client.map(|client| client != from);
+        let reader = &mut self.readers[from.index()];
+        reader.doubtful = true;
+        let mut at = 0;
+        while let Some(line) = bytes.get(at..).filter(|line| !line.is_empty()) {
+            if reader.begins(line, response) {
+                reader.state = State::Head;
+                return at;
+            }
+            match memchr::memchr(b'\n', line) {
+                Some(end) => at += end + 1,
+                None => break,
+            }
+        }
+        bytes.len()
+    }
+}
