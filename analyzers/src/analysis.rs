@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vxtap_wire::FrameView;
 
 use crate::anomaly::Anomaly;
-use crate::app::FlowApp;
+use crate::app::{FlowApp, Memory};
 use crate::eve;
 use crate::flow::{Flow, FlowRecord};
 use crate::fragments::{Bounds, Reassembler};
@@ -28,12 +28,14 @@ const TUNNELS_MAX: usize = 1 << 12;
 /// The analysis of one shard's flows.
 ///
 /// Bounded: by [`Budget`] for bytes out of order, by [`Bounds`] for fragments, by 32 MiB for the beginnings of streams whose protocol
-/// is not known yet, by 256 KiB of memory for texts to come, and by what each protocol says of itself for each flow.
+/// is not known yet, by 256 KiB of memory for texts to come, and by what each protocol says of itself for each flow, 512 MiB for all of them.
 pub struct Analysis {
     pub(crate) events: Events,
     pub(crate) budget: Budget,
     /// Bytes of streams whose protocol is not known yet.
     pub(crate) kept_bytes: usize,
+    /// What analysers of protocols keep.
+    pub(crate) memory: Memory,
     pub(crate) fragments: Reassembler,
     streams: Streams,
     names: Names,
@@ -47,6 +49,7 @@ impl Analysis {
             events: Events::new(wanted),
             budget: Budget::default(),
             kept_bytes: 0,
+            memory: Memory::default(),
             fragments: Reassembler::new(Bounds::default()),
             streams: Box::new(streams),
             names: Box::new(|_| StreamNames::default()),
@@ -65,9 +68,9 @@ impl Analysis {
         &mut self.events
     }
 
-    /// Bytes kept of streams: out of order, and of those whose protocol is not known yet. 0 once every flow has ended.
+    /// Bytes kept of streams: out of order, of those whose protocol is not known yet, and by their protocols. 0 once every flow has ended.
     pub const fn bytes_kept(&self) -> usize {
-        self.budget.used() + self.kept_bytes
+        self.budget.used() + self.kept_bytes + self.memory.used()
     }
 
     /// The application layer of `flow`, which begins at `time_ns`.

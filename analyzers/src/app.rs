@@ -10,12 +10,14 @@ use crate::tcp::{Connection, Delivery, Metrics, Segment};
 mod arena;
 mod datagrams;
 mod detection;
+mod memory;
 mod streams;
 mod work;
 
 pub(crate) use arena::{AppSlot, Arena};
 use datagrams::Datagrams;
 use detection::{Detection, Found};
+pub(crate) use memory::Memory;
 use streams::StreamAnalyser;
 use work::Work;
 
@@ -160,13 +162,14 @@ impl FlowApp {
     #[inline]
     fn payload(&mut self, arrival: &Arrival<'_, '_>, analysis: &mut Analysis, found: &mut AnomalySet) -> bool {
         let Arrival { from, view, certain, .. } = *arrival;
-        let Analysis { events, budget, kept_bytes, .. } = analysis;
+        let Analysis { events, budget, kept_bytes, memory, .. } = analysis;
         let may_turn = !certain && !self.facts.is_told();
         let mut work = Work {
             time_ns: self.now_ns,
             facts: &mut self.facts,
             events,
             kept_bytes,
+            memory,
             may_turn,
             turned: false,
             unseen: [false; 2],
@@ -202,13 +205,14 @@ impl FlowApp {
 
     /// The flow is over: what waits is told, and what was kept for it is given back.
     pub(crate) fn end(&mut self, analysis: &mut Analysis) {
-        let Analysis { events, budget, kept_bytes, .. } = analysis;
+        let Analysis { events, budget, kept_bytes, memory, .. } = analysis;
         let facts = &mut self.facts;
         let mut work = Work {
             time_ns: self.now_ns,
             facts,
             events,
             kept_bytes,
+            memory,
             may_turn: false,
             turned: false,
             unseen: [false; 2],
@@ -219,7 +223,7 @@ impl FlowApp {
                 connection.finish(budget, &mut |delivery| stream.take(delivery, &mut work));
                 stream.forget(work.kept_bytes);
             }
-            Layer::Udp(datagrams) => datagrams.end(&mut work.context()),
+            Layer::Udp(datagrams) => datagrams.end(&mut work),
             Layer::Other => {}
         }
     }
@@ -238,6 +242,8 @@ enum Stream {
         done: bool,
         /// How many of the sides have told it that they end. After both it is dropped: nothing can come.
         ended: u8,
+        /// Bytes that it keeps, as they are counted.
+        kept: u32,
     },
     /// Of none that is known.
     Foreign,
@@ -267,15 +273,16 @@ impl Stream {
                             analyser: Some(analyser),
                             done: false,
                             ended: 0,
+                            kept: 0,
                         };
-                        earlier.replay(|delivery| self.analyse(delivery, &mut work.context()));
+                        earlier.replay(|delivery| self.analyse(delivery, work));
                         earlier.forget(work.kept_bytes);
-                        self.analyse(delivery, &mut work.context());
-                        earlier.ended().for_each(|side| self.analyse(Delivery::End(side), &mut work.context()));
+                        self.analyse(delivery, work);
+                        earlier.ended().for_each(|side| self.analyse(Delivery::End(side), work));
                     }
                 }
             }
-            Self::Known { .. } => self.analyse(delivery, &mut work.context()),
+            Self::Known { .. } => self.analyse(delivery, work),
             Self::Foreign => {}
         }
     }
@@ -291,39 +298,62 @@ impl Stream {
     }
 
     /// Gives the analyser what was delivered, and what replaces it what is left of that.
-    fn analyse(&mut self, delivery: Delivery<'_>, cx: &mut Context<'_>) {
-        let Self::Known { analyser: place, done, ended, .. } = self else { return };
+    fn analyse(&mut self, delivery: Delivery<'_>, work: &mut Work<'_>) {
+        let Self::Known { analyser: place, done, ended, kept, .. } = self else { return };
         let Some(analyser) = place else { return };
+        let (mut cx, memory) = work.parts();
         let next = match delivery {
             Delivery::End(from) => {
-                analyser.end(from, cx);
+                analyser.end(from, &mut cx);
                 *ended += 1;
+                memory.change(kept, analyser.kept());
                 // The flow may stay in the table for long.
                 if *ended == 2 {
                     *place = None;
+                    memory.change(kept, 0);
                 }
                 return;
             }
             _ if *done => return,
-            Delivery::Data(from, bytes) => analyser.data(from, bytes, cx),
-            Delivery::Gap(from, bytes) => analyser.gap(from, bytes, cx),
+            Delivery::Data(from, bytes) => analyser.data(from, bytes, &mut cx),
+            Delivery::Gap(from, bytes) => analyser.gap(from, bytes, &mut cx),
         };
+        if memory.change(kept, analyser.kept()) {
+            return self.give_up(work);
+        }
         match next {
             Next::More => {}
             Next::Done => *done = true,
             Next::Becomes(protocol) => {
                 let unused = analyser.unused();
-                let analyser = self.replace(protocol, cx);
-                *self = Self::Known { protocol, done: analyser.is_none(), analyser, ended: 0 };
+                memory.change(kept, 0);
+                let analyser = self.replace(protocol, &mut cx);
+                *self = Self::Known { protocol, done: analyser.is_none(), analyser, ended: 0, kept: 0 };
                 if let Delivery::Data(from, bytes) = delivery
                     && let Some(rest) = bytes.len().checked_sub(unused).and_then(|at| bytes.get(at..))
                     && !rest.is_empty()
                 {
                     // No protocol becomes itself, so this ends.
-                    self.analyse(Delivery::Data(from, rest), cx);
+                    self.analyse(Delivery::Data(from, rest), work);
                 }
             }
         }
+    }
+
+    /// All analysers together keep too much: what this one knows is told, as what is cut off, and nothing more is read.
+    #[cold]
+    fn give_up(&mut self, work: &mut Work<'_>) {
+        let Self::Known { analyser: place, done, kept, .. } = self else { return };
+        let (mut cx, memory) = work.parts();
+        cx.unseen = [true; 2];
+        if let Some(mut analyser) = place.take() {
+            for side in [Side::Originator, Side::Responder] {
+                analyser.end(side, &mut cx);
+            }
+        }
+        *done = true;
+        memory.change(kept, 0);
+        memory.given_up += 1;
     }
 
     /// The analyser of the protocol that the stream goes on with.

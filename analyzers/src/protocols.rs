@@ -135,6 +135,9 @@ pub trait StreamProtocol: Default {
     /// for each side, also after [`Next::Done`].
     fn end(&mut self, from: Side, cx: &mut Context<'_>);
 
+    /// Bytes of memory that it keeps besides itself, until more comes: of a message whose end has not, of requests that wait for answers.
+    fn kept(&self) -> usize;
+
     /// After [`StreamProtocol::data`] gave [`Next::Becomes`]: how many bytes at the end of what it was given are of the new protocol.
     fn unused(&self) -> usize {
         0
@@ -156,6 +159,9 @@ pub trait DatagramProtocol: Default {
 
     /// One datagram, of whose payload the mirror has cut `missing` bytes off the end.
     fn datagram(&mut self, from: Side, payload: &[u8], missing: u32, cx: &mut Context<'_>) -> Next;
+
+    /// As [`StreamProtocol::kept`].
+    fn kept(&self) -> usize;
 
     /// The flow is over.
     fn end(&mut self, cx: &mut Context<'_>);

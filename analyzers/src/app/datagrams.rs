@@ -3,7 +3,7 @@
 use super::work::Work;
 use crate::protocols::dns::DnsDatagrams;
 use crate::protocols::quic::Quic;
-use crate::protocols::{Context, DatagramProtocol, Next, Protocol, Side};
+use crate::protocols::{DatagramProtocol, Next, Protocol, Side};
 
 /// So many datagrams that no protocol knows, and a flow is given up.
 const UNKNOWN_MAX: u8 = 4;
@@ -13,8 +13,10 @@ const UNKNOWN_MAX: u8 = 4;
 pub(super) enum Datagrams {
     /// Not found yet, after so many datagrams.
     Unknown(u8),
-    Dns(DnsDatagrams),
-    Quic(Box<Quic>),
+    /// With the bytes that it keeps, as they are counted.
+    Dns(DnsDatagrams, u32),
+    /// Likewise.
+    Quic(Box<Quic>, u32),
     /// Nothing more is wanted of it.
     Done(Protocol),
     /// Of none that is known.
@@ -31,8 +33,8 @@ impl Datagrams {
     pub(super) const fn protocol(&self) -> Option<Protocol> {
         match self {
             Self::Unknown(_) | Self::Foreign => None,
-            Self::Dns(_) => Some(Protocol::Dns),
-            Self::Quic(_) => Some(Protocol::Quic),
+            Self::Dns(..) => Some(Protocol::Dns),
+            Self::Quic(..) => Some(Protocol::Quic),
             Self::Done(protocol) => Some(*protocol),
         }
     }
@@ -40,8 +42,8 @@ impl Datagrams {
     /// Who is the client, where the first datagram of a protocol says so.
     fn client(&self, from: Side, payload: &[u8], ports: (u16, u16)) -> Option<Side> {
         match self {
-            Self::Dns(_) => DnsDatagrams::client(from, payload, ports),
-            Self::Quic(_) => Quic::client(from, payload, ports),
+            Self::Dns(..) => DnsDatagrams::client(from, payload, ports),
+            Self::Quic(..) => Quic::client(from, payload, ports),
             Self::Unknown(_) | Self::Done(_) | Self::Foreign => None,
         }
     }
@@ -54,9 +56,9 @@ impl Datagrams {
             }
             let ports = (work.facts.tuple.source_port, work.facts.tuple.destination_port);
             *self = if DnsDatagrams::recognise(payload, ports) {
-                Self::Dns(DnsDatagrams::default())
+                Self::Dns(DnsDatagrams::default(), 0)
             } else if Quic::recognise(payload, ports) {
-                Self::Quic(Box::default())
+                Self::Quic(Box::default(), 0)
             } else if *seen + 1 >= UNKNOWN_MAX {
                 Self::Foreign
             } else {
@@ -67,22 +69,32 @@ impl Datagrams {
             }
         }
         let from = if work.turned { from.other() } else { from };
-        let cx = &mut work.context();
-        let next = match self {
-            Self::Dns(dns) => dns.datagram(from, payload, missing, cx),
-            Self::Quic(quic) => quic.datagram(from, payload, missing, cx),
+        let (mut cx, memory) = work.parts();
+        let (next, is_too_much) = match self {
+            Self::Dns(dns, kept) => (dns.datagram(from, payload, missing, &mut cx), memory.change(kept, dns.kept())),
+            Self::Quic(quic, kept) => {
+                (quic.datagram(from, payload, missing, &mut cx), memory.change(kept, quic.kept()))
+            }
             Self::Unknown(_) | Self::Done(_) | Self::Foreign => return,
         };
-        if next != Next::More {
-            self.end(cx);
+        memory.given_up += u64::from(is_too_much);
+        if next != Next::More || is_too_much {
+            self.end(work);
         }
     }
 
     /// The flow is over, or nothing more is wanted of it.
-    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn end(&mut self, work: &mut Work<'_>) {
+        let (mut cx, memory) = work.parts();
         match self {
-            Self::Dns(dns) => dns.end(cx),
-            Self::Quic(quic) => quic.end(cx),
+            Self::Dns(dns, kept) => {
+                dns.end(&mut cx);
+                memory.change(kept, 0);
+            }
+            Self::Quic(quic, kept) => {
+                quic.end(&mut cx);
+                memory.change(kept, 0);
+            }
             Self::Unknown(_) | Self::Done(_) | Self::Foreign => {}
         }
         if let Some(protocol) = self.protocol() {

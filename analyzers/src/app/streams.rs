@@ -77,6 +77,14 @@ macro_rules! stream_analysers {
                 }
             }
 
+            /// Bytes that it keeps besides itself.
+            #[inline]
+            pub(super) fn kept(&self) -> usize {
+                match self {
+                    $(Self::$arm(analyser) => analyser.kept()),+
+                }
+            }
+
             pub(super) fn unused(&self) -> usize {
                 match self {
                     $(Self::$arm(analyser) => analyser.unused()),+

@@ -136,6 +136,30 @@ fn a_flow_tells_each_anomaly_once_with_its_envelope() {
 }
 
 #[test]
+fn heads_without_an_end_in_thousands_of_flows_take_bounded_memory_and_no_other_flow_its_events() {
+    const LIMIT: usize = 128 << 20;
+    let head = [&b"GET /long HTTP/1.1\r\nHost: a\r\nX-Filler: "[..], &vec![b'x'; 60_000]].concat();
+    let mut bench = Bench::new();
+    let mut told = 0;
+    for port in 1..3_000 {
+        bench.see(&tcp((3, port), B, (1, 1), PSH, &head));
+        let kept = bench.shard.analysis().unwrap().bytes_kept();
+        assert!(kept <= LIMIT + 2 * head.len(), "{kept}");
+        told += bench.events().iter().filter(|event| event["http"]["truncated"] == true).count() as u64;
+    }
+    let given_up = bench.shard.analysis().unwrap().snapshot().protocols_given_up;
+    assert!(given_up > 500 && told == given_up, "{given_up} given up, {told} told");
+    // Whoever keeps no more than is usual goes on.
+    bench.see(&tcp(A, B, (1, 1), PSH, b"GET /short HTTP/1.1\r\n"));
+    bench.see(&tcp(A, B, (22, 1), PSH, b"Host: a\r\n\r\n"));
+    bench.see(&tcp(B, A, (1, 33), PSH, b"HTTP/1.1 204 No Content\r\n\r\n"));
+    let events = bench.events();
+    assert_eq!((&events[0]["http"]["url"], &events[0]["http"]["status"]), (&"/short".into(), &204.into()));
+    bench.shard.finish(|_| {});
+    assert_eq!(bench.shard.analysis().unwrap().bytes_kept(), 0, "all was given back");
+}
+
+#[test]
 fn segments_that_contradict_each_other_are_an_anomaly_and_repeated_or_cut_ones_are_none() {
     let mut bench = Bench::new();
     bench.see(&tcp(A, B, (100, 0), SYN, b""));

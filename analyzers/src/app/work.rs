@@ -1,5 +1,6 @@
 //! What a flow's layer works with while it takes a packet.
 
+use super::memory::Memory;
 use crate::protocols::{Context, Events, FlowFacts};
 use crate::tcp::Delivery;
 
@@ -9,6 +10,7 @@ pub(super) struct Work<'a> {
     pub(super) facts: &'a mut FlowFacts,
     pub(super) events: &'a mut Events,
     pub(super) kept_bytes: &'a mut usize,
+    pub(super) memory: &'a mut Memory,
     /// Who opened the flow is a guess, and nothing was told yet.
     pub(super) may_turn: bool,
     /// The sides are the other way round since this packet: what comes with it has yet to be turned.
@@ -18,9 +20,10 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// What protocols are given.
-    pub(super) const fn context(&mut self) -> Context<'_> {
-        Context { time_ns: self.time_ns, flow: self.facts, events: self.events, unseen: self.unseen }
+    /// What protocols are given, and where it is counted what they keep.
+    pub(super) const fn parts(&mut self) -> (Context<'_>, &mut Memory) {
+        let cx = Context { time_ns: self.time_ns, flow: self.facts, events: self.events, unseen: self.unseen };
+        (cx, self.memory)
     }
 
     /// The responder has opened the flow.

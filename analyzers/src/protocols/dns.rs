@@ -38,6 +38,10 @@ impl DatagramProtocol for DnsDatagrams {
         Next::More
     }
 
+    fn kept(&self) -> usize {
+        self.conversation.size()
+    }
+
     fn end(&mut self, _: &mut Context<'_>) {}
 }
 
@@ -72,6 +76,10 @@ impl StreamProtocol for DnsStream {
 
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
         self.sides[from.index()].gap(from, bytes, &mut self.conversation, cx)
+    }
+
+    fn kept(&self) -> usize {
+        self.sides.iter().map(Framer::size).sum::<usize>() + self.conversation.size()
     }
 
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
@@ -129,6 +137,11 @@ struct Conversation {
 }
 
 impl Conversation {
+    /// Memory that what waits takes, in bytes.
+    const fn size(&self) -> usize {
+        self.outstanding.size()
+    }
+
     fn message(&mut self, from: Side, bytes: &[u8], cut: bool, cx: &mut Context<'_>) {
         let Some(message) = Message::read(bytes) else {
             if !cut {

@@ -121,6 +121,11 @@ impl Framer {
         to.lost(from, cx)
     }
 
+    /// Memory that what is kept of a message takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.pending.size()
+    }
+
     /// Nothing more comes.
     pub(super) fn end<F: Framed>(&mut self, from: Side, to: &mut F, cx: &mut Context<'_>) {
         self.cut(from, to, cx);

@@ -145,6 +145,10 @@ impl StreamProtocol for Http1 {
         self.missing(from, bytes, cx)
     }
 
+    fn kept(&self) -> usize {
+        self.readers.iter().map(|reader| reader.kept.capacity()).sum::<usize>() + self.exchanges.size()
+    }
+
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         let server_is_lost = self.client.is_some_and(|client| {
             matches!(self.readers[client.other().index()].state, State::Lost)

@@ -94,6 +94,14 @@ struct Block {
     broken: bool,
 }
 
+impl Reader {
+    /// Memory that what is kept takes, in bytes.
+    fn size(&self) -> usize {
+        let block = self.block.as_ref().map_or(0, |block| block.bytes.capacity());
+        self.kept.capacity() + block + self.decoder.size()
+    }
+}
+
 impl Default for Http2 {
     fn default() -> Self {
         Self {
@@ -196,6 +204,10 @@ impl StreamProtocol for Http2 {
             _ => self.lose(from),
         }
         Next::More
+    }
+
+    fn kept(&self) -> usize {
+        self.readers.iter().map(Reader::size).sum::<usize>() + self.streams.size()
     }
 
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {

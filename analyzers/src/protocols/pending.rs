@@ -40,6 +40,11 @@ impl Pending {
         &self.kept
     }
 
+    /// Memory that this takes, in bytes.
+    pub fn size(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Forgets what is kept, and gives back its memory.
     pub fn clear(&mut self) {
         self.kept = Vec::new();

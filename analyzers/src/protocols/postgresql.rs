@@ -56,6 +56,10 @@ impl StreamProtocol for PostgreSql {
         self.framers[from.index()].gap(from, bytes, &mut self.session, cx)
     }
 
+    fn kept(&self) -> usize {
+        self.framers.iter().map(Framer::size).sum::<usize>() + self.session.size()
+    }
+
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         self.framers[from.index()].end(from, &mut self.session, cx);
         if from == Side::Responder {

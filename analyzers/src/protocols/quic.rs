@@ -122,6 +122,10 @@ impl DatagramProtocol for Quic {
         Next::More
     }
 
+    fn kept(&self) -> usize {
+        self.crypto.iter().map(Assembly::size).sum::<usize>() + self.scratch.capacity()
+    }
+
     fn end(&mut self, cx: &mut Context<'_>) {
         self.finish(cx);
     }

@@ -73,6 +73,10 @@ impl StreamProtocol for Redis {
         next
     }
 
+    fn kept(&self) -> usize {
+        self.session.size()
+    }
+
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         if from == Side::Responder {
             self.session.end(cx);

@@ -55,6 +55,10 @@ impl StreamProtocol for Ssh {
         self.framers[from.index()].gap(from, bytes, &mut self.session, cx)
     }
 
+    fn kept(&self) -> usize {
+        self.framers.iter().map(Framer::size).sum::<usize>() + self.session.size()
+    }
+
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         let side = &mut self.session.sides[from.index()];
         side.over = true;
@@ -79,6 +83,12 @@ struct Peer {
     offer: Option<Box<str>>,
     /// Nothing more is expected of it.
     over: bool,
+}
+
+impl Session {
+    fn size(&self) -> usize {
+        self.sides.iter().filter_map(|side| side.offer.as_ref()).map(|offer| offer.len()).sum()
+    }
 }
 
 impl Framed for Session {

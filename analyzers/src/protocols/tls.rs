@@ -144,6 +144,10 @@ impl StreamProtocol for Tls {
         self.next()
     }
 
+    fn kept(&self) -> usize {
+        self.halves.iter().map(|half| half.pending.size()).sum::<usize>() + self.handshake.size()
+    }
+
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         self.halves[from.index()].ended = true;
         if self.over {

@@ -31,6 +31,10 @@ pub struct AnalysisSnapshot {
     pub tcp_shard_full: u64,
     /// Bytes kept of streams whose protocol is not known yet.
     pub undetected_bytes: u64,
+    /// Bytes that the protocols of flows keep until more of them comes.
+    pub protocol_bytes: u64,
+    /// Flows whose protocol is not read any more since those of the worker together kept too much.
+    pub protocols_given_up: u64,
     /// Packets forgotten while copies of them could still come.
     pub duplicates_forgotten: u64,
     /// How long requests took to be answered, by `app_proto`.
@@ -56,6 +60,8 @@ impl AnalysisSnapshot {
             tcp_direction_full: analysis.budget.direction_full,
             tcp_shard_full: analysis.budget.shard_full,
             undetected_bytes: analysis.kept_bytes as u64,
+            protocol_bytes: analysis.memory.used() as u64,
+            protocols_given_up: analysis.memory.given_up,
             duplicates_forgotten: 0,
             responses: responses.collect(),
         }
@@ -75,6 +81,8 @@ impl AnalysisSnapshot {
         self.tcp_direction_full += other.tcp_direction_full;
         self.tcp_shard_full += other.tcp_shard_full;
         self.undetected_bytes += other.undetected_bytes;
+        self.protocol_bytes += other.protocol_bytes;
+        self.protocols_given_up += other.protocols_given_up;
         self.duplicates_forgotten += other.duplicates_forgotten;
         for (protocol, times) in &other.responses {
             self.responses.entry(protocol.clone()).or_default().merge(times);

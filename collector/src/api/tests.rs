@@ -179,6 +179,8 @@ fn busy_snapshot() -> Snapshot {
         tcp_shard_full: 85,
         tcp_waiting_bytes: 86,
         duplicates_forgotten: 87,
+        protocol_bytes: 88,
+        protocols_given_up: 89,
         responses: [("dns".to_owned(), dns)].into(),
         ..AnalysisSnapshot::default()
     };
@@ -596,6 +598,8 @@ fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
         ("tcp_holes_given_up_total", &[("worker", "0"), ("reason", "shard_full")], 85.0),
         ("tcp_waiting_bytes", &[("worker", "0")], 86.0),
         ("duplicates_forgotten_total", &[("worker", "0")], 87.0),
+        ("protocol_bytes", &[("worker", "0")], 88.0),
+        ("protocols_given_up_total", &[("worker", "0")], 89.0),
         ("response_time_seconds_count", &[("worker", "1"), ("protocol", "dns")], 7.0),
         ("response_time_seconds_sum", &[("worker", "1"), ("protocol", "dns")], 2.0),
         ("response_time_seconds_bucket", &[("worker", "1"), ("protocol", "dns"), ("le", "0.001")], 5.0),

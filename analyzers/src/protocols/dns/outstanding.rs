@@ -19,6 +19,11 @@ struct Query {
 }
 
 impl Outstanding {
+    /// Memory that queries besides the first take, in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.more.capacity() * size_of::<Query>()
+    }
+
     /// A query is asked. One that is repeated has been waiting since it was asked first.
     pub(super) fn ask(&mut self, id: u16, time_ns: u64) {
         if self.first.iter().chain(&self.more).any(|query| query.id == id) {

@@ -169,6 +169,11 @@ impl Exchanges {
         }
     }
 
+    /// Memory that what waits takes, in bytes; that of one request is in place.
+    pub(super) fn size(&self) -> usize {
+        self.text + self.waiting.len().saturating_sub(1) * size_of::<Request>()
+    }
+
     /// Requests that wait and whose response has not begun.
     fn unanswered(&self) -> usize {
         self.waiting.len() - usize::from(self.response.as_ref().is_some_and(|response| response.answers))

@@ -47,6 +47,13 @@ struct Entry {
     name: Option<usize>,
 }
 
+impl Decoder {
+    /// Memory that this takes, in bytes, as the table counts.
+    pub(super) fn size(&self) -> usize {
+        self.size + self.name.capacity() + self.value.capacity()
+    }
+}
+
 /// An index points at nothing.
 struct NoEntry;
 

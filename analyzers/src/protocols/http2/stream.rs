@@ -61,6 +61,11 @@ pub(super) struct Stream {
 }
 
 impl Streams {
+    /// Memory that open streams take, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.text + self.open.capacity() * size_of::<Stream>()
+    }
+
     /// The place of an open stream.
     fn find(&self, id: u32) -> Option<usize> {
         self.open.iter().rposition(|stream| stream.id == id)

@@ -86,6 +86,15 @@ enum Kind {
 }
 
 impl Command {
+    /// Memory that its text takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Statement(text) | Kind::Database(text) => text.len(),
+            Kind::Login(login) => login.user.len() + login.database.len() + login.plugin.len(),
+            Kind::Prepared(_) | Kind::Other => 0,
+        }
+    }
+
     /// The client's answer to the greeting, which is a command in so far as it is answered.
     pub(super) fn login(login: Login, asked_ns: u64) -> Self {
         Self { asked_ns, expected: Expected { code: 0, start: 2 }, kind: Kind::Login(login), bytes: 0, cut: false }

@@ -56,6 +56,12 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Memory that what waits takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let waiting = self.waiting.iter().map(Command::size).sum::<usize>();
+        waiting + self.waiting.capacity() * size_of::<Command>() + self.beyond.capacity() * size_of::<Expected>()
+    }
+
     /// How many bytes of a payload that begins with `first` are wanted.
     pub(super) const fn wanted(&self, from: Side, first: u8) -> usize {
         match (from, self.phase) {

@@ -54,6 +54,19 @@ fn kept(text: &[u8], most: usize) -> Box<[u8]> {
     text.get(..most).unwrap_or(text).into()
 }
 
+impl Request {
+    /// Memory that its text takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Query(text) => text.len(),
+            Kind::Extended(extended) => extended.statement.len() + extended.text.as_ref().map_or(0, |text| text.len()),
+            Kind::Authentication { mechanism } => mechanism.as_ref().map_or(0, |name| name.len()),
+            Kind::Startup(startup) => startup.size(),
+            Kind::Sync | Kind::Function | Kind::Terminate => 0,
+        }
+    }
+}
+
 impl Kind {
     pub(super) fn query(body: &[u8]) -> Self {
         Self::Query(kept(split_text(body).0, STATEMENT_MAX))

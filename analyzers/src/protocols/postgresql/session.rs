@@ -95,6 +95,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Memory that what waits takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.waiting.iter().map(Request::size).sum::<usize>() + self.waiting.capacity() * size_of::<Request>()
+    }
+
     /// The next byte of the server is the answer to a request for encryption.
     pub(super) fn waits_for_encryption(&self) -> bool {
         self.waiting.front().is_some_and(|request| matches!(request.kind, Kind::Startup(Startup::Tls | Startup::Gss)))

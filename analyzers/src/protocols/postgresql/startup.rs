@@ -47,6 +47,13 @@ fn is_code(code: u32) -> bool {
 }
 
 impl Startup {
+    /// Memory that its text takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let Self::Session { user, others, .. } = self else { return 0 };
+        let text = |it: &Parameter| it.name.len() + it.value.len();
+        user.len() + others.iter().map(text).sum::<usize>() + others.capacity() * size_of::<Parameter>()
+    }
+
     /// Whether one begins here.
     pub(super) fn begins(bytes: &[u8]) -> Guess {
         match (bytes.first(), word(bytes, 0), word(bytes, 4)) {

@@ -17,6 +17,11 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
+    /// Memory that this takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.capacity() + self.runs.capacity() * size_of::<Range<usize>>()
+    }
+
     /// Puts a piece in its place.
     pub(crate) fn insert(&mut self, offset: u64, piece: &[u8]) {
         let Some(start) = usize::try_from(offset).ok().filter(|start| *start <= HANDSHAKE_MAX) else {

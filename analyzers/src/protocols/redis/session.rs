@@ -44,6 +44,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Memory that what waits takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.waiting.capacity() * size_of::<Command>()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

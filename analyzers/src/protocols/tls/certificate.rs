@@ -29,6 +29,12 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
+    /// Memory that its names take, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let names = [&self.issuer, &self.subject].into_iter().flatten().chain(&self.alternatives);
+        names.map(|name| name.len() + size_of::<Vec<u8>>()).sum()
+    }
+
     /// Reads a certificate, `whole` or cut at the end.
     pub(crate) fn read(bytes: &[u8], whole: bool) -> Self {
         let mut certificate = Self::default();

@@ -52,6 +52,11 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
+    /// Memory that the names in a certificate take, in bytes: all else is small.
+    pub(crate) fn size(&self) -> usize {
+        self.certificate.as_ref().map_or(0, Certificate::size)
+    }
+
     /// Which side is the client; the originator until a hello tells otherwise.
     pub(crate) fn client_side(&self) -> Side {
         self.client_side.unwrap_or(Side::Originator)

@@ -18,12 +18,15 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
     by_name(families, snapshot, holes, |analysis| {
         vec![("direction_full", analysis.tcp_direction_full), ("shard_full", analysis.tcp_shard_full)]
     })?;
-    let counters: [(&str, &str, CountOf<AnalysisSnapshot>); 2] = [
+    let counters: [(&str, &str, CountOf<AnalysisSnapshot>); 3] = [
         ("anomalies_suppressed", "Anomalies not told because there were too many in a second", |analysis| {
             analysis.anomalies_suppressed
         }),
         ("duplicates_forgotten", "Packets forgotten while copies of them could come", |analysis| {
             analysis.duplicates_forgotten
+        }),
+        ("protocols_given_up", "Flows whose protocol is not read any more since all kept too much", |analysis| {
+            analysis.protocols_given_up
         }),
     ];
     for (name, help, count) in counters {
@@ -31,10 +34,13 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
             family.counter(&labels(worker), count(&worker.analysis))
         })?;
     }
-    let gauges: [(&str, &str, CountOf<AnalysisSnapshot>); 3] = [
+    let gauges: [(&str, &str, CountOf<AnalysisSnapshot>); 4] = [
         ("fragment_bytes", "Bytes of IP fragments that wait", |analysis| analysis.fragment_bytes),
         ("tcp_waiting_bytes", "Bytes of TCP that came before their turn", |analysis| analysis.tcp_waiting_bytes),
         ("undetected_bytes", "Bytes of streams whose protocol is not known yet", |analysis| analysis.undetected_bytes),
+        ("protocol_bytes", "Bytes that the protocols of flows keep until more comes", |analysis| {
+            analysis.protocol_bytes
+        }),
     ];
     for (name, help, count) in gauges {
         families.per_worker(snapshot, name, help, MetricType::Gauge, |worker, family| {
