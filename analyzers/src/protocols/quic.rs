@@ -26,6 +26,8 @@ use super::{Context, DatagramProtocol, Next, Protocol, Side};
 pub(super) const DATAGRAMS_MAX: u32 = 64;
 /// Packets looked at in one datagram.
 const PACKETS_MAX: usize = 8;
+/// So many bytes of a datagram that came too early are kept: more than paths take.
+const EARLY_MAX: usize = 2 * 1024;
 /// So many packets that no key opens, and the flow is given up.
 pub(super) const FAILURES_MAX: u32 = 16;
 /// How often keys are derived for one flow: for its first packet, and anew after a retry.
@@ -44,6 +46,9 @@ pub struct Quic {
     failures: u32,
     crypto: [Assembly; 2],
     scratch: Vec<u8>,
+    /// The first datagram that no key opened, and who sent it: the server's answer, where the mirror shows it before the question whose
+    /// keys it has.
+    early: Option<(Side, Box<[u8]>)>,
     hellos: Hellos,
     /// A datagram was cut.
     cut: bool,
@@ -102,15 +107,19 @@ impl DatagramProtocol for Quic {
         }
         self.datagrams += 1;
         self.cut |= missing > 0;
-        let mut rest = payload;
-        for _ in 0..PACKETS_MAX {
-            let Some((packet, behind)) = Packet::read(rest) else {
-                break;
-            };
-            rest = behind;
-            if self.packet(from, packet, cx) == Next::Done {
+        let failures = self.failures;
+        if self.packets(from, payload, cx) == Next::Done {
+            return self.finish(cx);
+        }
+        if self.opened {
+            if let Some((side, early)) = self.early.take()
+                && side != from
+                && self.packets(side, &early, cx) == Next::Done
+            {
                 return self.finish(cx);
             }
+        } else if self.failures > failures && self.early.is_none() && payload.len() <= EARLY_MAX {
+            self.early = Some((from, payload.into()));
         }
         // A client that has gone on to short headers has what it needs. Behind a packet there may be anything, so the
         // first byte of the datagram counts.
@@ -123,7 +132,8 @@ impl DatagramProtocol for Quic {
     }
 
     fn kept(&self) -> usize {
-        self.crypto.iter().map(Assembly::size).sum::<usize>() + self.scratch.capacity()
+        let early = self.early.as_ref().map_or(0, |(_, payload)| payload.len());
+        self.crypto.iter().map(Assembly::size).sum::<usize>() + self.scratch.capacity() + early
     }
 
     fn end(&mut self, cx: &mut Context<'_>) {
@@ -135,6 +145,19 @@ impl Quic {
     /// Which side is the client; the originator until a packet could be opened.
     fn client_side(&self) -> Side {
         self.beginning.as_ref().map_or(Side::Originator, |beginning| beginning.client_side)
+    }
+
+    /// The packets of a datagram; [`Next::Done`] where no hello will come any more.
+    fn packets(&mut self, from: Side, payload: &[u8], cx: &mut Context<'_>) -> Next {
+        let mut rest = payload;
+        for _ in 0..PACKETS_MAX {
+            let Some((packet, behind)) = Packet::read(rest) else { break };
+            rest = behind;
+            if self.packet(from, packet, cx) == Next::Done {
+                return Next::Done;
+            }
+        }
+        Next::More
     }
 
     /// [`Next::Done`] where no hello will come any more.

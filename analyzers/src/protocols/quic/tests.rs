@@ -211,6 +211,16 @@ fn a_server_that_was_heard_first_does_not_hide_the_client() {
 }
 
 #[test]
+fn a_server_whose_hello_overtakes_the_clients_is_read_all_the_same() {
+    let steps = [(SERVER, &unhex(SERVER_PACKET)[..]), (CLIENT, &client_packet(Version::One))];
+    let (events, next) = datagrams::<Quic>(&steps);
+    assert_eq!(next, Next::Done);
+    let quic = only(&events);
+    assert_eq!((&quic["sni"], &quic["ja3s"]["string"]), (&json!("example.com"), &json!("771,4865,51-43")));
+    assert_eq!(events[0]["src_ip"], "10.0.0.1");
+}
+
+#[test]
 fn a_server_may_ask_for_another_hello() {
     let retry = unhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c");
     let retry = message(2, &[words(&[0x0303]), retry, vec![0], words(&[0x1301]), vec![0]].concat());

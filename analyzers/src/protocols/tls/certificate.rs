@@ -8,8 +8,10 @@ use super::der::{Der, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING
 use super::{hex, name};
 use crate::json::JsonObject;
 
-/// Alternative names beyond this many are left out.
-pub(crate) const ALTERNATIVES_MAX: usize = 64;
+/// Alternative names beyond this many are left out, which is told; shared certificates of content networks have a hundred.
+pub(crate) const ALTERNATIVES_MAX: usize = 256;
+/// Likewise beyond so many bytes of them.
+pub(crate) const ALTERNATIVES_BYTES: usize = 16 * 1024;
 /// A longer alternative name is cut here.
 pub(crate) const ALTERNATIVE_MAX: usize = 1024;
 /// A longer serial number is cut here; RFC 5280 allows 20 bytes.
@@ -24,6 +26,8 @@ pub(crate) struct Certificate {
     not_before: Option<String>,
     not_after: Option<String>,
     alternatives: Vec<Vec<u8>>,
+    /// There are more of them.
+    alternatives_cut: bool,
     /// SHA-1 over all of it.
     fingerprint: Option<String>,
 }
@@ -82,8 +86,14 @@ impl Certificate {
 
     /// Names of mail addresses, hosts, URIs and IP addresses (RFC 5280 section 4.2.1.6).
     fn read_alternatives(&mut self, mut names: Der<'_>) {
+        let mut room = ALTERNATIVES_BYTES;
         while let Some(value) = names.next() {
-            if self.alternatives.len() == ALTERNATIVES_MAX || !value.whole {
+            if !value.whole {
+                return;
+            }
+            room = room.saturating_sub(value.content.len().min(ALTERNATIVE_MAX));
+            if self.alternatives.len() == ALTERNATIVES_MAX || room == 0 {
+                self.alternatives_cut = true;
                 return;
             }
             match value.tag {
@@ -115,6 +125,9 @@ impl Certificate {
         }
         if !self.alternatives.is_empty() {
             json.array("subjectaltname", |names| self.alternatives.iter().for_each(|name| names.text(name)));
+        }
+        if self.alternatives_cut {
+            json.flag("subjectaltname_cut", true);
         }
         if let Some(serial) = &self.serial {
             json.text("serial", serial);

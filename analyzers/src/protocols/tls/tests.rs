@@ -6,7 +6,7 @@ use super::super::{Guess, Next, Opening, Protocol, Side, StreamProtocol};
 use super::building::{
     client_hello, der, message, protocols, record, sequence, server_hello, server_name, sized, words,
 };
-use super::certificate::{ALTERNATIVE_MAX, ALTERNATIVES_MAX};
+use super::certificate::{ALTERNATIVE_MAX, ALTERNATIVES_BYTES, ALTERNATIVES_MAX};
 use super::samples::{self, Sample};
 use super::{BYTES_MAX, MESSAGE_MAX, Tls};
 
@@ -357,9 +357,16 @@ fn absurd_certificates_make_no_absurd_events() {
     let attribute = sequence(&[der(6, &[0x55, 4, 3]), der(0x0c, "y".repeat(60_000).as_bytes())]);
     let tls = tls_with(&certificate(&der(0x31, &attribute), &names));
     let listed = tls["subjectaltname"].as_array().unwrap();
-    assert_eq!(listed.len(), ALTERNATIVES_MAX);
+    assert_eq!((listed.len(), &tls["subjectaltname_cut"]), (ALTERNATIVES_MAX, &json!(true)));
     assert_eq!(listed[0].as_str().unwrap().len(), ALTERNATIVE_MAX);
     assert_eq!(tls["subject"].as_str().unwrap().len(), super::name::NAME_MAX);
+
+    let names = der(0x82, &[b'z'; 250]);
+    let tls = tls_with(&certificate(&der(0x31, &attribute), &names.repeat(200)));
+    let listed = tls["subjectaltname"].as_array().unwrap().len();
+    assert_eq!((listed, &tls["subjectaltname_cut"]), ((ALTERNATIVES_BYTES - 1) / 250, &json!(true)));
+    let tls = tls_with(&certificate(&der(0x31, &attribute), &names.repeat(60)));
+    assert_eq!((tls["subjectaltname"].as_array().unwrap().len(), tls.get("subjectaltname_cut")), (60, None));
 
     // Lengths beyond the end, or of no certificate at all: the rest of the event stands.
     for broken in [&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff][..], &[0x30, 0x80, 0, 0], b"hello", &[]] {
