@@ -178,7 +178,7 @@ impl FlowApp {
             Layer::Tcp(TcpLayer { connection, stream }) => {
                 let Some(segment) = Segment::of(view, self.now_ns) else { return false };
                 let wanted = stream.wants_bytes();
-                if wanted {
+                if wanted && connection.may_deliver(&segment) {
                     work.unseen = connection.unseen_with(from, &segment);
                 }
                 let overlaps = connection.metrics().sent_by(from).overlaps;

@@ -202,6 +202,15 @@ impl Connection {
         self.over = true;
     }
 
+    /// Whether the segment may have anything delivered: bytes, a gap or an end.
+    #[inline]
+    pub(crate) fn may_deliver(&self, segment: &Segment<'_>) -> bool {
+        !segment.payload.is_empty()
+            || segment.missing > 0
+            || segment.header.flags.has(TcpFlags::FIN | TcpFlags::RST)
+            || self.halves.iter().any(Half::waits)
+    }
+
     /// Of which sides more was sent than was delivered: what their peers have acknowledged says so, or nothing of them was seen.
     pub(crate) fn unseen(&self) -> [bool; 2] {
         [&self.halves[0], &self.halves[1]].map(|half| half.is_unseen(None))
