@@ -91,6 +91,26 @@ impl Command {
         is_subscription(&self.name)
     }
 
+    /// Whether it may be answered as late as it likes.
+    pub(super) fn blocks(&self) -> bool {
+        const NAMES: [&[u8]; 13] = [
+            b"BLPOP",
+            b"BRPOP",
+            b"BLMOVE",
+            b"BLMPOP",
+            b"BRPOPLPUSH",
+            b"BZPOPMIN",
+            b"BZPOPMAX",
+            b"BZMPOP",
+            b"XREAD",
+            b"XREADGROUP",
+            b"WAIT",
+            b"WAITAOF",
+            b"DEBUG",
+        ];
+        matches!(self.name.first(), Some(b'B' | b'b' | b'X' | b'x' | b'W' | b'w' | b'D' | b'd')) && self.is(&NAMES)
+    }
+
     /// Whether its answers may be left out by itself.
     pub(super) fn changes_replies(&self) -> bool {
         self.is(&[b"CLIENT"]) && self.key.eq_ignore_ascii_case(b"REPLY")

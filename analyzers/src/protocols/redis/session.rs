@@ -10,6 +10,11 @@ use crate::protocols::{Context, EventKind, Next, Protocol, Side};
 /// The most commands that wait for answers. Of a longer pipeline the rest is told without.
 const WAITING_MAX: usize = 1024;
 
+/// Where a client does not wait, and bytes are missing: it is in order again after nobody has said anything for so many times the longest
+/// that an answer took, and for so many nanoseconds at the least.
+const QUIET_TIMES: u64 = 10;
+const QUIET_MIN_NS: u64 = 100_000_000;
+
 /// Room for so many is kept when none waits.
 const KEPT_CAPACITY: usize = 16;
 
@@ -36,6 +41,15 @@ pub(super) struct Session {
     beyond: u64,
     reply: Reply,
     order: Order,
+    /// The client asks more while answers come to what it asked before: what order alone tells of others tells nothing of it.
+    overlaps: bool,
+    /// An answer has come, and commands still waited.
+    answered_in_part: bool,
+    /// A command that waits as long as it wants was told without its answer, since the order is not known.
+    blocks: bool,
+    /// When a command or an answer last was complete, and the longest that an answer took.
+    heard_ns: u64,
+    slowest_ns: u64,
     subscribed: bool,
     /// What no command asked for: messages of channels, monitoring, invalidations.
     pushes: u64,
@@ -77,6 +91,10 @@ impl Session {
             self.tell(&command, None, command.cut, cx);
             return Next::Done;
         }
+        if !self.keeps_order(&command, cx) {
+            self.tell(&command, None, true, cx);
+            return Next::More;
+        }
         if self.waiting.len() >= WAITING_MAX || self.beyond > 0 {
             self.beyond += 1;
             self.tell(&command, None, true, cx);
@@ -84,6 +102,27 @@ impl Session {
             self.waiting.push_back(command);
         }
         Next::More
+    }
+
+    /// Whether an answer can be found for the command: of a client that does not wait for its answers only where the order is known, or
+    /// everybody was quiet for long enough.
+    fn keeps_order(&mut self, command: &Command, cx: &Context<'_>) -> bool {
+        let quiet_ns = cx.time_ns.saturating_sub(std::mem::replace(&mut self.heard_ns, cx.time_ns));
+        let is_seen = !cx.is_unseen(Side::Responder);
+        if self.order == Order::Known {
+            self.overlaps |= is_seen && self.answered_in_part;
+            return true;
+        }
+        if !self.overlaps {
+            return true;
+        }
+        let is_quiet = quiet_ns >= self.slowest_ns.saturating_mul(QUIET_TIMES).max(QUIET_MIN_NS);
+        if is_quiet && is_seen && !self.blocks {
+            self.order = Order::Known;
+            return true;
+        }
+        self.blocks |= command.blocks();
+        false
     }
 
     fn server_sent(&mut self, step: Step<'_>, cx: &mut Context<'_>) -> Next {
@@ -96,6 +135,7 @@ impl Session {
             return Next::More;
         }
         let reply = std::mem::take(&mut self.reply);
+        self.heard_ns = cx.time_ns;
         let confirms = reply.confirms() && (self.subscribed || reply.is_push() || self.front_subscribes());
         let is_answer = if confirms {
             // One comes for each channel; the first is the answer.
@@ -123,6 +163,7 @@ impl Session {
             }
             return Next::More;
         };
+        self.answered_in_part = !self.waiting.is_empty();
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting = VecDeque::new();
         }
@@ -143,7 +184,7 @@ impl Session {
         let is_single = self.waiting.len() == 1 && self.waiting.front().is_some_and(|command| !command.doubted);
         let is_found = match self.order {
             Order::Known => return true,
-            _ if reply.unasked => return false,
+            _ if reply.unasked || self.overlaps => return false,
             Order::Turned => true,
             Order::Lost => is_single && self.beyond == 0,
         };
@@ -197,7 +238,9 @@ impl Session {
     /// more, but that bytes are missing.
     fn flush(&mut self, cut: bool, cx: &mut Context<'_>) {
         let mut reply = Some(std::mem::take(&mut self.reply)).filter(|reply| reply.began_ns.is_some());
+        self.answered_in_part = false;
         while let Some(command) = self.waiting.pop_front() {
+            self.blocks |= command.blocks();
             let reply = reply.take();
             self.tell(&command, reply.as_ref(), cut || command.cut || reply.is_some(), cx);
         }
@@ -233,6 +276,7 @@ impl Session {
         let began_ns = reply.and_then(|reply| reply.began_ns);
         let time_ns = began_ns.map(|began| began.saturating_sub(command.asked_ns));
         if let Some(nanos) = time_ns {
+            self.slowest_ns = self.slowest_ns.max(if command.blocks() { 0 } else { nanos });
             cx.response_time(Protocol::Redis, nanos);
         }
         cx.event(EventKind::Redis, Side::Originator, None, |json| {

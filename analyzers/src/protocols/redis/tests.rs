@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::testing::{CLIENT, SERVER, Step, damaged_stream, stream, stream_however_cut};
+use super::super::testing::{CLIENT, Recorder, SERVER, Step, damaged_stream, stream, stream_however_cut};
 use super::super::{Guess, Next, Opening, Side, StreamProtocol};
 use super::Redis;
 
@@ -246,6 +246,45 @@ fn after_a_loss_one_pipeline_is_told_without_answers_and_the_next_is_right() {
     assert_eq!(told.len(), 12);
     assert!(told[..6].iter().all(|(_, answer, marked)| answer.is_empty() && *marked), "{told:?}");
     assert!(told[6..].iter().enumerate().all(|(at, told)| told.1 == answer(at) && !told.2), "{told:?}");
+}
+
+#[test]
+fn a_client_that_does_not_wait_gets_no_wrong_answer_behind_a_loss_and_the_right_ones_after_a_pause() {
+    const LOST: usize = 20;
+    let value = |number: usize| format!("${}\r\n{number}\r\n", number.to_string().len()).into_bytes();
+    let mut recorder = Recorder::new(6, 6379);
+    let mut session = Redis::default();
+    let mut tell = |recorder: &mut Recorder, from, number: usize| {
+        let bytes = if from == CLIENT { command(&["GET", &number.to_string()]) } else { value(number) };
+        recorder.step(|cx| {
+            if number == LOST && from == SERVER {
+                session.gap(from, bytes.len() as u64, cx)
+            } else {
+                session.data(from, &bytes, cx)
+            }
+        });
+    };
+    // Three commands are always under way.
+    (10..13).for_each(|number| tell(&mut recorder, CLIENT, number));
+    for number in 10..40 {
+        tell(&mut recorder, SERVER, number);
+        tell(&mut recorder, CLIENT, number + 3);
+    }
+    (40..43).for_each(|number| tell(&mut recorder, SERVER, number));
+    recorder.time_ns += 200_000_000;
+    for number in 50..60 {
+        tell(&mut recorder, CLIENT, number);
+        tell(&mut recorder, SERVER, number);
+    }
+    let events = recorder.take();
+    let told = redis(&events);
+    assert_eq!(told.len(), 33 + 10, "each command once: {told:?}");
+    for event in told {
+        let key: usize = event["request"]["key"].as_str().unwrap().parse().unwrap();
+        let is_answered = event["response"].is_object();
+        assert_eq!(is_answered, !(LOST..50).contains(&key), "{key}: {event}");
+        assert_eq!(event["truncated"] == true, !is_answered);
+    }
 }
 
 #[test]
