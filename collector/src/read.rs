@@ -172,6 +172,8 @@ fn work(
             exchange.done(share, reader);
         }
         if exchange.is_finished() {
+            // Flows that were silent for long at the end were so for every worker, also one that had no frame after them.
+            pipeline.advance(exchange.newest_ns());
             let mut totals = pipeline.finish();
             if let Some(recorder) = recorder {
                 totals.cut = recorder.cut();

@@ -39,17 +39,22 @@ impl SharedFrame {
 }
 
 /// The frames of one chunk, by owner.
-pub(super) struct Shares(Vec<Vec<SharedFrame>>);
+pub(super) struct Shares {
+    lists: Vec<Vec<SharedFrame>>,
+    /// Time of the chunk's newest frame, whoever owns it.
+    newest_ns: u64,
+}
 
 impl Shares {
     /// Empty shares for `workers` workers, of a chunk that `taker` took, in lists that `reader` keeps for use again: new ones of this size
     /// would be memory that the kernel gives and takes back for each chunk.
     pub(super) fn new(workers: u32, taker: usize, reader: &FileReader) -> Self {
-        Self((0..workers).map(|_| reader.empty_list(taker)).collect())
+        Self { lists: (0..workers).map(|_| reader.empty_list(taker)).collect(), newest_ns: 0 }
     }
 
     pub(super) fn push(&mut self, owner: u32, frame: SharedFrame) {
-        self.0[owner as usize].push(frame);
+        self.newest_ns = self.newest_ns.max(frame.meta.time_ns);
+        self.lists[owner as usize].push(frame);
     }
 }
 
@@ -59,6 +64,7 @@ pub(super) struct Share {
     taker: usize,
     chunk: Arc<Chunk>,
     frames: Vec<SharedFrame>,
+    newest_ns: u64,
 }
 
 impl Share {
@@ -126,6 +132,8 @@ pub(super) struct Exchange {
     known: u64,
     chunks: Option<u64>,
     end_told: bool,
+    /// Time of the newest frame of all that were sent, to whomever.
+    newest_ns: u64,
 }
 
 impl Exchange {
@@ -141,6 +149,7 @@ impl Exchange {
             known: 0,
             chunks: None,
             end_told: false,
+            newest_ns: 0,
         };
         receivers.into_iter().enumerate().map(end).collect()
     }
@@ -148,8 +157,8 @@ impl Exchange {
     /// Gives every worker its share of a chunk; this one keeps its own.
     pub(super) fn send(&mut self, Numbered { number, taker, chunk }: Numbered, shares: Shares) {
         let chunk = Arc::new(chunk);
-        for (worker, frames) in shares.0.into_iter().enumerate() {
-            let share = Share { number, taker, chunk: Arc::clone(&chunk), frames };
+        for (worker, frames) in shares.lists.into_iter().enumerate() {
+            let share = Share { number, taker, chunk: Arc::clone(&chunk), frames, newest_ns: shares.newest_ns };
             if worker == self.number {
                 self.keep(share);
             } else {
@@ -160,6 +169,7 @@ impl Exchange {
     }
 
     fn keep(&mut self, share: Share) {
+        self.newest_ns = self.newest_ns.max(share.newest_ns);
         self.known = self.known.max(share.number + 1);
         self.early.insert(share.number, share);
     }
@@ -177,9 +187,14 @@ impl Exchange {
         self.early.remove(&self.turn)
     }
 
+    /// How far packet time is when every chunk has had its turn.
+    pub(super) const fn newest_ns(&self) -> u64 {
+        self.newest_ns
+    }
+
     /// Ends the turn of `share`; gives its list back, and the chunk when nobody else needs it.
     pub(super) fn done(&mut self, share: Share, reader: &FileReader) {
-        let Share { number, taker, chunk, frames } = share;
+        let Share { number, taker, chunk, frames, .. } = share;
         self.turn = number + 1;
         reader.give_back_list(taker, frames);
         if let Some(chunk) = Arc::into_inner(chunk) {

@@ -7,30 +7,39 @@ use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use super::*;
 use crate::settings::{LogSettings, ReadEncapsulation};
 
-/// A classic pcap file of one UDP packet.
-fn capture() -> Vec<u8> {
-    let mut frame = [0; 12].to_vec();
-    frame.extend([8, 0]);
-    frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 53, 0, 8, 0, 0]);
-    let length = (frame.len() as u32).to_le_bytes();
-    let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1, 1_700_000_000, 0];
-    let mut file: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-    file.extend(length.into_iter().chain(length));
-    file.extend(frame);
+/// A classic pcap file of UDP packets, each from a port at a second.
+fn capture(packets: &[(u16, u32)]) -> Vec<u8> {
+    let mut file: Vec<u8> =
+        [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].into_iter().flat_map(u32::to_le_bytes).collect();
+    for (port, second) in packets {
+        let mut frame = [0; 12].to_vec();
+        frame.extend([8, 0]);
+        frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend(port.to_be_bytes());
+        frame.extend([0, 53, 0, 8, 0, 0]);
+        let length = frame.len() as u32;
+        file.extend([1_700_000_000 + second, 0, length, length].into_iter().flat_map(u32::to_le_bytes));
+        file.extend(frame);
+    }
     file
 }
 
-/// Events in the log of a `read` of that file, and its summary.
+/// Events in the log of a `read` of a file of one packet by two workers, and its summary.
 fn read_with(events: EventKinds) -> (Vec<Value>, Value) {
+    read_by(2, &[(12345, 0)], events)
+}
+
+/// The same of `packets`, by so many workers.
+fn read_by(workers: u32, packets: &[(u16, u32)], events: EventKinds) -> (Vec<Value>, Value) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("one.pcap");
-    fs::write(&file, capture()).unwrap();
+    fs::write(&file, capture(packets)).unwrap();
     let log = LogSettings {
         events,
         stats_interval: Some(Duration::from_nanos(1)),
         ..LogSettings::new(directory.path().join("log"))
     };
-    let pipeline = PipelineSettings { workers: 2, log: Some(log), ..PipelineSettings::default() };
+    let pipeline = PipelineSettings { workers, log: Some(log), ..PipelineSettings::default() };
     let settings = ReadSettings {
         files: vec![file],
         encapsulation: ReadEncapsulation::Auto,
@@ -63,4 +72,15 @@ fn a_log_has_the_kinds_of_events_that_were_asked_for() {
         assert_eq!(types, [kind.as_str()]);
     }
     assert!(read_with(EventKinds::NONE).0.is_empty());
+}
+
+#[test]
+fn a_flow_that_was_silent_for_long_at_the_end_ends_for_that_whoever_had_the_last_packet() {
+    let packets: Vec<_> = (0..20).map(|port| (40_000 + port, 0)).chain([(40_000, 100)]).collect();
+    for workers in 1..4 {
+        let (events, _) = read_by(workers, &packets, EventKinds::NONE.with(EventKind::Flow));
+        let mut reasons: Vec<&str> = events.iter().map(|event| event["flow"]["reason"].as_str().unwrap()).collect();
+        reasons.sort_unstable();
+        assert_eq!(reasons, [vec!["shutdown"], vec!["timeout"; 20]].concat(), "{workers} workers");
+    }
 }
