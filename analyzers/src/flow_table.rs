@@ -186,12 +186,14 @@ impl FlowTable {
         self.index.find(hash, |slot| self.is_in(Slot(slot), key)).map(Slot)
     }
 
-    /// Whether `flow` had been silent too long by `time_ns`.
+    /// The flow in `slot`, to change, and whether it had been silent too long by `time_ns`.
     #[inline]
-    pub(crate) fn was_silent(&self, flow: &Flow, time_ns: u64) -> bool {
+    pub(crate) fn heard(&mut self, slot: Slot, time_ns: u64) -> Option<(&mut Flow, bool)> {
+        let flow = self.chunks.get_mut(slot.0 as usize / CHUNK)?[slot.0 as usize % CHUNK].as_mut()?;
         // Mostly a flow was heard of just now, and which of the timeouts is its own does not matter.
-        time_ns > flow.last_ns.saturating_add(self.shortest_ns)
-            && time_ns > flow.last_ns.saturating_add(self.limits.idle_ns(flow))
+        let was_silent = time_ns > flow.last_ns.saturating_add(self.shortest_ns)
+            && time_ns > flow.last_ns.saturating_add(self.limits.idle_ns(flow));
+        Some((flow, was_silent))
     }
 
     /// The flow in `slot`.
