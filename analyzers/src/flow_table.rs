@@ -278,9 +278,21 @@ impl FlowTable {
         (flows, (end < self.used).then_some(end))
     }
 
-    /// Some flow; for emptying the table.
-    pub fn any(&self, from: usize) -> Option<Slot> {
-        (from..self.used).map(|slot| Slot(slot as u32)).find(|slot| self.get(*slot).is_some())
+    /// Takes out the first flow in slot `from` or behind it; for emptying the table. Index and timers still have it until the table is
+    /// empty, which is when they are made anew: to take it out of the index is to wait for memory, once for each flow.
+    pub fn take_any(&mut self, from: usize) -> Option<(Slot, Flow)> {
+        for slot in from..self.used {
+            if let Some(flow) = self.chunks.get_mut(slot / CHUNK).and_then(|chunk| chunk[slot % CHUNK].take()) {
+                self.free.push(slot as u32);
+                self.len -= 1;
+                return Some((Slot(slot as u32), flow));
+            }
+        }
+        if self.is_empty() {
+            self.index = Index::new();
+            self.wheel.clear();
+        }
+        None
     }
 
     #[inline]
@@ -306,7 +318,7 @@ fn empty_chunk() -> Box<[Option<Flow>; CHUNK]> {
 }
 
 impl Slot {
-    /// Position in the table, for use with [`FlowTable::any`].
+    /// Position in the table, for use with [`FlowTable::take_any`].
     pub const fn position(self) -> usize {
         self.0 as usize
     }

@@ -15,8 +15,8 @@ use crate::stream::StreamId;
 /// The most frames that one call of [`Shard::observe`] takes.
 pub const BATCH_MAX: usize = 64;
 
-/// Flows that [`Shard::finish_some`] ends.
-const ENDED_AT_ONCE: usize = 256;
+/// Flows that [`Shard::finish_some`] ends: their events are still in the cache when they are taken.
+const ENDED_AT_ONCE: usize = 64;
 
 /// What is known of a frame besides its bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -359,9 +359,9 @@ impl Shard {
     /// Ends some of the flows; gives whether there are more.
     pub fn finish_some(&mut self, ended: &mut impl FnMut(FlowRecord<'_>)) -> bool {
         for _ in 0..ENDED_AT_ONCE {
-            let Some(slot) = self.table.any(self.finished) else { return false };
+            let Some((slot, flow)) = self.table.take_any(self.finished) else { return false };
             self.finished = slot.position();
-            self.end(slot, FlowEnd::Shutdown, ended);
+            self.beside.tell_end(flow, FlowEnd::Shutdown, ended);
         }
         true
     }

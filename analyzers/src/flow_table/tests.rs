@@ -63,6 +63,26 @@ fn a_probe_from_before_a_change_still_finds_the_flow() {
 }
 
 #[test]
+fn a_table_that_was_emptied_is_as_new() {
+    let mut table = FlowTable::new(FlowTableLimits { flows_max: 3000, ..FlowTableLimits::default() }, 1);
+    for round in 0..3 {
+        for number in 0..3000 {
+            add(&mut table, number, 1 + round);
+        }
+        assert!(table.is_full());
+        let mut from = 0;
+        let mut taken = BTreeSet::new();
+        while let Some((slot, flow)) = table.take_any(from) {
+            from = slot.position();
+            assert_eq!(table.find(&table.probe(&flow.key), &flow.key), None, "what was taken is not found");
+            taken.insert(flow.key);
+        }
+        assert_eq!((taken.len(), table.len()), (3000, 0));
+        assert_eq!(table.evict().map(|flow| flow.key), None, "no timer is left");
+    }
+}
+
+#[test]
 fn eviction_takes_the_longest_silent_of_those_that_end_soonest() {
     const SECOND: u64 = 1_000_000_000;
     let mut table = FlowTable::new(FlowTableLimits { flows_max: 3, ..FlowTableLimits::default() }, 1);
