@@ -148,17 +148,23 @@ impl FlowTable {
         &self.limits
     }
 
-    /// First half of a lookup: hashes `key` and reads where it may be. Made for all packets of a batch before
-    /// [`FlowTable::find`] is called for any, the memory accesses overlap.
+    /// The first of four steps of a lookup: hashes `key`. Each step is taken for all packets of a batch before the next one is for any, so
+    /// that their memory accesses overlap.
     #[inline]
     pub fn probe(&self, key: &FlowKey) -> Probe {
-        let hash = self.hash(key);
-        Probe { hash, guess: self.index.first(hash).map(Slot) }
+        Probe { hash: self.hash(key), guess: None }
     }
 
-    /// Reads the guessed flow, for the sake of having it in the cache. What is given means nothing.
+    /// The second step: reads the index where the key may be, for the sake of having it in the cache. What is given means nothing.
     #[inline]
-    pub fn touch(&self, probe: &Probe) -> u64 {
+    pub fn approach(&self, probe: &Probe) -> u64 {
+        self.index.home(probe.hash)
+    }
+
+    /// The third step: guesses the flow, and reads it for the sake of having it in the cache. What is given means nothing.
+    #[inline]
+    pub fn guess(&self, probe: &mut Probe) -> u64 {
+        probe.guess = self.index.first(probe.hash).map(Slot);
         let flow = probe.guess.and_then(|slot| self.get(slot));
         // A word of each cache line or so.
         flow.map_or(0, |flow| {
@@ -171,7 +177,7 @@ impl FlowTable {
         self.get(slot).is_some_and(|flow| flow.key.is(key))
     }
 
-    /// Second half of a lookup: the slot of `key`'s flow. Right also when the table changed since the probe.
+    /// The last step: the slot of `key`'s flow. Right also when the table changed since the other steps, and without those between.
     #[inline]
     pub fn find(&self, probe: &Probe, key: &FlowKey) -> Option<Slot> {
         if probe.guess.is_some_and(|slot| self.is_in(slot, key)) {

@@ -170,9 +170,12 @@ impl Shard {
                 }
             }
         }
-        // With a table larger than the cache each lookup waits for memory. Reading all of them before using any lets
-        // those waits overlap; the sum keeps the compiler from dropping the reads.
-        let read = keys.iter().fold(0, |read, keyed| read ^ self.table.touch(&keyed.probe));
+        // With a table larger than the cache each lookup waits for memory. Reading all of them before using any lets those waits overlap:
+        // first the index, in so few instructions that the CPU has the whole batch under way at once, then the flows. The sums keep the
+        // compiler from dropping the reads.
+        let read = keys.iter().fold(0, |read, keyed| read ^ self.table.approach(&keyed.probe));
+        std::hint::black_box(read);
+        let read = keys.iter_mut().fold(0, |read, keyed| read ^ self.table.guess(&mut keyed.probe));
         std::hint::black_box(read);
         let wholes = std::mem::take(&mut self.wholes);
         for keyed in &keys {
