@@ -148,17 +148,23 @@ impl FlowTable {
         &self.limits
     }
 
-    /// First half of a lookup: hashes `key` and reads where it may be. Made for all packets of a batch before
-    /// [`FlowTable::find`] is called for any, the memory accesses overlap.
+    /// The first of four steps of a lookup: hashes `key`. Each step is taken for all packets of a batch before the next one is for any, so
+    /// that their memory accesses overlap.
     #[inline]
     pub fn probe(&self, key: &FlowKey) -> Probe {
-        let hash = self.hash(key);
-        Probe { hash, guess: self.index.first(hash).map(Slot) }
+        Probe { hash: self.hash(key), guess: None }
     }
 
-    /// Reads the guessed flow, for the sake of having it in the cache. What is given means nothing.
+    /// The second step: reads the index where the key may be, for the sake of having it in the cache. What is given means nothing.
     #[inline]
-    pub fn touch(&self, probe: &Probe) -> u64 {
+    pub fn approach(&self, probe: &Probe) -> u64 {
+        self.index.home(probe.hash)
+    }
+
+    /// The third step: guesses the flow, and reads it for the sake of having it in the cache. What is given means nothing.
+    #[inline]
+    pub fn guess(&self, probe: &mut Probe) -> u64 {
+        probe.guess = self.index.first(probe.hash).map(Slot);
         let flow = probe.guess.and_then(|slot| self.get(slot));
         // A word of each cache line or so.
         flow.map_or(0, |flow| {
@@ -171,7 +177,7 @@ impl FlowTable {
         self.get(slot).is_some_and(|flow| flow.key.is(key))
     }
 
-    /// Second half of a lookup: the slot of `key`'s flow. Right also when the table changed since the probe.
+    /// The last step: the slot of `key`'s flow. Right also when the table changed since the other steps, and without those between.
     #[inline]
     pub fn find(&self, probe: &Probe, key: &FlowKey) -> Option<Slot> {
         if probe.guess.is_some_and(|slot| self.is_in(slot, key)) {
@@ -186,12 +192,14 @@ impl FlowTable {
         self.index.find(hash, |slot| self.is_in(Slot(slot), key)).map(Slot)
     }
 
-    /// Whether `flow` had been silent too long by `time_ns`.
+    /// The flow in `slot`, to change, and whether it had been silent too long by `time_ns`.
     #[inline]
-    pub(crate) fn was_silent(&self, flow: &Flow, time_ns: u64) -> bool {
+    pub(crate) fn heard(&mut self, slot: Slot, time_ns: u64) -> Option<(&mut Flow, bool)> {
+        let flow = self.chunks.get_mut(slot.0 as usize / CHUNK)?[slot.0 as usize % CHUNK].as_mut()?;
         // Mostly a flow was heard of just now, and which of the timeouts is its own does not matter.
-        time_ns > flow.last_ns.saturating_add(self.shortest_ns)
-            && time_ns > flow.last_ns.saturating_add(self.limits.idle_ns(flow))
+        let was_silent = time_ns > flow.last_ns.saturating_add(self.shortest_ns)
+            && time_ns > flow.last_ns.saturating_add(self.limits.idle_ns(flow));
+        Some((flow, was_silent))
     }
 
     /// The flow in `slot`.
@@ -276,9 +284,21 @@ impl FlowTable {
         (flows, (end < self.used).then_some(end))
     }
 
-    /// Some flow; for emptying the table.
-    pub fn any(&self, from: usize) -> Option<Slot> {
-        (from..self.used).map(|slot| Slot(slot as u32)).find(|slot| self.get(*slot).is_some())
+    /// Takes out the first flow in slot `from` or behind it; for emptying the table. Index and timers still have it until the table is
+    /// empty, which is when they are made anew: to take it out of the index is to wait for memory, once for each flow.
+    pub fn take_any(&mut self, from: usize) -> Option<(Slot, Flow)> {
+        for slot in from..self.used {
+            if let Some(flow) = self.chunks.get_mut(slot / CHUNK).and_then(|chunk| chunk[slot % CHUNK].take()) {
+                self.free.push(slot as u32);
+                self.len -= 1;
+                return Some((Slot(slot as u32), flow));
+            }
+        }
+        if self.is_empty() {
+            self.index = Index::new();
+            self.wheel.clear();
+        }
+        None
     }
 
     #[inline]
@@ -304,7 +324,7 @@ fn empty_chunk() -> Box<[Option<Flow>; CHUNK]> {
 }
 
 impl Slot {
-    /// Position in the table, for use with [`FlowTable::any`].
+    /// Position in the table, for use with [`FlowTable::take_any`].
     pub const fn position(self) -> usize {
         self.0 as usize
     }

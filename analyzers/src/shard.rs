@@ -15,8 +15,8 @@ use crate::stream::StreamId;
 /// The most frames that one call of [`Shard::observe`] takes.
 pub const BATCH_MAX: usize = 64;
 
-/// Flows that [`Shard::finish_some`] ends.
-const ENDED_AT_ONCE: usize = 256;
+/// Flows that [`Shard::finish_some`] ends: their events are still in the cache when they are taken.
+const ENDED_AT_ONCE: usize = 64;
 
 /// What is known of a frame besides its bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +67,12 @@ pub struct Shard {
     wholes: Vec<Vec<u8>>,
     /// Slots before this one are empty, once the run is ended.
     finished: usize,
+    beside: Beside,
+}
+
+/// What a shard keeps of its flows outside their table: a flow can be changed there while it is looked into here.
+#[derive(Debug, Default)]
+struct Beside {
     /// Flows of which one direction is missing.
     sides: Sides,
     /// Where flows' bytes are analysed.
@@ -100,22 +106,21 @@ impl Shard {
             keys: Vec::with_capacity(BATCH_MAX),
             wholes: Vec::new(),
             finished: 0,
-            sides: Sides::default(),
-            analysis: None,
-            apps: Arena::default(),
+            beside: Beside::default(),
         }
     }
 
     /// The same, which looks into its flows as well.
     #[must_use]
     pub fn with_analysis(self, analysis: Analysis) -> Self {
-        Self { analysis: Some(Box::new(analysis)), ..self }
+        let beside = Beside { analysis: Some(Box::new(analysis)), ..self.beside };
+        Self { beside, ..self }
     }
 
     /// The analysis, where there is one.
     #[inline]
     pub fn analysis(&mut self) -> Option<&mut Analysis> {
-        self.analysis.as_deref_mut()
+        self.beside.analysis.as_deref_mut()
     }
 
     /// Counts a batch of frames, at most [`BATCH_MAX`] at a time, and gives `ended` the record of each flow that this ends.
@@ -159,15 +164,18 @@ impl Shard {
                 Some(tuple) => keys.push(self.fragment(frame, meta, view, tuple)),
                 None => {
                     self.counters.not_ip += 1;
-                    if let Some(analysis) = &mut self.analysis {
+                    if let Some(analysis) = &mut self.beside.analysis {
                         analysis.frame(meta, view);
                     }
                 }
             }
         }
-        // With a table larger than the cache each lookup waits for memory. Reading all of them before using any lets
-        // those waits overlap; the sum keeps the compiler from dropping the reads.
-        let read = keys.iter().fold(0, |read, keyed| read ^ self.table.touch(&keyed.probe));
+        // With a table larger than the cache each lookup waits for memory. Reading all of them before using any lets those waits overlap:
+        // first the index, in so few instructions that the CPU has the whole batch under way at once, then the flows. The sums keep the
+        // compiler from dropping the reads.
+        let read = keys.iter().fold(0, |read, keyed| read ^ self.table.approach(&keyed.probe));
+        std::hint::black_box(read);
+        let read = keys.iter_mut().fold(0, |read, keyed| read ^ self.table.guess(&mut keyed.probe));
         std::hint::black_box(read);
         let wholes = std::mem::take(&mut self.wholes);
         for keyed in &keys {
@@ -208,14 +216,14 @@ impl Shard {
 
     /// Gives a fragment to its packet; when that is whole, its five-tuple, and where in the list of whole packets it is.
     fn put_together(&mut self, meta: &PacketMeta, view: &FrameView<'_>) -> Option<(FiveTuple, u32)> {
-        let packet = self.analysis.as_mut()?.fragments.add(meta.network, view, meta.time_ns)?;
+        let packet = self.beside.analysis.as_mut()?.fragments.add(meta.network, view, meta.time_ns)?;
         let tuple = FrameView::parse_ip(packet).five_tuple?;
         self.wholes.push(packet.to_vec());
         Some((tuple, self.wholes.len() as u32 - 1))
     }
 
     fn fragment_anomaly(&self) -> Option<Anomaly> {
-        self.analysis.as_ref()?.fragments.found()
+        self.beside.analysis.as_ref()?.fragments.found()
     }
 
     #[inline]
@@ -227,17 +235,40 @@ impl Shard {
         notes: &mut FlowNotes,
         ended: &mut impl FnMut(FlowRecord<'_>),
     ) {
-        let known = self.table.find(&keyed.probe, &keyed.key);
-        let over = known.and_then(|slot| self.ends_before(slot, keyed.direction, meta, view));
-        match (known, over) {
-            (Some(slot), None) => self.count(slot, keyed, meta, view, notes),
-            (Some(old), Some(end)) => self.begin_next((old, end), keyed, meta, view, notes, ended),
-            (None, _) => {
-                let slot = self.begin(keyed, meta, view, ended);
-                self.count(slot, keyed, meta, view, notes);
-                self.table.arm(slot);
+        let Some(slot) = self.table.find(&keyed.probe, &keyed.key) else {
+            let slot = self.begin(keyed, meta, view, ended);
+            return self.count_first(slot, keyed, meta, view, notes);
+        };
+        let Some((flow, was_silent)) = self.table.heard(slot, meta.time_ns) else { return };
+        // Whether it was over before this frame: its silence was too long though its timer has not fired yet, or the frame opens the next
+        // connection.
+        let over = match flow.fit(keyed.direction, meta.time_ns, view) {
+            _ if was_silent => FlowEnd::Idle,
+            Fit::Reopens => FlowEnd::Reused,
+            Fit::Same => {
+                if self.beside.count(flow, keyed, meta, view, notes) {
+                    self.table.arm(slot);
+                }
+                return;
             }
+        };
+        self.begin_next((slot, over), keyed, meta, view, notes, ended);
+    }
+
+    /// Counts the frame that the flow in `slot` begins with.
+    #[inline(never)]
+    fn count_first(
+        &mut self,
+        slot: Slot,
+        keyed: &Keyed,
+        meta: PacketMeta,
+        view: &FrameView<'_>,
+        notes: &mut FlowNotes,
+    ) {
+        if let Some(flow) = self.table.get_mut(slot) {
+            self.beside.count(flow, keyed, meta, view, notes);
         }
+        self.table.arm(slot);
     }
 
     /// Ends the flow in `old`, and counts the frame for the one that it begins.
@@ -258,48 +289,7 @@ impl Shard {
         if let (Some(opened), Some(flow)) = (&opened, self.table.get_mut(slot)) {
             flow.take_opening(opened);
         }
-        self.count(slot, keyed, meta, view, notes);
-        self.table.arm(slot);
-    }
-
-    /// Counts a frame of the flow in `slot`, and looks into it.
-    #[inline]
-    fn count(&mut self, slot: Slot, keyed: &Keyed, meta: PacketMeta, view: &FrameView<'_>, notes: &mut FlowNotes) {
-        let changed = self.table.get_mut(slot).is_some_and(|flow| {
-            notes.note(flow, keyed.frame as usize, view.bytes.len());
-            let changed = flow.count(keyed.direction, meta.time_ns, view);
-            if let Some(judgement) = flow.judge() {
-                self.sides.note(judgement, flow);
-            }
-            let certain = flow.is_certain();
-            if let (Some(slot), Some(analysis)) = (flow.app, &mut self.analysis)
-                && let Some(app) = self.apps.get_mut(slot)
-            {
-                let from = if keyed.direction == flow.originator { Side::Originator } else { Side::Responder };
-                let arrival = Arrival { from, view, time_ns: meta.time_ns, certain, fragments: keyed.found };
-                if let Some(told) = app.packet(&arrival, analysis) {
-                    flow.app_protocol = told.protocol;
-                    if told.turned {
-                        flow.turn();
-                    }
-                }
-            }
-            changed
-        });
-        if changed {
-            self.table.arm(slot);
-        }
-    }
-
-    /// Whether the flow in `slot` was over before this frame: its silence was too long though its timer has not
-    /// fired yet, or the frame opens the next connection.
-    #[inline]
-    fn ends_before(&self, slot: Slot, direction: Direction, meta: PacketMeta, view: &FrameView<'_>) -> Option<FlowEnd> {
-        let flow = self.table.get(slot)?;
-        if self.table.was_silent(flow, meta.time_ns) {
-            return Some(FlowEnd::Idle);
-        }
-        (flow.fit(direction, meta.time_ns, view) == Fit::Reopens).then_some(FlowEnd::Reused)
+        self.count_first(slot, keyed, meta, view, notes);
     }
 
     #[cold]
@@ -315,20 +305,116 @@ impl Shard {
         while self.table.is_full() {
             let Some(flow) = self.table.evict() else { break };
             self.counters.flows_evicted += 1;
-            self.tell_end(flow, FlowEnd::Evicted, ended);
+            self.beside.tell_end(flow, FlowEnd::Evicted, ended);
         }
         self.counters.flows += 1;
         let mut flow = Flow::begin(keyed.key, keyed.direction, meta.stream, view);
-        if let Some(analysis) = &mut self.analysis {
-            flow.app = Some(self.apps.insert(analysis.begin(&flow, meta.time_ns)));
+        let Beside { analysis, apps, .. } = &mut self.beside;
+        if let Some(analysis) = analysis {
+            flow.app = Some(apps.insert(analysis.begin(&flow, meta.time_ns)));
         }
         self.table.insert(&keyed.probe, flow)
     }
 
     fn end(&mut self, slot: Slot, end: FlowEnd, ended: &mut impl FnMut(FlowRecord<'_>)) {
         if let Some(flow) = self.table.remove(slot) {
-            self.tell_end(flow, end, ended);
+            self.beside.tell_end(flow, end, ended);
         }
+    }
+
+    /// Moves packet time on to `now_ns` and ends the flows that were silent too long by then.
+    pub fn advance(&mut self, now_ns: u64, ended: &mut impl FnMut(FlowRecord<'_>)) {
+        if let Some(analysis) = &mut self.beside.analysis {
+            analysis.fragments.expire(now_ns);
+        }
+        if !self.table.is_due(now_ns) {
+            return;
+        }
+        while let Some(slot) = self.table.due(now_ns) {
+            let limits = *self.table.limits();
+            let Some(flow) = self.table.get_mut(slot) else { continue };
+            if now_ns >= flow.last_ns.saturating_add(limits.idle_ns(flow)) {
+                self.end(slot, FlowEnd::Idle, ended);
+                continue;
+            }
+            let active_over =
+                limits.active_ns > 0 && flow.frames() > 0 && now_ns >= flow.first_ns.saturating_add(limits.active_ns);
+            if active_over {
+                let record = FlowRecord { flow, end: FlowEnd::Active };
+                let Beside { analysis, apps, .. } = &mut self.beside;
+                if let Some(analysis) = analysis
+                    && let Some(app) = flow.app.and_then(|slot| apps.get(slot))
+                {
+                    analysis.record(&record, app);
+                }
+                ended(record);
+                flow.restart();
+            }
+            self.table.arm(slot);
+        }
+    }
+
+    /// Ends every flow, in no order.
+    pub fn finish(&mut self, mut ended: impl FnMut(FlowRecord<'_>)) {
+        while self.finish_some(&mut ended) {}
+    }
+
+    /// Ends some of the flows; gives whether there are more.
+    pub fn finish_some(&mut self, ended: &mut impl FnMut(FlowRecord<'_>)) -> bool {
+        for _ in 0..ENDED_AT_ONCE {
+            let Some((slot, flow)) = self.table.take_any(self.finished) else { return false };
+            self.finished = slot.position();
+            self.beside.tell_end(flow, FlowEnd::Shutdown, ended);
+        }
+        true
+    }
+
+    /// What was counted.
+    pub const fn counters(&self) -> &ShardCounters {
+        &self.counters
+    }
+
+    /// Flows by the directions that were seen, for each mirror stream that had any to judge.
+    pub fn sides(&self) -> impl Iterator<Item = (StreamId, &SideCounts)> {
+        self.beside.sides.streams()
+    }
+
+    /// The flows being followed.
+    pub const fn table(&self) -> &FlowTable {
+        &self.table
+    }
+}
+
+impl Beside {
+    /// Counts a frame of `flow`, and looks into it. Gives whether its state, and with it the idle timeout, changed.
+    #[inline]
+    fn count(
+        &mut self,
+        flow: &mut Flow,
+        keyed: &Keyed,
+        meta: PacketMeta,
+        view: &FrameView<'_>,
+        notes: &mut FlowNotes,
+    ) -> bool {
+        notes.note(flow, keyed.frame as usize, view.bytes.len());
+        let changed = flow.count(keyed.direction, meta.time_ns, view);
+        if let Some(judgement) = flow.judge() {
+            self.sides.note(judgement, flow);
+        }
+        let certain = flow.is_certain();
+        if let (Some(slot), Some(analysis)) = (flow.app, &mut self.analysis)
+            && let Some(app) = self.apps.get_mut(slot)
+        {
+            let from = if keyed.direction == flow.originator { Side::Originator } else { Side::Responder };
+            let arrival = Arrival { from, view, time_ns: meta.time_ns, certain, fragments: keyed.found };
+            if let Some(told) = app.packet(&arrival, analysis) {
+                flow.app_protocol = told.protocol;
+                if told.turned {
+                    flow.turn();
+                }
+            }
+        }
+        changed
     }
 
     /// Tells what there still is to tell of a flow, and then of the flow.
@@ -349,67 +435,6 @@ impl Shard {
         if is_told {
             ended(FlowRecord { flow: &flow, end });
         }
-    }
-
-    /// Moves packet time on to `now_ns` and ends the flows that were silent too long by then.
-    pub fn advance(&mut self, now_ns: u64, ended: &mut impl FnMut(FlowRecord<'_>)) {
-        if let Some(analysis) = &mut self.analysis {
-            analysis.fragments.expire(now_ns);
-        }
-        if !self.table.is_due(now_ns) {
-            return;
-        }
-        while let Some(slot) = self.table.due(now_ns) {
-            let limits = *self.table.limits();
-            let Some(flow) = self.table.get_mut(slot) else { continue };
-            if now_ns >= flow.last_ns.saturating_add(limits.idle_ns(flow)) {
-                self.end(slot, FlowEnd::Idle, ended);
-                continue;
-            }
-            let active_over =
-                limits.active_ns > 0 && flow.frames() > 0 && now_ns >= flow.first_ns.saturating_add(limits.active_ns);
-            if active_over {
-                let record = FlowRecord { flow, end: FlowEnd::Active };
-                if let Some(analysis) = &mut self.analysis
-                    && let Some(app) = flow.app.and_then(|slot| self.apps.get(slot))
-                {
-                    analysis.record(&record, app);
-                }
-                ended(record);
-                flow.restart();
-            }
-            self.table.arm(slot);
-        }
-    }
-
-    /// Ends every flow, in no order.
-    pub fn finish(&mut self, mut ended: impl FnMut(FlowRecord<'_>)) {
-        while self.finish_some(&mut ended) {}
-    }
-
-    /// Ends some of the flows; gives whether there are more.
-    pub fn finish_some(&mut self, ended: &mut impl FnMut(FlowRecord<'_>)) -> bool {
-        for _ in 0..ENDED_AT_ONCE {
-            let Some(slot) = self.table.any(self.finished) else { return false };
-            self.finished = slot.position();
-            self.end(slot, FlowEnd::Shutdown, ended);
-        }
-        true
-    }
-
-    /// What was counted.
-    pub const fn counters(&self) -> &ShardCounters {
-        &self.counters
-    }
-
-    /// Flows by the directions that were seen, for each mirror stream that had any to judge.
-    pub fn sides(&self) -> impl Iterator<Item = (StreamId, &SideCounts)> {
-        self.sides.streams()
-    }
-
-    /// The flows being followed.
-    pub const fn table(&self) -> &FlowTable {
-        &self.table
     }
 }
 

@@ -85,6 +85,13 @@ impl Wheel {
         }
     }
 
+    /// Takes all timers away. The wheel stands where it stood.
+    pub(crate) fn clear(&mut self) {
+        self.heads.fill(NONE);
+        self.occupied = [0; WORDS];
+        self.links.fill(UNLINKED);
+    }
+
     /// Takes one slot whose timer has fired by second `now`; `None` when there is no more, and the wheel stands at `now`.
     pub(crate) fn fire(&mut self, now: u64) -> Option<u32> {
         loop {

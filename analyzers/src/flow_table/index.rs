@@ -31,6 +31,12 @@ impl Index {
         Self { current: Places::new(MIN_PLACES), old: None, next: None }
     }
 
+    /// What is where `hash` belongs in the newer generation; for reading it early.
+    #[inline]
+    pub(super) fn home(&self, hash: u32) -> u64 {
+        self.current.places[self.current.home(hash)]
+    }
+
     /// The first slot that `hash` means in the newer generation: nearly always the only one.
     #[inline]
     pub(super) fn first(&self, hash: u32) -> Option<u32> {

@@ -32,8 +32,17 @@ fn add(table: &mut FlowTable, number: u32, last_ns: u64) -> Slot {
     slot
 }
 
+/// A probe with all steps before the last one.
+fn guessed(table: &FlowTable, number: u32) -> Probe {
+    let mut probe = table.probe(&key(number));
+    let _ = (table.approach(&probe), table.guess(&mut probe));
+    probe
+}
+
 fn find(table: &FlowTable, number: u32) -> Option<Slot> {
-    table.find(&table.probe(&key(number)), &key(number))
+    let found = table.find(&guessed(table, number), &key(number));
+    assert_eq!(table.find(&table.probe(&key(number)), &key(number)), found, "without a guess");
+    found
 }
 
 #[test]
@@ -54,12 +63,32 @@ fn slots_stay_while_the_table_grows() {
 #[test]
 fn a_probe_from_before_a_change_still_finds_the_flow() {
     let mut table = FlowTable::new(FlowTableLimits::default(), 1);
-    let early = table.probe(&key(5));
+    let early = guessed(&table, 5);
     assert_eq!(table.find(&early, &key(5)), None);
     let slot = add(&mut table, 5, 1);
     assert_eq!(table.find(&early, &key(5)), Some(slot));
     table.remove(slot);
     assert_eq!(table.find(&early, &key(5)), None);
+}
+
+#[test]
+fn a_table_that_was_emptied_is_as_new() {
+    let mut table = FlowTable::new(FlowTableLimits { flows_max: 3000, ..FlowTableLimits::default() }, 1);
+    for round in 0..3 {
+        for number in 0..3000 {
+            add(&mut table, number, 1 + round);
+        }
+        assert!(table.is_full());
+        let mut from = 0;
+        let mut taken = BTreeSet::new();
+        while let Some((slot, flow)) = table.take_any(from) {
+            from = slot.position();
+            assert_eq!(table.find(&table.probe(&flow.key), &flow.key), None, "what was taken is not found");
+            taken.insert(flow.key);
+        }
+        assert_eq!((taken.len(), table.len()), (3000, 0));
+        assert_eq!(table.evict().map(|flow| flow.key), None, "no timer is left");
+    }
 }
 
 #[test]

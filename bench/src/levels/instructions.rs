@@ -25,18 +25,18 @@ struct Case {
 }
 
 const CASES: [Case; 6] = [
-    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, log: false, most: 1070.0 },
-    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, log: false, most: 1580.0 },
+    Case { what: "HTTP and DNS", corpus: Corpus::benchmark_of, write: false, log: false, most: 960.0 },
+    Case { what: "HTTP and DNS, with capture", corpus: Corpus::benchmark_of, write: true, log: false, most: 1480.0 },
     Case {
         what: "DNS, two packets a flow",
         corpus: |flows| Corpus::Dns { flows },
         write: false,
         log: false,
-        most: 1560.0,
+        most: 1390.0,
     },
-    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, log: false, most: 1490.0 },
-    Case { what: "HTTP and DNS, with events", corpus: Corpus::benchmark_of, write: false, log: true, most: 2470.0 },
-    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, log: false, most: 1090.0 },
+    Case { what: "HTTP and DNS cut to 128 bytes, with capture", corpus: cut, write: true, log: false, most: 1390.0 },
+    Case { what: "HTTP and DNS, with events", corpus: Corpus::benchmark_of, write: false, log: true, most: 2330.0 },
+    Case { what: "HTTP and DNS without VXLAN", corpus: plain, write: false, log: false, most: 980.0 },
 ];
 
 fn cut(flows: u32) -> Corpus {

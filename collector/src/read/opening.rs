@@ -51,12 +51,13 @@ impl<'s> Opening<'s> {
         for record in chunk.records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             pipeline.ledger.received += 1;
-            let Some(Taken { entrant, .. }) = self.take(&record, pipeline) else { continue };
-            batch.look(&entrant);
-            if batch.is_full() {
-                pipeline.analyse(&batch);
-                batch.clear();
-            }
+            self.take(&record, pipeline, |Taken { entrant, .. }, pipeline| {
+                batch.look(&entrant);
+                if batch.is_full() {
+                    pipeline.analyse(&batch);
+                    batch.clear();
+                }
+            });
         }
         pipeline.analyse(&batch);
     }
@@ -68,14 +69,15 @@ impl<'s> Opening<'s> {
         for (at, record) in chunk.placed_records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             pipeline.ledger.received += 1;
-            let Some(Taken { entrant, start, end }) = self.take(&record, pipeline) else { continue };
-            pipeline.ledger.analysed += 1;
-            let view = batch.look(&entrant);
-            shares.push(self.steering.owner(view), SharedFrame::new(&entrant, at + start..at + end));
-            if batch.is_full() {
-                recorder.record(&batch, &mut pipeline.ledger);
-                batch.clear();
-            }
+            self.take(&record, pipeline, |Taken { entrant, start, end }, pipeline| {
+                pipeline.ledger.analysed += 1;
+                let view = batch.look(&entrant);
+                shares.push(self.steering.owner(view), SharedFrame::new(&entrant, at + start..at + end));
+                if batch.is_full() {
+                    recorder.record(&batch, &mut pipeline.ledger);
+                    batch.clear();
+                }
+            });
         }
         recorder.record(&batch, &mut pipeline.ledger);
     }
@@ -85,19 +87,26 @@ impl<'s> Opening<'s> {
     pub(super) fn open(&self, chunk: &Chunk, pipeline: &mut Pipeline, shares: &mut Shares) {
         for (at, record) in chunk.placed_records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
-            let Some(Taken { entrant, start, end }) = self.take(&record, pipeline) else {
-                pipeline.ledger.received += 1;
-                continue;
-            };
-            let owner = self.steering.owner_unseen(entrant.link, entrant.bytes);
-            shares.push(owner, SharedFrame::new(&entrant, at + start..at + end));
+            let is_taken = self.take(&record, pipeline, |Taken { entrant, start, end }, _| {
+                let owner = self.steering.owner_unseen(entrant.link, entrant.bytes);
+                shares.push(owner, SharedFrame::new(&entrant, at + start..at + end));
+            });
+            pipeline.ledger.received += u64::from(!is_taken);
         }
     }
 
-    /// The frame in `record`; `None` where there is none, or its stream is not let in: that is counted and dropped.
-    #[expect(clippy::inline_always, reason = "what it gives would go through memory, which takes longer than the rest")]
+    /// Gives `enter` the frame in `record`, and tells whether there is one that is let in: one that is not is counted and dropped.
+    ///
+    /// Given rather than returned, so that the frame of the usual shape stays in registers: returned, it would lie where the others are
+    /// written, and be read back from there in other pieces than it was written in, which the CPU waits for.
+    #[expect(clippy::inline_always, reason = "what is given would go through memory, which takes longer than the rest")]
     #[inline(always)]
-    fn take<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
+    fn take<'a>(
+        &self,
+        record: &Record<'a>,
+        pipeline: &mut Pipeline,
+        mut enter: impl FnMut(Taken<'a>, &mut Pipeline),
+    ) -> bool {
         // Nearly all of them are so, of a stream that is known.
         if self.plain_vxlan
             && record.link_type == LinkType::ETHERNET
@@ -106,9 +115,15 @@ impl<'s> Opening<'s> {
             && let Some(entry) = pipeline.streams.recent_vxlan(source, header.vni)
         {
             let place = Place { start, end, reserved_bits: header.reserved_bits_set, mark: None };
-            return Some(taken(record, entry, Link::Ethernet, &place, pipeline));
+            enter(taken(record, entry, Link::Ethernet, &place, pipeline), pipeline);
+            return true;
         }
-        self.take_any(record, pipeline)
+        let any = self.take_any(record, pipeline);
+        let is_taken = any.is_some();
+        if let Some(taken) = any {
+            enter(taken, pipeline);
+        }
+        is_taken
     }
 
     #[inline(never)]
@@ -186,7 +201,8 @@ fn dropped<'a>(reason: DropReason, pipeline: &mut Pipeline) -> Option<Taken<'a>>
 }
 
 /// Counts the frame at `place` for its mirror stream.
-#[inline]
+#[expect(clippy::inline_always, reason = "what it gives would go through memory, which takes longer than the rest")]
+#[inline(always)]
 fn taken<'a>(record: &Record<'a>, entry: StreamEntry, link: Link, place: &Place, pipeline: &mut Pipeline) -> Taken<'a> {
     let Place { start, end, reserved_bits, mark } = *place;
     // What the capturing program cut off is missing as well, but padding at the end of a whole frame is not part of it.
