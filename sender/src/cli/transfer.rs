@@ -115,9 +115,11 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<()> {
 pub(super) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let policy = PolicyFile::load(&arguments.policy)?;
     let exported = documents_of(arguments.provider, &policy.document)?;
-    for lack in &exported.lacks {
-        let text = policy.problem(&lack.about, &lack.text);
-        let _ = writeln!(std::io::stderr(), "lacking: {}:{text}", arguments.policy.display());
+    for (kind, remarks) in [("lacking", &exported.lacks), ("note", &exported.notes)] {
+        for remark in remarks {
+            let text = policy.problem(&remark.about, &remark.text);
+            let _ = writeln!(std::io::stderr(), "{kind}: {}:{text}", arguments.policy.display());
+        }
     }
     let directory = &arguments.output;
     let failed = || format!("cannot write the documents into '{}'", directory.display());
