@@ -57,6 +57,12 @@ pub enum ExportError {
     /// The cloud takes no documents.
     #[error("{0} takes no document that describes its mirrors (expected {known})", known = known())]
     NoDocuments(Provider),
+    /// It is for ourselves.
+    #[error(
+        "vxtap mirrors by the policy itself, so nothing is to be exported (expected {known}; `vxtap-sender capture --policy` mirrors)",
+        known = known()
+    )]
+    Ourselves,
     /// The policy behaves like another cloud.
     #[error(
         "the policy has the provider '{policy}', not '{asked}' (expected provider = \"{asked}\", and `policy check`)"
@@ -87,7 +93,8 @@ pub fn export(provider: Provider, document: &Document) -> Result<Exported, Expor
         Provider::Huawei => huawei::write,
         Provider::Alibaba => alibaba::write,
         Provider::Oci => oci::write,
-        Provider::Vxtap | Provider::Naver | Provider::Azure => return Err(ExportError::NoDocuments(provider)),
+        Provider::Vxtap => return Err(ExportError::Ourselves),
+        Provider::Naver | Provider::Azure => return Err(ExportError::NoDocuments(provider)),
     };
     let policy = document.provider.unwrap_or_default();
     if policy != provider {

@@ -68,6 +68,8 @@ fn clouds_without_documents_and_policies_of_another_cloud_are_refused() {
         error,
         "naver takes no document that describes its mirrors (expected aws, gcp, gcp-nsi, huawei, alibaba, oci)"
     );
+    let error = export(Provider::Vxtap, &policy).unwrap_err().to_string();
+    assert!(error.contains("vxtap mirrors by the policy itself"), "{error}");
     let error = export(Provider::Oci, &policy).unwrap_err().to_string();
     assert!(error.contains("the policy has the provider 'aws', not 'oci'"), "{error}");
 }
