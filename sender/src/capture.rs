@@ -14,6 +14,7 @@ pub(crate) mod privileges;
 mod segment;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -21,8 +22,10 @@ use vxtap_filter::Filter;
 
 use crate::control::{Control, Counter};
 use crate::error::SendError;
+use crate::policy::OwnTraffic;
 use crate::summary::{SkipReason, Summary};
 use crate::transmit::{TransmitSettings, Transmitter};
+use crate::ways::{Lookout, Tunnel, Ways};
 pub(crate) use ending::Ending;
 pub use error::CaptureError;
 pub use guard::LoopGuard;
@@ -48,6 +51,8 @@ pub struct CaptureSettings {
     /// TCP services that are not captured, since they show what was mirrored. The port of a collector's API on the target and
     /// on loopback are among them without being named.
     pub services: Vec<SocketAddr>,
+    /// Tunnels that the way to the target may go through, as far as the kernel does not tell of them.
+    pub tunnels: Vec<Tunnel>,
     /// Bytes of the ring of each interface, of the kernel's memory.
     pub ring_bytes: u32,
     /// End after this time.
@@ -66,6 +71,7 @@ impl CaptureSettings {
             way: Way::Both,
             filter: None,
             services: Vec::new(),
+            tunnels: Vec::new(),
             ring_bytes: Self::DEFAULT_RING_BYTES,
             duration: None,
         }
@@ -98,7 +104,8 @@ impl CaptureSettings {
         services.extend(api);
         services.sort_unstable();
         services.dedup();
-        LoopGuard { targets: vec![target], services }
+        let far_ends = self.tunnels.iter().flat_map(|tunnel| &tunnel.far_ends).copied().collect();
+        LoopGuard { targets: vec![target], services, far_ends }
     }
 }
 
@@ -119,6 +126,9 @@ pub struct Capture<'a> {
     live: Live<'a>,
     transmitter: Transmitter,
     packets: Packets,
+    /// Where our datagrams go and come from.
+    own: OwnTraffic,
+    ways: Ways,
     duration: Option<Duration>,
     control: &'a Control,
 }
@@ -130,6 +140,8 @@ impl<'a> Capture<'a> {
     pub fn open(settings: &CaptureSettings, control: &'a Control) -> Result<Self, SendError> {
         settings.check()?;
         let transmitter = Transmitter::open(&settings.transmit)?;
+        let mut ways = Ways::new(settings.interfaces.clone(), settings.tunnels.clone());
+        ways.check(&transmitter.sockets(), transmitter.target())?;
         let live = LiveSettings {
             interfaces: &settings.interfaces,
             way: settings.way,
@@ -140,7 +152,9 @@ impl<'a> Capture<'a> {
         };
         let live = Live::open(live, control.counters())?;
         let packets = Packets::new(settings.transmit.port_seed, transmitter.ports());
-        Ok(Self { live, transmitter, packets, duration: settings.duration, control })
+        let mut own = OwnTraffic::default();
+        own.add_link(transmitter.target(), &transmitter.sockets());
+        Ok(Self { live, transmitter, packets, own, ways, duration: settings.duration, control })
     }
 
     /// Gives up every privilege of the calling thread and of those that it starts: no capability is left, and none can
@@ -150,36 +164,50 @@ impl<'a> Capture<'a> {
     }
 
     /// Sends what is captured until `control` or the settings end it; what is in the rings then is sent as well.
-    pub fn run(mut self) -> Summary {
-        let counters = self.control.counters();
+    pub fn run(self) -> Summary {
+        let Self { mut live, mut transmitter, mut packets, own, ways, duration, control } = self;
+        let counters = control.counters();
+        let lookout = Lookout::start(ways, transmitter.sockets(), transmitter.target())
+            .inspect_err(|error| tracing::warn!("cannot start a thread that looks at the way to the target: {error}"));
         let start = Instant::now();
-        let mut ending = Ending::after(self.duration);
+        let mut ending = Ending::after(duration);
         loop {
             let now = Instant::now();
-            ending.look(now, self.control.is_stopped(), &mut self.live);
-            self.packets.clear();
+            ending.look(now, control.is_stopped(), &mut live);
+            packets.clear();
             let patience = if ending.has_begun() { Live::latency() } else { PATIENCE };
-            let more = self.live.give(patience, |packet| self.packets.take(packet));
-            let (bytes, slots) = self.packets.parts();
+            let more = live.give(patience, |packet| {
+                if own.is_carried_in(packet.bytes) {
+                    counters.skip(SkipReason::OwnMirror);
+                    return ControlFlow::Continue(());
+                }
+                packets.take(packet)
+            });
+            let (bytes, slots) = packets.parts();
             if !slots.is_empty() {
                 let before = counters.read.get();
-                self.transmitter.encapsulate(now, bytes, slots);
-                self.transmitter.send(bytes, slots, counters, &|| ending.is_overdue());
+                let reason = if lookout.as_ref().is_ok_and(Lookout::is_hidden) {
+                    SkipReason::NoTarget
+                } else {
+                    transmitter.encapsulate(now, bytes, slots);
+                    transmitter.send(bytes, slots, counters, &|| ending.is_overdue());
+                    SkipReason::Stopped
+                };
                 let left = slots.len() as u64 - (counters.read.get() - before);
                 counters.read.add(left);
-                counters.skipped[SkipReason::Stopped as usize].add(left);
+                counters.skipped[reason as usize].add(left);
             }
             if !more && ending.is_drained() {
                 break;
             }
         }
-        self.live.look_after();
+        live.look_after();
         Summary {
             seconds: start.elapsed().as_secs_f64(),
-            transmit: self.transmitter.method().as_str(),
-            source_ports: self.transmitter.source_ports(),
+            transmit: transmitter.method().as_str(),
+            source_ports: transmitter.source_ports(),
             capture: Some(CaptureSummary::of(&counters.capture)),
-            ..Summary::of(self.control)
+            ..Summary::of(control)
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::capture::CaptureError;
 use crate::mirror::reason;
 use crate::policy::PolicyError;
 use crate::summary::Imbalance;
+use crate::ways::HiddenWay;
 
 /// Why a run could not begin or go on. A frame that cannot be sent is never an error: it is counted.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum SendError {
         /// What one outer packet may measure.
         mtu: u32,
     },
+    /// Copies would be captured again.
+    #[error(transparent)]
+    HiddenWay(#[from] HiddenWay),
     /// A policy is not right; told with its places.
     #[error(transparent)]
     Policy(PolicyError),
@@ -96,6 +100,7 @@ impl SendError {
             Self::Setting(_)
             | Self::Resolve { .. }
             | Self::SourcePorts { .. }
+            | Self::HiddenWay(_)
             | Self::Policy(_)
             | Self::Open(_)
             | Self::LinkType { .. } => true,

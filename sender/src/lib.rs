@@ -19,6 +19,7 @@ mod source;
 mod summary;
 mod target;
 mod transmit;
+mod ways;
 
 pub use control::{Control, Progress};
 pub use error::SendError;
@@ -26,3 +27,4 @@ pub use pace::{Rate, Timing};
 pub use summary::{Imbalance, Reasons, SendFault, SkipReason, Summary, Truncated};
 pub use target::{Target, TargetAddress};
 pub use transmit::{Method, TransmitSettings};
+pub use ways::{HiddenWay, Tunnel};

@@ -87,6 +87,8 @@ pub(crate) struct Mirror {
     slots: Vec<Slot>,
     most_frames: usize,
     enough_bytes: usize,
+    /// Whether frames are captured while their copies are sent, so that copies may be captured as well.
+    is_live: bool,
     /// Time of the latest frame, and the time that passed since the last one in the batch.
     latest_ns: Option<u64>,
     gap_ns: u64,
@@ -124,6 +126,7 @@ impl Mirror {
             slots: Vec::with_capacity(most_frames),
             most_frames,
             enough_bytes,
+            is_live: depth == Depth::Live,
             latest_ns: None,
             gap_ns: 0,
             ledger,
@@ -223,6 +226,10 @@ impl Mirror {
         let decider = decider.ok_or((SkipReason::Unmatched, None))?;
         let view = FrameView::parse_outermost(frame.bytes);
         match decider.decide(direction, &view, (frame.time_ns / NANOSECONDS) as u32) {
+            // Behind the decision, so that only what would be mirrored is looked through.
+            Decision::Mirror(_) if self.is_live && self.plan.is_own_mirror(frame.bytes) => {
+                Err((SkipReason::OwnMirror, None))
+            }
             Decision::Mirror(mirrored) => Ok((direction, mirrored)),
             Decision::Pass(pass) => Err(match pass {
                 Pass::Never(Excluded::Own) => (SkipReason::Own, None),

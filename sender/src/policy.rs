@@ -58,6 +58,7 @@ pub use document::{
     BudgetDocument, Document, FilterDocument, MemberDocument, NeverDocument, Ports, RuleDocument, SemanticsDocument,
     SessionDocument, SourceDocument, Switch, TargetDocument, VniDocument,
 };
+pub(crate) use engine::LOOKED_THROUGH;
 pub use engine::{
     Decider, Decision, Engine, FlowCounts, Mirror, Mismatch, Outcome, OwnTraffic, Pass, PassedOver, SourceClash, Step,
     Trace,

@@ -47,6 +47,8 @@ reasons! {
         Rejected = "rejected",
         /// Our own tunnels and health checks, and what comes back because of them.
         Own = "own",
+        /// Packet of another tunnel with one of our copies in it: the way to a target goes through that tunnel.
+        OwnMirror = "own_mirror",
         /// What is never mirrored: ARP, DHCP, services of the cloud, networks that the policy names.
         Never = "never",
         /// Which way it went is not known: neither end is the mirrored host's.
@@ -61,7 +63,7 @@ reasons! {
         RateBudget = "rate_budget",
         /// Given up since the process is over its CPU budget.
         CpuBudget = "cpu_budget",
-        /// The target's name has no address, or there is no route to it.
+        /// The target's name has no address, or there is no route to it but one on which copies would be captured again.
         NoTarget = "no_target",
         /// The target answers with errors, and is left alone for a while.
         TargetDown = "target_down",

@@ -162,6 +162,11 @@ impl Transmitter {
         self.link.source_ports()
     }
 
+    /// Where the datagrams come from: addresses of this host and the source ports.
+    pub(crate) fn sockets(&self) -> Vec<SocketAddr> {
+        self.link.sockets()
+    }
+
     /// Where the datagrams go.
     pub(crate) const fn target(&self) -> SocketAddr {
         self.link.address()

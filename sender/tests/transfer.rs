@@ -121,6 +121,13 @@ fn an_export_is_documents_and_a_script_in_a_directory_of_their_own() {
     let other = policy(&["export", "oci", file, "-o", &format!("{out}-2")], "");
     assert_eq!(other.status.code(), Some(2));
     assert!(text(&other.stderr).contains("the policy has the provider 'aws', not 'oci'"), "{}", text(&other.stderr));
+    let help = policy(&["export", "--help"], "");
+    let offered = "[possible values: aws, gcp, gcp-nsi, huawei, alibaba, oci]";
+    let words: Vec<&str> = text(&help.stdout).split_whitespace().collect();
+    assert!(words.join(" ").contains(offered), "{}", text(&help.stdout));
+    let ours = policy(&["export", "vxtap", file, "-o", &format!("{out}-3")], "");
+    assert_eq!(ours.status.code(), Some(2));
+    assert!(text(&ours.stderr).contains("vxtap mirrors by the policy itself"), "{}", text(&ours.stderr));
     let none = policy(&["export", "azure", file, "-o", &format!("{out}-3")], "");
     assert_eq!(none.status.code(), Some(2));
     assert!(text(&none.stderr).contains("azure takes no document"), "{}", text(&none.stderr));

@@ -1,11 +1,12 @@
 //! The program that the kernel runs over frames before any is copied: what must never be mirrored is refused first of all.
 //!
 //! Refused are our own tunnels (datagrams to a target's port, whoever sends them: two senders on one host would mirror
-//! each other's), ICMP errors about those, and connections with services that show what was mirrored. Each of them would
+//! each other's), ICMP errors about those, connections with services that show what was mirrored, and everything from and to the far ends
+//! of tunnels in which nobody can tell our datagrams from others. Each of them would
 //! make one more of itself for ever. They are found behind up to two VLAN tags in the frame, and where the tag was
 //! taken out of it. A fragment that is not the first has no port and is not refused; our own datagrams are never fragmented.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use vxtap_ring::Instruction;
 use vxtap_wire::{BpfInstruction, ETHERNET_HEADER_LEN, ethertype};
@@ -19,6 +20,8 @@ pub struct LoopGuard {
     pub targets: Vec<SocketAddr>,
     /// TCP services that show what was mirrored, as the collector's API does.
     pub services: Vec<SocketAddr>,
+    /// Far ends of tunnels that hide what they carry: among it may be our datagrams.
+    pub far_ends: Vec<IpAddr>,
 }
 
 mod op {
@@ -135,7 +138,16 @@ impl LoopGuard {
         let protocols = [(UDP, udp), (ICMP, icmp), (TCP, tcp)];
         let by_protocol =
             protocols.into_iter().flat_map(|(protocol, body)| is_protocol(op::LDB, at + 9, protocol, body));
-        [vec![load(op::LDH, at + 6)], unless(op::JSET, FRAGMENT_OFFSET, by_protocol.collect())].concat()
+        let mut code = Vec::new();
+        // Fragments as well, of which nothing but the addresses is there.
+        for address in self.far_ends_v4() {
+            for address_at in [at + 12, at + 16] {
+                code.extend(is_v4(op::LD, address_at, address, refuse()));
+            }
+        }
+        code.push(load(op::LDH, at + 6));
+        code.extend(unless(op::JSET, FRAGMENT_OFFSET, by_protocol.collect()));
+        code
     }
 
     fn ipv6(&self, at: u32) -> Vec<Instruction> {
@@ -155,7 +167,30 @@ impl LoopGuard {
             }
         }
         let protocols = [(UDP, udp), (ICMP_V6, icmp), (TCP, when_longer(behind + 4, tcp))];
-        protocols.into_iter().flat_map(|(protocol, body)| is_protocol(op::LDB, at + 6, protocol, body)).collect()
+        let by_protocol =
+            protocols.into_iter().flat_map(|(protocol, body)| is_protocol(op::LDB, at + 6, protocol, body));
+        let mut code = Vec::new();
+        for address in self.far_ends_v6() {
+            for address_at in [at + 8, at + 24] {
+                code.extend(is_v6(address_at, address, refuse()));
+            }
+        }
+        code.extend(by_protocol);
+        code
+    }
+
+    fn far_ends_v4(&self) -> impl Iterator<Item = u32> {
+        self.far_ends.iter().filter_map(|address| match address.to_canonical() {
+            IpAddr::V4(ip) => Some(u32::from(ip)),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn far_ends_v6(&self) -> impl Iterator<Item = [u32; 4]> {
+        self.far_ends.iter().filter_map(|address| match address.to_canonical() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(words(ip)),
+        })
     }
 }
 
@@ -169,11 +204,14 @@ fn v4(addresses: &[SocketAddr]) -> impl Iterator<Item = (u32, u16)> {
 fn v6(addresses: &[SocketAddr]) -> impl Iterator<Item = ([u32; 4], u16)> {
     addresses.iter().filter_map(|address| match address.ip().to_canonical() {
         IpAddr::V4(_) => None,
-        IpAddr::V6(ip) => {
-            let words = ip.octets().as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word)).collect::<Vec<_>>();
-            Some(([words[0], words[1], words[2], words[3]], address.port()))
-        }
+        IpAddr::V6(ip) => Some((words(ip), address.port())),
     })
+}
+
+/// An address as the program loads it.
+fn words(ip: Ipv6Addr) -> [u32; 4] {
+    let bits = ip.to_bits();
+    [96, 64, 32, 0].map(|shift| (bits >> shift) as u32)
 }
 
 const fn load(code: u16, k: u32) -> Instruction {

@@ -15,6 +15,7 @@ use super::error::CaptureError;
 use super::guard::{LoopGuard, Wanted};
 use super::segment::{Segments, finished_checksum};
 use crate::control::Counters;
+use crate::policy::LOOKED_THROUGH;
 use crate::summary::SkipReason;
 
 /// Blocks of one ring in a row, so that a busy interface does not keep the others waiting.
@@ -105,7 +106,7 @@ impl<'a> Live<'a> {
         let maker = Maker {
             decides_all: filter.is_some() && program.is_none(),
             filter,
-            longest,
+            longest: needed(longest),
             scratch: vec![0; BLOCK_BYTES as usize + TAG_LEN],
             counters,
         };
@@ -167,7 +168,7 @@ impl<'a> Live<'a> {
         longest: usize,
     ) -> Result<(), CaptureError> {
         self.guard = guard;
-        self.maker.longest = longest;
+        self.maker.longest = needed(longest);
         programs.resize(self.taps.len(), None);
         for (place, program) in programs.into_iter().enumerate() {
             let kernel = self.kernel_program(self.taps[place].kind, program.as_deref());
@@ -314,6 +315,11 @@ impl Tap {
         }
         self.counted = counted;
     }
+}
+
+/// How many bytes of a frame are needed where `longest` are sent: a copy that another tunnel carries stands behind that one's headers.
+fn needed(longest: usize) -> usize {
+    longest.max(LOOKED_THROUGH)
 }
 
 /// Makes packets of frames.

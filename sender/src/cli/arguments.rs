@@ -23,6 +23,7 @@ use crate::policy::Encapsulation;
 use crate::replay::ReplaySettings;
 use crate::target::TargetAddress;
 use crate::transmit::{Method, TransmitSettings};
+use crate::ways::Tunnel;
 
 /// A mirror source: takes frames from capture files or makes them, and sends them in VXLAN or GENEVE to a mirror target.
 #[derive(Debug, Parser)]
@@ -107,6 +108,11 @@ pub(super) struct CaptureArguments {
     /// collector's API on its default port is always among them
     #[arg(long, value_name = "ADDRESS:PORT")]
     never: Vec<SocketAddr>,
+    /// A tunnel on the way to a target that hides what it carries (WireGuard, OpenVPN, IPsec) sends to ADDRESS: nothing from or to that
+    /// is captured, since our copies may be in it; DEVICE=none where its packets cross no captured interface, or show what they
+    /// carry; repeatable. Without it such a way is refused
+    #[arg(long, value_name = "DEVICE=ADDRESS,…")]
+    tunnel: Vec<Tunnel>,
     /// Memory of the kernel for the frames of each interface, in MiB
     #[arg(long, value_name = "MIB", default_value_t = CaptureSettings::DEFAULT_RING_BYTES >> 20,
           value_parser = clap::value_parser!(u32).range(1..=2047))]
@@ -356,11 +362,20 @@ impl CaptureArguments {
             WayArgument::Both => Way::Both,
         };
         let (services, ring_bytes, duration) = (self.never.clone(), self.ring << 20, self.seconds);
+        let tunnels = self.tunnel.clone();
         // What a block of the ring has is there at once, so trains fill as at top speed.
         if let Some((to, vni)) = self.route.one() {
             let default = CaptureSettings::new(self.transmit.settings(to, vni, true), self.interfaces.clone());
             let filter = self.filter.clone();
-            return Capture::ToOneTarget(CaptureSettings { way, filter, services, ring_bytes, duration, ..default });
+            return Capture::ToOneTarget(CaptureSettings {
+                way,
+                filter,
+                services,
+                tunnels,
+                ring_bytes,
+                duration,
+                ..default
+            });
         }
         Capture::ByPolicy(LiveMirrorSettings {
             mirror: self.transmit.mirror(&self.route, true),
@@ -368,6 +383,7 @@ impl CaptureArguments {
             tags: self.tag.clone(),
             way,
             services,
+            tunnels,
             ring_bytes,
             duration,
         })
@@ -516,19 +532,21 @@ mod tests {
             (Method::Trains, 32 << 20, None)
         );
         assert!(settings.filter.is_none() && settings.services.is_empty());
-        let settings =
-            capture("eth0 --filter tcp --direction in --never 192.0.2.1:80 --never [::1]:81 --ring 5 --seconds 2");
+        let settings = capture(
+            "eth0 --filter tcp --direction in --never 192.0.2.1:80 --never [::1]:81 --ring 5 --seconds 2 --tunnel wg0=192.0.2.3,::3",
+        );
         assert_eq!(settings.filter.map(|filter| filter.text().to_owned()).as_deref(), Some("tcp"));
         assert_eq!(
             (settings.way, settings.ring_bytes, settings.duration),
             (Way::In, 5 << 20, Some(Duration::from_secs(2)))
         );
+        assert_eq!(settings.tunnels, ["wg0=192.0.2.3,::3".parse().unwrap()]);
         assert_eq!(settings.services, ["192.0.2.1:80".parse().unwrap(), "[::1]:81".parse().unwrap()]);
     }
 
     #[test]
     fn a_capture_by_a_policy_names_no_interface_unless_it_is_told_to() {
-        let line = "capture --policy p.toml --tag web --tag db --direction out --control 127.0.0.1:1 --ring 3";
+        let line = "capture --policy p.toml --tag web --tag db --direction out --control 127.0.0.1:1 --ring 3 --tunnel tun0=none";
         let Command::Capture(arguments) = parse(line).unwrap().command else { panic!("not capture") };
         let Capture::ByPolicy(settings) = arguments.settings() else { panic!("not by a policy") };
         assert_eq!(
@@ -537,6 +555,7 @@ mod tests {
         );
         assert_eq!((settings.way, settings.ring_bytes, settings.mirror.method), (Way::Out, 3 << 20, Method::Trains));
         assert_eq!(settings.mirror.control.unwrap().address.port(), 1);
+        assert_eq!(settings.tunnels, ["tun0=none".parse().unwrap()]);
     }
 
     fn replay(line: &str) -> ReplaySettings {
@@ -646,6 +665,7 @@ mod tests {
             ("capture eth0 --to ::1 --vni 1 --direction up", "[possible values: in, out, both]"),
             ("capture eth0 --to ::1 --vni 1 --never here", "--never"),
             ("capture eth0 --to ::1 --vni 1 --ring 4096", "1..=2047"),
+            ("capture eth0 --to ::1 --vni 1 --tunnel wg0=here", "expected DEVICE=ADDRESS"),
             ("generate --to ::1 --vni 1 --speed 2", "unexpected argument"),
             ("generate --to ::1 --vni 1 --size 63", "64 to 9216"),
             ("generate --to ::1 --vni 1 --flows 0", "1..=1000000"),

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
 
-use crate::policy::export::export as documents_of;
+use crate::policy::export::{PROVIDERS, export as documents_of};
 use crate::policy::import::{Answers, Cloud, Input, import as policy_of};
 use crate::policy::{PolicyFile, Provider};
 
@@ -65,9 +65,9 @@ fn clouds() -> impl clap::builder::TypedValueParser<Value = Cloud> {
 }
 
 fn providers() -> impl clap::builder::TypedValueParser<Value = Provider> {
-    // All of them, so that those without documents are told as that.
-    PossibleValuesParser::new(Provider::ALL.map(Provider::name))
-        .try_map(|name| name.parse::<Provider>().map_err(|()| "unknown"))
+    // Those without documents are not offered, and told as that by whoever names one.
+    let value = |provider: Provider| PossibleValue::new(provider.name()).hide(!PROVIDERS.contains(&provider));
+    PossibleValuesParser::new(Provider::ALL.map(value)).try_map(|name| name.parse::<Provider>().map_err(|()| "unknown"))
 }
 
 fn answer(text: &str) -> Result<(String, String), String> {
@@ -115,9 +115,11 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<()> {
 pub(super) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let policy = PolicyFile::load(&arguments.policy)?;
     let exported = documents_of(arguments.provider, &policy.document)?;
-    for lack in &exported.lacks {
-        let text = policy.problem(&lack.about, &lack.text);
-        let _ = writeln!(std::io::stderr(), "lacking: {}:{text}", arguments.policy.display());
+    for (kind, remarks) in [("lacking", &exported.lacks), ("note", &exported.notes)] {
+        for remark in remarks {
+            let text = policy.problem(&remark.about, &remark.text);
+            let _ = writeln!(std::io::stderr(), "{kind}: {}:{text}", arguments.policy.display());
+        }
     }
     let directory = &arguments.output;
     let failed = || format!("cannot write the documents into '{}'", directory.display());

@@ -7,8 +7,6 @@ use crate::summary::SkipReason;
 
 /// How often what is given up is adapted, in packets' time.
 const WINDOW_NS: u64 = 100_000_000;
-/// The largest outer packet in bits.
-const LARGEST_BITS: u32 = 65_535 * 8;
 
 /// A budget, and what it has left.
 #[derive(Clone, Debug)]
@@ -32,8 +30,8 @@ struct Window {
 impl Meter {
     pub(super) fn new(budget: &Budget) -> Self {
         Self {
-            packets: budget.max_pps.map(|rate| Bucket::new(rate, 1)),
-            bits: budget.max_mbps.map(|mbps| Bucket::new((mbps * 1e6) as u64, LARGEST_BITS)),
+            packets: budget.max_pps.map(Bucket::of_packets),
+            bits: budget.max_mbps.map(|mbps| Bucket::of_bits((mbps * 1e6) as u64)),
             shedder: match budget.shed {
                 Shed::Packets => None,
                 // Shorter packets are no fewer packets.
@@ -79,13 +77,13 @@ impl Meter {
         }
         if let Some(packets) = &mut self.packets {
             packets.advance(time_ns);
-            if !packets.has(1) {
+            if !packets.is_open() {
                 return Err(SkipReason::PacketBudget);
             }
         }
         if let Some(bits) = &mut self.bits {
             bits.advance(time_ns);
-            if !bits.has(outer_len * 8) {
+            if !bits.is_open() {
                 return Err(SkipReason::RateBudget);
             }
         }

@@ -90,6 +90,7 @@ pub(super) fn steward_settings(policy: &PolicyText, waits: bool) -> StewardSetti
         resolve_interval: StewardSettings::RESOLVE_INTERVAL,
         tick: Duration::from_millis(10),
         interfaces: Arc::new(move |_| Ok(vec![interface.clone()])),
+        ways: None,
     }
 }
 

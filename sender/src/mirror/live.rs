@@ -4,6 +4,7 @@
 //! first; the frames that came before that are decided about by the old policy, then the new one comes into force, and the
 //! kernel gets its programs: no frame is let through by one policy and cut or refused by another.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::api::BoundServer;
 use super::attendants::Attendants;
 use super::ledger::Ledger;
 use super::mailbox::Mailbox;
-use super::steward::{Interfaces, Start, Steward};
+use super::steward::{Interfaces, Start, Steward, StewardSettings, WaySettings};
 use super::{Depth, Frame, Mirror, MirrorSettings};
 use crate::capture::{
     API_PORT, CaptureSettings, CaptureSummary, Ending, Live, LiveSettings, LoopGuard, PATIENCE, Way, privileges,
@@ -23,6 +24,7 @@ use crate::control::Control;
 use crate::error::SendError;
 use crate::policy::{Direction, Interface, Policy, PolicyFile};
 use crate::summary::Summary;
+use crate::ways::Tunnel;
 
 /// How long another policy waits at most for the frames that came before it: longer than that they are hardly in a ring.
 const MOST_WAITING: Duration = Duration::from_secs(1);
@@ -39,7 +41,9 @@ pub struct LiveMirrorSettings {
     /// Which way frames go that are captured.
     pub way: Way,
     /// TCP services that are not captured, since they show what was mirrored; see [`CaptureSettings::services`].
-    pub services: Vec<std::net::SocketAddr>,
+    pub services: Vec<SocketAddr>,
+    /// Tunnels that ways to targets may go through; see [`CaptureSettings::tunnels`].
+    pub tunnels: Vec<Tunnel>,
     /// Bytes of the ring of each interface.
     pub ring_bytes: u32,
     /// End after this time.
@@ -55,6 +59,7 @@ impl LiveMirrorSettings {
             tags: Vec::new(),
             way: Way::Both,
             services: Vec::new(),
+            tunnels: Vec::new(),
             ring_bytes: CaptureSettings::DEFAULT_RING_BYTES,
             duration: None,
         }
@@ -70,7 +75,15 @@ pub struct LiveMirror<'a> {
     ledger: Arc<Ledger>,
     control: &'a Arc<Control>,
     duration: Option<Duration>,
-    services: Vec<std::net::SocketAddr>,
+    left_out: LeftOut,
+}
+
+/// What is never captured besides copies, whatever the policy.
+struct LeftOut {
+    /// TCP services that show what was mirrored.
+    services: Vec<SocketAddr>,
+    /// Far ends of tunnels in which copies may be.
+    far_ends: Vec<IpAddr>,
 }
 
 impl<'a> LiveMirror<'a> {
@@ -81,21 +94,26 @@ impl<'a> LiveMirror<'a> {
         let control_port = settings.mirror.control.as_ref().map(BoundServer::bind).transpose()?;
         let names = names(settings)?;
         let (ledger, mailbox) = (Arc::<Ledger>::default(), Arc::<Mailbox>::default());
-        let steward = settings.mirror.steward(false, interfaces(names.clone(), settings.tags.clone()));
+        let steward = StewardSettings {
+            ways: Some(WaySettings { captured: names.clone(), tunnels: settings.tunnels.clone() }),
+            ..settings.mirror.steward(false, interfaces(names.clone(), settings.tags.clone()))
+        };
         let Start { steward, plan, exits } = Steward::prepare(steward, Arc::clone(&ledger), Arc::clone(&mailbox))?;
         let (seed, control_of_mirror) = (settings.mirror.port_seed, Arc::clone(control));
         let mirror = Mirror::new(plan, exits, seed, Depth::Live, Arc::clone(&ledger), control_of_mirror, mailbox);
+        let far_ends = settings.tunnels.iter().flat_map(|tunnel| &tunnel.far_ends).copied().collect();
+        let left_out = LeftOut { services: settings.services.clone(), far_ends };
         let live = LiveSettings {
             interfaces: &names,
             way: settings.way,
-            guard: guard(&mirror, &settings.services),
+            guard: guard(&mirror, &left_out),
             filter: None,
             longest: usize::MAX,
             ring_bytes: settings.ring_bytes,
         };
         let live = Live::open(live, control.counters())?;
-        let (services, duration) = (settings.services.clone(), settings.duration);
-        Ok(Self { live, mirror, steward, control_port, ledger, control, duration, services })
+        let duration = settings.duration;
+        Ok(Self { live, mirror, steward, control_port, ledger, control, duration, left_out })
     }
 
     /// Gives up every privilege of the calling thread and of those that it starts.
@@ -111,7 +129,7 @@ impl<'a> LiveMirror<'a> {
 
     /// Mirrors until `control` or the settings end it; what is in the rings then is mirrored as well.
     pub fn run(self) -> Result<Summary, SendError> {
-        let Self { mut live, mut mirror, steward, control_port, ledger, control, duration, services } = self;
+        let Self { mut live, mut mirror, steward, control_port, ledger, control, duration, left_out } = self;
         let _attendants = Attendants::start(steward, control_port, &ledger, control)?;
         let start = Instant::now();
         let mut ending = Ending::after(duration);
@@ -122,7 +140,7 @@ impl<'a> LiveMirror<'a> {
             let now = Instant::now();
             ending.look(now, control.is_stopped(), &mut live);
             if opened_at.is_none() && mirror.has_plan_waiting() && !ending.has_begun() {
-                live.decide(guard(&mirror, &services), Vec::new(), usize::MAX)?;
+                live.decide(guard(&mirror, &left_out), Vec::new(), usize::MAX)?;
                 opened_at = Some(now);
             }
             let takes_plan = opened_at.is_some_and(|opened| {
@@ -139,7 +157,7 @@ impl<'a> LiveMirror<'a> {
                     Some(prefilter.map_or_else(refuse_all, |prefilter| prefilter.program))
                 });
                 let programs = programs.collect();
-                live.decide(guard(&mirror, &services), programs, mirror.plan().longest())?;
+                live.decide(guard(&mirror, &left_out), programs, mirror.plan().longest())?;
             }
             let patience = if ending.has_begun() || opened_at.is_some() { Live::latency() } else { PATIENCE };
             let more = live.give(patience, |packet| {
@@ -176,18 +194,19 @@ fn refuse_all() -> Vec<vxtap_wire::BpfInstruction> {
     vec![vxtap_wire::BpfInstruction { code: RETURN, jt: 0, jf: 0, k: 0 }]
 }
 
-/// What the kernel refuses whatever the policy wants: copies, and what shows them. Nothing where the policy has our own traffic
-/// mirrored.
-fn guard(mirror: &Mirror, services: &[std::net::SocketAddr]) -> LoopGuard {
+/// What the kernel refuses whatever the policy wants: copies, what shows them, and what hides them. The latter alone where the policy
+/// has our own traffic mirrored.
+fn guard(mirror: &Mirror, left_out: &LeftOut) -> LoopGuard {
+    let far_ends = left_out.far_ends.clone();
     if !mirror.plan().guards_own() {
-        return LoopGuard::default();
+        return LoopGuard { far_ends, ..LoopGuard::default() };
     }
     let targets: Vec<_> = mirror.targets().collect();
-    let mut services = services.to_vec();
-    services.extend(targets.iter().map(|target| std::net::SocketAddr::new(target.ip(), API_PORT)));
+    let mut services = left_out.services.clone();
+    services.extend(targets.iter().map(|target| SocketAddr::new(target.ip(), API_PORT)));
     services.sort_unstable();
     services.dedup();
-    LoopGuard { targets, services }
+    LoopGuard { targets, services, far_ends }
 }
 
 /// The interfaces to capture from.

@@ -115,6 +115,12 @@ impl Plan {
         self.policy.never.own
     }
 
+    /// Whether the frame is a packet of another tunnel with a copy of ours in it, which is not to be mirrored once more.
+    #[inline]
+    pub(super) fn is_own_mirror(&self, frame: &[u8]) -> bool {
+        self.guards_own() && self.own.is_carried_in(frame)
+    }
+
     /// From now on `own` is what is never mirrored.
     pub(super) fn set_own_traffic(&mut self, own: &Arc<OwnTraffic>) {
         self.own = Arc::clone(own);

@@ -57,6 +57,7 @@ impl MirrorSettings {
             resolve_interval: self.resolve_interval,
             tick: StewardSettings::TICK,
             interfaces,
+            ways: None,
         }
     }
 }

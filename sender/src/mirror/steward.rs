@@ -5,7 +5,7 @@
 //! nothing changes. A file is taken when it has stayed the same for a second, so that half of one is never read.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,6 +22,11 @@ use crate::error::SendError;
 use crate::policy::{Interface, OwnTraffic, Policy, PolicyFile};
 use crate::target::Target;
 use crate::transmit::{Link, LinkSettings, TransmitSettings};
+use crate::ways::Ways;
+pub(crate) use loops::WaySettings;
+use loops::{is_clear, refuse_loop};
+
+mod loops;
 
 /// How often a target without a link is tried again.
 const ABSENT_RETRY: Duration = Duration::from_secs(5);
@@ -42,6 +47,8 @@ pub(crate) struct StewardSettings {
     pub(crate) tick: Duration,
     /// The interfaces that frames come from, by [`super::Frame::interface`]. Asked again at each reload.
     pub(crate) interfaces: Interfaces,
+    /// For a mirror of interfaces, by which copies may come back.
+    pub(crate) ways: Option<WaySettings>,
 }
 
 /// Tells the interfaces, for a policy.
@@ -132,6 +139,7 @@ pub(crate) struct Steward {
     status: Arc<Mutex<Status>>,
     next_resolve: Instant,
     is_resolving: bool,
+    ways: Option<Ways>,
 }
 
 /// What tells a file from the one that was there before.
@@ -184,6 +192,7 @@ impl Steward {
             status: Arc::default(),
             next_resolve: Instant::now() + settings.resolve_interval,
             is_resolving: false,
+            ways: settings.ways.clone().map(|WaySettings { captured, tunnels }| Ways::new(captured, tunnels)),
             file: Arc::clone(&file),
             settings,
         };
@@ -238,6 +247,7 @@ impl Steward {
             } else {
                 let link = open(links, target, &target.resolve());
                 refuse_loop(target, &link, plan.guards_own())
+                    .and_then(|()| self.ways.as_mut().map_or(Ok(()), |ways| is_clear(ways, &link)))
                     .map_err(|text| file.error(vec![file.problem(&plan.path_of(target), text)]).to_string())?;
                 known.push(Known::new(target.clone(), &link));
                 changes.push(ExitChange::Open(link));
@@ -301,6 +311,7 @@ impl Steward {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.look_at_file();
+            self.look_at_ways();
             self.resolve(requests);
             self.mailbox.sweep();
         }
@@ -359,6 +370,11 @@ impl Steward {
         Ok(Outcome { generation: self.generation, in_force: self.mailbox.is_applied(ticket) })
     }
 
+    fn show_targets(&self) {
+        let statuses = self.target_statuses();
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).targets = statuses;
+    }
+
     /// Has names looked up, if it is time to, by a thread that ends with the answer: a resolver may take half a minute.
     fn resolve(&mut self, requests: &Sender<Request>) {
         if self.is_resolving || Instant::now() < self.next_resolve {
@@ -395,6 +411,12 @@ impl Steward {
             }
             let link = open(links, &target, &addresses);
             let Some(address) = link.target() else { continue };
+            if let Some(ways) = &mut self.ways
+                && let Err(hidden) = is_clear(ways, &link)
+            {
+                tracing::warn!("no copies go to {target} at {address} until this is mended: {hidden}");
+                continue;
+            }
             if let Some(old) = old {
                 tracing::warn!("{target} is {address} now, and was {old}");
             } else {
@@ -406,8 +428,7 @@ impl Steward {
         if !changes.is_empty() {
             self.own = Arc::new(own_traffic(&self.known));
             self.mailbox.post(std::iter::once(Change::Own(Arc::clone(&self.own))).chain(changes));
-            let statuses = self.target_statuses();
-            self.status.lock().unwrap_or_else(PoisonError::into_inner).targets = statuses;
+            self.show_targets();
         }
         let is_absent = self.known.iter().any(|known| known.address.is_none());
         let retry = if is_absent { ABSENT_RETRY } else { self.settings.resolve_interval };
@@ -427,31 +448,12 @@ fn open(links: LinkSettings, target: &Target, addresses: &Result<Vec<SocketAddr>
     })
 }
 
-/// Tells that copies go to this host itself; refuses it where nothing keeps copies of copies from being made.
-fn refuse_loop(target: &Target, link: &Link, guarded: bool) -> Result<(), String> {
-    let Some(address) = link.target().filter(|address| is_local(address.ip())) else { return Ok(()) };
-    if !guarded {
-        return Err(format!(
-            "copies would go to {target}, which is this host ({address}), and copies of copies after them: take another target, or let \
-             our own traffic be left out (own = true in [never])"
-        ));
-    }
-    tracing::warn!("{target} is this host itself ({address}): what goes there is not mirrored");
-    Ok(())
-}
-
-/// Whether `address` is one of this host's: only to those can a socket be bound.
-fn is_local(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
-}
-
 /// What is ours: datagrams to the targets, and from our sockets, by whatever address a load balancer of this host lets them go on.
 fn own_traffic(known: &[Known]) -> OwnTraffic {
     let mut own = OwnTraffic::default();
     let mut is_whole = true;
     for known in known {
-        is_whole &= known.address.is_none_or(|address| own.add_target(address));
-        is_whole &= known.sockets.iter().all(|socket| own.add_sockets(socket.ip(), socket.port()..=socket.port()));
+        is_whole &= known.address.is_none_or(|address| own.add_link(address, &known.sockets));
     }
     if !is_whole {
         tracing::warn!("there are more targets than are kept out of what is mirrored");

@@ -249,6 +249,36 @@ fn our_own_datagrams_are_never_mirrored() {
 }
 
 #[test]
+fn a_copy_that_another_tunnel_carries_is_not_mirrored_again_but_one_in_a_file_is_what_it_is() {
+    let collector = Collector::new();
+    let text = target("c", &[(collector.address, 1)]) + &session("s", 1, "c", "length = 40");
+    let mut bench = bench(&PolicyText::new(&text)).unwrap();
+    let mut copy = Vec::new();
+    etherparse::PacketBuilder::ipv4([127, 0, 0, 1], [127, 0, 0, 1], 64)
+        .udp(40_000, collector.address.port())
+        .write(&mut copy, &[0; 60])
+        .unwrap();
+    let carrier = |copy: &[u8]| {
+        let mut frame = Vec::new();
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [2; 6]).ipv4(HOST, [192, 0, 2, 9], 64);
+        // GRE (RFC 2784) with IPv4 in it.
+        builder.write(&mut frame, 47.into(), &[&[0, 0, 8, 0], copy].concat()).unwrap();
+        frame
+    };
+    let mut other = copy.clone();
+    other[19] = 2;
+    mirror(&mut bench, &[(carrier(&copy), Outbound, 0), (carrier(&other), Outbound, 0), (carrier(&copy), Inbound, 0)]);
+    let summary = bench.ledger.summary();
+    assert_eq!(summary.passed.outbound.reasons.get("own_mirror"), 1);
+    assert_eq!(summary.passed.inbound.reasons.get("own_mirror"), 1);
+    assert_eq!(collector.datagrams().len(), 1);
+    bench.mirror.is_live = false;
+    mirror(&mut bench, &[(carrier(&copy), Outbound, 0)]);
+    assert_eq!(collector.datagrams().len(), 1);
+    bench.ledger.check(bench.control.counters()).unwrap();
+}
+
+#[test]
 fn the_budget_of_all_sessions_holds_for_them_together() {
     let collector = Collector::new();
     let text = "[budget]\nmax_pps = 1000\nshed = \"packets\"\n\n".to_owned()

@@ -22,6 +22,7 @@ mod own;
 mod rules;
 
 pub use explain::{Mismatch, Outcome, PassedOver, Step, Trace};
+pub(crate) use own::LOOKED_THROUGH;
 pub use own::OwnTraffic;
 
 use exclude::{Exclude, Found};

@@ -32,9 +32,11 @@ pub struct Exported {
     pub script: String,
     /// What the documents do not say.
     pub lacks: Vec<Lack>,
+    /// What they say, and the cloud does not do to the letter.
+    pub notes: Vec<Lack>,
 }
 
-/// Something of a policy that a cloud's documents do not say.
+/// Something of a policy that a cloud's documents do not say, or that the cloud does otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
     /// Path in the policy, such as `session[0].sample`; places count from 0.
@@ -55,6 +57,12 @@ pub enum ExportError {
     /// The cloud takes no documents.
     #[error("{0} takes no document that describes its mirrors (expected {known})", known = known())]
     NoDocuments(Provider),
+    /// It is for ourselves.
+    #[error(
+        "vxtap mirrors by the policy itself, so nothing is to be exported (expected {known}; `vxtap-sender capture --policy` mirrors)",
+        known = known()
+    )]
+    Ourselves,
     /// The policy behaves like another cloud.
     #[error(
         "the policy has the provider '{policy}', not '{asked}' (expected provider = \"{asked}\", and `policy check`)"
@@ -85,7 +93,8 @@ pub fn export(provider: Provider, document: &Document) -> Result<Exported, Expor
         Provider::Huawei => huawei::write,
         Provider::Alibaba => alibaba::write,
         Provider::Oci => oci::write,
-        Provider::Vxtap | Provider::Naver | Provider::Azure => return Err(ExportError::NoDocuments(provider)),
+        Provider::Vxtap => return Err(ExportError::Ourselves),
+        Provider::Naver | Provider::Azure => return Err(ExportError::NoDocuments(provider)),
     };
     let policy = document.provider.unwrap_or_default();
     if policy != provider {
@@ -99,7 +108,7 @@ pub fn export(provider: Provider, document: &Document) -> Result<Exported, Expor
     } else {
         format!("#!/bin/sh\n# Run this where the documents are.\nset -eu\n{}\n", export.commands.join("\n"))
     };
-    Ok(Exported { documents: export.documents, script, lacks: export.lacks })
+    Ok(Exported { documents: export.documents, script, lacks: export.lacks, notes: export.notes })
 }
 
 /// An export on its way.
@@ -110,6 +119,7 @@ struct Export<'a> {
     documents: Vec<(String, Value)>,
     commands: Vec<String>,
     lacks: Vec<Lack>,
+    notes: Vec<Lack>,
 }
 
 impl<'a> Export<'a> {
@@ -121,11 +131,16 @@ impl<'a> Export<'a> {
             documents: Vec::new(),
             commands: Vec::new(),
             lacks: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
     fn lack(&mut self, about: impl Into<String>, text: impl Into<String>) {
         self.lacks.push(Lack { about: about.into(), text: text.into() });
+    }
+
+    fn note(&mut self, about: impl Into<String>, text: impl Into<String>) {
+        self.notes.push(Lack { about: about.into(), text: text.into() });
     }
 
     fn document(&mut self, name: String, value: Value) {

@@ -39,6 +39,7 @@ use super::problem::printable;
 use document::Node;
 use findings::Findings;
 
+pub(in crate::policy) use aws::LOAD_BALANCER_LENGTH;
 pub use document::Place;
 pub use recognise::Origin;
 

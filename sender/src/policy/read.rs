@@ -329,7 +329,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 fn as_text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    value.as_str().ok_or_else(|| format!("expected a text, not {}", kind(value)))
+    value.as_str().ok_or_else(|| format!("expected a text, not {}", found(value)))
 }
 
 fn text(value: &DeValue<'_>) -> Result<String, String> {
@@ -340,8 +340,17 @@ fn truth(value: &DeValue<'_>) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| format!("expected true or false, not {}", kind(value)))
 }
 
+/// What is there where something else was expected, a number by its value.
+fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(_) => integer(value).map_or_else(|_| kind(value).to_owned(), |number| number.to_string()),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        other => kind(other).to_owned(),
+    }
+}
+
 fn integer(value: &DeValue<'_>) -> Result<i128, String> {
-    let DeValue::Integer(number) = value else { return Err(format!("expected a number, not {}", kind(value))) };
+    let DeValue::Integer(number) = value else { return Err(format!("expected a whole number, not {}", found(value))) };
     i128::from_str_radix(&number.as_str().replace('_', ""), number.radix())
         .map_err(|_| "expected a number of at most 64 bits".to_owned())
 }
@@ -361,7 +370,7 @@ fn float(value: &DeValue<'_>) -> Result<f64, String> {
     let number = match value {
         DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
         DeValue::Integer(_) => integer(value).ok().map(|number| number as f64),
-        other => return Err(format!("expected a number, not {}", kind(other))),
+        other => return Err(format!("expected a number, not {}", found(other))),
     };
     number.filter(|number: &f64| number.is_finite()).ok_or_else(|| "expected a finite number".to_owned())
 }
@@ -376,7 +385,8 @@ fn port(value: &DeValue<'_>) -> Result<u16, String> {
 fn ports(value: &DeValue<'_>) -> Result<PortRange, String> {
     match value {
         DeValue::Integer(_) => number(value).map(PortRange::one),
-        other => as_text(other)?.parse(),
+        DeValue::String(text) => text.parse(),
+        other => Err(format!("expected a port or a text with a range such as \"8000-8099\", not {}", found(other))),
     }
 }
 
@@ -384,7 +394,7 @@ fn family(value: &DeValue<'_>) -> Result<IpVersion, String> {
     match value {
         DeValue::Integer(_) if integer(value) == Ok(4) => Ok(IpVersion::V4),
         DeValue::Integer(_) if integer(value) == Ok(6) => Ok(IpVersion::V6),
-        _ => Err("expected 4 or 6".to_owned()),
+        other => Err(format!("expected 4 or 6, not {}", found(other))),
     }
 }
 
@@ -392,21 +402,22 @@ fn vni(value: &DeValue<'_>) -> Result<VniDocument, String> {
     match value {
         DeValue::String(text) if text.as_ref() == "auto" => Ok(VniDocument::Auto),
         DeValue::Integer(_) => number(value).map(VniDocument::Is),
-        other => Err(format!("expected a number or \"auto\", not {}", kind(other))),
+        other => Err(format!("expected a whole number or \"auto\", not {}", found(other))),
     }
 }
 
 fn protocol(value: &DeValue<'_>) -> Result<Protocol, String> {
     match value {
         DeValue::Integer(_) => number(value).map(Protocol),
-        other => {
-            let text = as_text(other)?;
+        DeValue::String(text) => {
+            let text = text.as_ref();
             Protocol::from_str(text).map_err(|()| {
                 let mut names: Vec<&str> = Protocol::names().collect();
                 names.push("a number from 0 to 255");
                 format!("'{text}' is no protocol{}", meant(text, &names))
             })
         }
+        other => Err(format!("expected the name or the number of a protocol, not {}", found(other))),
     }
 }
 

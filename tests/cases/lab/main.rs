@@ -11,6 +11,7 @@ mod reload;
 mod sender;
 mod servers;
 mod service;
+mod tunnels;
 mod vxlan_judges;
 
 use vxtap_tests::capture_file;

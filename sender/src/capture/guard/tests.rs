@@ -18,6 +18,7 @@ fn guard() -> LoopGuard {
             "192.0.2.200:6081".parse().unwrap(),
         ],
         services: vec!["127.0.0.1:9789".parse().unwrap(), "[::1]:9789".parse().unwrap()],
+        far_ends: Vec::new(),
     }
 }
 
@@ -121,6 +122,36 @@ fn own_tunnels_errors_about_them_and_services_are_refused() {
 }
 
 #[test]
+fn all_from_and_to_the_far_end_of_a_tunnel_is_refused_fragments_as_well_and_nothing_else() {
+    let far_ends = ["203.0.113.9", "2001:db8:9::1"].map(|address| address.parse().unwrap()).to_vec();
+    let guard = LoopGuard { far_ends, ..guard() };
+    let v4 = udp("192.0.2.1", "203.0.113.9", 51_820);
+    let v6 = udp("2001:db8::1", "2001:db8:9::1", 51_820);
+    let mut fragment = v4.clone();
+    fragment[20..22].copy_from_slice(&[0x00, 0x10]);
+    let refused = [
+        v4.clone(),
+        v6.clone(),
+        fragment,
+        udp("203.0.113.9", "192.0.2.1", 51_820),
+        udp("2001:db8:9::1", "2001:db8::1", 51_820),
+        tcp("192.0.2.1", 40_000, "203.0.113.9", 443),
+        tagged(&v4, &[[0x88, 0xa8], [0x81, 0]]),
+        tagged(&v6, &[[0x81, 0]]),
+        udp("192.0.2.1", "198.51.100.9", 4789),
+    ];
+    assert_eq!(taken(&guard, None, &refused), [false; 9]);
+    let others = [
+        udp("192.0.2.1", "203.0.113.8", 51_820),
+        udp("2001:db8::1", "2001:db8:9::2", 51_820),
+        udp("2001:db8:0:1::", "2001:db8::2", 51_820),
+        v4[..33].to_vec(),
+        v6[..53].to_vec(),
+    ];
+    assert_eq!(taken(&guard, None, &others), [true; 5]);
+}
+
+#[test]
 fn what_only_looks_like_them_is_taken() {
     let v4 = udp("192.0.2.1", "198.51.100.9", 4789);
     let mut fragment = v4.clone();
@@ -170,7 +201,8 @@ fn a_program_decides_on_what_the_guard_lets_through() {
 #[test]
 fn sixteen_targets_make_a_program_that_the_kernel_takes() {
     let targets = (0..8_u8).flat_map(|n| [format!("10.0.0.{n}:4789"), format!("[2001:db8::{n:x}]:6081")]);
-    let guard = LoopGuard { targets: targets.map(|target| target.parse().unwrap()).collect(), services: Vec::new() };
+    let targets = targets.map(|target| target.parse().unwrap()).collect();
+    let guard = LoopGuard { targets, ..LoopGuard::default() };
     let frames = [
         udp("192.0.2.1", "10.0.0.7", 4789),
         udp("2001:db8:1::1", "2001:db8::7", 6081),

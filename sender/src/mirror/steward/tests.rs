@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use super::super::fixture::{Bench, Collector, PolicyText, bench, captured, frame, session, target};
@@ -193,6 +194,55 @@ fn under_a_load_of_reloads_each_packet_is_decided_by_one_whole_policy_and_none_i
     assert_eq!(received.values().sum::<u64>(), offered);
     bench.ledger.check(bench.control.counters()).unwrap();
     assert_eq!(bench.ledger.summary().sessions[0].inbound.mirrored.packets, offered);
+}
+
+#[test]
+fn while_the_way_to_a_target_is_through_a_tunnel_that_hides_copies_none_go_there() {
+    let collector = Collector::new();
+    let policy = PolicyText::new(&(target("c", &[(collector.address, 1)]) + &session("s", 1, "c", "")));
+    let mut bench = bench(&policy).unwrap();
+    let vpn = Arc::new(AtomicBool::new(false));
+    bench.steward.as_mut().unwrap().ways = Some(Ways::through_vpn_while(&vpn));
+    let office = start(&mut bench);
+    mirror_one(&mut bench);
+    assert_eq!(collector.datagrams().len(), 1);
+    let skipped = |bench: &Bench| bench.ledger.summary().sessions[0].inbound.skipped.reasons.get("no_target");
+    let until = Instant::now() + Duration::from_secs(30);
+    vpn.store(true, Ordering::Relaxed);
+    while skipped(&bench) == 0 {
+        assert!(Instant::now() < until, "copies still go through the tunnel");
+        mirror_one(&mut bench);
+    }
+    // Looked up again, it has the same way.
+    let resolved = || Request::Resolved(vec![(Target::from(collector.address), Ok(vec![collector.address]))]);
+    office.requests.send(resolved()).unwrap();
+    // What is asked for after that is answered after it.
+    assert!(ask(&mut bench, &office, Request::Reload).is_ok());
+    collector.datagrams();
+    mirror_one(&mut bench);
+    assert_eq!(collector.datagrams().len(), 0);
+    vpn.store(false, Ordering::Relaxed);
+    office.requests.send(resolved()).unwrap();
+    while collector.datagrams().is_empty() {
+        assert!(Instant::now() < until, "no copies though the tunnel is gone");
+        mirror_one(&mut bench);
+    }
+    bench.ledger.check(bench.control.counters()).unwrap();
+}
+
+#[test]
+fn a_policy_whose_target_is_behind_a_tunnel_that_hides_copies_is_refused_with_its_place() {
+    let (old, new) = (Collector::new(), Collector::new());
+    let text = |collector: &Collector| target("c", &[(collector.address, 1)]) + &session("s", 1, "c", "");
+    let policy = PolicyText::new(&text(&old));
+    let mut bench = bench(&policy).unwrap();
+    bench.steward.as_mut().unwrap().ways = Some(Ways::through_vpn_while(&Arc::new(AtomicBool::new(true))));
+    policy.write(&text(&new));
+    let Err(Refusal::Policy(error)) = bench.steward.as_mut().unwrap().reload("it is tested") else {
+        panic!("it was taken")
+    };
+    let place = format!("policy.toml:8:11: copies to {} go through wg0 (wireguard)", new.address);
+    assert!(error.contains(&place) && error.contains("--tunnel wg0=ADDRESS"), "{error}");
 }
 
 #[test]

@@ -7,6 +7,10 @@ use vxtap_wire::{IpAddress, IpVersion, protocol};
 
 use super::facts::{Facts, Ip, is_icmp};
 
+mod carried;
+
+pub(crate) use carried::LOOKED_THROUGH;
+
 /// The most entries of a kind: more targets and sockets than a policy can have.
 const MAX_ENTRIES: usize = 4096;
 
@@ -46,6 +50,15 @@ impl Default for OwnTraffic {
 }
 
 impl OwnTraffic {
+    /// Tunnels go to `target` from these `sockets`. False where there are too many already.
+    pub(crate) fn add_link(&mut self, target: SocketAddr, sockets: &[SocketAddr]) -> bool {
+        let mut is_whole = self.add_target(target);
+        for socket in sockets {
+            is_whole &= self.add_sockets(socket.ip(), socket.port()..=socket.port());
+        }
+        is_whole
+    }
+
     /// Tunnels go to `target`. False where there are too many already.
     pub fn add_target(&mut self, target: SocketAddr) -> bool {
         let end = End::new(target.ip().to_canonical(), target.port());
@@ -99,6 +112,14 @@ impl OwnTraffic {
         }
     }
 
+    /// Whether a target or one of our sockets is there.
+    fn is_tunnel_end(&self, end: End) -> bool {
+        self.targets.contains(&end)
+            || self.sockets.iter().any(|(first, last)| {
+                (end.version, end.address) == (first.version, first.address) && (first.port..=*last).contains(&end.port)
+            })
+    }
+
     #[cold]
     fn has_ports(&self, ip: &Ip, (source, destination): (u16, u16)) -> bool {
         let ends = [
@@ -106,13 +127,7 @@ impl OwnTraffic {
             End { version: ip.version, address: ip.destination, port: destination },
         ];
         match ip.protocol {
-            protocol::UDP => ends.iter().any(|end| {
-                self.targets.contains(end)
-                    || self.sockets.iter().any(|(first, last)| {
-                        (end.version, end.address) == (first.version, first.address)
-                            && (first.port..=*last).contains(&end.port)
-                    })
-            }),
+            protocol::UDP => ends.into_iter().any(|end| self.is_tunnel_end(end)),
             protocol::TCP => ends.iter().any(|end| self.health.contains(end)),
             _ => false,
         }

@@ -2,9 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Action, Direction, NetworkService, PortRange, VniDocument};
+use super::super::import::LOAD_BALANCER_LENGTH;
+use super::super::{Action, Direction, NetworkService, PortRange, SessionDocument, VniDocument};
 use super::flat::FlatRule;
 use super::{Export, object};
+
+/// What a Gateway Load Balancer's MTU of 8500 leaves for a packet, by AWS's own count of headers.
+const GATEWAY_LENGTH: u32 = 8446;
+const GATEWAY_LENGTH_V6: u32 = 8426;
 
 pub(super) fn write(export: &mut Export<'_>) {
     let policy = export.policy;
@@ -66,6 +71,24 @@ pub(super) fn write(export: &mut Export<'_>) {
     sessions(export);
 }
 
+/// Tells what AWS cuts of the packets of a session that asks for whole ones. To a network interface it cuts what the path does not carry, as
+/// everybody does.
+fn length(export: &mut Export<'_>, at: usize, session: &SessionDocument) {
+    let about = format!("session[{at}].length");
+    let target = export.target_id(&session.target);
+    if session.length.is_none() && target.starts_with("arn:") {
+        let text = format!(
+            "without it AWS cuts packets to {LOAD_BALANCER_LENGTH} bytes, its default and its most for a Network Load Balancer"
+        );
+        export.lack(about, text);
+    } else if session.length.is_none_or(|length| length > GATEWAY_LENGTH) && target.starts_with("vpce-") {
+        let text = format!(
+            "a Gateway Load Balancer carries {LOAD_BALANCER_LENGTH} bytes: AWS cuts packets to {GATEWAY_LENGTH} ({GATEWAY_LENGTH_V6} over IPv6)"
+        );
+        export.note(about, text);
+    }
+}
+
 fn sessions(export: &mut Export<'_>) {
     let policy = export.policy;
     let mut number = 0;
@@ -74,6 +97,7 @@ fn sessions(export: &mut Export<'_>) {
             export.lack(format!("session[{at}].enabled"), "AWS mirrors as soon as there is a session: it is left out");
             continue;
         }
+        length(export, at, session);
         let filter = session.filter.as_deref().unwrap_or_default();
         let place = |found: Option<usize>| found.map_or(0, |at| at + 1);
         let filter_number = place(policy.filters.iter().position(|known| known.name == filter));

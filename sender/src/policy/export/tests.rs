@@ -68,6 +68,8 @@ fn clouds_without_documents_and_policies_of_another_cloud_are_refused() {
         error,
         "naver takes no document that describes its mirrors (expected aws, gcp, gcp-nsi, huawei, alibaba, oci)"
     );
+    let error = export(Provider::Vxtap, &policy).unwrap_err().to_string();
+    assert!(error.contains("vxtap mirrors by the policy itself"), "{error}");
     let error = export(Provider::Oci, &policy).unwrap_err().to_string();
     assert!(error.contains("the policy has the provider 'aws', not 'oci'"), "{error}");
 }
@@ -120,6 +122,45 @@ fn what_a_cloud_has_no_words_for_is_told_with_its_place_in_the_policy() {
 }
 
 /// What is exported of a policy with these rules for inbound packets, one source, one target and one session.
+#[test]
+fn what_aws_cuts_on_the_way_to_a_load_balancer_is_told_of_sessions_that_want_whole_packets() {
+    let session = |number: u32, target: &str, length: &str| {
+        format!(
+            "[[session]]\nname = \"s{number}\"\nnumber = {number}\nsource = \"one\"\nfilter = \"all\"\ntarget = \"{target}\"\n{length}\n"
+        )
+    };
+    let target = |name: &str, id: &str| {
+        format!("[[target]]\nname = \"{name}\"\naddress = \"10.0.0.9\"\ndescription = \"{id}\"\n")
+    };
+    let text = [
+        "provider = \"aws\"\n[[source]]\nname = \"one\"\ndescription = \"eni-1\"\ninterfaces = [\"eth0\"]\n".to_owned(),
+        "[[filter]]\nname = \"all\"\n".to_owned(),
+        target("nlb", "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/net/a/1"),
+        target("gateway", "vpce-1"),
+        target("eni", "eni-2"),
+        session(1, "nlb", ""),
+        session(2, "nlb", "length = 8500"),
+        session(3, "gateway", ""),
+        session(4, "gateway", "length = 8447"),
+        session(5, "gateway", "length = 8446"),
+        session(6, "eni", ""),
+        session(7, "nlb", "enabled = false"),
+    ];
+    let policy = PolicyFile::parse("a.toml", &text.concat()).unwrap();
+    let Exported { lacks, notes, .. } = export(Provider::Aws, &policy.document).unwrap();
+    let told: Vec<String> = lacks.iter().map(ToString::to_string).collect();
+    let noted: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    let gateway = "a Gateway Load Balancer carries 8500 bytes: AWS cuts packets to 8446 (8426 over IPv6)";
+    assert_eq!(
+        told,
+        [
+            "session[0].length: without it AWS cuts packets to 8500 bytes, its default and its most for a Network Load Balancer".to_owned(),
+            "session[6].enabled: AWS mirrors as soon as there is a session: it is left out".to_owned(),
+        ]
+    );
+    assert_eq!(noted, [format!("session[2].length: {gateway}"), format!("session[3].length: {gateway}")]);
+}
+
 fn of_rules(provider: Provider, rules: &str) -> Exported {
     let number = if provider == Provider::Oci { "" } else { "number = 1" };
     let text = format!(

@@ -108,6 +108,32 @@ fn what_is_wrong_is_told_with_its_place_and_what_was_expected() {
             "'tpc' is no protocol (did you mean 'tcp'?)",
         ),
         (
+            "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", number = 1.5 }]",
+            "3:42",
+            "expected a whole number, not 1.5",
+        ),
+        (
+            "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", number = true }]",
+            "3:42",
+            "expected a whole number, not true or false",
+        ),
+        (
+            "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = 6.0 }]",
+            "3:44",
+            "expected the name or the number of a protocol, not 6.0",
+        ),
+        ("[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", family = 5 }]", "3:42", "expected 4 or 6, not 5"),
+        (
+            "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = \"tcp\", source_ports = 80.5 }]",
+            "3:66",
+            "expected a port or a text with a range such as \"8000-8099\", not 80.5",
+        ),
+        (
+            "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", source = 10.0 }]",
+            "3:42",
+            "expected a text, not 10.0",
+        ),
+        (
             "[[filter]]\nname = \"g\"\ninbound = [{ action = \"accept\", protocol = 256 }]",
             "3:44",
             "256 is out of range (expected 0 to 255)",

@@ -9,7 +9,7 @@ use super::rules::{ACCEPT_OR_REJECT, direction, port_object, protocol, put_lists
 use super::{ImportError, Remarks};
 
 /// The packet length of a session with a network load balancer as its target, where it says none. To other targets whole packets go.
-const LOAD_BALANCER_LENGTH: u32 = 8_500;
+pub(in crate::policy) const LOAD_BALANCER_LENGTH: u32 = 8_500;
 
 /// Lists and single objects by the names that answers have for them.
 type Reader = fn(&Node<'_>, &mut Findings, &mut Remarks) -> Result<(), ImportError>;

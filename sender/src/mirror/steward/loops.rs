@@ -1,0 +1,66 @@
+//! Keeps copies from being mirrored: ways on which they would come back are not taken.
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::Instant;
+
+use super::{ABSENT_RETRY, Change, Known, Steward};
+use crate::target::Target;
+use crate::transmit::Link;
+use crate::ways::{Tunnel, Ways};
+
+/// What ways to targets have to keep clear of.
+#[derive(Clone)]
+pub(crate) struct WaySettings {
+    /// Names of the interfaces that are captured.
+    pub(crate) captured: Vec<String>,
+    /// The tunnels of this host that somebody has told of.
+    pub(crate) tunnels: Vec<Tunnel>,
+}
+
+impl Steward {
+    /// Takes the link of each target away whose way leads, by now, through a tunnel that hides copies in what is captured. It is tried
+    /// again with the names.
+    pub(super) fn look_at_ways(&mut self) {
+        let links = self.links_for(self.known.len());
+        let Some(ways) = &mut self.ways else { return };
+        let mut changes = Vec::new();
+        for (place, known) in self.known.iter_mut().enumerate() {
+            let Some(address) = known.address else { continue };
+            if let Err(hidden) = ways.check(&known.sockets, address) {
+                tracing::warn!("no copies go to {} until this is mended: {hidden}", known.target);
+                *known = Known { target: known.target.clone(), address: None, sockets: Vec::new() };
+                changes.push(Change::Exit { place, link: Box::new(Link::absent(links)) });
+            }
+        }
+        if !changes.is_empty() {
+            // What is our own stays what it was: the last copies may still be on their way.
+            self.mailbox.post(changes);
+            self.next_resolve = self.next_resolve.min(Instant::now() + ABSENT_RETRY);
+            self.show_targets();
+        }
+    }
+}
+
+/// Tells that copies go to this host itself; refuses it where nothing keeps copies of copies from being made.
+pub(super) fn refuse_loop(target: &Target, link: &Link, guarded: bool) -> Result<(), String> {
+    let Some(address) = link.target().filter(|address| is_local(address.ip())) else { return Ok(()) };
+    if !guarded {
+        return Err(format!(
+            "copies would go to {target}, which is this host ({address}), and copies of copies after them: take another target, or let \
+             our own traffic be left out (own = true in [never])"
+        ));
+    }
+    tracing::warn!("{target} is this host itself ({address}): what goes there is not mirrored");
+    Ok(())
+}
+
+/// Whether copies may take the way of `link`; the text says what is wrong with it.
+pub(super) fn is_clear(ways: &mut Ways, link: &Link) -> Result<(), String> {
+    let Some(target) = link.target() else { return Ok(()) };
+    ways.check(&link.sockets(), target).map_err(|hidden| hidden.to_string())
+}
+
+/// Whether `address` is one of this host's: only to those can a socket be bound.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
