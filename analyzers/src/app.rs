@@ -66,6 +66,21 @@ enum Layer {
 struct TcpLayer {
     connection: Connection,
     stream: Stream,
+    /// When what was told last came.
+    told_ns: u64,
+}
+
+impl TcpLayer {
+    /// Takes what `connection` delivers at `now_ns`: what has waited came earlier, but is told behind what was told before.
+    #[inline]
+    fn take(stream: &mut Stream, told_ns: &mut u64, now_ns: u64, delivery: Delivery<'_>, work: &mut Work<'_>) {
+        if let Delivery::Came(time_ns) = delivery {
+            work.time_ns = time_ns.map_or(now_ns, |time_ns| time_ns.clamp(*told_ns, now_ns));
+            return;
+        }
+        *told_ns = work.time_ns;
+        stream.take(delivery, work);
+    }
 }
 
 impl FlowApp {
@@ -75,6 +90,7 @@ impl FlowApp {
             protocol::TCP => Layer::Tcp(TcpLayer {
                 connection: Connection::default(),
                 stream: Stream::Unknown(Detection::default()),
+                told_ns: 0,
             }),
             protocol::UDP => Layer::Udp(Datagrams::default()),
             _ => Layer::Other,
@@ -123,7 +139,7 @@ impl FlowApp {
     /// whether it is one; others are left as they are.
     #[inline]
     fn passes(&mut self, arrival: &Arrival<'_, '_>) -> bool {
-        let Layer::Tcp(TcpLayer { connection, stream }) = &mut self.layer else { return false };
+        let Layer::Tcp(TcpLayer { connection, stream, .. }) = &mut self.layer else { return false };
         let Some(segment) = Segment::of(arrival.view, self.now_ns) else { return false };
         let payload = segment.payload;
         let passes =
@@ -162,6 +178,7 @@ impl FlowApp {
     #[inline]
     fn payload(&mut self, arrival: &Arrival<'_, '_>, analysis: &mut Analysis, found: &mut AnomalySet) -> bool {
         let Arrival { from, view, certain, .. } = *arrival;
+        let now_ns = self.now_ns;
         let Analysis { events, budget, kept_bytes, memory, .. } = analysis;
         let may_turn = !certain && !self.facts.is_told();
         let mut work = Work {
@@ -175,14 +192,16 @@ impl FlowApp {
             unseen: [false; 2],
         };
         match &mut self.layer {
-            Layer::Tcp(TcpLayer { connection, stream }) => {
+            Layer::Tcp(TcpLayer { connection, stream, told_ns }) => {
                 let Some(segment) = Segment::of(view, self.now_ns) else { return false };
                 let wanted = stream.wants_bytes();
                 if wanted && connection.may_deliver(&segment) {
                     work.unseen = connection.unseen_with(from, &segment);
                 }
                 let overlaps = connection.metrics().sent_by(from).overlaps;
-                connection.segment(from, &segment, budget, &mut |delivery| stream.take(delivery, &mut work));
+                connection.segment(from, &segment, budget, &mut |delivery| {
+                    TcpLayer::take(stream, told_ns, now_ns, delivery, &mut work);
+                });
                 if connection.metrics().sent_by(from).overlaps != overlaps {
                     found.insert(Anomaly::StreamOverlap);
                 }
@@ -206,6 +225,7 @@ impl FlowApp {
     /// The flow is over: what waits is told, and what was kept for it is given back.
     pub(crate) fn end(&mut self, analysis: &mut Analysis) {
         let Analysis { events, budget, kept_bytes, memory, .. } = analysis;
+        let now_ns = self.now_ns;
         let facts = &mut self.facts;
         let mut work = Work {
             time_ns: self.now_ns,
@@ -218,9 +238,11 @@ impl FlowApp {
             unseen: [false; 2],
         };
         match &mut self.layer {
-            Layer::Tcp(TcpLayer { connection, stream }) => {
+            Layer::Tcp(TcpLayer { connection, stream, told_ns }) => {
                 work.unseen = connection.unseen();
-                connection.finish(budget, &mut |delivery| stream.take(delivery, &mut work));
+                connection.finish(budget, &mut |delivery| {
+                    TcpLayer::take(stream, told_ns, now_ns, delivery, &mut work);
+                });
                 stream.forget(work.kept_bytes);
             }
             Layer::Udp(datagrams) => datagrams.end(&mut work),
@@ -315,6 +337,7 @@ impl Stream {
                 return;
             }
             _ if *done => return,
+            Delivery::Came(_) => return,
             Delivery::Data(from, bytes) => analyser.data(from, bytes, &mut cx),
             Delivery::Gap(from, bytes) => analyser.gap(from, bytes, &mut cx),
         };

@@ -107,6 +107,8 @@ pub enum Delivery<'a> {
     Gap(Side, u64),
     /// No more comes from a side. Told once for each.
     End(Side),
+    /// What follows came at this time, nanoseconds since 1970, and has waited since; `None` when that is over.
+    Came(Option<u64>),
 }
 
 /// One TCP connection.

@@ -58,6 +58,7 @@ impl Detection {
                 self.ended[from.index()] = true;
                 return Found::Nothing;
             }
+            Delivery::Came(_) => return Found::Nothing,
         };
         let (found, turn) = match &mut self.kept {
             Some(kept) if kept.pieces.len() >= PIECES_MAX => return Found::Foreign,

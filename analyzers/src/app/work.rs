@@ -6,6 +6,7 @@ use crate::tcp::Delivery;
 
 /// The flow's facts and the shard's places.
 pub(super) struct Work<'a> {
+    /// When what is told came. Does not go backwards within a flow.
     pub(super) time_ns: u64,
     pub(super) facts: &'a mut FlowFacts,
     pub(super) events: &'a mut Events,
@@ -41,6 +42,7 @@ impl Work<'_> {
             (true, Delivery::Data(from, bytes)) => Delivery::Data(from.other(), bytes),
             (true, Delivery::Gap(from, bytes)) => Delivery::Gap(from.other(), bytes),
             (true, Delivery::End(from)) => Delivery::End(from.other()),
+            (true, came @ Delivery::Came(_)) => came,
         }
     }
 }

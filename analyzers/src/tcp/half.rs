@@ -100,6 +100,12 @@ impl<F: FnMut(Delivery<'_>)> Outlet<'_, F> {
         }
     }
 
+    fn came(&mut self, time_ns: Option<u64>) {
+        if self.wanted {
+            (self.deliver)(Delivery::Came(time_ns));
+        }
+    }
+
     fn gap(&mut self, bytes: u64) {
         if self.wanted && bytes > 0 {
             (self.deliver)(Delivery::Gap(self.side, bytes));
@@ -377,11 +383,19 @@ impl Half {
     fn drain<F: FnMut(Delivery<'_>)>(&mut self, out: &mut Outlet<'_, F>) {
         if let Some(mut waiting) = self.waiting.take() {
             let before = waiting.sparse.cost();
+            let mut came_ns = None;
             while waiting.sparse.first().is_some_and(|piece| piece.start == self.next)
                 && !waiting.answers.hold(self.next)
             {
                 let Some(piece) = waiting.sparse.pop() else { break };
+                if piece.time_ns != out.time_ns && came_ns != Some(piece.time_ns) {
+                    came_ns = Some(piece.time_ns);
+                    out.came(came_ns);
+                }
                 self.pass_piece(&piece, out);
+            }
+            if came_ns.is_some() {
+                out.came(None);
             }
             out.budget.change(before, waiting.sparse.cost());
             let fin_waits = self.fin_position().is_some_and(|fin| fin > self.next);

@@ -96,8 +96,14 @@ impl Bench {
         self.connection.finish(&mut self.budget, &mut |delivery| told.push(drawn(delivery)));
     }
 
-    /// What was told since this was last asked.
+    /// What was told since this was last asked, but when it came.
     fn told(&mut self) -> String {
+        self.told.retain(|told| !told.starts_with('@'));
+        self.told_with_times()
+    }
+
+    /// The same with `@5` in front of what came 5 ms after the start and has waited, and `@` behind that.
+    fn told_with_times(&mut self) -> String {
         std::mem::take(&mut self.told).join(" ")
     }
 
@@ -111,6 +117,8 @@ fn drawn(delivery: Delivery<'_>) -> String {
         Delivery::Data(side, bytes) => format!("{}:{}", name(side), String::from_utf8_lossy(bytes)),
         Delivery::Gap(side, bytes) => format!("{}:~{bytes}", name(side)),
         Delivery::End(side) => format!("{}:.", name(side)),
+        Delivery::Came(Some(time_ns)) => format!("@{}", (time_ns - START) / MILLI),
+        Delivery::Came(None) => "@".to_owned(),
     }
 }
 

@@ -25,7 +25,7 @@ impl Half {
     /// Whether anything that has a place in the stream was seen.
     #[inline]
     pub(in crate::tcp) const fn is_seen(&self) -> bool {
-        self.syn_seen || self.syn_ack_seen || self.next > self.base
+        self.syn_seen || self.syn_ack_seen || self.next > self.base || self.waiting.is_some()
     }
 
     /// Whether more was sent than was delivered: it was acknowledged, by what is known or by `number`, or nothing was seen at all.

@@ -27,6 +27,37 @@ fn an_answer_that_the_mirror_shows_first_is_delivered_behind_its_question() {
 }
 
 #[test]
+fn what_has_waited_is_told_with_the_time_when_it_came() {
+    let mut bench = Bench::open();
+    bench.pass(8 * MILLI);
+    bench.see(&answer(SERVER, 0, 5, b"pong"));
+    bench.pass(3 * MILLI);
+    bench.see(&answer(SERVER, 4, 5, b"more"));
+    bench.pass(MILLI);
+    bench.see(&answer(CLIENT, 0, 0, b"ping?"));
+    assert_eq!(bench.told_with_times(), "c:ping? @20 s:pong @23 s:more @");
+    bench.see(&answer(CLIENT, 5, 8, b"next"));
+    assert_eq!(bench.told_with_times(), "c:next");
+}
+
+#[test]
+fn a_lost_answer_to_the_syn_and_a_lost_question_turn_no_order_round() {
+    let mut bench = Bench::new();
+    bench.see(&flagged(TcpFlags::SYN, CLIENT, -1, 0));
+    bench.see(&ack(CLIENT, 0, 0));
+    // The SYN-ACK and the first question are missing.
+    bench.see(&answer(SERVER, 0, 2, b"one"));
+    bench.see(&ack(CLIENT, 2, 3));
+    bench.see(&answer(CLIENT, 2, 3, b"q2"));
+    bench.see(&answer(SERVER, 3, 4, b"two"));
+    assert_eq!(bench.told(), "");
+    bench.pass(HOLE_ACKED_NS);
+    bench.see(&ack(CLIENT, 4, 6));
+    bench.see(&ack(CLIENT, 4, 6));
+    assert_eq!(bench.told(), "c:~2 s:one c:q2 s:two");
+}
+
+#[test]
 fn each_answer_waits_for_its_own_question() {
     let mut bench = Bench::open();
     bench.see(&answer(SERVER, 0, 2, b"one "));

@@ -173,6 +173,7 @@ proptest! {
                     ends[side.index()] += 1;
                     return;
                 }
+                Delivery::Came(_) => return,
             };
             assert!(count > 0);
             assert_eq!(ends[side.index()], 0);
