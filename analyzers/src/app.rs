@@ -190,6 +190,7 @@ impl FlowApp {
             may_turn,
             turned: false,
             unseen: [false; 2],
+            joined: [false; 2],
         };
         match &mut self.layer {
             Layer::Tcp(TcpLayer { connection, stream, told_ns }) => {
@@ -197,6 +198,7 @@ impl FlowApp {
                 let wanted = stream.wants_bytes();
                 if wanted && connection.may_deliver(&segment) {
                     work.unseen = connection.unseen_with(from, &segment);
+                    work.joined = connection.joined();
                 }
                 let overlaps = connection.metrics().sent_by(from).overlaps;
                 connection.segment(from, &segment, budget, &mut |delivery| {
@@ -236,10 +238,12 @@ impl FlowApp {
             may_turn: false,
             turned: false,
             unseen: [false; 2],
+            joined: [false; 2],
         };
         match &mut self.layer {
             Layer::Tcp(TcpLayer { connection, stream, told_ns }) => {
-                work.unseen = connection.unseen();
+                work.unseen = connection.open();
+                work.joined = connection.joined();
                 connection.finish(budget, &mut |delivery| {
                     TcpLayer::take(stream, told_ns, now_ns, delivery, &mut work);
                 });

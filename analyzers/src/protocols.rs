@@ -178,13 +178,20 @@ pub struct Context<'a> {
     pub events: &'a mut Events,
     /// Of which sides more was sent than was shown; see [`Context::is_unseen`].
     pub unseen: [bool; 2],
+    /// Of which sides the beginning was not shown; see [`Context::is_joined`].
+    pub joined: [bool; 2],
 }
 
 impl Context<'_> {
     /// Whether more was sent by that side than was shown up to now: its peer has acknowledged what has not come, or nothing of the side
-    /// was seen at all. Of bytes that wait behind others this may be said too soon, never too late.
+    /// was seen at all; when the flow is over, also where the side's end was not seen. Of bytes that wait behind others this may be said too soon, never too late.
     pub const fn is_unseen(&self, side: Side) -> bool {
         self.unseen[side.index()]
+    }
+
+    /// Whether the beginning of that side's stream was not shown: its first bytes may be in the middle of anything.
+    pub const fn is_joined(&self, side: Side) -> bool {
+        self.joined[side.index()]
     }
 
     /// Writes an event of `kind`, if events of that kind are wanted. `from` is whose address stands first, `tx` the number of the

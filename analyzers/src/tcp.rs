@@ -213,12 +213,19 @@ impl Connection {
             || self.halves.iter().any(Half::waits)
     }
 
-    /// Of which sides more was sent than was delivered: what their peers have acknowledged says so, or nothing of them was seen.
-    pub(crate) fn unseen(&self) -> [bool; 2] {
-        [&self.halves[0], &self.halves[1]].map(|half| half.is_unseen(None))
+    /// Which sides have not ended.
+    pub(crate) fn open(&self) -> [bool; 2] {
+        [&self.halves[0], &self.halves[1]].map(|half| !half.has_ended())
     }
 
-    /// The same when a segment from `from` comes that is not taken yet.
+    /// Of which sides the beginning was not seen.
+    #[inline]
+    pub(crate) fn joined(&self) -> [bool; 2] {
+        [&self.halves[0], &self.halves[1]].map(|half| !half.is_from_start())
+    }
+
+    /// Of which sides more was sent than was delivered, when a segment from `from` comes that is not taken yet: what their peers have
+    /// acknowledged says so, or nothing of them was seen.
     #[inline]
     pub(crate) fn unseen_with(&self, from: Side, segment: &Segment<'_>) -> [bool; 2] {
         let TcpHeader { flags, acknowledgement, .. } = segment.header;

@@ -18,12 +18,20 @@ pub(super) struct Work<'a> {
     pub(super) turned: bool,
     /// See [`Context::is_unseen`]; turned with the sides.
     pub(super) unseen: [bool; 2],
+    /// See [`Context::is_joined`]; likewise.
+    pub(super) joined: [bool; 2],
 }
 
 impl Work<'_> {
     /// What protocols are given, and where it is counted what they keep.
     pub(super) const fn parts(&mut self) -> (Context<'_>, &mut Memory) {
-        let cx = Context { time_ns: self.time_ns, flow: self.facts, events: self.events, unseen: self.unseen };
+        let cx = Context {
+            time_ns: self.time_ns,
+            flow: self.facts,
+            events: self.events,
+            unseen: self.unseen,
+            joined: self.joined,
+        };
         (cx, self.memory)
     }
 
@@ -31,6 +39,7 @@ impl Work<'_> {
     pub(super) fn turn(&mut self) {
         self.facts.turn();
         self.unseen.swap(0, 1);
+        self.joined.swap(0, 1);
         self.turned = true;
         self.may_turn = false;
     }

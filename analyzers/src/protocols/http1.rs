@@ -238,6 +238,10 @@ impl Http1 {
     fn head(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Step {
         let response = self.client.map(|client| client != from);
         let reader = &mut self.readers[from.index()];
+        if reader.fresh && !reader.doubtful && cx.is_joined(from) {
+            reader.state = State::Lost;
+            return (0, Next::More);
+        }
         if reader.kept.is_empty() {
             let text = start::skip_empty_lines(bytes);
             if text.len() < bytes.len() {

@@ -17,6 +17,8 @@ pub(crate) enum Step<'a> {
     Gap(Side, u64),
     /// From here on more was, or was not, sent by the side than is shown.
     Unseen(Side, bool),
+    /// The beginning of the side was not shown.
+    Joined(Side),
 }
 
 /// Events and what else a protocol told, from a client at 10.0.0.1 port 40000 to a server at 10.0.0.2.
@@ -28,6 +30,8 @@ pub(crate) struct Recorder {
     pub(crate) time_ns: u64,
     /// Of which sides more was sent than is shown.
     pub(crate) unseen: [bool; 2],
+    /// Of which sides the beginning is not shown.
+    pub(crate) joined: [bool; 2],
 }
 
 impl Recorder {
@@ -41,13 +45,25 @@ impl Recorder {
             version: IpVersion::V4,
         };
         let facts = FlowFacts::new(tuple, 7, [].into());
-        Self { facts, events: Events::new(EventKinds::ALL), time_ns: 1_000_000_000, unseen: [false; 2] }
+        Self {
+            facts,
+            events: Events::new(EventKinds::ALL),
+            time_ns: 1_000_000_000,
+            unseen: [false; 2],
+            joined: [false; 2],
+        }
     }
 
     /// What `act` does with the context of the next millisecond.
     pub(crate) fn step<R>(&mut self, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
         self.time_ns += 1_000_000;
-        act(&mut Context { time_ns: self.time_ns, flow: &self.facts, events: &mut self.events, unseen: self.unseen })
+        act(&mut Context {
+            time_ns: self.time_ns,
+            flow: &self.facts,
+            events: &mut self.events,
+            unseen: self.unseen,
+            joined: self.joined,
+        })
     }
 
     /// The events so far, which are forgotten.
@@ -84,11 +100,15 @@ fn stream_offered<P: StreamProtocol>(steps: &[Step<'_>], offered: bool) -> (Vec<
             recorder.unseen[side.index()] = unseen;
             continue;
         }
+        if let Step::Joined(side) = *step {
+            recorder.joined[side.index()] = true;
+            continue;
+        }
         next = recorder.step(|cx| match *step {
             Step::Data(from, bytes) if offered && analysed.passes(from, bytes) => Next::More,
             Step::Data(from, bytes) => analysed.data(from, bytes, cx),
             Step::Gap(from, bytes) => analysed.gap(from, bytes, cx),
-            Step::Unseen(..) => unreachable!("taken above"),
+            Step::Unseen(..) | Step::Joined(_) => unreachable!("taken above"),
         });
     }
     for side in [CLIENT, SERVER] {
@@ -106,7 +126,7 @@ pub(crate) fn stream_however_cut<P: StreamProtocol>(steps: &[Step<'_>]) -> Vec<V
         for step in steps {
             match *step {
                 Step::Data(from, bytes) => cut.extend(bytes.chunks(size).map(|bytes| Step::Data(from, bytes))),
-                other @ (Step::Gap(..) | Step::Unseen(..)) => cut.push(other),
+                other @ (Step::Gap(..) | Step::Unseen(..) | Step::Joined(_)) => cut.push(other),
             }
         }
         let (pieces, _) = stream::<P>(&cut);

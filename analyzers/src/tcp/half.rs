@@ -128,6 +128,11 @@ impl Half {
         self.started
     }
 
+    /// Whether nothing more comes.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether the beginning is the stream's.
     pub(super) const fn is_from_start(&self) -> bool {
         self.from_start

@@ -125,6 +125,8 @@ pub(super) struct Exchanges {
     response: Option<Response>,
     interim: Interim,
     next_tx: u64,
+    /// A request was seen.
+    has_asked: bool,
     /// The client does not wait for the response before it sends its next request.
     pipelines: bool,
     /// Bytes of the client are missing since the last request that was seen; and ever.
@@ -220,6 +222,7 @@ impl Exchanges {
         };
         let asked = Asked { method, upgrade: fields.upgrade.and_then(Upgrade::read) };
         let tx = self.number();
+        self.has_asked = true;
         let mut request = Request { tx, members, asked, length: 0, sent_ns: None, truncated, told: false };
         self.current = request.tx;
         if self.apart > 0 || self.doubt == Doubt::Requests || self.waiting.len() >= WAITING_MAX {
@@ -328,7 +331,8 @@ impl Exchanges {
 
     /// Whether a response that is told alone has a request that was not seen, or that is told elsewhere since it is not known which it is.
     fn is_cut_off(&self, client: Side, cx: &Context<'_>) -> bool {
-        self.doubt != Doubt::None || (self.apart == 0 && (self.ever_lost || cx.is_unseen(client)))
+        let is_before_all = !self.has_asked && cx.is_joined(client);
+        self.doubt != Doubt::None || (self.apart == 0 && (self.ever_lost || is_before_all || cx.is_unseen(client)))
     }
 
     /// So many bytes of the response's body.
@@ -336,6 +340,15 @@ impl Exchanges {
     pub(super) fn response_bytes(&mut self, bytes: u64) {
         if let Some(response) = &mut self.response {
             response.length += bytes;
+        }
+    }
+
+    /// Bytes are missing between two responses. Where one request waits they are an interim response to it, or all of its response.
+    pub(super) fn gap_before_response(&mut self) {
+        if self.unanswered() == 1
+            && let Some(request) = self.waiting.back_mut()
+        {
+            request.truncated = true;
         }
     }
 
@@ -364,6 +377,11 @@ impl Exchanges {
         let response = self.response.take()?;
         let interim = std::mem::take(&mut self.interim);
         let request = if response.answers { self.waiting.pop_front() } else { None };
+        let request = request.map(|mut request| {
+            // Its end is not shown, or is not yet.
+            request.truncated |= request.sent_ns.is_none() && cx.is_unseen(client);
+            request
+        });
         if let Some(request) = &request {
             self.text = self.text.saturating_sub(request.members.size());
             write(client, request, Some(&response), interim, cx);

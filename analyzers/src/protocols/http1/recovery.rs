@@ -16,6 +16,9 @@ impl Http1 {
         }
         let reader = &self.readers[from.index()];
         let between = matches!(reader.state, State::Head) && reader.kept.is_empty();
+        if between && self.client == Some(from.other()) {
+            self.exchanges.gap_before_response();
+        }
         let next = match reader.state {
             State::Head => self.last_head(from, cx),
             State::HeadRest(..) => {

@@ -417,6 +417,37 @@ fn where_the_mirror_shows_one_side_its_messages_are_marked_and_no_anomaly_is_tol
 }
 
 #[test]
+fn what_a_flow_is_picked_up_in_the_middle_of_is_no_message() {
+    let (request, response) = (get("/next"), answer(202));
+    let joined = [Step::Joined(CLIENT), Step::Joined(SERVER)];
+    let begun_in_body = [
+        Step::Data(CLIENT, b"d\xe2\xc0\x182\xae8z/ of a body\r\nand a line: of it\r\n\r\n"),
+        Step::Data(SERVER, b"HTTP/1.1 201 X\r\nContent-Length: 2\r\n\r\nok"),
+    ];
+    let begun_in_chunks = [Step::Data(SERVER, b"5\r\nhello\r\n0\r\n\r\n")];
+    let next = [Step::Data(CLIENT, &request), Step::Data(SERVER, &response)];
+    let expected = ("/next".to_owned(), 202, false);
+    let steps: Vec<_> = joined.iter().chain(&begun_in_body).chain(&next).copied().collect();
+    assert_eq!(pipeline(&steps), [(String::new(), 201, true), expected.clone()]);
+    let steps: Vec<_> = joined.iter().chain(&begun_in_chunks).chain(&next).copied().collect();
+    assert_eq!(pipeline(&steps), [expected]);
+}
+
+#[test]
+fn an_interim_response_or_the_end_of_a_body_that_is_lost_is_marked() {
+    let post = b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234";
+    let done = answer(200);
+    let expected = [("/up".to_owned(), 200, true)];
+    let body = [Step::Data(CLIENT, post), Step::Unseen(CLIENT, true), Step::Data(SERVER, &done)];
+    assert_eq!(pipeline(&body), expected);
+    let early = [Step::Data(CLIENT, post), Step::Data(SERVER, &done), Step::Data(CLIENT, b"56789")];
+    assert_eq!(pipeline(&early), [("/up".to_owned(), 200, false)], "a server may answer before all has come");
+    let whole = [&post[..], b"56789"].concat();
+    let interim = [Step::Data(CLIENT, &whole), Step::Gap(SERVER, 25), Step::Data(SERVER, &done)];
+    assert_eq!(pipeline(&interim), expected);
+}
+
+#[test]
 fn the_answer_to_a_head_that_was_not_seen_is_followed_by_the_next_answer() {
     let to_head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
     for body in [&b""[..], b"HTTP/1.1 is what this is about", b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", b"HTTP/1.1 20"] {
