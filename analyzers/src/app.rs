@@ -255,6 +255,20 @@ impl FlowApp {
     }
 }
 
+/// Some of the two sides, in a byte.
+#[derive(Clone, Copy, Debug)]
+struct SideSet(u8);
+
+impl SideSet {
+    const fn of([originator, responder]: [bool; 2]) -> Self {
+        Self(originator as u8 | (responder as u8) << 1)
+    }
+
+    const fn has(self, side: Side) -> bool {
+        self.0 & 1 << side.index() != 0
+    }
+}
+
 /// The application layer of a TCP connection.
 #[derive(Debug)]
 enum Stream {
@@ -268,6 +282,8 @@ enum Stream {
         done: bool,
         /// How many of the sides have told it that they end. After both it is dropped: nothing can come.
         ended: u8,
+        /// Of which sides bytes were missing before it was found: what it is given does not begin where they did.
+        joined: SideSet,
         /// Bytes that it keeps, as they are counted.
         kept: u32,
     },
@@ -299,6 +315,7 @@ impl Stream {
                             analyser: Some(analyser),
                             done: false,
                             ended: 0,
+                            joined: SideSet::of(earlier.lost()),
                             kept: 0,
                         };
                         earlier.replay(|delivery| self.analyse(delivery, work));
@@ -325,9 +342,13 @@ impl Stream {
 
     /// Gives the analyser what was delivered, and what replaces it what is left of that.
     fn analyse(&mut self, delivery: Delivery<'_>, work: &mut Work<'_>) {
-        let Self::Known { analyser: place, done, ended, kept, .. } = self else { return };
+        let Self::Known { analyser: place, done, ended, joined, kept, .. } = self else { return };
         let Some(analyser) = place else { return };
         let (mut cx, memory) = work.parts();
+        let joined = *joined;
+        for side in [Side::Originator, Side::Responder] {
+            cx.joined[side.index()] |= joined.has(side);
+        }
         let next = match delivery {
             Delivery::End(from) => {
                 analyser.end(from, &mut cx);
@@ -355,7 +376,7 @@ impl Stream {
                 let unused = analyser.unused();
                 memory.change(kept, 0);
                 let analyser = self.replace(protocol, &mut cx);
-                *self = Self::Known { protocol, done: analyser.is_none(), analyser, ended: 0, kept: 0 };
+                *self = Self::Known { protocol, done: analyser.is_none(), analyser, ended: 0, joined, kept: 0 };
                 if let Delivery::Data(from, bytes) = delivery
                     && let Some(rest) = bytes.len().checked_sub(unused).and_then(|at| bytes.get(at..))
                     && !rest.is_empty()

@@ -19,6 +19,8 @@ pub(super) struct Detection {
     kept: Option<Box<Kept>>,
     /// Which sides have ended already: a server may close its half before the client says anything.
     ended: [bool; 2],
+    /// Of which sides bytes are missing already.
+    lost: [bool; 2],
 }
 
 /// Pieces that did not tell.
@@ -47,6 +49,7 @@ impl Detection {
             Delivery::Data(from, bytes) => (from, bytes),
             // What comes behind a hole, in the middle of something, may tell all the same; what came before it was too short to.
             Delivery::Gap(from, _) => {
+                self.lost[from.index()] = true;
                 if let Some(kept) = &mut self.kept {
                     let forgotten = std::mem::take(&mut kept.bytes[from.index()]).len();
                     *work.kept_bytes = work.kept_bytes.saturating_sub(forgotten);
@@ -70,6 +73,7 @@ impl Detection {
                 if turn {
                     work.turn();
                     self.ended.swap(0, 1);
+                    self.lost.swap(0, 1);
                     if let Some(kept) = &mut self.kept {
                         kept.turn();
                     }
@@ -96,6 +100,11 @@ impl Detection {
     pub(super) fn ended(&self) -> impl Iterator<Item = Side> {
         let ended = self.ended;
         [Side::Originator, Side::Responder].into_iter().filter(move |side| ended[side.index()])
+    }
+
+    /// The sides that bytes are missing of.
+    pub(super) const fn lost(&self) -> [bool; 2] {
+        self.lost
     }
 
     /// Gives what was kept, in the order in which it came.

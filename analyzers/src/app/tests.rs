@@ -160,6 +160,22 @@ fn heads_without_an_end_in_thousands_of_flows_take_bounded_memory_and_no_other_f
 }
 
 #[test]
+fn what_was_lost_before_the_protocol_was_found_is_known_to_it() {
+    let mut bench = Bench::new();
+    bench.see(&tcp(A, B, (99, 0), SYN, b""));
+    bench.see(&tcp(B, A, (499, 100), SYN | ACK, b""));
+    // The head of a request of 50 bytes is missing.
+    bench.see(&tcp(A, B, (150, 500), PSH, b"GET some: of its body"));
+    for _ in 0..40 {
+        bench.see(&tcp(B, A, (500, 171), ACK, b""));
+    }
+    bench.see(&tcp(B, A, (500, 171), PSH, b"HTTP/1.1 204 No Content\r\n\r\n"));
+    let events = bench.events();
+    let [event] = &events[..] else { panic!("{events:#?}") };
+    assert_eq!((&event["http"]["status"], &event["http"]["truncated"]), (&204.into(), &true.into()));
+}
+
+#[test]
 fn segments_that_contradict_each_other_are_an_anomaly_and_repeated_or_cut_ones_are_none() {
     let mut bench = Bench::new();
     bench.see(&tcp(A, B, (100, 0), SYN, b""));

@@ -491,7 +491,15 @@ impl Half {
             sent.lost_bytes += lost;
             sent.missing_bytes += gap - lost;
         }
+        // It was there to be told when what is behind it came.
+        let came_ns = self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).map(|piece| piece.time_ns);
+        if came_ns.is_some() {
+            out.came(came_ns);
+        }
         out.gap(gap);
+        if came_ns.is_some() {
+            out.came(None);
+        }
         self.tail = Tail::default();
         self.next += gap;
     }

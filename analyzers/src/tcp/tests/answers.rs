@@ -54,7 +54,7 @@ fn a_lost_answer_to_the_syn_and_a_lost_question_turn_no_order_round() {
     bench.pass(HOLE_ACKED_NS);
     bench.see(&ack(CLIENT, 4, 6));
     bench.see(&ack(CLIENT, 4, 6));
-    assert_eq!(bench.told(), "c:~2 s:one c:q2 s:two");
+    assert_eq!(bench.told_with_times(), "@0 c:~2 @ @0 s:one @ @0 c:q2 @ @0 s:two @");
 }
 
 #[test]

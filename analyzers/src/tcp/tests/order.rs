@@ -178,6 +178,7 @@ fn a_direction_has_no_more_waiting_than_it_may() {
     }
     assert!((WAITING_MAX - 1500..=WAITING_MAX).contains(&most), "{most}");
     assert_eq!((bench.budget.direction_full, bench.budget.shard_full), (1, 0));
+    bench.told.retain(|told| !told.starts_with('@'));
     assert_eq!(bench.told.first().map(String::as_str), Some("s:~1400"));
     assert_eq!((bench.told.len(), bench.budget.used()), (400, 0));
 }
