@@ -343,6 +343,14 @@ impl Connection {
     fn shake_hands(&mut self, from: Side, segment: &Segment<'_>) {
         let first = self.halves[from.other().index()].first();
         self.metrics.handshake(from, segment.header, first, segment.time_ns);
+        // Who has sent nothing yet acknowledges the other's SYN, though that was not seen.
+        let TcpHeader { flags, sequence, acknowledgement, .. } = segment.header;
+        let has_sent_nothing = self.halves[from.index()].first() == Some(sequence);
+        let answers_syn = has_sent_nothing && flags.0 & (TcpFlags::SYN | TcpFlags::ACK) == TcpFlags::ACK;
+        let other = &mut self.halves[from.other().index()];
+        if answers_syn && !other.has_started() {
+            other.begin(acknowledgement, false);
+        }
     }
 
     /// What `from` says of the other side's bytes.

@@ -58,6 +58,20 @@ fn a_lost_answer_to_the_syn_and_a_lost_question_turn_no_order_round() {
 }
 
 #[test]
+fn where_the_answer_to_the_syn_is_lost_its_acknowledgement_tells_what_else_is() {
+    let mut bench = Bench::new();
+    bench.see(&flagged(TcpFlags::SYN, CLIENT, -1, 0));
+    bench.see(&ack(CLIENT, 0, 0));
+    bench.see(&answer(CLIENT, 0, 0, b"q1"));
+    // The first answer is lost as well.
+    bench.see(&answer(CLIENT, 2, 3, b"q2"));
+    bench.see(&answer(SERVER, 3, 4, b"two"));
+    bench.pass(HOLE_ACKED_NS);
+    bench.see(&ack(CLIENT, 4, 6));
+    assert_eq!(bench.told(), "c:q1 c:q2 s:~3 s:two");
+}
+
+#[test]
 fn each_answer_waits_for_its_own_question() {
     let mut bench = Bench::open();
     bench.see(&answer(SERVER, 0, 2, b"one "));
