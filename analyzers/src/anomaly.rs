@@ -33,7 +33,7 @@ macro_rules! anomalies {
 
         impl Anomaly {
             /// All, in the order of their numbers.
-            const ALL: &[Self] = &[$(Self::$arm),+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$arm),+];
 
             /// The name in `anomaly.event`.
             pub(crate) const fn as_str(self) -> &'static str {

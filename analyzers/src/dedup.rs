@@ -137,6 +137,12 @@ impl Deduplicator {
         found
     }
 
+    /// Whether a packet that another shard counts is a copy of one that came: it is remembered here, and counted there.
+    pub fn is_copy_elsewhere(&mut self, meta: &PacketMeta, view: &FrameView<'_>) -> bool {
+        self.has_others(meta)
+            && self.identify(meta, view).is_some_and(|identity| self.first_copy(&identity, meta).is_some())
+    }
+
     /// Duplicates so far.
     pub const fn total(&self) -> u64 {
         self.total
@@ -175,13 +181,18 @@ impl Deduplicator {
 
     #[inline]
     fn judge(&mut self, identity: &Identity, meta: &PacketMeta) -> bool {
-        let Some(table) = &mut self.table else { return false };
-        let same_stream = (self.settings.mode == DedupMode::Window).then_some(SAME_STREAM_NS);
-        let copy = Copy { stream: meta.stream, time_ns: meta.time_ns, same_stream_ns: same_stream };
-        let Some(first) = table.see(identity, copy) else { return false };
+        let Some(first) = self.first_copy(identity, meta) else { return false };
         self.total += 1;
         self.pairs.count(first, meta.stream);
         true
+    }
+
+    /// The stream that a packet came by which this one is a copy of.
+    #[inline]
+    fn first_copy(&mut self, identity: &Identity, meta: &PacketMeta) -> Option<StreamId> {
+        let same_stream = (self.settings.mode == DedupMode::Window).then_some(SAME_STREAM_NS);
+        let copy = Copy { stream: meta.stream, time_ns: meta.time_ns, same_stream_ns: same_stream };
+        self.table.as_mut()?.see(identity, copy)
     }
 }
 

@@ -48,4 +48,11 @@ impl FlowNotes {
             }
         }
     }
+
+    /// Notes a flow that a frame of the block is of, and that is not followed.
+    pub(crate) fn note_unfollowed(&mut self, key: FlowKey) {
+        if self.kept && self.stamp != 0 {
+            self.keys.push(key);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! IP fragments, put together again.
 //!
-//! Fragments are steered by their addresses, so all of a packet come to one shard. [`Reassembler::add`] keeps them until the last is
+//! Fragments are steered by their addresses, so all of a packet come to one shard, from where the whole packet goes to the shard of its flow. [`Reassembler::add`] keeps them until the last is
 //! there, and gives the whole packet as if it had never been cut, ready for [`FrameView::parse_ip`]. As long as no
 //! fragment comes, nothing is allocated.
 //!
@@ -71,11 +71,13 @@ pub struct FragmentCounters {
     /// Fragments that cannot be: behind the end of the packet, of a length that is no multiple of 8 before the end, or beyond
     /// what a packet can be long. They are left out.
     pub malformed: u64,
+    /// Packets put together that are of a flow of another shard, which had no room for them: they are not analysed.
+    pub hand_over_full: u64,
 }
 
 impl FragmentCounters {
     /// What is counted, each with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 9] {
+    pub const fn named(&self) -> [(&'static str, u64); 10] {
         [
             ("fragments", self.fragments),
             ("reassembled", self.reassembled),
@@ -86,6 +88,7 @@ impl FragmentCounters {
             ("different", self.different),
             ("too_many", self.too_many),
             ("malformed", self.malformed),
+            ("hand_over_full", self.hand_over_full),
         ]
     }
 
@@ -100,6 +103,7 @@ impl FragmentCounters {
         self.different += other.different;
         self.too_many += other.too_many;
         self.malformed += other.malformed;
+        self.hand_over_full += other.hand_over_full;
     }
 }
 
@@ -140,6 +144,11 @@ impl Reassembler {
     /// What was counted.
     pub const fn counters(&self) -> &FragmentCounters {
         &self.counters
+    }
+
+    /// Counts a packet that the shard of its flow had no room for.
+    pub(crate) const fn count_refused(&mut self) {
+        self.counters.hand_over_full += 1;
     }
 
     /// What is wrong with the fragment that was added last.

@@ -27,6 +27,7 @@ mod sparse;
 mod stream;
 pub mod tcp;
 mod wheel;
+mod whole;
 
 pub use analysis::Analysis;
 pub use flow::{DirectionCounters, Flow, FlowEnd, FlowRecord, FlowState, TcpState};
@@ -39,6 +40,7 @@ pub use ledger::{DropReason, Drops, Imbalance, Ledger};
 pub use shard::{BATCH_MAX, PacketMeta, Shard, ShardCounters, ShardSettings};
 pub use sides::{OneSidedCause, SideCounts};
 pub use stream::{Encapsulation, StreamCounters, StreamId, StreamKey, StreamNames};
+pub use whole::{Shown, Siblings, WholePacket, Wholes};
 
 /// The page's example is compiled and run.
 #[cfg(doctest)]

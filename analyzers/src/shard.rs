@@ -1,6 +1,6 @@
 //! One shard: the state that one worker owns, and what a batch of frames does to it.
 
-use vxtap_wire::{Direction, FiveTuple, FlowKey, FrameView, NetworkId};
+use vxtap_wire::{Direction, FlowKey, FrameView, NetworkId};
 
 use crate::analysis::Analysis;
 use crate::anomaly::Anomaly;
@@ -11,6 +11,11 @@ use crate::flow_table::{FlowTable, FlowTableLimits, Probe, Slot};
 use crate::protocols::Side;
 use crate::sides::{SideCounts, Sides};
 use crate::stream::StreamId;
+use crate::whole::{Leaving, Siblings};
+
+mod fragments;
+
+use fragments::Whole;
 
 /// The most frames that one call of [`Shard::observe`] takes.
 pub const BATCH_MAX: usize = 64;
@@ -64,7 +69,11 @@ pub struct Shard {
     counters: ShardCounters,
     keys: Vec<Keyed>,
     /// Packets of this batch whose last fragment has come.
-    wholes: Vec<Vec<u8>>,
+    wholes: Vec<Whole>,
+    /// Packets of other shards' flows that became whole here, until they are handed over.
+    leaving: Vec<Leaving>,
+    /// The other shards, where there are any.
+    siblings: Option<Siblings>,
     /// Slots before this one are empty, once the run is ended.
     finished: usize,
     beside: Beside,
@@ -105,6 +114,8 @@ impl Shard {
             counters: ShardCounters::default(),
             keys: Vec::with_capacity(BATCH_MAX),
             wholes: Vec::new(),
+            leaving: Vec::new(),
+            siblings: None,
             finished: 0,
             beside: Beside::default(),
         }
@@ -177,14 +188,11 @@ impl Shard {
         std::hint::black_box(read);
         let read = keys.iter_mut().fold(0, |read, keyed| read ^ self.table.guess(&mut keyed.probe));
         std::hint::black_box(read);
-        let wholes = std::mem::take(&mut self.wholes);
+        let mut wholes = std::mem::take(&mut self.wholes);
         for keyed in &keys {
-            let (meta, view) = &batch[keyed.frame as usize];
-            if let Some(whole) = wholes.get(keyed.whole as usize) {
-                // Counted as the frame that it came in, looked into as the packet that it is of.
-                let mut whole = FrameView::parse_ip(whole);
-                whole.wire_len = view.wire_len;
-                self.observe_one(keyed, *meta, &whole, notes, ended);
+            let frame @ (meta, view) = &batch[keyed.frame as usize];
+            if let Some(whole) = wholes.get_mut(keyed.whole as usize) {
+                self.observe_last(keyed, frame, whole, notes, ended);
             } else {
                 self.observe_one(keyed, *meta, view, notes, ended);
             }
@@ -202,28 +210,6 @@ impl Shard {
         self.counters.truncated += u64::from(view.bytes_missing() > 0);
         self.counters.malformed += u64::from(view.malformed.is_some());
         self.counters.too_deep += u64::from(view.too_deep);
-    }
-
-    /// Where a fragment belongs: to the flow of its packet, once that is whole; until then to one of its own.
-    #[cold]
-    fn fragment(&mut self, frame: usize, meta: &PacketMeta, view: &FrameView<'_>, own: &FiveTuple) -> Keyed {
-        let whole = self.put_together(meta, view);
-        let found = self.fragment_anomaly();
-        let (tuple, whole) = whole.as_ref().map_or((own, NO_WHOLE), |(tuple, whole)| (tuple, *whole));
-        let (key, direction) = FlowKey::new(meta.network, tuple);
-        Keyed { key, direction, probe: self.table.probe(&key), frame: frame as u32, whole, found }
-    }
-
-    /// Gives a fragment to its packet; when that is whole, its five-tuple, and where in the list of whole packets it is.
-    fn put_together(&mut self, meta: &PacketMeta, view: &FrameView<'_>) -> Option<(FiveTuple, u32)> {
-        let packet = self.beside.analysis.as_mut()?.fragments.add(meta.network, view, meta.time_ns)?;
-        let tuple = FrameView::parse_ip(packet).five_tuple?;
-        self.wholes.push(packet.to_vec());
-        Some((tuple, self.wholes.len() as u32 - 1))
-    }
-
-    fn fragment_anomaly(&self) -> Option<Anomaly> {
-        self.beside.analysis.as_ref()?.fragments.found()
     }
 
     #[inline]

@@ -1,4 +1,5 @@
-//! Frames on their way from the worker that received them to the worker that owns their flow.
+//! Frames on their way from the worker that received them to the worker that owns their flow; and packets from the one that put them together of
+//! fragments.
 //!
 //! Frames travel in parcels: one buffer with many frames, copied once. Parcels come back empty and are used again, so that
 //! steady traffic allocates nothing. Each worker's inbox holds [`INBOX_PARCELS`] parcels; what does not fit is dropped and
@@ -6,8 +7,7 @@
 //! meanwhile: many small parcels must not fill an inbox that has room for many frames.
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use vxtap_analyzers::PacketMeta;
-use vxtap_analyzers::StreamId;
+use vxtap_analyzers::{PacketMeta, Shown, StreamId, WholePacket};
 use vxtap_wire::{Link, NetworkId};
 
 use crate::pipeline::Entrant;
@@ -19,31 +19,55 @@ const PARCEL_BYTES: usize = 64 << 10;
 const INBOX_PARCELS: usize = 64;
 /// Empty parcels that are kept for each worker at the most.
 const SPARE_PARCELS: usize = 16;
-/// Bytes in front of each frame: time, stream, network, length on the wire, length, link.
+/// Bytes in front of each frame or packet: time, stream, network, length on the wire, length, what it is.
 const HEAD_BYTES: usize = 28;
+/// What it is, of a packet: this bit, and what its last fragment has shown. Of a frame, the number of its link.
+const WHOLE: u32 = 1 << 31;
+
+/// What travels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item<'a> {
+    /// A frame, to be counted as analysed where it arrives.
+    Frame(Entrant<'a>),
+    /// A packet whose frames were counted where they came.
+    Whole(WholePacket<'a>),
+}
 
 /// Frames for one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Parcel {
     bytes: Vec<u8>,
-    frames: u64,
+    items: u64,
+}
+
+impl Item<'_> {
+    const fn bytes(&self) -> &[u8] {
+        match self {
+            Item::Frame(frame) => frame.bytes,
+            Item::Whole(packet) => packet.bytes,
+        }
+    }
 }
 
 impl Parcel {
-    fn push(&mut self, frame: &Entrant<'_>) {
-        self.bytes.reserve(HEAD_BYTES + frame.bytes.len());
-        self.bytes.extend_from_slice(&frame.meta.time_ns.to_ne_bytes());
-        let PacketMeta { stream, network, .. } = frame.meta;
-        let link = frame.link.number() as u32;
-        for word in [stream.0, network.0, frame.wire_len, frame.bytes.len() as u32, link] {
+    fn push(&mut self, item: &Item<'_>) {
+        let (meta, wire_len, kind) = match item {
+            Item::Frame(frame) => (&frame.meta, frame.wire_len, frame.link.number() as u32),
+            Item::Whole(packet) => (&packet.meta, packet.wire_len, WHOLE | u32::from(packet.shown.to_bits())),
+        };
+        let bytes = item.bytes();
+        self.bytes.reserve(HEAD_BYTES + bytes.len());
+        let PacketMeta { time_ns, stream, network } = meta;
+        self.bytes.extend_from_slice(&time_ns.to_ne_bytes());
+        for word in [stream.0, network.0, wire_len, bytes.len() as u32, kind] {
             self.bytes.extend_from_slice(&word.to_ne_bytes());
         }
-        self.bytes.extend_from_slice(frame.bytes);
-        self.frames += 1;
+        self.bytes.extend_from_slice(bytes);
+        self.items += 1;
     }
 
-    /// The frames, in the order they were put in.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = Entrant<'_>> {
+    /// What is in it, in the order it was put in.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
             let (head, tail) = rest.split_first_chunk::<HEAD_BYTES>()?;
@@ -52,8 +76,13 @@ impl Parcel {
             rest = following;
             let time_ns = u64::from_ne_bytes(*head.first_chunk()?);
             let meta = PacketMeta { time_ns, stream: StreamId(word(8)), network: NetworkId(word(12)) };
-            let link = *Link::ALL.get(word(24) as usize)?;
-            Some(Entrant { meta, wire_len: word(16), link, bytes })
+            let (wire_len, kind) = (word(16), word(24));
+            if kind & WHOLE != 0 {
+                let shown = Shown::of_bits(kind as u16);
+                return Some(Item::Whole(WholePacket { meta, wire_len, shown, bytes }));
+            }
+            let link = *Link::ALL.get(kind as usize)?;
+            Some(Item::Frame(Entrant { meta, link, bytes, wire_len }))
         })
     }
 }
@@ -79,13 +108,13 @@ impl Inbox {
     /// Gives an empty parcel back for use.
     pub(crate) fn give_back(&self, mut parcel: Parcel) {
         parcel.bytes.clear();
-        parcel.frames = 0;
+        parcel.items = 0;
         // With the store full the buffer is freed.
         let _ = self.spare.try_send(parcel);
     }
 }
 
-/// Where one thread puts frames for all workers.
+/// Where one thread puts what is for other workers.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     lanes: Vec<Lane>,
@@ -100,15 +129,15 @@ struct Lane {
 }
 
 impl Outbox {
-    /// Adds `frame` to what `worker` gets. Gives whether it was taken; it is not when the inbox is full and a whole
+    /// Adds `item` to what `worker` gets. Gives whether it was taken; it is not when the inbox is full and a whole
     /// parcel is waiting for it already.
-    pub(crate) fn push(&mut self, worker: u32, frame: &Entrant<'_>) -> bool {
+    pub(crate) fn push(&mut self, worker: u32, item: &Item<'_>) -> bool {
         let lane = &mut self.lanes[worker as usize];
-        let full = lane.pending.bytes.len() + HEAD_BYTES + frame.bytes.len() > PARCEL_BYTES;
+        let full = lane.pending.bytes.len() + HEAD_BYTES + item.bytes().len() > PARCEL_BYTES;
         if full && !lane.send(&self.spare) {
             return false;
         }
-        lane.pending.push(frame);
+        lane.pending.push(item);
         true
     }
 
@@ -126,7 +155,7 @@ impl Outbox {
 
 impl Lane {
     fn send(&mut self, spare: &Receiver<Parcel>) -> bool {
-        if self.pending.frames == 0 {
+        if self.pending.items == 0 {
             return true;
         }
         let parcel = std::mem::take(&mut self.pending);
@@ -171,9 +200,10 @@ pub(crate) fn connect(workers: u32, wakers: &[Waker]) -> (Vec<Inbox>, Vec<Outbox
 mod tests {
     use super::*;
 
-    fn frame(time_ns: u64, bytes: &[u8]) -> Entrant<'_> {
+    fn frame(time_ns: u64, bytes: &[u8]) -> Item<'_> {
         let meta = PacketMeta { time_ns, stream: StreamId(3), network: NetworkId(4) };
-        Entrant { meta, wire_len: 99, link: if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip }, bytes }
+        let link = if time_ns.is_multiple_of(2) { Link::Ethernet } else { Link::Ip };
+        Item::Frame(Entrant { meta, wire_len: 99, link, bytes })
     }
 
     #[test]
@@ -186,11 +216,31 @@ mod tests {
         assert!(outboxes[0].flush());
         let parcel = inboxes[1].next().unwrap();
         let seen: Vec<_> = parcel
-            .frames()
-            .map(|frame| (frame.meta.time_ns, frame.wire_len, frame.link == Link::Ip, frame.bytes.to_vec()))
+            .items()
+            .map(|item| {
+                let Item::Frame(frame) = item else { panic!("{item:?}") };
+                (frame.meta.time_ns, frame.wire_len, frame.link == Link::Ip, frame.bytes.to_vec())
+            })
             .collect();
         assert_eq!(seen, (0..10u8).map(|at| (u64::from(at), 99, at % 2 == 1, vec![at; 5])).collect::<Vec<_>>());
         assert!(inboxes[0].is_empty());
+    }
+
+    #[test]
+    fn a_whole_packet_arrives_among_frames_with_what_its_last_fragment_has_shown() {
+        let (inboxes, mut outboxes) = connect(2, &[]);
+        let meta = PacketMeta { time_ns: 7, stream: StreamId(3), network: NetworkId(4) };
+        let shown = Shown::of_bits(0x102);
+        let whole = WholePacket { meta, wire_len: 1514, shown, bytes: &[0x45; 3000] };
+        for item in [frame(1, &[0]), Item::Whole(whole), frame(2, &[0])] {
+            assert!(outboxes[0].push(1, &item));
+        }
+        outboxes[0].flush();
+        let parcel = inboxes[1].next().unwrap();
+        let items: Vec<_> = parcel.items().collect();
+        let [Item::Frame(_), Item::Whole(arrived), Item::Frame(_)] = &items[..] else { panic!("{items:?}") };
+        assert_eq!((arrived.meta.time_ns, arrived.meta.stream, arrived.meta.network), (7, StreamId(3), NetworkId(4)));
+        assert_eq!((arrived.wire_len, arrived.shown, arrived.bytes), (1514, shown, whole.bytes));
     }
 
     #[test]
@@ -202,7 +252,7 @@ mod tests {
         assert!(!outboxes[0].flush());
         let mut arrived = 0;
         while let Some(parcel) = inboxes[0].next() {
-            arrived += parcel.frames().count() as u64;
+            arrived += parcel.items().count() as u64;
             outboxes[0].flush();
         }
         assert!(refused > 0 && arrived > 0);
@@ -218,7 +268,7 @@ mod tests {
         }
         let mut arrived = 0;
         while let Some(parcel) = inboxes[0].next() {
-            arrived += parcel.frames().count();
+            arrived += parcel.items().count();
             outboxes[0].flush();
         }
         assert_eq!(arrived, 10 * INBOX_PARCELS);
@@ -231,8 +281,8 @@ mod tests {
         assert!(outboxes[0].push(0, &frame(1, &[0])));
         assert!(outboxes[0].push(0, &frame(2, &long)));
         assert!(outboxes[0].flush());
-        assert_eq!(inboxes[0].next().unwrap().frames().count(), 1);
-        assert_eq!(inboxes[0].next().unwrap().frames().next().unwrap().bytes.len(), long.len());
+        assert_eq!(inboxes[0].next().unwrap().items().count(), 1);
+        assert_eq!(inboxes[0].next().unwrap().items().next().unwrap().bytes().len(), long.len());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use vxtap_analyzers::dedup::{DedupSettings, Deduplicator, PairDuplicates};
 use vxtap_analyzers::snapshot::AnalysisSnapshot;
 use vxtap_analyzers::{
     Analysis, BATCH_MAX, FlowNotes, FlowTable, FlowTableLimits, Ledger, PacketMeta, Shard, ShardCounters,
-    ShardSettings, SideCounts, StreamId, StreamKey,
+    ShardSettings, Siblings, SideCounts, StreamId, StreamKey, WholePacket,
 };
 use vxtap_wire::vxlan::Vni;
 use vxtap_wire::{FlowKey, FrameView, Link};
@@ -84,6 +84,12 @@ impl Pipeline {
         }
     }
 
+    /// The same pipeline beside those of other workers, where there are any.
+    #[must_use]
+    pub(crate) fn with_siblings(self, siblings: Option<Siblings>) -> Self {
+        Self { shard: self.shard.with_siblings(siblings), ..self }
+    }
+
     /// The stream of a frame of `bytes` bytes that came at `time_ns`; `None` where it is not let in: it is counted and dropped.
     #[inline]
     pub(crate) fn admit(&mut self, key: StreamKey, time_ns: u64, bytes: usize) -> Option<StreamEntry> {
@@ -130,6 +136,32 @@ impl Pipeline {
     /// Analyses frames that another worker has counted and captured.
     pub(crate) fn observe(&mut self, batch: &FrameBatch<'_>) {
         self.look_into(batch);
+    }
+
+    /// Gives `hand_over` the packets that were put together here and are of another worker's flow, with its number. One that it does not take
+    /// is counted, and gone.
+    pub(crate) fn hand_over_wholes(&mut self, hand_over: impl FnMut(u32, &WholePacket<'_>) -> bool) {
+        self.shard.hand_over_wholes(hand_over);
+    }
+
+    /// Analyses a packet that another worker has put together: its frames were counted there.
+    pub(crate) fn take_whole(&mut self, packet: &WholePacket<'_>) {
+        self.shard.take_whole(packet, &self.notes, |_| ());
+        self.log_events();
+    }
+
+    /// Looks at a fragment that another worker counts and captures, for the packets of flows of this one that it makes whole.
+    pub(crate) fn look_at_fragment(&mut self, entrant: &Entrant<'_>) {
+        let mut fragment = FrameBatch::new();
+        fragment.look(entrant);
+        let [(meta, view)] = &fragment[..] else { return };
+        if self.dedup.is_copy_elsewhere(meta, view) {
+            return;
+        }
+        let asks = self.capture.is_some() && self.chosen.selection().asks_for_flows();
+        let asked_for = asks && self.chosen.matching(1, &fragment) != 0;
+        self.shard.look_at_fragment(*meta, view, asked_for, &self.notes, |_| ());
+        self.log_events();
     }
 
     /// Finds the copies among the frames, as bits, and looks into the others.

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use vxtap_analyzers::Wholes;
 use vxtap_capfile::{CaptureReader, LinkType};
 use vxtap_wire::{Link, SteerHash};
 
@@ -121,13 +122,15 @@ fn run_workers(
         let threads: Vec<_> = lanes
             .into_iter()
             .zip(exchanges)
-            .map(|(mut lanes, exchange)| {
+            .zip(0..)
+            .map(|((mut lanes, exchange), number)| {
                 let suits = |capture: &&CaptureSettings| *workers > 1 && Recorder::suits(capture);
                 let recorder = settings.pipeline.capture.as_ref().filter(suits).and_then(|capture| {
                     let lane = lanes.capture.take()?;
                     Some(Recorder::new(lane, capture, streams))
                 });
-                let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(streams), lanes);
+                let siblings = steering.siblings(number, Wholes::Found);
+                let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(streams), lanes).with_siblings(siblings);
                 let opening = Opening::new(settings, steering);
                 let reader = Arc::clone(reader);
                 scope.spawn(move || work(pipeline, recorder, &opening, &reader, exchange))

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use vxtap_analyzers::Wholes;
 use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
@@ -209,7 +210,8 @@ impl Collector {
                 receive_buffer = sockets.iter().map(|socket| socket.buffer_bytes).sum::<u64>(),
                 "receive buffer granted"
             );
-            let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(&streams), lanes);
+            let siblings = steering.siblings(number, Wholes::HandedOver);
+            let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(&streams), lanes).with_siblings(siblings);
             let shared = Arc::clone(&shared);
             let coalesce = settings.receive.coalesce;
             let parts = WorkerParts {

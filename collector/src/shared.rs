@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) stop: AtomicBool,
     /// Workers that still receive.
     pub(crate) receiving: AtomicU32,
+    /// Workers that may still get fragments, and hand over what they make whole.
+    pub(crate) putting_together: AtomicU32,
     /// Mirror streams.
     pub(crate) registry: Arc<StreamRegistry>,
     reports: Vec<Mutex<WorkerReport>>,
@@ -100,6 +102,7 @@ impl Shared {
         Self {
             stop: AtomicBool::new(false),
             receiving: AtomicU32::new(workers),
+            putting_together: AtomicU32::new(workers),
             registry,
             reports: (0..workers).map(|number| Mutex::new(WorkerReport::of(number))).collect(),
             pulses: (0..workers).map(|_| Pulse::default()).collect(),

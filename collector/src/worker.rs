@@ -1,26 +1,28 @@
 //! A worker of a live run: receives, decapsulates, keeps what it owns, hands over the rest, and tells how it is.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 use hdrhistogram::Histogram;
-use vxtap_analyzers::DropReason;
 use vxtap_analyzers::snapshot::{Distribution, WorkerSnapshot};
+use vxtap_analyzers::{Siblings, Wholes};
 use vxtap_wire::envelope::Kind;
 use vxtap_wire::{FiveTuple, FrameView, Link, SteerHash, usual_five_tuple};
 
 use crate::hand_over::{Inbox, Outbox};
-use crate::pipeline::{Entrant, FrameBatch, Pipeline, PipelineTotals};
+use crate::pipeline::{FrameBatch, Pipeline, PipelineTotals};
 use crate::receive::{Batch, ReceiveSocket, SETTLED, Waiter, pin_to_cpu};
 use crate::shared::{Question, Shared, WorkerReport};
 
 mod opening;
 mod packets;
+mod sorting;
 pub(crate) use opening::Opening;
 pub(crate) use packets::PacketIntake;
 use packets::TakenCount;
+use sorting::{Sorting, unpack};
 
 /// How often a worker tells how it is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -71,57 +73,27 @@ impl Steering {
         }
     }
 
-    /// The same, of a frame that begins as `link` says and is not looked into further than that.
+    /// The same, of a frame that begins as `link` says and is not looked into further than that; and whether it is a fragment.
     #[inline]
-    pub(crate) fn owner_unseen(&self, link: Link, frame: &[u8]) -> u32 {
+    pub(crate) fn owner_unseen(&self, link: Link, frame: &[u8]) -> (u32, bool) {
         if link == Link::Ethernet
             && let Some(tuple) = usual_five_tuple(frame)
         {
-            return self.owner_of(&tuple);
+            return (self.owner_of(&tuple), false);
         }
-        self.owner(&FrameView::parse_link(link, frame))
+        let view = FrameView::parse_link(link, frame);
+        (self.owner(&view), view.fragment.is_some())
+    }
+
+    /// What worker `number` has to know of the others to tell whose a packet put together of fragments is; `None` where all stays where it is.
+    pub(crate) fn siblings(&self, number: u32, wholes: Wholes) -> Option<Siblings> {
+        let Self { hash, workers, broken } = *self;
+        (workers > 1 && !broken).then_some(Siblings { hash, shards: workers, number, wholes })
     }
 
     #[inline]
     fn owner_of(&self, tuple: &FiveTuple) -> u32 {
         if self.workers > 1 { self.hash.owner(tuple, self.workers) } else { 0 }
-    }
-}
-
-/// Where a worker's frames go.
-struct Sorting<'a> {
-    number: u32,
-    pipeline: &'a mut Pipeline,
-    outbox: &'a mut Outbox,
-    steering: Steering,
-}
-
-impl Sorting<'_> {
-    /// Looks into a frame, counts it for its mirror stream, and takes it into `frames` (which are analysed when they are full) or hands it over to the worker that
-    /// owns its flow.
-    #[inline]
-    fn sort<'a>(&mut self, entrant: &Entrant<'a>, reserved_bits: bool, frames: &mut FrameBatch<'a>) {
-        let Self { number, pipeline, outbox, steering } = self;
-        let meta = entrant.meta;
-        let view = frames.look(entrant);
-        let truncated = view.bytes_missing() > 0;
-        pipeline.streams.count(meta.stream, meta.time_ns, view.bytes.len(), truncated, reserved_bits);
-        if truncated {
-            pipeline.streams.note_cut(meta.stream, view.wire_len, view.bytes.len());
-        }
-        let owner = steering.owner(view);
-        if owner == *number || steering.broken {
-            if frames.is_full() {
-                pipeline.analyse(frames);
-                frames.clear();
-            }
-        } else {
-            pipeline.ledger.misdelivered += 1;
-            if !outbox.push(owner, &Entrant { wire_len: view.wire_len, ..*entrant }) {
-                pipeline.ledger.drop_one(DropReason::HandOverFull);
-            }
-            frames.take_back();
-        }
     }
 }
 
@@ -248,7 +220,7 @@ impl Worker {
         let now_ns = unix_ns();
         let WorkerParts { number, pipeline, outbox, steering, opening, .. } = &mut self.parts;
         pipeline.streams.refresh();
-        let mut sorting = Sorting { number: *number, pipeline, outbox, steering: *steering };
+        let mut sorting = Sorting::new(*number, pipeline, outbox, *steering);
         let mut frames = FrameBatch::new();
         let mut received = 0;
         for train in batch.trains() {
@@ -261,7 +233,7 @@ impl Worker {
                 sorting.sort(&entrant, reserved_bits, &mut frames);
             }
         }
-        pipeline.analyse(&frames);
+        sorting.analyse(&frames);
         pipeline.ledger.received += received;
         self.note_batch(received, begun);
         received
@@ -272,7 +244,7 @@ impl Worker {
         let begun = Instant::now();
         let WorkerParts { number, pipeline, outbox, steering, opening, packets, .. } = &mut self.parts;
         pipeline.streams.refresh();
-        let mut sorting = Sorting { number: *number, pipeline, outbox, steering: *steering };
+        let mut sorting = Sorting::new(*number, pipeline, outbox, *steering);
         let taken = packets.take(&mut sorting, *opening);
         if taken.received > 0 {
             self.note_batch(taken.received, begun);
@@ -288,34 +260,47 @@ impl Worker {
 
     /// Takes what other workers handed over. Gives whether there was anything.
     fn take_parcels(&mut self) -> bool {
-        let WorkerParts { inbox, pipeline, .. } = &mut self.parts;
+        let WorkerParts { inbox, pipeline, outbox, .. } = &mut self.parts;
         let mut any = false;
         while let Some(parcel) = inbox.next() {
             any = true;
-            for_each_batch(parcel.frames(), |frames| {
-                pipeline.ledger.taken_over += frames.len() as u64;
-                pipeline.analyse(frames);
-            });
+            unpack(&parcel, pipeline, outbox);
             inbox.give_back(parcel);
         }
         any
     }
 
-    /// Waits until no worker receives any more, taking what they hand over.
+    /// Waits until no worker has anything for another any more, taking what they hand over.
     fn finish_hand_over(&mut self) {
+        self.send_all();
+        let shared = Arc::clone(&self.parts.shared);
+        self.take_until_last(&shared.receiving);
+        // Fragments came to their workers until then, and what those have put together is on its way now. Of that nothing else comes.
+        self.send_all();
+        self.take_until_last(&shared.putting_together);
+    }
+
+    /// Sends what is pending.
+    fn send_all(&mut self) {
         // All workers come here and go on taking, so there will be room.
         while !self.parts.outbox.flush() {
             self.take_parcels();
             std::thread::sleep(HAND_OVER_PAUSE);
         }
-        self.parts.shared.receiving.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// This worker has sent all that it is counted for in `senders`: takes what comes until all others have.
+    fn take_until_last(&mut self, senders: &AtomicU32) {
+        senders.fetch_sub(1, Ordering::SeqCst);
         loop {
-            // In this order: what was sent before the last worker stopped receiving is there when the count is 0.
-            let all_done = self.parts.shared.receiving.load(Ordering::SeqCst) == 0;
+            // In this order: what was sent before the last worker stopped sending is there when the count is 0.
+            let all_done = senders.load(Ordering::SeqCst) == 0;
             let any = self.take_parcels();
             if all_done && !any {
                 return;
             }
+            // Of packets put together on the way; what finds no room has another turn.
+            self.parts.outbox.flush();
             if !any {
                 std::thread::sleep(HAND_OVER_PAUSE);
             }
@@ -396,21 +381,6 @@ impl Worker {
             pairs.clear();
             pairs.extend_from_slice(pipeline.duplicate_pairs());
         }
-    }
-}
-
-/// Looks into frames out of a parcel and gives them on in batches.
-fn for_each_batch<'a>(frames: impl Iterator<Item = Entrant<'a>>, mut analyse: impl FnMut(&FrameBatch<'a>)) {
-    let mut batch = FrameBatch::new();
-    for frame in frames {
-        batch.look(&frame);
-        if batch.is_full() {
-            analyse(&batch);
-            batch.clear();
-        }
-    }
-    if !batch.is_empty() {
-        analyse(&batch);
     }
 }
 

@@ -68,6 +68,43 @@ pub fn udp_frame(from: Peer, to: Peer, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The fragments of `frame`, an untagged one of IPv4 without options, with `size` bytes of payload each, which is a multiple of 8, and the last one
+/// with the rest. `identification` tells its packet from others between the same addresses.
+pub fn fragments(frame: &[u8], size: usize, identification: u16) -> Vec<Vec<u8>> {
+    assert_eq!((&frame[12..15], size % 8), (&[8, 0, 0x45][..], 0));
+    let (headers, payload) = frame.split_at(34);
+    let count = payload.len().div_ceil(size);
+    let fragment = |(at, part): (usize, &[u8])| {
+        let more = if at + 1 < count { 0x2000 } else { 0 };
+        let field = more | (at * size / 8) as u16;
+        let mut fragment = [headers, part].concat();
+        fragment[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+        fragment[18..20].copy_from_slice(&identification.to_be_bytes());
+        fragment[20..22].copy_from_slice(&field.to_be_bytes());
+        fragment
+    };
+    payload.chunks(size).enumerate().map(fragment).collect()
+}
+
+/// A question of DNS for the texts of `name`, which is one label.
+pub fn dns_question(id: u16, name: &str) -> Vec<u8> {
+    let [high, low] = id.to_be_bytes();
+    let head = [high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, name.len() as u8];
+    [&head[..], name.as_bytes(), &[0, 0, 16, 0, 1]].concat()
+}
+
+/// Its answer, with `texts` texts of 200 bytes.
+pub fn dns_answer(id: u16, name: &str, texts: u8) -> Vec<u8> {
+    let mut message = dns_question(id, name);
+    message[2..4].copy_from_slice(&[0x81, 0x80]);
+    message[7] = texts;
+    for text in 0..texts {
+        message.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 201, 200]);
+        message.extend([b'a' + text % 26; 200]);
+    }
+    message
+}
+
 /// The VXLAN datagram of `frame`: flags with only I set, reserved, VNI, reserved, frame.
 pub fn vxlan(vni: u32, frame: &[u8]) -> Vec<u8> {
     let [_, high, middle, low] = vni.to_be_bytes();

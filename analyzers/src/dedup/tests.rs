@@ -458,3 +458,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_packet_that_another_shard_counts_is_known_and_not_counted() {
+    let mut deduplicator = deduplicator(DedupSettings::default());
+    let meta = |stream| PacketMeta { time_ns: MILLISECOND, stream, network: NETWORK };
+    let (near, far) = (Sent::PLAIN.seen_by(&NEAR), Sent::PLAIN.seen_by(&FAR));
+    assert!(!deduplicator.is_copy_elsewhere(&meta(ONE), &FrameView::parse(&near)));
+    assert!(deduplicator.is_copy_elsewhere(&meta(TWO), &FrameView::parse(&far)));
+    assert_eq!((deduplicator.total(), deduplicator.pairs().len()), (0, 0));
+}

@@ -27,6 +27,8 @@ pub(super) struct SharedFrame {
     wire_len: u32,
     /// What it begins with.
     link: Link,
+    /// It is a fragment that another worker counts.
+    shown: bool,
 }
 
 impl SharedFrame {
@@ -34,7 +36,7 @@ impl SharedFrame {
     #[inline]
     pub(super) const fn new(entrant: &Entrant<'_>, place: Range<usize>) -> Self {
         let Entrant { meta, link, wire_len, .. } = *entrant;
-        Self { meta, start: place.start as u32, end: place.end as u32, wire_len, link }
+        Self { meta, start: place.start as u32, end: place.end as u32, wire_len, link, shown: false }
     }
 }
 
@@ -56,6 +58,16 @@ impl Shares {
         self.newest_ns = self.newest_ns.max(frame.meta.time_ns);
         self.lists[owner as usize].push(frame);
     }
+
+    /// Shows a fragment of `owner`'s to the others: who finds that it makes a packet of his flows whole goes on with it, in its place among the
+    /// frames.
+    pub(super) fn show_others(&mut self, owner: u32, frame: SharedFrame) {
+        for (worker, frames) in self.lists.iter_mut().enumerate() {
+            if worker != owner as usize {
+                frames.push(SharedFrame { shown: true, ..frame });
+            }
+        }
+    }
 }
 
 /// What one worker gets of one chunk.
@@ -75,24 +87,33 @@ impl Share {
 
     /// Counts the frames as received, and analyses and captures them.
     pub(super) fn analyse(&self, pipeline: &mut Pipeline) {
-        pipeline.ledger.received += self.frames.len() as u64;
-        self.in_batches(|batch| pipeline.analyse(batch));
+        self.in_batches(pipeline, |pipeline, batch| {
+            pipeline.ledger.received += batch.len() as u64;
+            pipeline.analyse(batch);
+        });
     }
 
     /// Analyses the frames, which whoever read them has counted and captured.
     pub(super) fn observe(&self, pipeline: &mut Pipeline) {
-        self.in_batches(|batch| pipeline.observe(batch));
+        self.in_batches(pipeline, Pipeline::observe);
     }
 
-    fn in_batches<'a>(&'a self, mut take: impl FnMut(&FrameBatch<'a>)) {
+    fn in_batches<'a>(&'a self, pipeline: &mut Pipeline, mut take: impl FnMut(&mut Pipeline, &FrameBatch<'a>)) {
         let mut batch = FrameBatch::new();
         for frames in self.frames.chunks(BATCH_MAX) {
             self.fetch(frames);
             for frame in frames {
-                let SharedFrame { meta, wire_len, link, .. } = *frame;
-                batch.look(&Entrant { meta, link, bytes: self.bytes(frame), wire_len });
+                let SharedFrame { meta, wire_len, link, shown, .. } = *frame;
+                let entrant = Entrant { meta, link, bytes: self.bytes(frame), wire_len };
+                if shown {
+                    take(pipeline, &batch);
+                    batch.clear();
+                    pipeline.look_at_fragment(&entrant);
+                } else {
+                    batch.look(&entrant);
+                }
             }
-            take(&batch);
+            take(pipeline, &batch);
             batch.clear();
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Opening<'a> {
     settings: &'a ReadSettings,
     /// Whether VXLAN is taken off, and only the outermost layer of it.
     plain_vxlan: bool,
+    /// Whether fragments are put together.
+    shows_fragments: bool,
 }
 
 /// Where in a record the inner frame is, and what its envelope says of it.
@@ -41,7 +43,7 @@ impl<'s> Opening<'s> {
     pub(super) fn new(settings: &'s ReadSettings, steering: Steering) -> Self {
         let wanted = matches!(settings.encapsulation, ReadEncapsulation::Auto | ReadEncapsulation::Vxlan);
         let plain_vxlan = wanted && settings.pipeline.envelope.layers == Layers::Known;
-        Self { steering, settings, plain_vxlan }
+        Self { steering, settings, plain_vxlan, shows_fragments: settings.pipeline.log.is_some() }
     }
 
     /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame, or of a stream that is
@@ -72,7 +74,11 @@ impl<'s> Opening<'s> {
             self.take(&record, pipeline, |Taken { entrant, start, end }, pipeline| {
                 pipeline.ledger.analysed += 1;
                 let view = batch.look(&entrant);
-                shares.push(self.steering.owner(view), SharedFrame::new(&entrant, at + start..at + end));
+                let (owner, frame) = (self.steering.owner(view), SharedFrame::new(&entrant, at + start..at + end));
+                shares.push(owner, frame);
+                if self.shows_fragments && view.fragment.is_some() {
+                    shares.show_others(owner, frame);
+                }
                 if batch.is_full() {
                     recorder.record(&batch, &mut pipeline.ledger);
                     batch.clear();
@@ -88,8 +94,12 @@ impl<'s> Opening<'s> {
         for (at, record) in chunk.placed_records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             let is_taken = self.take(&record, pipeline, |Taken { entrant, start, end }, _| {
-                let owner = self.steering.owner_unseen(entrant.link, entrant.bytes);
-                shares.push(owner, SharedFrame::new(&entrant, at + start..at + end));
+                let (owner, is_fragment) = self.steering.owner_unseen(entrant.link, entrant.bytes);
+                let frame = SharedFrame::new(&entrant, at + start..at + end);
+                shares.push(owner, frame);
+                if self.shows_fragments && is_fragment {
+                    shares.show_others(owner, frame);
+                }
             });
             pipeline.ledger.received += u64::from(!is_taken);
         }

@@ -194,7 +194,7 @@ fn sort(sorting: &mut Sorting<'_>, opening: Opening, key: StreamKey, batch: &[Ta
         let entrant = Entrant { meta, link: Link::Ethernet, bytes, wire_len };
         sorting.sort(&entrant, false, &mut frames);
     }
-    sorting.pipeline.analyse(&frames);
+    sorting.analyse(&frames);
 }
 
 #[cfg(test)]

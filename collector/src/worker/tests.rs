@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::UdpSocket;
 
+use vxtap_analyzers::DropReason;
 use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::FlowQuery;
 use vxtap_wire::envelope::Rules;
@@ -14,12 +15,14 @@ use vxtap_wire::{Link, ethertype};
 use super::*;
 use crate::capture::Input;
 use crate::follow::Hub;
-use crate::hand_over::connect;
+use crate::hand_over::{Item, connect};
 use crate::outputs::Outputs;
 use crate::receive::{Datagram, Group, open_group};
 use crate::settings::{CaptureSettings, LogSettings, PipelineSettings, ReceiveSettings, UdpListener};
 use crate::shared::Asker;
 use crate::streams::StreamRegistry;
+
+mod fragments;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -56,7 +59,7 @@ struct Bench {
     worker: Worker,
     batch: Batch,
     others: Vec<Inbox>,
-    _outboxes: Vec<Outbox>,
+    other_outboxes: Vec<Outbox>,
     asker: Asker,
     sender: UdpSocket,
     outputs: Option<Outputs>,
@@ -81,6 +84,7 @@ fn bench_with(kind: Kind, workers: u32, pipeline: &PipelineSettings) -> Bench {
     let (mut inboxes, mut outboxes) = connect(workers, &[]);
     let (asker, questions) = Asker::new(waker);
     let lanes = lanes.remove(0);
+    let steering = Steering { hash, workers, broken: false };
     let parts = WorkerParts {
         number: 0,
         sockets,
@@ -89,9 +93,10 @@ fn bench_with(kind: Kind, workers: u32, pipeline: &PipelineSettings) -> Bench {
         inbox: inboxes.remove(0),
         outbox: outboxes.remove(0),
         questions,
-        pipeline: Pipeline::new(pipeline, Arc::clone(&streams), lanes),
+        pipeline: Pipeline::new(pipeline, Arc::clone(&streams), lanes)
+            .with_siblings(steering.siblings(0, Wholes::HandedOver)),
         shared: Arc::new(Shared::new(workers, streams)),
-        steering: Steering { hash, workers, broken: false },
+        steering,
         opening: Opening { rules: Rules::default(), sender_times: true },
         coalesce: Duration::ZERO,
         pin: false,
@@ -102,7 +107,7 @@ fn bench_with(kind: Kind, workers: u32, pipeline: &PipelineSettings) -> Bench {
         worker: Worker::new(parts),
         batch: Batch::new(),
         others: inboxes,
-        _outboxes: outboxes,
+        other_outboxes: outboxes,
         asker,
         sender,
         outputs: Some(outputs),
@@ -148,7 +153,7 @@ impl Bench {
         let mut frames = 0;
         for inbox in &self.others {
             while let Some(parcel) = inbox.next() {
-                frames += parcel.frames().count() as u64;
+                frames += parcel.items().count() as u64;
                 inbox.give_back(parcel);
             }
         }
@@ -445,7 +450,8 @@ fn packets_without_ethernet_are_handed_over_as_what_they_are() {
     let mut handed_over = 0;
     for (number, inbox) in bench.others.iter().enumerate() {
         while let Some(parcel) = inbox.next() {
-            for frame in parcel.frames() {
+            for item in parcel.items() {
+                let Item::Frame(frame) = item else { panic!("{item:?}") };
                 let tuple = FrameView::parse_link(frame.link, frame.bytes).five_tuple.unwrap();
                 assert_eq!((frame.link, hash.owner(&tuple, 4)), (Link::Ip, number as u32 + 1));
                 handed_over += 1;

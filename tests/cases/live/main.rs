@@ -7,6 +7,7 @@ mod demo;
 mod encapsulations;
 mod extract;
 mod following;
+mod fragments;
 mod hostile;
 mod ledger;
 mod load;

@@ -7,6 +7,7 @@ mod malformed;
 mod plain;
 mod vni_flood;
 mod vxlan;
+mod workers;
 
 use std::fs;
 use std::path::Path;
