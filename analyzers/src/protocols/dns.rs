@@ -94,10 +94,10 @@ impl StreamProtocol for DnsStream {
 
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
         self.begin(from, cx);
-        // Nobody answers half a question: what the other side began with was in the middle of one.
-        let other = from.other().index();
-        if !self.conversation.begun[other] && self.sides[other].size() > 0 {
-            self.sides[other].doubt();
+        // Nobody answers half a question: what the client began with was in the middle of one.
+        let (client, server) = (from.other().index(), self.conversation.server.unwrap_or(Side::Responder));
+        if from == server && !self.conversation.begun[client] && self.sides[client].size() > 0 {
+            self.sides[client].doubt();
         }
         self.sides[from.index()].data(from, bytes, &mut self.conversation, cx)
     }

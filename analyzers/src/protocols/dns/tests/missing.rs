@@ -161,3 +161,15 @@ fn what_is_wrong_with_the_first_message_of_a_flow_that_was_seen_from_its_start_i
     let (events, _) = stream::<DnsStream>(&[Step::Unseen(SERVER, true), Step::Data(CLIENT, &broken)]);
     assert_eq!(events.len(), 0);
 }
+
+#[test]
+fn a_question_between_the_segments_of_an_answer_does_not_hide_it() {
+    let (first, second) = (framed(&query(1, "a.b")), framed(&query(2, "c.b")));
+    let answer = framed(&response(1, "a.b", &[record(1, &[1, 2, 3, 4])]));
+    let (begin, rest) = answer.split_at(20);
+    let steps = [(CLIENT, &first[..]), (SERVER, begin), (CLIENT, &second), (SERVER, rest)]
+        .map(|(side, bytes)| Step::Data(side, bytes));
+    let (events, _) = stream::<DnsStream>(&steps);
+    let told: Vec<_> = dns(&events).iter().map(|dns| (dns["id"].clone(), dns["truncated"].clone())).collect();
+    assert_eq!(told, [1, 2, 1].map(|id| (json!(id), Value::Null)));
+}
