@@ -41,6 +41,8 @@ pub struct Quic {
     /// The version of the packets, 0 while none is known.
     version: u32,
     beginning: Option<Beginning>,
+    /// What it began with before it was sent a retry, or other versions.
+    former: Option<Beginning>,
     beginnings: u32,
     /// A packet was opened: the keys are right.
     opened: bool,
@@ -175,11 +177,6 @@ impl Quic {
     fn packet(&mut self, from: Side, packet: Packet<'_>, cx: &mut Context<'_>) -> Next {
         match packet {
             Packet::Initial(initial) => return self.initial(from, &initial, cx),
-            // The client begins anew.
-            Packet::Negotiation | Packet::Retry if !self.hellos.has(false) && from != self.client_side() => {
-                self.beginning = None;
-                self.opened = false;
-            }
             Packet::Unknown(version) if self.version == 0 => {
                 self.version = version;
                 return Next::Done;
@@ -209,10 +206,11 @@ impl Quic {
             self.crypto.iter_mut().for_each(Assembly::clear);
         }
         let is_client = from == self.client_side();
-        // With another destination the client may have begun anew after a retry that was not seen, or only later.
+        // With another destination the client may have begun anew. What it was sent that for is not asked: it may come later, or not.
         let may_be_new = is_client && self.beginning.as_ref().is_some_and(|beginning| !beginning.is_to(initial));
+        let is_former = is_client && self.former.as_ref().is_some_and(|former| former.is_to(initial));
         // Acknowledgements and repetitions need not be opened.
-        if self.opened && self.hellos.has(is_client) && !may_be_new {
+        if self.opened && (is_former || self.hellos.has(is_client) && !may_be_new) {
             return Next::More;
         }
         let mut found = self.open(from, initial);
@@ -245,6 +243,7 @@ impl Quic {
         if found.is_none() && self.opened {
             self.beginning = earlier;
         } else {
+            self.former = earlier.filter(|_| self.opened);
             self.crypto.iter_mut().for_each(Assembly::clear);
         }
         found

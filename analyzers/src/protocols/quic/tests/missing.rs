@@ -136,6 +136,19 @@ fn a_client_that_began_anew_after_a_retry_that_was_not_shown_is_followed() {
         assert_eq!((&quic["sni"], quic["ja3s"].is_object()), (&json!("example.com"), true));
         assert!(quic.get("truncated").is_none());
     }
+    // The retry may come late, and so may a copy of the first packet.
+    let retry = [&[0xf0, 0, 0, 0, 1, 0, 4][..], b"anew", b"token", &[0; 16]].concat();
+    for late in [&retry, &whole] {
+        let steps = [
+            (CLIENT, &whole[..]),
+            (CLIENT, &again),
+            (if late == &retry { SERVER } else { CLIENT }, late),
+            (SERVER, &server),
+        ];
+        let (events, _) = datagrams::<Quic>(&steps);
+        assert!(only(&events)["ja3s"].is_object() && only(&events).get("truncated").is_none());
+        assert_eq!(events[0]["src_ip"], "10.0.0.1");
+    }
     // A packet that no key opens changes none.
     let mut wrong = again;
     *wrong.last_mut().unwrap() ^= 1;
