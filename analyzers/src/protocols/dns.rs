@@ -14,6 +14,7 @@ mod name;
 mod names;
 mod outstanding;
 mod recognise;
+mod resync;
 mod write;
 
 /// DNS over UDP.
@@ -50,6 +51,22 @@ impl DatagramProtocol for DnsDatagrams {
 pub struct DnsStream {
     sides: [Framer; 2],
     conversation: Conversation,
+    begun: bool,
+}
+
+impl DnsStream {
+    /// Before anything of a flow.
+    fn begin(&mut self, from: Side, cx: &Context<'_>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let tuple = &cx.flow.tuple;
+        self.conversation.server = recognise::server((tuple.source_port, tuple.destination_port));
+        // With the handshake the other side would have been seen as well: the flow was picked up in the middle, perhaps of a message.
+        if cx.is_unseen(from.other()) {
+            self.sides.iter_mut().for_each(Framer::doubt);
+        }
+    }
 }
 
 impl StreamProtocol for DnsStream {
@@ -65,16 +82,28 @@ impl StreamProtocol for DnsStream {
     }
 
     fn client(opening: &Opening<'_>) -> Option<Side> {
+        let ports = (opening.originator_port, opening.responder_port);
+        // The bytes may be from the middle of a message.
+        if let Some(server) = recognise::server(ports) {
+            return Some(server.other());
+        }
         let from = if opening.originator.is_empty() { Side::Responder } else { Side::Originator };
         let bytes = if from == Side::Originator { opening.originator } else { opening.responder };
-        recognise::client(from, bytes.get(2..)?, (opening.originator_port, opening.responder_port))
+        recognise::client(from, bytes.get(2..)?, ports)
     }
 
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
+        self.begin(from, cx);
+        // Nobody answers half a question: what the client began with was in the middle of one.
+        let (client, server) = (from.other().index(), self.conversation.server.unwrap_or(Side::Responder));
+        if from == server && !self.conversation.begun[client] && self.sides[client].size() > 0 {
+            self.sides[client].doubt();
+        }
         self.sides[from.index()].data(from, bytes, &mut self.conversation, cx)
     }
 
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
+        self.begin(from, cx);
         self.sides[from.index()].gap(from, bytes, &mut self.conversation, cx)
     }
 
@@ -104,10 +133,13 @@ fn begins(bytes: &[u8], ports: (u16, u16)) -> Guess {
 impl Framed for Conversation {
     const WANTED_MAX: usize = 2 + u16::MAX as usize;
 
-    fn measure(&self, _: Side, bytes: &[u8]) -> Measure {
+    fn measure(&self, from: Side, bytes: &[u8]) -> Measure {
+        // By what the client said first a flow is known to be DNS; if it was not that, what it said was in the middle of a message.
+        let is_first = !self.begun[from.index()] && (from == Side::Originator || self.messages == 0);
         match read_u16(bytes, 0) {
             None => Measure::Unknown,
             Some(length) if usize::from(length) < message::Header::LEN => Measure::Nonsense,
+            Some(_) if is_first && begins(bytes, (53, 53)) == Guess::No => Measure::Nonsense,
             Some(length) => Measure::Message { length: u64::from(length) + 2, wanted: Self::WANTED_MAX },
         }
     }
@@ -117,9 +149,9 @@ impl Framed for Conversation {
         Next::More
     }
 
-    fn resumes(&self, _: Side, bytes: &[u8]) -> Guess {
-        // The flow is known to be DNS, whatever its port.
-        begins(bytes, (53, 53))
+    fn resumes(&self, from: Side, bytes: &[u8]) -> Guess {
+        let server = self.server.or(self.client.map(Side::other));
+        resync::begins(bytes, server.map(|server| server == from), &self.outstanding)
     }
 
     fn lost(&mut self, _: Side, _: &mut Context<'_>) -> Next {
@@ -134,6 +166,10 @@ struct Conversation {
     outstanding: Outstanding,
     told: Anomalies,
     client: Option<Side>,
+    /// Who answers, by the ports of a stream.
+    server: Option<Side>,
+    /// Of which sides a message was told.
+    begun: [bool; 2],
 }
 
 impl Conversation {
@@ -168,6 +204,7 @@ impl Conversation {
         if let Some(nanos) = response_ns {
             cx.response_time(Protocol::Dns, nanos);
         }
+        self.begun[from.index()] = true;
         let about = About { tx_id: self.messages, response_ns, cut };
         self.messages += 1;
         let mut seen = Anomalies::default();

@@ -62,12 +62,18 @@ impl Framer {
         let Self { pending, skip, lost } = self;
         let mut next = Next::More;
         let kept = pending.with(piece, F::WANTED_MAX, |bytes| {
+            let newest = bytes.len() - piece.len();
             let mut used = 0;
             while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty() && next == Next::More) {
                 if *lost {
                     match to.resumes(from, rest) {
                         Guess::Yes => *lost = false,
                         Guess::Perhaps => break,
+                        // What was kept from earlier pieces is no message; the newest may begin one.
+                        Guess::No if used < newest => {
+                            used = newest;
+                            continue;
+                        }
                         Guess::No => return bytes.len(),
                     }
                 }
@@ -119,6 +125,12 @@ impl Framer {
         }
         self.lost = true;
         to.lost(from, cx)
+    }
+
+    /// What is kept does not begin with a message, nor need what comes next.
+    pub(super) fn doubt(&mut self) {
+        self.pending.clear();
+        self.lost = true;
     }
 
     /// Memory that what is kept of a message takes, in bytes.

@@ -30,6 +30,8 @@ const PACKETS_MAX: usize = 8;
 const EARLY_MAX: usize = 2 * 1024;
 /// So many packets that no key opens, and the flow is given up.
 pub(super) const FAILURES_MAX: u32 = 16;
+/// So many more datagrams are looked at for a hello once the client has gone on: the mirror may show a packet after later ones.
+pub(super) const LATE_MAX: u32 = 8;
 /// How often keys are derived for one flow: for its first packet, and anew after a retry.
 pub(super) const BEGINNINGS_MAX: u32 = 4;
 
@@ -39,6 +41,8 @@ pub struct Quic {
     /// The version of the packets, 0 while none is known.
     version: u32,
     beginning: Option<Beginning>,
+    /// What it began with before it was sent a retry, or other versions.
+    former: Option<Beginning>,
     beginnings: u32,
     /// A packet was opened: the keys are right.
     opened: bool,
@@ -52,6 +56,10 @@ pub struct Quic {
     hellos: Hellos,
     /// A datagram was cut.
     cut: bool,
+    /// Something was sent that is only sent once the server has said hello.
+    answered: bool,
+    /// Datagrams since the client sent such.
+    late: u32,
     over: bool,
 }
 
@@ -71,6 +79,11 @@ impl Beginning {
         let destination_len = destination.len().min(CONNECTION_ID_MAX);
         kept[..destination_len].copy_from_slice(&destination[..destination_len]);
         Self { client_side, destination: kept, destination_len, keys: [None, None] }
+    }
+
+    /// Whether a packet goes where the first one went.
+    fn is_to(&self, initial: &Initial<'_>) -> bool {
+        self.destination[..self.destination_len] == *initial.destination
     }
 
     /// The keys of what `from` sends.
@@ -121,14 +134,14 @@ impl DatagramProtocol for Quic {
         } else if self.failures > failures && self.early.is_none() && payload.len() <= EARLY_MAX {
             self.early = Some((from, payload.into()));
         }
-        // A client that has gone on to short headers has what it needs. Behind a packet there may be anything, so the
-        // first byte of the datagram counts.
-        let is_short = payload.first().is_some_and(|first| !is_long(*first));
-        let goes_on = is_short && self.opened && from == self.client_side();
-        if self.hellos.are_complete() || goes_on || self.datagrams >= DATAGRAMS_MAX || self.failures >= FAILURES_MAX {
-            return self.finish(cx);
+        // Short headers come with the keys of the connection. Behind a packet there may be anything, so the first byte of
+        // the datagram counts.
+        if payload.first().is_some_and(|first| !is_long(*first)) && self.version != 0 {
+            self.go_on(from);
         }
-        Next::More
+        self.late += u32::from(self.late > 0);
+        let is_over = self.late > LATE_MAX || self.datagrams >= DATAGRAMS_MAX || self.failures >= FAILURES_MAX;
+        if self.hellos.are_complete() || is_over { self.finish(cx) } else { Next::More }
     }
 
     fn kept(&self) -> usize {
@@ -164,45 +177,53 @@ impl Quic {
     fn packet(&mut self, from: Side, packet: Packet<'_>, cx: &mut Context<'_>) -> Next {
         match packet {
             Packet::Initial(initial) => return self.initial(from, &initial, cx),
-            // The client begins anew.
-            Packet::Negotiation | Packet::Retry if !self.hellos.has(false) && from != self.client_side() => {
-                self.beginning = None;
-                self.opened = false;
-            }
             Packet::Unknown(version) if self.version == 0 => {
                 self.version = version;
                 return Next::Done;
             }
-            Packet::Handshake if self.opened && from == self.client_side() => return Next::Done,
+            // Both sides speak one version by then (RFC 9368 section 2.3).
+            Packet::Handshake(version) if self.version != 0 => {
+                self.version = version.number();
+                self.go_on(from);
+            }
             _ => {}
         }
         Next::More
     }
 
+    /// A side sent with keys that follow from the server's hello (RFC 9001 section 4.1.4).
+    fn go_on(&mut self, from: Side) {
+        self.answered = true;
+        if from == self.client_side() {
+            self.late = self.late.max(1);
+        }
+    }
+
     fn initial(&mut self, from: Side, initial: &Initial<'_>, cx: &mut Context<'_>) -> Next {
         if self.beginning.is_none() {
-            self.begin(from, initial);
+            self.beginnings += 1;
+            self.beginning = Some(Beginning::new(from, initial.destination));
+            self.crypto.iter_mut().for_each(Assembly::clear);
         }
         let is_client = from == self.client_side();
+        // With another destination the client may have begun anew. What it was sent that for is not asked: it may come later, or not.
+        let may_be_new = is_client && self.beginning.as_ref().is_some_and(|beginning| !beginning.is_to(initial));
+        let is_former = is_client && self.former.as_ref().is_some_and(|former| former.is_to(initial));
         // Acknowledgements and repetitions need not be opened.
-        if self.opened && self.hellos.has(is_client) {
+        if self.opened && (is_former || self.hellos.has(is_client) && !may_be_new) {
             return Next::More;
         }
         let mut found = self.open(from, initial);
         // Where nothing could be opened so far, this may be the client's first packet, and what came before not.
-        if found.is_none() && !self.opened && self.beginnings < BEGINNINGS_MAX {
-            self.begin(from, initial);
-            found = self.open(from, initial);
+        if found.is_none() && (!self.opened || may_be_new) && self.beginnings < BEGINNINGS_MAX {
+            found = self.begin_anew(from, initial);
         }
         let Some(range) = found else {
             self.failures += 1;
             return Next::More;
         };
         self.opened = true;
-        self.version = match initial.version {
-            Version::One => 1,
-            Version::Two => 0x6b33_43cf,
-        };
+        self.version = initial.version.number();
         let mut closed = false;
         for frame in frames(&self.scratch[range]) {
             match frame {
@@ -214,11 +235,18 @@ impl Quic {
         if closed { Next::Done } else { next }
     }
 
-    /// Takes a packet for the client's first one.
-    fn begin(&mut self, from: Side, initial: &Initial<'_>) {
+    /// Takes a packet for the client's first one, and opens it. Keys that have opened others are kept where it is none.
+    fn begin_anew(&mut self, from: Side, initial: &Initial<'_>) -> Option<Range<usize>> {
         self.beginnings += 1;
-        self.beginning = Some(Beginning::new(from, initial.destination));
-        self.crypto.iter_mut().for_each(Assembly::clear);
+        let earlier = self.beginning.replace(Beginning::new(from, initial.destination));
+        let found = self.open(from, initial);
+        if found.is_none() && self.opened {
+            self.beginning = earlier;
+        } else {
+            self.former = earlier.filter(|_| self.opened);
+            self.crypto.iter_mut().for_each(Assembly::clear);
+        }
+        found
     }
 
     /// Opens a packet; gives where in the scratch its frames are.
@@ -259,13 +287,22 @@ impl Quic {
     fn finish(&mut self, cx: &mut Context<'_>) -> Next {
         if !self.over {
             self.salvage(cx);
-            if self.cut && !self.hellos.are_complete() {
+            if self.lacks() {
                 self.hellos.lack();
             }
             self.hellos.write(self.version, self.client_side(), cx);
         }
         *self = Self { over: true, ..Self::default() };
         Next::Done
+    }
+
+    /// Whether a hello is not there that was sent. Nothing acknowledges datagrams, so what was sent later has to tell.
+    fn lacks(&self) -> bool {
+        // Of other versions nobody looks for hellos.
+        let is_readable = Version::of(self.version).is_some();
+        // A packet that could be opened, or not, is the client's with its hello or an answer to that.
+        let is_shown = self.hellos.has(true) && !self.answered && self.failures == 0 && !self.cut;
+        is_readable && !self.hellos.are_complete() && (!is_shown || self.crypto.iter().any(Assembly::has_holes))
     }
 
     /// Has a look at hellos whose end has not come.

@@ -175,13 +175,13 @@ impl Tls {
         Next::Done
     }
 
-    /// What came is no TLS. Behind a gap that is no wonder.
+    /// What came is no TLS. Behind a gap that is no wonder, nor where the flow was picked up in the middle, perhaps of a record.
     fn give_up(&mut self, from: Side, name: &'static str, cx: &mut Context<'_>) -> Next {
-        let half = &mut self.halves[from.index()];
-        if half.state == State::Behind {
-            half.state = State::Closed;
-            half.pending.clear();
-            return self.next();
+        if self.halves[from.index()].state == State::Behind || !self.handshake.begins_with(from) {
+            self.close(from);
+            self.handshake.lack();
+            let is_closed = self.halves.iter().all(|half| half.state == State::Closed);
+            return if is_closed { self.finish(cx) } else { self.next() };
         }
         cx.anomaly(from, Protocol::Tls, name);
         self.handshake.lack();

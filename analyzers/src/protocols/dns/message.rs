@@ -144,6 +144,13 @@ impl<'a> Message<'a> {
         Some(message)
     }
 
+    /// Whether it ends where its last entry does.
+    pub(super) fn is_exact(&self) -> bool {
+        let mut last = self.entries(Section::Additionals);
+        while last.next().is_some() {}
+        self.broken.is_none() && last.at == self.bytes.len()
+    }
+
     /// The entries of `section`.
     pub(super) fn entries(&self, section: Section) -> Entries<'a> {
         let index = section as usize;

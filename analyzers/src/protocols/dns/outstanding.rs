@@ -10,6 +10,8 @@ const MOST: usize = 32;
 pub(super) struct Outstanding {
     first: Option<Query>,
     more: Vec<Query>,
+    /// The query that was answered last: a transfer has many answers (RFC 5936, section 2.2).
+    answered: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +51,22 @@ impl Outstanding {
 
     /// A query is answered: when it was asked, if that is known.
     pub(super) fn answer(&mut self, id: u16) -> Option<u64> {
+        let asked = self.take(id)?;
+        self.answered = Some(id);
+        Some(asked)
+    }
+
+    fn take(&mut self, id: u16) -> Option<u64> {
         if let Some(query) = self.first.take_if(|query| query.id == id) {
             return Some(query.time_ns);
         }
         let index = self.more.iter().position(|query| query.id == id)?;
         Some(self.more.swap_remove(index).time_ns)
+    }
+
+    /// Whether an answer with this id may come: the query waits for one, or for more.
+    pub(super) fn knows(&self, id: u16) -> bool {
+        self.answered == Some(id) || self.first.iter().chain(&self.more).any(|query| query.id == id)
     }
 }
 

@@ -25,6 +25,15 @@ pub(super) fn client(from: Side, bytes: &[u8], ports: (u16, u16)) -> Option<Side
     Some(if Header::read(bytes)?.is_response() { from.other() } else { from })
 }
 
+/// Who answers, where the ports say so: one of them, the originator's first, is one of DNS.
+pub(super) fn server(ports: (u16, u16)) -> Option<Side> {
+    match (PORTS.contains(&ports.0), PORTS.contains(&ports.1)) {
+        (true, false) => Some(Side::Originator),
+        (false, true) => Some(Side::Responder),
+        _ => None,
+    }
+}
+
 /// Whether `bytes` begin a message. On a port of DNS a header that can be one is enough, so that broken messages are seen as what they
 /// are; elsewhere it has to be a message as almost all are.
 pub(super) fn message(bytes: &[u8], ports: (u16, u16)) -> Guess {

@@ -5,6 +5,8 @@ use super::super::testing::{CLIENT, Recorder, SERVER, Step, datagrams, stream, s
 use super::super::{DatagramProtocol, Guess, Next, Opening, Side, StreamProtocol};
 use super::{DnsDatagrams, DnsStream};
 
+mod missing;
+
 fn name(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for label in text.split('.').filter(|label| !label.is_empty()) {

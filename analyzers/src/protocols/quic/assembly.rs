@@ -56,6 +56,11 @@ impl Assembly {
         }
     }
 
+    /// Whether a piece is there, but not what is in front of it.
+    pub(crate) fn has_holes(&self) -> bool {
+        self.runs.last().is_some_and(|run| run.start > 0)
+    }
+
     /// Forgets all, and gives back the memory.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();

@@ -3,15 +3,17 @@
 use super::super::tls::extension::{self, Extensions, is_grease};
 use super::super::tls::fingerprint::{Carrier, signature_algorithms};
 use super::super::tls::hello::{ClientHello, ServerHello};
-use super::super::tls::hellos::{Client, PROTOCOLS_MAX, Server};
+use super::super::tls::hellos::{Client, Protocols, Server};
 use super::super::tls::reader::{Reader, numbers};
 use super::super::tls::{CLIENT_HELLO, HandshakeMessage, SERVER_HELLO};
 use super::super::{Context, EventKind, Protocol, Side};
 use super::packet::version_name;
-use crate::json::{JsonArray, JsonObject};
+use crate::json::JsonObject;
 
 /// Extensions beyond this many are not listed.
 pub(crate) const EXTENSIONS_MAX: usize = 64;
+/// Numbers that an extension lists beyond this many are left out, which is told.
+pub(crate) const NUMBERS_MAX: usize = 128;
 
 /// What both sides have said.
 #[derive(Debug, Default)]
@@ -128,26 +130,31 @@ fn write_extension(json: &mut JsonObject<'_>, kind: u16, content: &[u8], all: Ex
         json.text("name", name);
     }
     json.number("type", kind);
-    let mut values = |write: &mut dyn FnMut(&mut JsonArray<'_>)| json.array("values", write);
     match kind {
         extension::SERVER_NAME => {
             if let Some(name) = extension::host_name(content) {
-                values(&mut |items| items.text(name));
+                json.array("values", |items| items.text(name));
             }
         }
-        extension::ALPN => values(&mut |items| {
-            extension::protocols(content).take(PROTOCOLS_MAX).for_each(|name| items.text(name));
-        }),
-        extension::SIGNATURE_ALGORITHMS => values(&mut |items| {
-            let algorithms = signature_algorithms(all);
-            algorithms.iter().take(PROTOCOLS_MAX).for_each(|number| items.text(number.to_string()));
-        }),
-        extension::SUPPORTED_VERSIONS => values(&mut |items| {
+        extension::ALPN => Protocols::of(content).write(json, "values", VALUES_CUT),
+        extension::SIGNATURE_ALGORITHMS => {
+            write_values(json, signature_algorithms(all).iter().map(ToString::to_string));
+        }
+        extension::SUPPORTED_VERSIONS => {
             let list = Reader::new(content).vector8().unwrap_or_default();
-            let versions = numbers(list).filter(|version| !is_grease(*version));
-            versions.take(PROTOCOLS_MAX).for_each(|version| items.text(tls_name(version)));
-        }),
+            write_values(json, numbers(list).filter(|version| !is_grease(*version)).map(tls_name));
+        }
         _ => {}
+    }
+}
+
+/// Says that an extension lists more values than are told.
+const VALUES_CUT: &str = "values_cut";
+
+fn write_values(json: &mut JsonObject<'_>, mut values: impl Iterator<Item = String>) {
+    json.array("values", |items| values.by_ref().take(NUMBERS_MAX).for_each(|value| items.text(value)));
+    if values.next().is_some() {
+        json.flag(VALUES_CUT, true);
     }
 }
 

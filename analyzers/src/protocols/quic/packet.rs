@@ -22,6 +22,13 @@ impl Version {
             _ => None,
         }
     }
+
+    pub(crate) const fn number(self) -> u32 {
+        match self {
+            Self::One => 1,
+            Self::Two => 0x6b33_43cf,
+        }
+    }
 }
 
 /// A packet with a long header.
@@ -36,7 +43,7 @@ pub(crate) enum Packet<'a> {
     /// Data before the handshake is over.
     ZeroRtt,
     /// The rest of the handshake.
-    Handshake,
+    Handshake(Version),
     /// Of a version that is not known here.
     Unknown(u32),
 }
@@ -98,7 +105,7 @@ impl<'a> Packet<'a> {
                 Self::Initial(Initial { version, destination, bytes, number_at, whole })
             }
             1 => Self::ZeroRtt,
-            _ => Self::Handshake,
+            _ => Self::Handshake(version),
         };
         Some((packet, reader.rest()))
     }

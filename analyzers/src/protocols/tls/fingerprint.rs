@@ -111,10 +111,14 @@ pub(crate) fn ja4(hello: &ClientHello<'_>, carrier: Carrier) -> Option<String> {
     out.push('_');
     out.push_str(&hash12(&list(&ciphers)));
     out.push('_');
-    // Without signature algorithms the definition leaves the underscore out; Suricata does not, and events of both are
-    // compared.
-    let algorithms = list(&signature_algorithms(hello.extensions));
-    out.push_str(&hash12(&format!("{}_{algorithms}", list(&kinds))));
+    // FoxIO's definition (technical_details/JA4.md): without signature algorithms the string ends without an underscore.
+    let mut listed = list(&kinds);
+    let algorithms = signature_algorithms(hello.extensions);
+    if !algorithms.is_empty() {
+        listed.push('_');
+        listed.push_str(&list(&algorithms));
+    }
+    out.push_str(&hash12(&listed));
     Some(out)
 }
 

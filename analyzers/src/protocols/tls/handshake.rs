@@ -6,7 +6,7 @@ use super::certificate::Certificate;
 use super::extension::Extensions;
 use super::fingerprint::Carrier;
 use super::hello::{ClientHello, ServerHello};
-use super::hellos::{Client, Server, write_protocols};
+use super::hellos::{Client, Server};
 use super::reader::Reader;
 use super::version;
 
@@ -70,6 +70,12 @@ impl Handshake {
     /// Whether a client has said hello.
     pub(crate) const fn has_client(&self) -> bool {
         self.client.is_some()
+    }
+
+    /// Whether it is known that the bytes of that side were seen from their beginning on: its hello was, or the client's, which is the first
+    /// of both.
+    pub(crate) fn begins_with(&self, from: Side) -> bool {
+        self.client.is_some() || from != self.client_side() && (self.server.is_some() || self.retried)
     }
 
     /// Whether a server asked for another hello and that has not been answered yet.
@@ -212,6 +218,10 @@ impl Handshake {
         if self.client.is_none() && self.server.is_none() {
             return;
         }
+        // A server only answers a hello (RFC 8446 section 4.1.3); and it may have answered, but nothing of it was shown.
+        let server_side = self.client_side().other();
+        let is_one_sided = self.client.is_none() || self.server.is_none() && cx.is_unseen(server_side);
+        let truncated = self.truncated || is_one_sided;
         let client = self.client.take().unwrap_or_default();
         let server = self.server.take().unwrap_or_default();
         cx.event(EventKind::Tls, self.client_side(), None, |json| {
@@ -237,15 +247,15 @@ impl Handshake {
                 if let Some(ja4) = &client.ja4 {
                     json.text("ja4", ja4);
                 }
-                write_protocols(json, "client_alpns", &client.protocols);
-                write_protocols(json, "server_alpns", &server.protocols);
+                client.protocols.write(json, "client_alpns", "client_alpns_cut");
+                server.protocols.write(json, "server_alpns", "server_alpns_cut");
                 if let Some(cipher) = server.cipher {
                     json.object("server_handshake", |json| json.number("cipher", cipher));
                 }
                 if let Some(alert) = self.alert {
                     alert.write(json);
                 }
-                if self.truncated {
+                if truncated {
                     json.flag("truncated", true);
                 }
             });

@@ -7,8 +7,11 @@ use super::building::{
     client_hello, der, message, protocols, record, sequence, server_hello, server_name, sized, words,
 };
 use super::certificate::{ALTERNATIVE_MAX, ALTERNATIVES_BYTES, ALTERNATIVES_MAX};
+use super::hellos::{PROTOCOLS_BYTES, PROTOCOLS_MAX};
 use super::samples::{self, Sample};
-use super::{BYTES_MAX, MESSAGE_MAX, Tls};
+use super::{MESSAGE_MAX, Tls};
+
+mod missing;
 
 fn unhex(digits: &str) -> Vec<u8> {
     let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -136,88 +139,6 @@ fn the_server_took_so_long_to_say_hello() {
     assert!((990_000..1_010_000).contains(&responses.max()));
 }
 
-/// Each member of `part` is as in `whole`; lists of names may be cut, and a version may be unknown.
-fn assert_no_more_than(part: &Value, whole: &Value, context: &str) {
-    for (key, value) in part.as_object().unwrap() {
-        match (key.as_str(), value) {
-            ("truncated" | "chain_length", _) => {}
-            ("version", value) => assert!(value == "UNDETERMINED" || value == &whole[key], "{context}: {value}"),
-            ("subjectaltname", value) => {
-                let (part, whole) = (value.as_array().unwrap(), whole[key].as_array().unwrap());
-                assert!(whole.starts_with(part), "{context}");
-            }
-            _ => assert_eq!(value, &whole[key], "{context}: {key}"),
-        }
-    }
-}
-
-#[test]
-fn wherever_bytes_are_missing_what_is_told_is_true() {
-    for sample in
-        [samples::RFC_8448, samples::FULL, samples::RESUMED, samples::DISTRUSTED, samples::RETRIED_AND_RESUMED]
-    {
-        let whole = tls_of(sample);
-        let pieces = pieces(sample);
-        for (index, (side, bytes)) in pieces.iter().enumerate() {
-            for cut in 0..bytes.len() {
-                // To the end of the piece, as a mirror cuts; and 20 bytes only, as if something was lost.
-                for missing in [bytes.len() - cut, (bytes.len() - cut).min(20)] {
-                    let mut steps = steps(&pieces);
-                    steps.splice(
-                        index..=index,
-                        [
-                            Step::Data(*side, &bytes[..cut]),
-                            Step::Gap(*side, missing as u64),
-                            Step::Data(*side, &bytes[cut + missing..]),
-                        ],
-                    );
-                    steps.retain(|step| !matches!(step, Step::Data(_, bytes) if bytes.is_empty()));
-                    let events = stream_however_cut::<Tls>(&steps);
-                    let context = format!("piece {index}, {missing} bytes at {cut}: {events:?}");
-                    assert!(events.len() <= 1, "{context}");
-                    for event in &events {
-                        assert_eq!(event["event_type"], "tls", "{context}");
-                        assert_no_more_than(&event["tls"], &whole, &context);
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_mirror_that_cuts_packets_short_leaves_what_is_in_front() {
-    let pieces = pieces(samples::FULL);
-    let (client, server) = (&pieces[0].1, &pieces[1].1);
-    // The certificate begins at byte 90 or so of what the server sends; 400 bytes of it have issuer, dates and subject.
-    let steps =
-        [Step::Data(CLIENT, client), Step::Data(SERVER, &server[..500]), Step::Gap(SERVER, server.len() as u64 - 500)];
-    let events = stream_however_cut::<Tls>(&steps);
-    let tls = only(&events);
-    assert_eq!(tls["truncated"], true);
-    assert_eq!(tls["notafter"], "2036-11-18T13:12:50");
-    assert_eq!(tls["serial"], "01:02:03:04:05:06:07:08");
-    assert!(tls.get("fingerprint").is_none());
-
-    let steps =
-        [Step::Data(CLIENT, &client[..90]), Step::Gap(CLIENT, client.len() as u64 - 90), Step::Data(SERVER, server)];
-    let events = stream_however_cut::<Tls>(&steps);
-    let tls = only(&events);
-    assert_eq!(tls["sni"], "www.example.org");
-    assert_eq!(tls["truncated"], true);
-    assert_eq!(tls["serial"], "01:02:03:04:05:06:07:08");
-    assert!(tls.get("ja3").is_none() && tls.get("ja4").is_none());
-}
-
-#[test]
-fn a_connection_that_was_picked_up_behind_its_handshake_has_no_event() {
-    let data = record(23, &[0xaa; 100]);
-    let (events, next) = stream::<Tls>(&[Step::Data(SERVER, &data)]);
-    assert_eq!((events.len(), next), (0, Next::Done));
-    let opening = Opening { originator: &[], responder: &data, originator_port: 40_000, responder_port: 8443 };
-    assert_eq!(Tls::recognise(&opening), Guess::Yes);
-}
-
 #[test]
 fn data_of_the_client_before_the_server_has_said_hello_is_skipped() {
     let [(_, client), (_, server)] = <[_; 2]>::try_from(pieces(samples::RFC_8448)).unwrap();
@@ -226,19 +147,6 @@ fn data_of_the_client_before_the_server_has_said_hello_is_skipped() {
     let events = stream_however_cut::<Tls>(&steps);
     assert_eq!(only(&events)["version"], "TLS 1.3");
     assert!(only(&events).get("truncated").is_none());
-}
-
-#[test]
-fn a_client_that_is_heard_alone_is_given_up() {
-    let (_, client) = pieces(samples::RFC_8448).remove(0);
-    let data = record(23, &[0xaa; 1 << 14]);
-    let mut steps = vec![Step::Data(CLIENT, &client)];
-    steps.extend([Step::Data(CLIENT, &data)].repeat(BYTES_MAX as usize >> 14));
-    assert_eq!(stream::<Tls>(&steps[..10]).1, Next::More);
-    let (events, next) = stream::<Tls>(&steps);
-    assert_eq!(next, Next::Done);
-    assert_eq!(only(&events)["sni"], "server");
-    assert_eq!(only(&events)["truncated"], true);
 }
 
 #[test]
@@ -334,6 +242,32 @@ fn tls_with(certificate: &[u8]) -> Value {
 }
 
 #[test]
+fn a_client_may_name_many_protocols_and_that_there_are_more_is_told() {
+    let offer = |count: usize, length: usize| {
+        let name = "p".repeat(length);
+        let hello = client_hello(0x0303, &[0x1301], &[(16, protocols(&vec![&name[..]; count]))]);
+        let (events, _) = stream::<Tls>(&[Step::Data(CLIENT, &record(22, &hello))]);
+        let tls = only(&events);
+        (tls["client_alpns"].as_array().unwrap().len(), tls.get("client_alpns_cut").cloned())
+    };
+    assert_eq!(offer(61, 8), (61, None));
+    assert_eq!(offer(PROTOCOLS_MAX, 8), (PROTOCOLS_MAX, None));
+    assert_eq!(offer(PROTOCOLS_MAX + 1, 8), (PROTOCOLS_MAX, Some(json!(true))));
+    assert_eq!(offer(60, 250), ((PROTOCOLS_BYTES - 1) / 250, Some(json!(true))));
+}
+
+#[test]
+fn ja4_of_a_client_without_signature_algorithms_ends_without_an_underscore() {
+    // FoxIO's JA4.md; the first is SHA-256 over "000b".
+    let print = |extensions: &[(u16, Vec<u8>)]| {
+        let (events, _) = stream::<Tls>(&[Step::Data(CLIENT, &record(22, &client_hello(0x0301, &[1], extensions)))]);
+        only(&events)["ja4"].as_str().unwrap()[24..].to_owned()
+    };
+    assert_eq!(print(&[(11, sized(1, &[0]))]), "bcb145a8c2a7");
+    assert_eq!(print(&[]), "000000000000");
+}
+
+#[test]
 fn names_have_the_form_that_eve_has() {
     let attribute = |kind: &[u8], tag, value: &[u8]| sequence(&[der(6, kind), der(tag, value)]);
     let subject = [
@@ -405,7 +339,7 @@ fn ja4_of_clients_that_others_have_seen() {
     let hello = record(22, &client_hello(0x0301, &ciphers, &extensions));
     let (events, _) = stream::<Tls>(&[Step::Data(CLIENT, &hello)]);
     assert_eq!(only(&events)["ja3"]["hash"], "503053a0c5b2bd9b9334bf7f3d3b8852");
-    assert_eq!(only(&events)["ja4"], "t10i460400_234845559c90_e190e6f68b9b");
+    assert_eq!(only(&events)["ja4"], "t10i460400_234845559c90_282f11336259");
 
     // Protocols whose ends are no letters or digits are told by their hexadecimal digits.
     for (protocol, ends) in [("spdy/3.1", "s1"), ("h", "hh"), ("\u{1}x", "08"), ("", "00")] {
