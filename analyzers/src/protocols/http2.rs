@@ -6,7 +6,8 @@
 //! Where bytes are missing within a frame, they are counted over. Of a header block the beginning is told then. After that, or if frames
 //! are missing, fields that later blocks take from the part of the table that is not known are left out, and the stream is marked as cut; what is spelt out is
 //! right, and so is what was put into the table after that. A connection that was joined in the middle begins so. When a frame's end
-//! was missed, that side goes on with a piece that begins with a frame.
+//! was missed, frames of any stream may be missing that the side has not ended: they are marked. It goes on with a piece that begins
+//! with a frame, and until a few more have shown that it does, what is wrong is taken for no fault of the sender.
 
 mod fields;
 mod frame;
@@ -34,7 +35,8 @@ const BLOCK_MAX: usize = 64 * 1024;
 const PREFACE_HEAD_LEN: usize = 18;
 /// So much of the preface is nothing else, whatever follows.
 const PREFACE_NAME_LEN: usize = 11;
-/// What a head of HTTP/1.1 ends with.
+/// What a response of HTTP/1.1 begins with, and what its head ends with.
+const SWITCHING: &[u8; 12] = b"HTTP/1.1 101";
 const EMPTY_LINE: &[u8; 4] = b"\r\n\r\n";
 
 /// HTTP/2 over one connection.
@@ -120,15 +122,13 @@ impl StreamProtocol for Http2 {
     }
 
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
-        self.readers[from.index()].ended_ns = Some(cx.time_ns);
-        let [Some(one), Some(other)] = [&self.readers[0], &self.readers[1]].map(|reader| reader.ended_ns) else {
-            return;
-        };
-        let sides = [Side::Originator, Side::Responder];
-        let is_whole = sides.iter().all(|side| self.readers[side.index()].is_whole() && !cx.is_unseen(*side));
-        // Sides that have closed do so one after the other. Both are over at once where the connection was reset, or nothing more was shown
-        // of it: answers may have come then.
-        self.streams.close_all(self.client, is_whole && one != other, cx);
+        self.readers[from.index()].ended = true;
+        // A side goes on when the other one has closed.
+        if self.readers.iter().all(|reader| reader.ended) {
+            let is_whole = |side: Side| self.readers[side.index()].is_whole() && !cx.is_unseen(side);
+            let all_is_seen = is_whole(from) && is_whole(from.other());
+            self.streams.close_all(self.client, all_is_seen, cx);
+        }
     }
 }
 
@@ -149,11 +149,15 @@ impl Http2 {
         let reader = &mut self.readers[from.index()];
         match &mut reader.state {
             State::Begin => {
-                // A frame begins with its length: these would be of four million bytes and more.
-                reader.state = match bytes[0] {
-                    b'P' => State::Preface(0),
-                    b'H' => State::Switching(0),
-                    _ => State::FRAME,
+                // A frame begins with its length: these would be of four million bytes and more. The preface may overtake the
+                // response that the client has waited for.
+                let may_switch = self.from_start && from != self.client;
+                reader.state = if bytes[0] == PREFACE[0] {
+                    State::Preface(0)
+                } else if may_switch && SWITCHING.starts_with(bytes.get(..SWITCHING.len()).unwrap_or(bytes)) {
+                    State::Switching(0)
+                } else {
+                    State::FRAME
                 };
                 0
             }
@@ -243,7 +247,7 @@ impl Http2 {
     /// A frame begins.
     fn frame(&mut self, from: Side, header: FrameHeader, cx: &mut Context<'_>) {
         let reader = &mut self.readers[from.index()];
-        reader.frame(header, self.from_start);
+        reader.frame(header, self.from_start || !cx.is_joined(from));
         if !reader.admits(header) {
             self.lose(from, cx);
             return;
@@ -437,7 +441,7 @@ impl Http2 {
         if !self.open(if promised { client } else { from }, id, cx) {
             return;
         }
-        self.streams.fields(id, if by_client { client } else { from }, client, &self.fields, cx);
+        self.streams.fields(id, by_client, &self.fields, cx);
         // A trailer where a request should be, or without a response: what should be before it was in frames that were missed.
         let has_missed = self.readers[from.index()].decoder.has_missed();
         let is_trailer = has_missed && by_client && is_new && self.fields.get(Name::Method).is_none();

@@ -22,8 +22,7 @@ pub(super) struct Reader {
     opened: bool,
     /// So many headers have yet to show that frames are where they are thought to be.
     doubt: u8,
-    /// When nothing more was to come.
-    pub(super) ended_ns: Option<u64>,
+    pub(super) ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +80,7 @@ impl Reader {
         self.block.as_ref().map_or(0, |block| block.bytes.len())
     }
 
-    /// The header of a frame has come. `from_start` where the connection was seen from its beginning on.
+    /// The header of a frame has come. `from_start` where what this side says first is how it begins.
     ///
     /// Both sides begin with SETTINGS (RFC 9113 3.4), which are sent later as well, and acknowledged: only where the beginning was seen
     /// are they one.

@@ -119,13 +119,13 @@ impl Streams {
     }
 
     /// Takes the header block of a request, a response or a trailer.
-    pub(super) fn fields(&mut self, id: u32, by: Side, client: Side, fields: &HeaderFields, cx: &mut Context<'_>) {
+    pub(super) fn fields(&mut self, id: u32, by_client: bool, fields: &HeaderFields, cx: &mut Context<'_>) {
         let Some(stream) = self.get(id) else { return };
         let before = stream.size();
-        if by == client {
+        if by_client {
             stream.request_fields(fields, cx);
         } else {
-            stream.response_fields(by, fields, cx);
+            stream.response_fields(fields, cx);
         }
         let after = stream.size();
         self.text = (self.text + after).saturating_sub(before);
@@ -149,7 +149,7 @@ impl Streams {
         }
     }
 
-    /// Tells all streams: nothing more comes. `whole` where it is known that nothing more was sent.
+    /// Tells all streams: nothing more comes. `whole` where all was seen that was sent.
     pub(super) fn close_all(&mut self, client: Side, whole: bool, cx: &mut Context<'_>) {
         for mut stream in std::mem::take(&mut self.open) {
             stream.truncated |= !whole || stream.is_half_answered(client.other());
@@ -171,7 +171,7 @@ impl Stream {
     /// Nothing more comes from that side.
     pub(super) fn end(&mut self, from: Side, client: Side, cx: &Context<'_>) {
         self.ended[from.index()] = true;
-        // What was shown behind bytes that came later was sent before this packet.
+        // What is shown only when it was answered was sent earlier.
         if from == client && self.sent_ns.is_none() && self.response.is_none() && !cx.is_unseen(client) {
             self.sent_ns = Some(cx.time_ns);
         }
@@ -248,7 +248,7 @@ impl Stream {
         self.request = Some(if wanted { request.members(cx.events.spare_texts().take()) } else { Members::default() });
     }
 
-    fn response_fields(&mut self, server: Side, fields: &HeaderFields, cx: &mut Context<'_>) {
+    fn response_fields(&mut self, fields: &HeaderFields, cx: &mut Context<'_>) {
         let status = fields.status();
         if let Some(status @ 100..200) = status {
             self.interim.push(status);
@@ -270,9 +270,7 @@ impl Stream {
         let wanted = cx.events.wants(EventKind::Http);
         self.response =
             Some(if wanted { response.members(cx.events.spare_texts().take()) } else { Members::default() });
-        if !cx.is_unseen(server) {
-            self.response_time_ns = self.sent_ns.and_then(|sent| cx.time_ns.checked_sub(sent));
-        }
+        self.response_time_ns = self.sent_ns.and_then(|sent| cx.time_ns.checked_sub(sent));
         if let Some(nanos) = self.response_time_ns {
             cx.response_time(Protocol::Http2, nanos);
         }
