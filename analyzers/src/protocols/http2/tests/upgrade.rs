@@ -37,7 +37,9 @@ fn events(steps: &[(Side, Option<&[u8]>)]) -> Vec<Value> {
         });
     }
     let mut http2 = http2.expect("HTTP/2");
-    [CLIENT, SERVER].into_iter().for_each(|side| recorder.step(|cx| http2.end(side, cx)));
+    for side in [CLIENT, SERVER] {
+        recorder.step(|cx| http2.end(side, cx));
+    }
     recorder.take()
 }
 
