@@ -9,6 +9,9 @@ use crate::tcp::Delivery;
 const KEPT_MAX: usize = 2048;
 /// So many pieces.
 const PIECES_MAX: usize = 16;
+/// So many pieces more are passed over of a side whose beginning was not shown, as long as the other one has said nothing: 256 KiB of what
+/// may be the middle of a body. What the other side says then may tell.
+const PASSED_MAX: u8 = 180;
 /// So many bytes are kept for all streams of a shard. Beyond it a stream whose first piece does not tell is of no protocol.
 pub(crate) const SHARD_KEPT_MAX: usize = 32 << 20;
 
@@ -19,8 +22,10 @@ pub(super) struct Detection {
     kept: Option<Box<Kept>>,
     /// Which sides have ended already: a server may close its half before the client says anything.
     ended: [bool; 2],
-    /// Of which sides bytes are missing already.
+    /// Of which sides bytes are missing already, or were passed over.
     lost: [bool; 2],
+    /// The side of which too much has come to be kept, and how many pieces of it were passed over.
+    passed: Option<(Side, u8)>,
 }
 
 /// Pieces that did not tell.
@@ -49,12 +54,7 @@ impl Detection {
             Delivery::Data(from, bytes) => (from, bytes),
             // What comes behind a hole, in the middle of something, may tell all the same; what came before it was too short to.
             Delivery::Gap(from, _) => {
-                self.lost[from.index()] = true;
-                if let Some(kept) = &mut self.kept {
-                    let forgotten = std::mem::take(&mut kept.bytes[from.index()]).len();
-                    *work.kept_bytes = work.kept_bytes.saturating_sub(forgotten);
-                    kept.pieces.retain(|(side, _)| *side != from);
-                }
+                self.lose(from, work.kept_bytes);
                 return Found::Nothing;
             }
             Delivery::End(from) => {
@@ -63,6 +63,12 @@ impl Detection {
             }
             Delivery::Came(_) => return Found::Nothing,
         };
+        if let Some((side, count)) = &mut self.passed
+            && *side == from
+        {
+            *count += 1;
+            return if *count < PASSED_MAX { Found::Nothing } else { Found::Foreign };
+        }
         let (found, turn) = match &mut self.kept {
             Some(kept) if kept.pieces.len() >= PIECES_MAX => return Found::Foreign,
             Some(kept) => kept.recognise_with(from, bytes, work),
@@ -80,7 +86,30 @@ impl Detection {
                 }
                 Found::Protocol(analyser)
             }
-            Err(_) => self.keep((from, bytes), work.kept_bytes),
+            Err(_) => match self.keep((from, bytes), work.kept_bytes) {
+                Found::Foreign if self.may_pass_over(from, work) => {
+                    self.lose(from, work.kept_bytes);
+                    self.passed = Some((from, 1));
+                    Found::Nothing
+                }
+                found => found,
+            },
+        }
+    }
+
+    /// Whether a side of which too much has come may be in the middle of something, and what the other one says may yet tell of what.
+    fn may_pass_over(&self, from: Side, work: &Work<'_>) -> bool {
+        let other_is_kept = self.kept.as_ref().is_some_and(|kept| !kept.bytes[from.other().index()].is_empty());
+        work.joined[from.index()] && !other_is_kept && self.passed.is_none()
+    }
+
+    /// Forgets what was kept of a side: what comes next does not go on with it.
+    fn lose(&mut self, from: Side, kept_bytes: &mut usize) {
+        self.lost[from.index()] = true;
+        if let Some(kept) = &mut self.kept {
+            let forgotten = std::mem::take(&mut kept.bytes[from.index()]).len();
+            *kept_bytes = kept_bytes.saturating_sub(forgotten);
+            kept.pieces.retain(|(side, _)| *side != from);
         }
     }
 

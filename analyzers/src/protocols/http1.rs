@@ -50,6 +50,8 @@ pub struct Http1 {
     /// After a response to CONNECT.
     tunnel: bool,
     upgraded: Option<Upgraded>,
+    /// The client has begun HTTP/2, with the first line of its preface.
+    by_preface: bool,
     unused: usize,
 }
 
@@ -66,6 +68,7 @@ impl Default for Http1 {
             anomalies: Anomalies::new(Protocol::Http1),
             tunnel: false,
             upgraded: None,
+            by_preface: false,
             unused: 0,
         }
     }
@@ -181,7 +184,7 @@ impl Http1 {
     /// HTTP/2 that goes on with the request that asked for it, after [`Next::Becomes`] said so: the request is stream 1
     /// (RFC 7540 3.2).
     pub fn into_http2(self) -> Http2 {
-        Http2::upgraded(self.client.unwrap_or(Side::Originator), self.upgraded.unwrap_or_default())
+        Http2::upgraded(self.client.unwrap_or(Side::Originator), self.upgraded, self.by_preface)
     }
 
     /// One step further in `bytes`, which are not empty.
@@ -319,6 +322,12 @@ impl Http1 {
 
     fn request(&mut self, from: Side, head: &Head<'_>, cut: bool, cx: &mut Context<'_>) -> Next {
         let line = if cut { RequestLine::read_cut(head.start) } else { RequestLine::read(head.start) };
+        if line.is_preface() && !cut {
+            // Whoever did not see that the server has agreed: this is HTTP/2 (RFC 9113 3.4).
+            self.by_preface = true;
+            self.upgraded = self.exchanges.upgrade_unseen(from, cx);
+            return Next::Becomes(Protocol::Http2);
+        }
         let reader = &mut self.readers[from.index()];
         reader.doubtful = false;
         reader.fresh = false;

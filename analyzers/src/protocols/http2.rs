@@ -6,19 +6,23 @@
 //! Where bytes are missing within a frame, they are counted over. Of a header block the beginning is told then. After that, or if frames
 //! are missing, fields that later blocks take from the part of the table that is not known are left out, and the stream is marked as cut; what is spelt out is
 //! right, and so is what was put into the table after that. A connection that was joined in the middle begins so. When a frame's end
-//! was missed, that side goes on with a piece that begins with a frame.
+//! was missed, frames of any stream may be missing that the side has not ended: they are marked. It goes on with a piece that begins
+//! with a frame, and until a few more have shown that it does, what is wrong is taken for no fault of the sender.
 
 mod fields;
 mod frame;
 mod grpc;
 mod hpack;
+mod reader;
+mod recovery;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use self::fields::{HeaderFields, Name};
 use self::frame::{FrameHeader, FrameType, HEADER_LEN, PREFACE, guess_frames, guess_preface};
-use self::hpack::{Decoded, Decoder};
+use self::hpack::Decoded;
+use self::reader::{Block, Data, Reader, State};
 use self::stream::Streams;
 use super::http_event::Anomalies;
 use super::http1::Upgraded;
@@ -26,6 +30,14 @@ use super::{Context, Guess, Next, Opening, Protocol, Side, StreamProtocol};
 
 /// Of a header block as it is sent, with its continuations, so many bytes are kept; a frame that goes beyond is passed over.
 const BLOCK_MAX: usize = 64 * 1024;
+
+/// Of the preface, its line and the empty one: what HTTP/1.1 takes for a request.
+const PREFACE_HEAD_LEN: usize = 18;
+/// So much of the preface is nothing else, whatever follows.
+const PREFACE_NAME_LEN: usize = 11;
+/// What a response of HTTP/1.1 begins with, and what its head ends with.
+const SWITCHING: &[u8; 12] = b"HTTP/1.1 101";
+const EMPTY_LINE: &[u8; 4] = b"\r\n\r\n";
 
 /// HTTP/2 over one connection.
 ///
@@ -37,69 +49,11 @@ pub struct Http2 {
     client: Side,
     /// The preface or a request has told which side the client is.
     client_is_known: bool,
+    /// The preface or the change to this protocol was seen: what the sides say first is how they begin.
+    from_start: bool,
     streams: Streams,
     fields: HeaderFields,
     anomalies: Anomalies,
-}
-
-/// Where one side is.
-#[derive(Debug, Default)]
-struct Reader {
-    state: State,
-    /// The beginning of a frame whose content matters.
-    kept: Vec<u8>,
-    /// A header block of which more comes.
-    block: Option<Block>,
-    decoder: Decoder,
-    /// A frame was seen.
-    begun: bool,
-    ended: bool,
-}
-
-#[derive(Debug, Default)]
-enum State {
-    /// At the beginning, with so many bytes of the preface.
-    #[default]
-    Begin,
-    Preface(usize),
-    /// In a frame's header, of which so many bytes are here.
-    Header([u8; HEADER_LEN], usize),
-    /// In a frame of data, with what is to come of body and padding.
-    Data(Data),
-    /// In a frame of which all is kept.
-    Kept(FrameHeader),
-    /// In a frame of which so many bytes are passed over, and then it is over.
-    Passed(FrameHeader, u32),
-    /// Where the next frame begins is not known.
-    Lost,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Data {
-    header: FrameHeader,
-    /// The length of the padding comes first.
-    unpadded: bool,
-    body: u32,
-    padding: u32,
-}
-
-/// A header block that goes on in the next frame.
-#[derive(Debug)]
-struct Block {
-    /// Of the frame that it began with.
-    header: FrameHeader,
-    promised: Option<u32>,
-    bytes: Vec<u8>,
-    /// Bytes are missing, or it is too long: there is only its beginning.
-    broken: bool,
-}
-
-impl Reader {
-    /// Memory that what is kept takes, in bytes.
-    fn size(&self) -> usize {
-        let block = self.block.as_ref().map_or(0, |block| block.bytes.capacity());
-        self.kept.capacity() + block + self.decoder.size()
-    }
 }
 
 impl Default for Http2 {
@@ -108,6 +62,7 @@ impl Default for Http2 {
             readers: Default::default(),
             client: Side::Originator,
             client_is_known: false,
+            from_start: false,
             streams: Streams::default(),
             fields: HeaderFields::default(),
             anomalies: Anomalies::new(Protocol::Http2),
@@ -146,11 +101,8 @@ impl StreamProtocol for Http2 {
     }
 
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
-        if matches!(self.readers[from.index()].state, State::Lost) {
-            if guess_frames(bytes) == Guess::No {
-                return Next::More;
-            }
-            self.readers[from.index()].state = State::Header([0; HEADER_LEN], 0);
+        if matches!(self.readers[from.index()].state, State::Lost) && !self.resume(from, bytes) {
+            return Next::More;
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -161,48 +113,7 @@ impl StreamProtocol for Http2 {
     }
 
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
-        let reader = &mut self.readers[from.index()];
-        let mut state = std::mem::replace(&mut reader.state, State::Lost);
-        if let State::Kept(header) = state {
-            let left = header.length - reader.kept.len() as u32;
-            let kept = std::mem::take(&mut reader.kept);
-            reader.break_block(header, &kept);
-            state = State::Passed(header, left);
-        }
-        match state {
-            State::Passed(header, left) => {
-                let after = u64::from(left).checked_sub(bytes);
-                if let Some(left @ 1..) = after {
-                    self.readers[from.index()].state = State::Passed(header, left as u32);
-                    return Next::More;
-                }
-                self.passed(from, header, cx);
-                if after.is_none() {
-                    self.lose(from);
-                }
-            }
-            State::Data(mut data) => {
-                let body = bytes.min(u64::from(data.body)) as u32;
-                let padding = (bytes - u64::from(body)).min(u64::from(data.padding)) as u32;
-                let beyond = bytes - u64::from(body) - u64::from(padding);
-                if let Some(stream) = self.streams.get(data.header.stream) {
-                    stream.gap(from, u64::from(body));
-                }
-                // A length of padding that is missing makes body of it: not to be told.
-                data.unpadded = false;
-                data.body -= body;
-                data.padding -= padding;
-                if data.body > 0 || data.padding > 0 {
-                    self.readers[from.index()].state = State::Data(data);
-                } else {
-                    self.frame_over(from, data.header, cx);
-                    if beyond > 0 {
-                        self.lose(from);
-                    }
-                }
-            }
-            _ => self.lose(from),
-        }
+        self.missing(from, bytes, cx);
         Next::More
     }
 
@@ -212,17 +123,24 @@ impl StreamProtocol for Http2 {
 
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         self.readers[from.index()].ended = true;
-        if from != self.client || self.readers[from.other().index()].ended {
-            self.streams.close_all(self.client, cx);
+        // A side goes on when the other one has closed.
+        if self.readers.iter().all(|reader| reader.ended) {
+            let is_whole = |side: Side| self.readers[side.index()].is_whole() && !cx.is_unseen(side);
+            let all_is_seen = is_whole(from) && is_whole(from.other());
+            self.streams.close_all(self.client, all_is_seen, cx);
         }
     }
 }
 
 impl Http2 {
-    /// A connection that has begun as HTTP/1.1, with a request that is stream 1 now.
-    pub(super) fn upgraded(client: Side, request: Upgraded) -> Self {
-        let mut http2 = Self { client, client_is_known: true, ..Self::default() };
-        http2.streams.upgraded(client, request.members, request.length, request.sent_ns);
+    /// A connection that has begun as HTTP/1.1, with a request that is stream 1 now, if it was seen. Where the client has told so
+    /// itself, the first line of its preface and the empty one are over.
+    pub(super) fn upgraded(client: Side, request: Option<Upgraded>, by_preface: bool) -> Self {
+        let mut http2 = Self { client, client_is_known: true, from_start: true, ..Self::default() };
+        http2.streams.upgraded(client, request);
+        if by_preface {
+            http2.readers[client.index()].state = State::Preface(PREFACE_HEAD_LEN);
+        }
         http2
     }
 
@@ -231,14 +149,16 @@ impl Http2 {
         let reader = &mut self.readers[from.index()];
         match &mut reader.state {
             State::Begin => {
-                // A frame begins with its length: `P` would be more than five million bytes.
-                if bytes[0] == PREFACE[0] {
-                    self.client = from;
-                    self.client_is_known = true;
-                    reader.state = State::Preface(0);
+                // A frame begins with its length: these would be of four million bytes and more. The preface may overtake the
+                // response that the client has waited for.
+                let may_switch = self.from_start && from != self.client;
+                reader.state = if bytes[0] == PREFACE[0] {
+                    State::Preface(0)
+                } else if may_switch && SWITCHING.starts_with(bytes.get(..SWITCHING.len()).unwrap_or(bytes)) {
+                    State::Switching(0)
                 } else {
-                    reader.state = State::Header([0; HEADER_LEN], 0);
-                }
+                    State::FRAME
+                };
                 0
             }
             State::Preface(seen) => {
@@ -246,13 +166,25 @@ impl Http2 {
                 let same = bytes.iter().zip(expected).take_while(|(byte, expected)| byte == expected).count();
                 *seen += same;
                 if *seen == PREFACE.len() {
-                    reader.state = State::Header([0; HEADER_LEN], 0);
+                    self.begin(from);
                 } else if same < bytes.len() {
-                    self.anomalies.tell(from, "invalid_client_magic", cx);
-                    self.lose(from);
+                    let is_preface = *seen >= PREFACE_NAME_LEN;
+                    if is_preface {
+                        self.anomalies.tell(from, "invalid_client_magic", cx);
+                    }
+                    self.lose(from, cx);
                     return bytes.len();
                 }
                 same
+            }
+            State::Switching(matched) => {
+                let end = bytes.iter().position(|byte| {
+                    *matched = if *byte == EMPTY_LINE[*matched] { *matched + 1 } else { usize::from(*byte == b'\r') };
+                    *matched == EMPTY_LINE.len()
+                });
+                let Some(end) = end else { return bytes.len() };
+                reader.state = State::FRAME;
+                end + 1
             }
             State::Header(header, filled) => {
                 let used = bytes.len().min(HEADER_LEN - *filled);
@@ -303,20 +235,25 @@ impl Http2 {
         }
     }
 
+    /// The client's preface has come.
+    fn begin(&mut self, client: Side) {
+        self.client = client;
+        self.client_is_known = true;
+        self.from_start = true;
+        self.readers[client.index()].begin();
+        self.readers[client.other().index()].peer_begins();
+    }
+
     /// A frame begins.
     fn frame(&mut self, from: Side, header: FrameHeader, cx: &mut Context<'_>) {
         let reader = &mut self.readers[from.index()];
-        if !std::mem::replace(&mut reader.begun, true) && !header.is_settings() {
-            // Both sides begin with SETTINGS (RFC 9113 3.4): this one was joined in the middle.
-            reader.decoder.miss();
-            if !header.is_plausible() {
-                self.lose(from);
-                return;
-            }
+        reader.frame(header, self.from_start || !cx.is_joined(from));
+        if !reader.admits(header) {
+            self.lose(from, cx);
+            return;
         }
         if !header.is_valid() {
-            self.anomalies.tell(from, "invalid_frame_length", cx);
-            self.lose(from);
+            self.misread(from, "invalid_frame_length", cx);
             return;
         }
         let reader = &mut self.readers[from.index()];
@@ -324,7 +261,7 @@ impl Http2 {
             && reader.block.as_ref().is_some_and(|block| block.header.stream == header.stream);
         if reader.block.is_some() && !continues {
             // Nothing may come between (RFC 9113 6.10).
-            self.anomalies.tell(from, "invalid_header", cx);
+            self.fault(from, "invalid_header", cx);
             self.readers[from.index()].block = None;
             self.readers[from.index()].decoder.miss();
         }
@@ -355,12 +292,22 @@ impl Http2 {
         }
     }
 
-    /// A frame of data begins; where the request was not seen, the stream is followed from here on.
+    /// A frame of data begins. Where frames were missed, the stream is followed from here on, and what should be before it was in them.
     fn data_begins(&mut self, from: Side, header: FrameHeader, cx: &mut Context<'_>) {
         let id = header.stream;
-        if self.streams.get(id).is_none() && self.readers.iter().any(|reader| reader.decoder.has_missed()) {
+        if self.streams.get(id).is_none() && self.has_missed() {
             self.open(from, id, cx);
         }
+        if self.readers[from.index()].decoder.has_missed()
+            && let Some(stream) = self.streams.get(id)
+        {
+            stream.expect_fields(from == self.client);
+        }
+    }
+
+    /// Whether header blocks of either side were not seen.
+    fn has_missed(&self) -> bool {
+        self.readers.iter().any(|reader| reader.decoder.has_missed())
     }
 
     /// Opens a stream that is not open, unless it was. True where it is open.
@@ -377,7 +324,8 @@ impl Http2 {
         if from != client {
             stream.cut();
         }
-        if full {
+        // Streams whose end is missing stay open.
+        if full && !self.has_missed() {
             self.anomalies.tell(from, "too_many_streams", cx);
         }
         true
@@ -389,7 +337,7 @@ impl Http2 {
             let padding = u32::from(bytes[0]);
             data.body -= 1;
             if padding > data.body {
-                self.anomalies.tell(from, "invalid_frame_data", cx);
+                self.fault(from, "invalid_frame_data", cx);
             }
             data.padding = padding.min(data.body);
             data.body -= data.padding;
@@ -409,7 +357,7 @@ impl Http2 {
 
     /// The content of a frame that matters.
     fn payload(&mut self, from: Side, header: FrameHeader, payload: &[u8], cx: &mut Context<'_>) {
-        self.readers[from.index()].state = State::Header([0; HEADER_LEN], 0);
+        self.readers[from.index()].state = State::FRAME;
         match header.kind() {
             FrameType::Reset => {
                 if let (Some(stream), Some(error)) = (self.streams.get(header.stream), payload.first_chunk()) {
@@ -431,7 +379,7 @@ impl Http2 {
             }
             FrameType::Headers | FrameType::PushPromise => {
                 let Some((promised, fragment)) = frame::fragment(header, payload) else {
-                    self.anomalies.tell(from, "invalid_frame_data", cx);
+                    self.fault(from, "invalid_frame_data", cx);
                     self.readers[from.index()].decoder.miss();
                     return;
                 };
@@ -450,7 +398,7 @@ impl Http2 {
     /// A frame of which nothing was kept is over.
     fn passed(&mut self, from: Side, header: FrameHeader, cx: &mut Context<'_>) {
         let reader = &mut self.readers[from.index()];
-        reader.state = State::Header([0; HEADER_LEN], 0);
+        reader.state = State::FRAME;
         let of_headers = matches!(header.kind(), FrameType::Headers | FrameType::PushPromise | FrameType::Continuation);
         if of_headers
             && header.ends_headers()
@@ -471,6 +419,10 @@ impl Http2 {
             decoded = Decoded::Partly;
         }
         if decoded == Decoded::Invalid {
+            if self.readers[from.index()].is_doubtful() {
+                // Most likely it is no header block.
+                return self.lose(from, cx);
+            }
             self.anomalies.tell(from, "failed_decompression", cx);
         }
         if !self.client_is_known && decoded != Decoded::Invalid {
@@ -484,18 +436,26 @@ impl Http2 {
         let client = self.client;
         let id = block.promised.unwrap_or(block.header.stream);
         let promised = block.promised.is_some();
+        let by_client = from == client || promised;
+        let is_new = self.streams.get(id).is_none();
         if !self.open(if promised { client } else { from }, id, cx) {
             return;
         }
-        self.streams.fields(id, from == client || promised, &self.fields, cx);
+        self.streams.fields(id, by_client, &self.fields, cx);
+        // A trailer where a request should be, or without a response: what should be before it was in frames that were missed.
+        let has_missed = self.readers[from.index()].decoder.has_missed();
+        let is_trailer = has_missed && by_client && is_new && self.fields.get(Name::Method).is_none();
         if let Some(stream) = self.streams.get(id) {
-            if decoded != Decoded::Whole {
+            if decoded != Decoded::Whole || is_trailer {
                 stream.cut();
+            }
+            if has_missed && block.header.ends_stream() {
+                stream.expect_fields(by_client);
             }
             if promised {
                 stream.promised(client);
             } else if block.header.ends_stream() {
-                stream.end(from, client, cx.time_ns);
+                stream.end(from, client, cx);
             }
         }
         self.streams.close_if_over(id, client, cx);
@@ -503,50 +463,12 @@ impl Http2 {
 
     /// A frame of data is over.
     fn frame_over(&mut self, from: Side, header: FrameHeader, cx: &mut Context<'_>) {
-        self.readers[from.index()].state = State::Header([0; HEADER_LEN], 0);
+        self.readers[from.index()].state = State::FRAME;
         if header.ends_stream() {
             if let Some(stream) = self.streams.get(header.stream) {
-                stream.end(from, self.client, cx.time_ns);
+                stream.end(from, self.client, cx);
             }
             self.streams.close_if_over(header.stream, self.client, cx);
         }
-    }
-
-    /// The end of a frame was missed, and perhaps frames after it.
-    fn lose(&mut self, from: Side) {
-        let reader = &mut self.readers[from.index()];
-        reader.state = State::Lost;
-        reader.kept = Vec::new();
-        reader.block = None;
-        reader.decoder.miss();
-    }
-}
-
-impl Reader {
-    fn block_len(&self) -> usize {
-        self.block.as_ref().map_or(0, |block| block.bytes.len())
-    }
-
-    /// Of the frame of a header block only the beginning can be had.
-    fn break_block(&mut self, header: FrameHeader, payload: &[u8]) {
-        match header.kind() {
-            FrameType::Headers | FrameType::PushPromise => {
-                self.block = frame::cut_fragment(header, payload).map(|(promised, fragment)| Block {
-                    header,
-                    promised,
-                    bytes: fragment.to_vec(),
-                    broken: true,
-                });
-            }
-            FrameType::Continuation => {
-                if let Some(block) = &mut self.block
-                    && !std::mem::replace(&mut block.broken, true)
-                {
-                    block.bytes.extend_from_slice(payload);
-                }
-            }
-            FrameType::Data | FrameType::Reset | FrameType::Other => return,
-        }
-        self.decoder.miss();
     }
 }

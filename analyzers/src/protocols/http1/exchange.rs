@@ -54,6 +54,14 @@ pub(in crate::protocols) struct Upgraded {
     pub(in crate::protocols) members: Members,
     pub(in crate::protocols) length: u64,
     pub(in crate::protocols) sent_ns: Option<u64>,
+    pub(in crate::protocols) truncated: bool,
+}
+
+impl Upgraded {
+    fn of(request: Request) -> Self {
+        let Request { members, length, sent_ns, truncated, .. } = request;
+        Self { members, length, sent_ns, truncated }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -368,8 +376,26 @@ impl Exchanges {
 
     /// The same of a response that changes the protocol. Gives the request, if it was seen.
     pub(super) fn upgrade(&mut self, client: Side, cx: &mut Context<'_>) -> Option<Upgraded> {
-        let request = self.answered(client, cx)?;
-        Some(Upgraded { members: request.members, length: request.length, sent_ns: request.sent_ns })
+        self.answered(client, cx).map(Upgraded::of)
+    }
+
+    /// The client goes on in HTTP/2, so that its last request has changed the protocol: the response that said so has not been seen. Tells
+    /// what waits, and gives that request, if it is known that it asked for that.
+    pub(super) fn upgrade_unseen(&mut self, client: Side, cx: &mut Context<'_>) -> Option<Upgraded> {
+        self.response_gap();
+        self.response_end(client, cx);
+        let mut upgraded = None;
+        while let Some(mut request) = self.waiting.pop_front() {
+            if self.waiting.is_empty() && request.asked.upgrade == Some(Upgrade::Http2) && !request.told {
+                let truncated = std::mem::replace(&mut request.truncated, true);
+                write(client, &request, None, std::mem::take(&mut self.interim), cx);
+                upgraded = Some(Upgraded { truncated, ..Upgraded::of(request) });
+            } else {
+                self.tell(client, request, true, cx);
+            }
+        }
+        self.give_up(client, true, cx);
+        upgraded
     }
 
     /// Writes the event of the response, with the first request that waits if it answers that; gives the request.

@@ -36,6 +36,8 @@ const METHODS: [&str; 24] = [
 const STATUS: &[u8; 12] = b"HTTP/1.# ###";
 /// So many bytes tell whether a response begins.
 pub(super) const STATUS_LINE_MIN: usize = STATUS.len();
+/// What the preface of HTTP/2 looks like here: a head without fields, and more (RFC 9113 3.4).
+const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// A first line is looked at so far when the protocol is guessed.
 const LINE_MAX: usize = 8 * 1024;
 
@@ -74,6 +76,11 @@ impl<'a> RequestLine<'a> {
             return Self { target: Some(target[..blank].trim_ascii_end()), ..read };
         }
         read
+    }
+
+    /// Whether it is what a client begins HTTP/2 with (RFC 9113 3.4).
+    pub(super) fn is_preface(&self) -> bool {
+        self.method == b"PRI" && self.target == Some(b"*") && self.protocol == Some(b"HTTP/2.0")
     }
 
     /// Host and port in the target: its form is absolute, or the method's is the authority alone (RFC 9112 3.2).
@@ -189,6 +196,9 @@ pub(super) fn may_begin(bytes: &[u8], response: bool) -> bool {
 pub(super) fn resumes(bytes: &[u8], response: bool) -> bool {
     if response {
         return !matches!(bytes.first(), Some(b'\r' | b'\n')) && guess_response(bytes) != Guess::No;
+    }
+    if bytes.iter().zip(PREFACE_HEAD).all(|(byte, expected)| byte == expected) {
+        return true;
     }
     let begins = |method: &&str| {
         let mut expected = method.bytes().chain(*b" ");

@@ -10,6 +10,8 @@ pub(super) const HEADER_LEN: usize = 9;
 const USUAL_MAX: u32 = 16_384;
 
 const END_STREAM: u8 = 0x1;
+/// Of SETTINGS and PING.
+const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -71,8 +73,9 @@ impl FrameHeader {
         matches!(self.number, 0 | 1 | 5) && self.flags & PADDED != 0
     }
 
-    pub(super) const fn is_settings(self) -> bool {
-        self.number == 4
+    /// Whether it is what a side begins with: SETTINGS that acknowledge none (RFC 9113 3.4).
+    pub(super) const fn opens_connection(self) -> bool {
+        self.number == 4 && self.flags & ACK == 0
     }
 
     const fn has_priority(self) -> bool {
@@ -99,7 +102,7 @@ impl FrameHeader {
         let known_flags = match self.number {
             0 => END_STREAM | PADDED,
             1 => END_STREAM | END_HEADERS | PADDED | PRIORITY,
-            4 | 6 => 1,
+            4 | 6 => ACK,
             5 => END_HEADERS | PADDED,
             9 => END_HEADERS,
             _ => 0,

@@ -52,6 +52,11 @@ impl Grpc {
         }
     }
 
+    /// Frames of that side may be missing, and where messages begin is not known then.
+    pub(super) fn lose(&mut self, from: Side) {
+        self.messages[from.index()].lost = true;
+    }
+
     /// Memory that this takes, in bytes.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.path.len() + self.message.len()

@@ -96,6 +96,11 @@ impl Decoder {
         self.missed = true;
     }
 
+    /// What it has seen were all blocks, after all.
+    pub(super) const fn has_all(&mut self) {
+        self.missed = false;
+    }
+
     /// Whether blocks were missed.
     pub(super) const fn has_missed(&self) -> bool {
         self.missed

@@ -3,6 +3,7 @@
 use super::fields::{HeaderFields, Name};
 use super::grpc::Grpc;
 use crate::protocols::http_event::{Interim, Measures, Members, RequestFields, ResponseFields};
+use crate::protocols::http1::Upgraded;
 use crate::protocols::{Context, EventKind, Protocol, Side};
 
 /// So many streams are followed at a time. When there are more, the oldest one is told as far as it went.
@@ -53,6 +54,8 @@ pub(super) struct Stream {
     /// By [`Side::index`].
     lengths: [u64; 2],
     ended: [bool; 2],
+    /// Of which sides frames may be missing, the last one among them.
+    lost: [bool; 2],
     sent_ns: Option<u64>,
     response_time_ns: Option<u64>,
     interim: Interim,
@@ -100,11 +103,16 @@ impl Streams {
         (&mut self.open[at], full)
     }
 
-    /// Takes a request that came by HTTP/1.1, as stream 1.
-    pub(super) fn upgraded(&mut self, client: Side, members: Members, length: u64, sent_ns: Option<u64>) {
-        self.text += members.size();
-        let mut stream = Stream { id: 1, request: Some(members), sent_ns, ..Stream::default() };
-        stream.lengths[client.index()] = length;
+    /// Takes a request that came by HTTP/1.1, if it was seen, as stream 1.
+    pub(super) fn upgraded(&mut self, client: Side, request: Option<Upgraded>) {
+        let mut stream = Stream { id: 1, truncated: true, ..Stream::default() };
+        if let Some(request) = request {
+            self.text += request.members.size();
+            stream.lengths[client.index()] = request.length;
+            stream.sent_ns = request.sent_ns;
+            stream.truncated = request.truncated;
+            stream.request = Some(request.members);
+        }
         stream.ended[client.index()] = true;
         self.next_tx = 1;
         self.open.push(stream);
@@ -128,16 +136,23 @@ impl Streams {
         let Some(at) = self.find(id) else { return };
         let stream = &self.open[at];
         let [client_ended, server_ended] = [client, client.other()].map(|side| stream.ended[side.index()]);
-        let unseen = stream.request.is_none() && stream.truncated;
+        let unseen = (stream.request.is_none() && stream.truncated) || stream.lost[client.index()];
         if stream.reset.is_some() || (server_ended && (client_ended || unseen)) {
             self.close(at, client, cx);
         }
     }
 
-    /// Tells all streams: nothing more comes.
-    pub(super) fn close_all(&mut self, client: Side, cx: &mut Context<'_>) {
+    /// Frames of that side may be missing: of any stream that it has not ended.
+    pub(super) fn lose(&mut self, from: Side) {
+        for stream in self.open.iter_mut().filter(|stream| !stream.ended[from.index()]) {
+            stream.lose(from);
+        }
+    }
+
+    /// Tells all streams: nothing more comes. `whole` where all was seen that was sent.
+    pub(super) fn close_all(&mut self, client: Side, whole: bool, cx: &mut Context<'_>) {
         for mut stream in std::mem::take(&mut self.open) {
-            stream.truncated = true;
+            stream.truncated |= !whole || stream.is_half_answered(client.other());
             stream.write(client, cx);
         }
         self.text = 0;
@@ -154,10 +169,11 @@ impl Streams {
 
 impl Stream {
     /// Nothing more comes from that side.
-    pub(super) fn end(&mut self, from: Side, client: Side, time_ns: u64) {
+    pub(super) fn end(&mut self, from: Side, client: Side, cx: &Context<'_>) {
         self.ended[from.index()] = true;
-        if from == client && self.sent_ns.is_none() && self.response.is_none() {
-            self.sent_ns = Some(time_ns);
+        // What is shown only when it was answered was sent earlier.
+        if from == client && self.sent_ns.is_none() && self.response.is_none() && !cx.is_unseen(client) {
+            self.sent_ns = Some(cx.time_ns);
         }
     }
 
@@ -184,6 +200,27 @@ impl Stream {
         if let Some(grpc) = &mut self.grpc {
             grpc.gap(from, bytes);
         }
+    }
+
+    /// Frames of that side may be missing.
+    fn lose(&mut self, from: Side) {
+        self.truncated = true;
+        self.lost[from.index()] = true;
+        if let Some(grpc) = &mut self.grpc {
+            grpc.lose(from);
+        }
+    }
+
+    /// Something comes that stands behind the fields of the request, or of the response: if those were not seen, they are missing.
+    pub(super) fn expect_fields(&mut self, of_request: bool) {
+        let fields = if of_request { &self.request } else { &self.response };
+        self.truncated |= fields.is_none();
+    }
+
+    /// Whether the answer has begun and not ended.
+    fn is_half_answered(&self, server: Side) -> bool {
+        let has_begun = self.response.is_some() || self.lengths[server.index()] > 0;
+        has_begun && !self.ended[server.index()]
     }
 
     /// Something that belongs to it was not seen.

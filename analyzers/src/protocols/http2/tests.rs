@@ -1,3 +1,6 @@
+mod losses;
+mod upgrade;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
