@@ -17,7 +17,7 @@ use crate::settings::LogSettings;
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_700_000_000 * SECOND;
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// Some four times what a lane of the log has room for.
 const FLOWS: u32 = 16_000;
 
