@@ -17,6 +17,9 @@ mod fragments;
 
 use fragments::Whole;
 
+mod pace;
+use pace::Pace;
+
 /// The most frames that one call of [`Shard::observe`] takes.
 pub const BATCH_MAX: usize = 64;
 
@@ -76,6 +79,8 @@ pub struct Shard {
     siblings: Option<Siblings>,
     /// Slots before this one are empty, once the run is ended.
     finished: usize,
+    /// How many flows may end at a time.
+    pace: Pace,
     beside: Beside,
 }
 
@@ -117,6 +122,7 @@ impl Shard {
             leaving: Vec::new(),
             siblings: None,
             finished: 0,
+            pace: Pace::default(),
             beside: Beside::default(),
         }
     }
@@ -290,8 +296,11 @@ impl Shard {
         self.advance(meta.time_ns, ended);
         while self.table.is_full() {
             let Some(flow) = self.table.evict() else { break };
-            self.counters.flows_evicted += 1;
-            self.beside.tell_end(flow, FlowEnd::Evicted, ended);
+            // Its own time may be over, and its timer late.
+            let is_silent = meta.time_ns >= flow.last_ns.saturating_add(self.table.limits().idle_ns(&flow));
+            self.counters.flows_evicted += u64::from(!is_silent);
+            let end = if is_silent { FlowEnd::Idle } else { FlowEnd::Evicted };
+            self.beside.tell_end(flow, end, ended);
         }
         self.counters.flows += 1;
         let mut flow = Flow::begin(keyed.key, keyed.direction, meta.stream, view);
@@ -308,15 +317,29 @@ impl Shard {
         }
     }
 
-    /// Moves packet time on to `now_ns` and ends the flows that were silent too long by then.
+    /// From now on, and until told otherwise, flows are ended for their silence only until `bytes` of events wait to be taken away; there
+    /// is no bound at first. The others follow in the next calls of [`Shard::advance`].
+    #[inline]
+    pub const fn set_room(&mut self, bytes: usize) {
+        self.pace.set_room(bytes);
+    }
+
+    /// The time up to which [`Shard::advance`] has still to end flows, where there was no room for all of them.
+    #[inline]
+    pub const fn behind_ns(&self) -> Option<u64> {
+        self.pace.behind_ns()
+    }
+
+    /// Moves packet time on to `now_ns` and ends the flows that were silent too long by then, as far as there is room for their events.
     pub fn advance(&mut self, now_ns: u64, ended: &mut impl FnMut(FlowRecord<'_>)) {
         if let Some(analysis) = &mut self.beside.analysis {
             analysis.fragments.expire(now_ns);
         }
-        if !self.table.is_due(now_ns) {
+        if !self.table.is_due(now_ns) && self.pace.behind_ns().is_none() {
             return;
         }
-        while let Some(slot) = self.table.due(now_ns) {
+        while self.pace.may_end(self.beside.events_made(), now_ns) {
+            let Some(slot) = self.table.due(now_ns) else { return self.pace.caught_up() };
             let limits = *self.table.limits();
             let Some(flow) = self.table.get_mut(slot) else { continue };
             if now_ns >= flow.last_ns.saturating_add(limits.idle_ns(flow)) {
@@ -372,6 +395,11 @@ impl Shard {
 }
 
 impl Beside {
+    /// Bytes of events that wait to be taken away.
+    fn events_made(&self) -> usize {
+        self.analysis.as_ref().map_or(0, |analysis| analysis.events.bytes())
+    }
+
     /// Counts a frame of `flow`, and looks into it. Gives whether its state, and with it the idle timeout, changed.
     #[inline]
     fn count(

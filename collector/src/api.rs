@@ -11,7 +11,7 @@
 //! | `/v1/admission/accept`, `/v1/admission/reject` | POST of `{"stream": "vni 7 from 10.0.0.7"}`: decides about it |
 //! | `/v1/admission/forget` | POST of the same: takes back what was decided in these words; 404 when nothing was |
 //! | `/v1/captures` | the capture part of the snapshot, 404 when nothing is captured |
-//! | `/v1/extract?filter=&flow=&since=&until=` | packets that have been captured, in pcapng; 409 when nothing is captured |
+//! | `/v1/extract?filter=&flow=&since=&until=` | packets that have been captured, in pcapng, without the last chunk where a capture is damaged; 409 when nothing is captured |
 //! | `/v1/live.pcapng?filter=` | packets as they are captured, without end, in pcapng |
 //!
 //! Off loopback it takes a token. Without one, requests must be meant for this machine and be from no web page (`vxtap-access`).

@@ -19,9 +19,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::turns::Turns;
 
 mod in_place;
+mod when_full;
 
 use in_place::WriteInPlace;
 pub(crate) use in_place::{BlockWriter, write_in_place};
+pub(crate) use when_full::WhenFull;
 
 /// How many blocks a lane has, and how large they are.
 #[derive(Clone, Copy, Debug)]
@@ -238,22 +240,15 @@ pub(crate) struct BlockLane<M: Marks = ()> {
     shared: Arc<Shared>,
 }
 
-/// What a lane does with a record when the writer has all its blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WhenFull {
-    /// Refuse and count it: a network does not wait.
-    Refuse,
-    /// Wait for the writer: a file does.
-    Wait,
-}
-
-/// How long a lane that waits for the writer sleeps between two looks.
-const WRITER_PAUSE: Duration = Duration::from_micros(100);
-
 impl<M: Marks> BlockLane<M> {
     /// Sets what happens when the writer has all blocks; a new lane refuses.
     pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
         self.when_full = when_full;
+    }
+
+    /// What happens when the writer has all blocks.
+    pub(crate) const fn when_full(&self) -> WhenFull {
+        self.when_full
     }
 
     /// From now on the lane hands over in the turns that it is given ([`BlockLane::begin_turn`]).
@@ -330,6 +325,16 @@ impl<M: Marks> BlockLane<M> {
         self.current.bytes.room() >= length || self.next_block(length)
     }
 
+    /// Whether more than half of its blocks are empty: the writer keeps up.
+    #[inline]
+    pub(crate) fn is_half_empty(&mut self) -> bool {
+        let half = self.full.buffer().capacity() / 2;
+        if self.spare.len() <= half {
+            take_back(&mut self.spare, &mut self.empty);
+        }
+        self.spare.len() > half
+    }
+
     /// The marks of the block being filled, and how many records it has.
     #[inline]
     pub(crate) const fn current(&mut self) -> (&mut M, u64) {
@@ -359,27 +364,20 @@ impl<M: Marks> BlockLane<M> {
     fn next_block(&mut self, length: usize) -> bool {
         if length <= self.block_bytes {
             self.flush();
-            loop {
-                self.take_back();
-                if let Some(block) = self.spare.pop() {
-                    self.current = block;
-                    return true;
-                }
-                // A writer that has died gives no block back.
-                if self.when_full == WhenFull::Refuse || self.full.is_abandoned() {
-                    break;
-                }
-                std::thread::sleep(WRITER_PAUSE);
+            let Self { spare, empty, full, when_full, .. } = self;
+            let next = || {
+                take_back(spare, empty);
+                spare.pop()
+            };
+            if let Some(block) = when_full.wait_for(next, || full.is_abandoned()) {
+                self.current = block;
+                return true;
+            }
+            if self.when_full != WhenFull::Wait {
+                self.when_full = WhenFull::Refuse;
             }
         }
         false
-    }
-
-    /// Fetches the blocks that the writer has emptied.
-    fn take_back(&mut self) {
-        while let Ok(block) = self.empty.pop() {
-            self.spare.push(block);
-        }
     }
 
     /// Hands the current block over, if there is anything in it.
@@ -414,7 +412,7 @@ impl<M: Marks> BlockLane<M> {
     /// While the writer is behind, the last block is filled before it is handed over: nothing would be written sooner, and
     /// a stuck disk would take all blocks while they are nearly empty.
     fn flush_partial(&mut self, now_ns: u64) {
-        self.take_back();
+        take_back(&mut self.spare, &mut self.empty);
         if self.spare.is_empty() {
             self.waiting_since_ns = Some(now_ns);
         } else {
@@ -432,6 +430,13 @@ impl<M: Marks> BlockLane<M> {
     #[inline]
     pub(crate) const fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+/// Fetches the blocks that the writer has emptied.
+fn take_back<M>(spare: &mut Vec<Block<M>>, empty: &mut Consumer<Block<M>>) {
+    while let Ok(block) = empty.pop() {
+        spare.push(block);
     }
 }
 

@@ -4,6 +4,7 @@
 //! Each setting is listed once in `key.rs` with its flag and its key, and has one function in `value.rs` that reads it,
 //! whichever of the three it comes from.
 
+mod conflicts;
 mod explain;
 mod file;
 mod key;

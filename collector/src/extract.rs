@@ -72,9 +72,9 @@ pub fn extract(settings: &ExtractSettings) -> Result<ExtractSummary, ExtractFail
     on_signal(end, None)?;
     let search = Extract::new(query).stopped_by(stop);
     let summary = match destination {
-        Destination::Stdout => search.run(&captures, io::stdout().lock()).map_err(failure)?,
+        Destination::Stdout => search.run_listed(&captures, io::stdout().lock()).map_err(failure)?,
         Destination::File(mut file) => {
-            let summary = search.run(&captures, file.writer()).map_err(failure)?;
+            let summary = search.run_listed(&captures, file.writer()).map_err(failure)?;
             let name = shown(file.target());
             file.publish().with_context(|| format!("cannot write {name}"))?;
             summary

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use vxtap_collector::admission::StateError;
 use vxtap_collector::cli::{self, Commands, Failure};
 use vxtap_collector::doctor::{DoctorError, DoctorSettings};
 use vxtap_collector::extract::{ExtractFailure, ExtractSettings};
@@ -17,7 +16,7 @@ impl Commands for Program {
     fn run(&self, settings: &RunSettings) -> Result<(), Failure> {
         match run::run(settings) {
             Ok(_) => Ok(()),
-            Err(error) if error.is::<StateError>() => Err(Failure::Arguments(error)),
+            Err(error) if run::is_of_arguments(&error) => Err(Failure::Arguments(error)),
             Err(error) => Err(Failure::Run(error)),
         }
     }
@@ -28,7 +27,7 @@ impl Commands for Program {
                 tracing::info!("{}", summary.lines());
                 Ok(())
             }
-            Err(ReadFailure::Run(error)) => Err(Failure::Run(error)),
+            Err(ReadFailure::Run(error)) if !run::is_of_arguments(&error) => Err(Failure::Run(error)),
             Err(failure) => Err(Failure::Arguments(failure.into())),
         }
     }

@@ -1,15 +1,18 @@
 //! The writers of a run: captures and logs, each a thread of its own where a network does not wait, and the workers' lanes to them.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use vxtap_analyzers::protocols::EventKind;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, LogSnapshot};
 
 use crate::blocks::WhenFull;
-use crate::capture::{CaptureHandle, CaptureLane, CaptureMonitor, Captures, CutFrames, Input, TornFiles};
+use crate::capture::{
+    CaptureError, CaptureHandle, CaptureLane, CaptureMonitor, Captures, CutFrames, Input, KeeperError, TornFiles,
+};
 use crate::follow::Hub;
 use crate::health::CaptureWatch;
-use crate::log::{EventLane, LogHandle, LogMonitor, LogReopen, LogWriter, StatsLog};
+use crate::log::{EventLane, LogError, LogHandle, LogMonitor, LogReopen, LogTotals, LogWriter, StatsLog};
 use crate::settings::PipelineSettings;
 use crate::streams::StreamRegistry;
 
@@ -96,14 +99,20 @@ impl Outputs {
         self.log.as_ref().map(LogHandle::reopen)
     }
 
-    /// Waits until every lane of the log is closed and all of its events are written, or given up and counted.
-    pub(crate) fn finish_log(&mut self) {
+    /// Waits until every lane of the log is closed and all of its events are written, or given up and counted. Gives what became of them;
+    /// `None` without a log.
+    pub(crate) fn finish_log(&mut self) -> Option<LogSnapshot> {
         self.stats = None;
-        if let Some(log) = self.log.take()
-            && let Some(error) = log.finish().error
-        {
+        let log = self.log.take()?;
+        let status = log.status();
+        let LogTotals { events, events_dropped, error } = log.finish();
+        if let Some(error) = &error {
             tracing::error!("logs: {error}");
         }
+        if events_dropped > 0 {
+            tracing::warn!("logs: {events_dropped} events are not in '{}', beside {events} that are", status.directory);
+        }
+        Some(LogSnapshot { events, events_dropped, error, ..status })
     }
 
     /// Waits until every lane of the capture is closed and everything that the lanes were given is written, or given up and
@@ -119,6 +128,21 @@ impl Outputs {
         }
         totals.lanes.iter().map(|lane| (lane.written, lane.dropped)).collect()
     }
+}
+
+/// Whether `error`, of [`Outputs::open`], is a name where something else than a directory is: whoever gave it has to give another.
+pub(crate) fn is_no_directory(error: &anyhow::Error) -> bool {
+    let capture = error.downcast_ref::<CaptureError>().and_then(|error| match error {
+        CaptureError::Keep(KeeperError::MakeDirectory { source, .. }) => Some(source),
+        _ => None,
+    });
+    let log = error.downcast_ref::<LogError>().and_then(|error| match error {
+        LogError::MakeDirectory { source, .. } => Some(source),
+        _ => None,
+    });
+    let no_directory =
+        |source: &io::Error| matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory);
+    capture.or(log).is_some_and(no_directory)
 }
 
 impl OutputMonitor {

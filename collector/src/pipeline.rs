@@ -27,6 +27,9 @@ pub(crate) use frame_batch::{Entrant, FrameBatch};
 pub(crate) use stream_cache::{StreamCache, StreamEntry};
 pub(crate) use turned_away::{AwayCount, AwayRow, TurnedAwayReport};
 
+/// Bytes of events in memory beyond which the end of a run hands them to the log.
+const EVENTS_AT_ONCE: usize = 64 << 10;
+
 /// The state of one worker behind the receiving.
 pub(crate) struct Pipeline {
     /// What went where, as far as this worker knows.
@@ -169,6 +172,7 @@ impl Pipeline {
     fn look_into(&mut self, batch: &[(PacketMeta, FrameView<'_>)]) -> u64 {
         let duplicates = self.dedup.duplicates(batch);
         self.ledger.duplicates += u64::from(duplicates.count_ones());
+        self.make_room();
         self.shard.observe_noting(batch, duplicates, &mut self.notes, |_| ());
         self.log_events();
         duplicates
@@ -258,8 +262,22 @@ impl Pipeline {
 
     /// Lets packet time pass though nothing came.
     pub(crate) fn advance(&mut self, now_ns: u64) {
+        self.make_room();
         self.shard.advance(now_ns, &mut |_| ());
         self.log_events();
+    }
+
+    /// Whether flows whose time is over wait for the log to have room for what is told of them: [`Pipeline::advance`] goes on with it.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.shard.behind_ns().is_some()
+    }
+
+    /// Has no more flows end for their silence than the log has room for.
+    #[inline]
+    fn make_room(&mut self) {
+        if let Some(log) = &mut self.log {
+            self.shard.set_room(log.room());
+        }
     }
 
     /// Hands the events made so far to the log.
@@ -316,7 +334,16 @@ impl Pipeline {
 
     /// Ends every flow, and closes the lanes to the writers.
     pub(crate) fn finish(mut self) -> PipelineTotals {
-        // In parts, so that the events of a large table are not in memory all at once.
+        // Nothing is received any more: the end may wait for the log, which a large table has more events for than a lane has room.
+        if let Some(log) = &mut self.log {
+            log.wait_when_full();
+        }
+        // In parts, so that the events of a large table are not in memory all at once. First those that are over and were put off.
+        while let Some(behind_ns) = self.shard.behind_ns() {
+            self.shard.set_room(EVENTS_AT_ONCE);
+            self.shard.advance(behind_ns, &mut |_| ());
+            self.log_events();
+        }
         while self.shard.finish_some(&mut |_| ()) {
             self.log_events();
         }
@@ -351,3 +378,6 @@ pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
+
+#[cfg(test)]
+mod tests;

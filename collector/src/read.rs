@@ -86,10 +86,9 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     if let Some(mut stats) = outputs.take_stats() {
         stats.write(&result.stats(monitor.log().as_ref()));
     }
-    outputs.finish_log();
+    result.log = outputs.finish_log();
     result.duplicate_pairs = pairs;
     result.capture = monitor.capture();
-    result.log = monitor.log();
     if let Some(target) = &settings.summary {
         summary::write(&result, target)?;
     }

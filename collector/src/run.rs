@@ -12,7 +12,7 @@ use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::snapshot::RunState;
 use vxtap_wire::SteerHash;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, StateError};
 use crate::api::{BoundServer, Monitor, Server};
 use crate::capture::Input;
 use crate::end::End;
@@ -25,7 +25,7 @@ use crate::manager::Manager;
 use crate::monitor::{InProcess, LiveMonitor};
 use crate::networks::Networks;
 use crate::outer_fragments::FragmentCounter;
-use crate::outputs::Outputs;
+use crate::outputs::{self, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::receive::{Handed, PacketSource, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
 use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
@@ -72,6 +72,11 @@ pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
     tracing::info!("{}", summary.lines());
     summary.check()?;
     Ok(summary)
+}
+
+/// Whether `error`, of a run, is one of what it was told, and not of the machine that it ran on.
+pub fn is_of_arguments(error: &anyhow::Error) -> bool {
+    error.is::<StateError>() || outputs::is_no_directory(error)
 }
 
 /// Starts the API and says where it is.
@@ -273,7 +278,7 @@ impl Collector {
             stats.start(move |uptime| monitor.stats(uptime))
         });
         let stats = stats.transpose().context("start the thread of stats events")?;
-        let watch = Watch::start(Arc::clone(&monitor.shared), Arc::clone(&monitor.skew))
+        let watch = Watch::start(Arc::clone(&monitor.shared), monitor.outputs.clone(), Arc::clone(&monitor.skew))
             .context("start the thread that looks after the run")?;
         Ok(Self {
             health,
@@ -329,10 +334,9 @@ impl Collector {
         if let Some(mut stats) = stats.and_then(StatsTicker::stop) {
             stats.write(&summary.stats(monitor.outputs.log().as_ref()));
         }
-        outputs.finish_log();
+        summary.log = outputs.finish_log();
         summary.duplicate_pairs = pairs;
         summary.capture = monitor.outputs.capture();
-        summary.log = monitor.outputs.log();
         monitor.health.set_state(RunState::Stopped);
         drop(health);
         Ok(summary)

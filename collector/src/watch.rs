@@ -1,4 +1,4 @@
-//! Looks after a run every few seconds: how evenly its load is spread, and whether flows are one-sided.
+//! Looks after a run every few seconds: how evenly its load is spread, whether flows are one-sided, and whether events are dropped.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,12 +10,15 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use vxtap_analyzers::snapshot::SkewSnapshot;
 use vxtap_analyzers::{OneSidedCause, SideCounts, StreamId};
 
+use crate::outputs::OutputMonitor;
 use crate::shared::Shared;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Nothing is said of a stream twice within this time.
 const QUIET: Duration = Duration::from_mins(10);
+/// Dropped events are told of at most once within this time.
+const DROPS_QUIET: Duration = Duration::from_mins(1);
 /// Of so many streams something is said at a time; of others only how many there are.
 const TOLD_AT_ONCE: usize = 3;
 /// Fewer frames in an interval say nothing of how they are spread.
@@ -30,10 +33,14 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Begins to look after the run of `shared`, and to say in `skew` how its load is spread.
-    pub(crate) fn start(shared: Arc<Shared>, skew: Arc<Mutex<SkewSnapshot>>) -> io::Result<Self> {
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        outputs: OutputMonitor,
+        skew: Arc<Mutex<SkewSnapshot>>,
+    ) -> io::Result<Self> {
         let (stop, stopped) = bounded::<()>(0);
         let work = move || {
-            let (mut load, mut voice) = (Load::default(), Voice::default());
+            let (mut load, mut voice, mut drops) = (Load::default(), Voice::default(), EventDrops::default());
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let workers = shared.workers().iter().map(|worker| worker.ledger.analysed).collect();
                 let streams = shared.streams().iter().map(|stream| stream.frames).collect();
@@ -41,6 +48,10 @@ impl Watch {
                 *skew.lock().unwrap_or_else(PoisonError::into_inner) = now;
                 let found = one_sided(&shared.sides());
                 for told in voice.of(found, |stream| shared.registry.name(stream), Instant::now()) {
+                    tracing::warn!("{told}");
+                }
+                let dropped = outputs.log().map_or(0, |log| log.events_dropped);
+                if let Some(told) = drops.told(dropped, Instant::now()) {
                     tracing::warn!("{told}");
                 }
             }
@@ -118,6 +129,25 @@ impl Voice {
     }
 }
 
+/// What was said of events that are dropped, and when.
+#[derive(Debug, Default)]
+struct EventDrops {
+    told: u64,
+    at: Option<Instant>,
+}
+
+impl EventDrops {
+    /// What is to be said at `now`, when `dropped` events have been dropped in all.
+    fn told(&mut self, dropped: u64, now: Instant) -> Option<String> {
+        let more = dropped.checked_sub(self.told).filter(|more| *more > 0)?;
+        if self.at.is_some_and(|at| now.saturating_duration_since(at) < DROPS_QUIET) {
+            return None;
+        }
+        (self.told, self.at) = (dropped, Some(now));
+        Some(format!("{more} events were dropped: the disk of the log takes them too slowly or not at all"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +188,17 @@ mod tests {
         assert_eq!(voice.said.len(), 100);
         assert_eq!(voice.of(Vec::new(), name, begin + QUIET), Vec::<String>::new());
         assert_eq!(voice.said.len(), 0);
+    }
+
+    #[test]
+    fn dropped_events_are_told_of_once_a_minute_with_how_many_more_there_are() {
+        let (mut drops, begin) = (EventDrops::default(), Instant::now());
+        assert_eq!(drops.told(0, begin), None);
+        let told = drops.told(5, begin).unwrap();
+        assert!(told.starts_with("5 events were dropped: "), "{told}");
+        assert_eq!(drops.told(7, begin + INTERVAL), None);
+        assert!(drops.told(9, begin + DROPS_QUIET).unwrap().starts_with("4 events "));
+        assert_eq!(drops.told(9, begin + 2 * DROPS_QUIET), None, "no more came");
     }
 
     #[test]

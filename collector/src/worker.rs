@@ -26,12 +26,17 @@ use sorting::{Sorting, unpack};
 
 /// How often a worker tells how it is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest that a worker sleeps.
+const REST_MAX: Duration = Duration::from_secs(1);
 /// How often a worker tells what changes slowly or is long.
 const DETAIL_INTERVAL: Duration = Duration::from_secs(1);
 /// Slots of the flow table that are looked at between two batches while a question is answered.
 const SLOTS_PER_TURN: usize = 4096;
 /// How long a stopping worker goes on reading from a socket that never runs empty.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// How long a worker that nothing comes for waits until it looks again whether the log has room.
+const ROOM_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long a worker that waits for others at the end sleeps between two looks.
 const HAND_OVER_PAUSE: Duration = Duration::from_micros(200);
@@ -104,6 +109,8 @@ pub(crate) struct Worker {
     batch_size: Histogram<u64>,
     batch_time_ns: Histogram<u64>,
     reported: Instant,
+    /// Something came since then.
+    unreported: bool,
     /// When it last told what is of less interest.
     detailed: Option<Instant>,
     answering: Option<Answering>,
@@ -123,6 +130,7 @@ impl Worker {
             batch_size: histogram(1 << 16),
             batch_time_ns: histogram(10_000_000_000),
             reported: Instant::now(),
+            unreported: false,
             detailed: None,
             answering: None,
         }
@@ -173,6 +181,8 @@ impl Worker {
             if self.reported.elapsed() >= REPORT_INTERVAL {
                 self.parts.pipeline.advance(now_ns);
                 self.report();
+            } else if received == 0 && self.parts.pipeline.is_behind() {
+                self.parts.pipeline.advance(now_ns);
             }
             if self.parts.shared.stop.load(Ordering::Relaxed) {
                 let since = *stopping.get_or_insert_with(Instant::now);
@@ -198,14 +208,23 @@ impl Worker {
         }
     }
 
-    /// How long after `now_ns` something is to be handed over to the writers; `None` while nothing waits for that.
+    /// How long after `now_ns` something is to be handed over to the writers, or to be gone on with; `None` while nothing waits for that.
     fn until_flush(&self, now_ns: u64) -> Option<Duration> {
-        self.parts.pipeline.next_flush_ns().map(|due| Duration::from_nanos(due.saturating_sub(now_ns)))
+        let flush = self.parts.pipeline.next_flush_ns().map(|due| Duration::from_nanos(due.saturating_sub(now_ns)));
+        let behind = self.parts.pipeline.is_behind().then_some(ROOM_PAUSE);
+        flush.into_iter().chain(behind).min()
+    }
+
+    /// How long a worker that nothing comes for sleeps at the longest.
+    fn rest_time(&self, now_ns: u64) -> Duration {
+        // What came last is told in time; then once a second is enough, to let packet time pass and to tell that all is well.
+        let until_report =
+            if self.unreported { REPORT_INTERVAL.saturating_sub(self.reported.elapsed()) } else { REST_MAX };
+        self.until_flush(now_ns).map_or(until_report, |due| due.min(until_report))
     }
 
     fn wait(&mut self, now_ns: u64) {
-        // Nothing to write: wake once a second to let packet time pass and to tell that all is well.
-        let timeout = self.until_flush(now_ns).unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
+        let timeout = self.rest_time(now_ns);
         self.parts.pipeline.rest();
         let WorkerParts { sockets, packets, waiter, inbox, questions, shared, .. } = &mut self.parts;
         waiter.wait(sockets.iter().map(ReceiveSocket::fd).chain(packets.fds()), timeout, || {
@@ -254,6 +273,7 @@ impl Worker {
 
     fn note_batch(&mut self, received: u64, begun: Instant) {
         self.batches += 1;
+        self.unreported = true;
         self.batch_size.saturating_record(received);
         self.batch_time_ns.saturating_record(begun.elapsed().as_nanos() as u64);
     }
@@ -267,6 +287,7 @@ impl Worker {
             unpack(&parcel, pipeline, outbox);
             inbox.give_back(parcel);
         }
+        self.unreported |= any;
         any
     }
 
@@ -334,6 +355,7 @@ impl Worker {
 
     fn report(&mut self) {
         self.reported = Instant::now();
+        self.unreported = false;
         if self.parts.number == 0 {
             self.parts.packets.tell_conditions();
         }

@@ -117,10 +117,19 @@ impl Extract {
     /// Searches `inputs`, which are captures and directories with captures ([`captures_in`]), and writes a pcapng file to `output`:
     /// one without records where nothing is found.
     pub fn run(&self, inputs: &[PathBuf], output: impl Write) -> Result<ExtractSummary, ExtractError> {
-        let captures = captures(inputs)?;
-        let mut summary = ExtractSummary { files: captures.len() as u64, ..ExtractSummary::default() };
+        self.run_listed(&captures(inputs)?, output)
+    }
+
+    /// The same of captures that were listed ([`captures_in`]), while a collector may be writing beside them: one that it has compressed
+    /// since is read under its new name, one that it has deleted is left out.
+    pub fn run_listed(&self, captures: &[PathBuf], output: impl Write) -> Result<ExtractSummary, ExtractError> {
+        let mut summary = ExtractSummary::default();
         let mut candidates = Vec::new();
-        for (path, prepared) in captures.iter().zip(self.prepare(&captures)) {
+        for (path, prepared) in captures.iter().zip(self.prepare(captures)) {
+            if prepared.gone {
+                continue;
+            }
+            summary.files += 1;
             summary.files_without_index += u64::from(!prepared.had_index);
             summary.indexes_kept += u64::from(prepared.kept);
             summary.bytes_total += prepared.stored_bytes;

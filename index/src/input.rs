@@ -1,9 +1,10 @@
 //! The bytes of a capture file, compressed or not.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zstd::Decoder;
 use zstd::zstd_safe::get_frame_content_size;
@@ -45,6 +46,20 @@ impl Input {
         let decoder = Decoder::new(file.try_clone()?)?;
         let (head, tail) = (Vec::new(), Vec::new());
         Ok(Self::Compressed(Box::new(Compressed { file, decoder, position: 0, head, tail })))
+    }
+
+    /// The same; where `path` is gone since it was listed, under the name that it has once its collector has compressed it. Gives the name
+    /// as well.
+    pub(crate) fn open_wherever(path: &Path) -> io::Result<(Self, PathBuf)> {
+        match Self::open(path) {
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound && !crate::is_compressed(path) => {
+                let mut name = OsString::from(path);
+                name.push(".zst");
+                let path = PathBuf::from(name);
+                Ok((Self::open(&path)?, path))
+            }
+            opened => Ok((opened?, path.to_owned())),
+        }
     }
 
     /// How many bytes the file has on the disk.

@@ -148,7 +148,11 @@ impl<'a, W: Write> Sweep<'a, W> {
         };
         let range = step.page.map_or(0..u64::MAX, |page| page.range.offset..page.end());
         let io = |error| Damage { offset: range.start, what: Fault::Io(error) };
-        let input = input_of(&mut self.open, step.file, &candidate.path).map_err(io)?;
+        let input = match input_of(&mut self.open, step.file, &candidate.path) {
+            // Deleted since it was prepared: nothing is wrong with it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            input => input.map_err(io)?,
+        };
         let mut start = range.start;
         if step.page.is_none()
             && let Beginning::Classic(descriptions, header) = Descriptions::begin(input).map_err(io)?
@@ -182,7 +186,7 @@ impl<'a, W: Write> Sweep<'a, W> {
 fn input_of<'a>(open: &'a mut Vec<(u32, Input)>, file: u32, path: &std::path::Path) -> std::io::Result<&'a mut Input> {
     let entry = match open.iter().position(|(other, _)| *other == file) {
         Some(at) => open.remove(at),
-        None => (file, Input::open(path)?),
+        None => (file, Input::open_wherever(path)?.0),
     };
     if open.len() == MAX_OPEN {
         open.remove(0);

@@ -234,6 +234,12 @@ impl Events {
         self.kinds[kind as usize]
     }
 
+    /// Bytes of the lines that wait to be taken.
+    #[inline]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Gives the lines made so far, each with its line feed, and how many they are, and forgets them.
     pub fn take(&mut self, take: impl FnOnce(&[u8], u64)) {
         if self.count > 0 {

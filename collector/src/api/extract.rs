@@ -132,7 +132,11 @@ fn look(search: &Extract, directory: PathBuf, sender: &Sender<Part>) {
                 "searched for {:?}",
                 begun.elapsed()
             );
-            Part::End
+            // What was found is given all the same, and is not to look like all that there is.
+            match summary.damaged.len() {
+                0 => Part::End,
+                damaged => Part::Failed(format!("{damaged} captures cannot be read to their end")),
+            }
         }
         Err(ExtractError::Stopped | ExtractError::Write(_)) => {
             tracing::debug!("a client left its search after {:?}", begun.elapsed());

@@ -193,6 +193,33 @@ fn a_lane_that_waits_loses_nothing_to_a_slow_writer_and_gives_up_on_a_dead_one()
 }
 
 #[test]
+fn a_lane_that_waits_for_a_time_loses_nothing_while_blocks_come_back_and_gives_up_once_when_none_does() {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let (mut queue, mut lane) = one_lane(2, 4);
+    lane.set_when_full(WhenFull::WaitUpTo(PATIENCE));
+    let worker = std::thread::spawn(move || {
+        (0..6).for_each(|_| put(&mut lane, b"full"));
+        lane
+    });
+    let begun = Instant::now();
+    let mut written = 0;
+    // Of six blocks two are not given back: the rest of them all came back in time.
+    while written < 4 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the lane gives its blocks");
+        if let Some((number, block)) = queue.try_next() {
+            written += 1;
+            queue.give_back(number, block);
+        }
+    }
+    let mut lane = worker.join().unwrap();
+    assert_eq!(lane.refused(), 0);
+    let begun = Instant::now();
+    (0..100).for_each(|_| put(&mut lane, b"full"));
+    assert_eq!(lane.refused(), 100);
+    assert!((PATIENCE..10 * PATIENCE).contains(&begun.elapsed()), "waited once: {:?}", begun.elapsed());
+}
+
+#[test]
 fn a_nudge_ends_one_wait_and_keeps_no_block_back() {
     let (mut queue, mut lane) = one_lane(2, 8);
     queue.writer_slot().set(std::thread::current());

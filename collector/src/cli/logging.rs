@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::journal::JournalLines;
@@ -52,7 +53,14 @@ impl Logging {
 fn parse_filter(filter: Option<OsString>) -> Result<EnvFilter, String> {
     let Some(filter) = filter.filter(|filter| !filter.is_empty()) else { return Ok(EnvFilter::new("info")) };
     let expected = "VXTAP_LOG: expected error, warn, info, debug or trace, or MODULE=LEVEL separated by commas";
-    filter.to_str().and_then(|filter| EnvFilter::builder().parse(filter).ok()).ok_or_else(|| expected.to_owned())
+    let filter = filter.to_str().filter(|filter| filter.split(',').all(is_directive));
+    filter.and_then(|filter| EnvFilter::builder().parse(filter).ok()).ok_or_else(|| expected.to_owned())
+}
+
+/// Whether `text` is a level, or says one of a module. Any other word would be taken for a module's name, and everything else, down to the
+/// ledger of a run, would be silent.
+fn is_directive(text: &str) -> bool {
+    !text.is_empty() && (text.contains('=') || text.parse::<LevelFilter>().is_ok())
 }
 
 /// Lines kept back, the newest [`MAX_HELD`].
@@ -126,11 +134,13 @@ mod tests {
 
     #[test]
     fn a_filter_is_taken_or_refused_with_what_was_expected() {
-        for good in ["", "debug", "warn,vxtap_collector::api=debug"] {
+        for good in ["", "debug", "WARN", "off", "warn,vxtap_collector::api=debug"] {
             assert!(parse_filter(Some(good.into())).is_ok(), "{good}");
         }
         assert_eq!(parse_filter(None).unwrap().to_string(), "info");
-        let error = parse_filter(Some("vxtap=loud".into())).unwrap_err();
-        assert_eq!(error, "VXTAP_LOG: expected error, warn, info, debug or trace, or MODULE=LEVEL separated by commas");
+        let expected = "VXTAP_LOG: expected error, warn, info, debug or trace, or MODULE=LEVEL separated by commas";
+        for bad in ["vxtap=loud", "warning", "inof", "nonsense", "vxtap_collector", "info,warning", "info,", ","] {
+            assert_eq!(parse_filter(Some(bad.into())).map(|filter| filter.to_string()).unwrap_err(), expected, "{bad}");
+        }
     }
 }

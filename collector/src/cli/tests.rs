@@ -123,7 +123,7 @@ fn a_plain_run_has_the_documented_defaults() {
 fn flags_arrive_in_the_settings() {
     let settings = run_settings(
         "run --listen vxlan://127.0.0.1:0 --listen 10.0.0.1,[::1] --workers 2 --write /c --log /l --summary - \
-         --log-events flow,dns --log-events stats --log-keep 7 \
+         --log-events flow,dns --log-events stats --log-keep 7 --log-rotate-interval 1h \
          --api [::1]:0 --rotate-bytes 512MiB --no-gro --pin=true --no-kernel-steering=false --capture-direct \
          --steer-seed 7",
     );

@@ -8,6 +8,7 @@ use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::{Kind, Rules};
 
+use super::conflicts;
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
 use super::{
@@ -69,6 +70,8 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     check_times(options, sources, &mut problems);
     let api = api(&options.api, sources, &mut problems);
     let follow = follow(&options.follow, sources, &mut problems);
+    conflicts::check(gathered, &mut problems);
+    conflicts::check_live(options, api.as_ref().map(|api| api.address), sources, &mut problems);
     check_streams(gathered, &mut problems);
     let tui = options.run.tui.unwrap_or(false);
     check_standard_output(gathered, tui, &mut problems);
@@ -121,6 +124,7 @@ pub(crate) fn read(gathered: &Gathered, machine: Machine, files: Vec<PathBuf>) -
     let (options, sources) = (&gathered.options, &gathered.sources);
     let mut problems = Vec::new();
     check_standard_output(gathered, false, &mut problems);
+    conflicts::check(gathered, &mut problems);
     check_streams(gathered, &mut problems);
     let ports = |kind: Kind, named: &[u16], default: &[u16]| {
         let ports = if named.is_empty() { default } else { named };
@@ -232,13 +236,7 @@ fn check_listeners(listen: &[Listener], sources: &Sources, problems: &mut Vec<Pr
         return;
     }
     for (number, listener) in listen.iter().enumerate() {
-        let same = |other: &Listener| match (listener, other) {
-            // A port has one encapsulation; port 0 is another port each time.
-            (Listener::Udp(this), Listener::Udp(other)) => this.address == other.address && this.address.port() != 0,
-            (Listener::Packet(this), Listener::Packet(other)) => this.interface == other.interface,
-            _ => false,
-        };
-        if listen[..number].iter().any(same) {
+        if listen[..number].iter().any(|other| conflicts::same_port(listener, other)) {
             let message = format!("{listener} is listened on twice: name it once");
             problems.push(Problem::new(sources.place("listen"), message));
         }

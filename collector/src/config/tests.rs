@@ -16,7 +16,7 @@ use crate::selector::Selector;
 use crate::settings::{HealthSettings, Listener, ReadEncapsulation, SummaryTarget, Timestamps, UdpListener};
 
 const SAMPLE: &str = include_str!("../../examples/vxtap.toml");
-const MACHINE: Machine = Machine { cpus: 4, terminal: true };
+pub(super) const MACHINE: Machine = Machine { cpus: 4, terminal: true };
 
 /// A file `vxtap.toml` of `text`, in a directory of its own.
 struct Written {
@@ -40,7 +40,7 @@ impl Written {
     }
 }
 
-fn from_file(text: &str) -> Result<Gathered, String> {
+pub(super) fn from_file(text: &str) -> Result<Gathered, String> {
     let written = Written::new(text);
     gather(Options::default(), Some(&written.path()), |_| None).map_err(|error| written.relative(&error))
 }

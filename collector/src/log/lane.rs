@@ -2,7 +2,7 @@
 
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
-use super::lines_in;
+use super::{PATIENCE, lines_in};
 use crate::blocks::{BlockLane, WhenFull};
 
 /// Takes the events of one worker. Dropping it hands over what it has; the log ends when every lane is dropped.
@@ -21,8 +21,27 @@ impl EventLane {
         self.blocks.set_when_full(when_full);
     }
 
+    /// From now on the lane waits for a writer that has all blocks, unless that is stuck ([`PATIENCE`]). For the end of a run; a lane that
+    /// waited already goes on with that.
+    pub(crate) fn wait_when_full(&mut self) {
+        if self.blocks.when_full() == WhenFull::Refuse {
+            self.blocks.set_when_full(WhenFull::WaitUpTo(PATIENCE));
+        }
+    }
+
     pub(super) const fn new(blocks: BlockLane, wanted: EventKinds, longest: usize) -> Self {
         Self { blocks, wanted, line: Vec::new(), longest }
+    }
+
+    /// Bytes of events that may be put off and for which there is room now, without limit where the lane waits. A lane that refuses keeps half
+    /// its blocks for those that cannot be put off.
+    #[inline]
+    pub(crate) fn room(&mut self) -> usize {
+        match self.blocks.when_full() {
+            WhenFull::Refuse if self.blocks.is_half_empty() => self.longest,
+            WhenFull::Refuse => 0,
+            WhenFull::Wait | WhenFull::WaitUpTo(_) => usize::MAX,
+        }
     }
 
     /// Whether events of `kind` are wanted. Others are not to be made; the lane takes what it is given.

@@ -5,18 +5,21 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vxtap_analyzers::snapshot::LogSnapshot;
 
 use super::closed::ClosedFiles;
 use super::file::{self, LogFile, Now, OpenFile};
-use super::{EventLane, LogError, lines_in};
+use super::{EventLane, LogError, PATIENCE, lines_in};
 use crate::blocks::{self, Block, BlockQueue, BlockWriter, LaneCounters, LaneSettings, Next, Nudge};
 use crate::settings::LogSettings;
 
 /// Blocks of each lane: 2 MiB hold a few thousand events.
 const LANE: LaneSettings = LaneSettings { blocks: 8, block_bytes: 256 << 10, flush: Duration::from_millis(100) };
+
+/// How long the end of a run sleeps between two looks at the writer.
+const END_PAUSE: Duration = Duration::from_millis(1);
 
 /// Name of the file in the log directory.
 const FILE_NAME: &str = "eve.json";
@@ -195,15 +198,19 @@ impl LogHandle {
         self.reopen.clone()
     }
 
-    /// Waits until every lane is dropped and everything is in the file.
+    /// Waits until every lane is dropped and everything is in the file, or given up and counted: the writer is stuck.
     pub fn finish(self) -> LogTotals {
+        self.finish_within(PATIENCE)
+    }
+
+    /// The same; the writer is stuck where it has written nothing for `patience`.
+    fn finish_within(self, patience: Duration) -> LogTotals {
         let Self { monitor, thread, .. } = self;
-        let died = thread.is_some_and(|thread| thread.join().is_err());
+        let ended = thread.map_or(Ok(()), |thread| monitor.wait_for(thread, patience));
         let LogSnapshot { events, events_dropped, error, .. } = monitor.status();
-        // A writer that died took events with it that it had not counted.
+        // A writer that died, or is stuck, has events that it had not counted.
         let pending: u64 = monitor.lanes.iter().map(|lane| lane.pending()).sum();
-        let error = if died { Some("the log writer ended unexpectedly".to_owned()) } else { error };
-        LogTotals { events, events_dropped: events_dropped + pending, error }
+        LogTotals { events, events_dropped: events_dropped + pending, error: ended.err().or(error) }
     }
 }
 
@@ -216,6 +223,23 @@ pub struct LogMonitor {
 }
 
 impl LogMonitor {
+    /// Waits for the end of the writer's thread; an error is one that has died, or has written nothing for `patience`, and is left alone.
+    fn wait_for(&self, thread: JoinHandle<()>, patience: Duration) -> Result<(), String> {
+        let done = || self.lanes.iter().map(|lane| lane.done()).sum::<u64>();
+        let (mut before, mut moved) = (done(), Instant::now());
+        while !thread.is_finished() {
+            if moved.elapsed() >= patience {
+                return Err(format!("the log writer is stuck: nothing was written for {} s", patience.as_secs_f64()));
+            }
+            std::thread::sleep(END_PAUSE);
+            let now = done();
+            if now != before {
+                (before, moved) = (now, Instant::now());
+            }
+        }
+        thread.join().map_err(|_| "the log writer ended unexpectedly".to_owned())
+    }
+
     /// What the log looks like now.
     pub fn status(&self) -> LogSnapshot {
         LogSnapshot {
@@ -232,7 +256,7 @@ impl LogMonitor {
 pub struct LogTotals {
     /// In the file.
     pub events: u64,
-    /// Not in the file: the disk was too slow, full or gone.
+    /// Not in the file: the disk was too slow, full, gone or stuck.
     pub events_dropped: u64,
     /// What was wrong at the end; `None` where writing worked, or worked again.
     pub error: Option<String>,

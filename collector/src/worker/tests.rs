@@ -288,6 +288,17 @@ fn handing_over_allocates_nothing_once_parcels_go_round() {
 }
 
 #[test]
+fn a_worker_that_falls_idle_tells_what_came_last_within_a_tenth_of_a_second_and_then_sleeps_for_a_second() {
+    let mut bench = bench(1, None);
+    bench.worker.report();
+    assert_eq!(bench.worker.rest_time(unix_ns()), Duration::from_secs(1), "nothing has come");
+    bench.pass(&[datagram(1, 10)]);
+    assert!(bench.worker.rest_time(unix_ns()) <= Duration::from_millis(100));
+    bench.worker.report();
+    assert_eq!(bench.worker.rest_time(unix_ns()), Duration::from_secs(1));
+}
+
+#[test]
 fn every_bad_datagram_is_dropped_by_its_reason() {
     let mut bench = bench(1, None);
     let header = vxlan::header(Vni::new(9).unwrap());

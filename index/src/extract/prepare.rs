@@ -24,6 +24,8 @@ pub(super) struct Prepare<'a> {
 pub(super) struct Prepared {
     /// What is to be read, if anything is.
     pub(super) candidate: Option<Candidate>,
+    /// It is not there any more.
+    pub(super) gone: bool,
     pub(super) had_index: bool,
     /// An index was made and kept.
     pub(super) kept: bool,
@@ -40,15 +42,21 @@ impl<'a> Prepare<'a> {
     pub(super) fn capture(&mut self, path: &Path) -> Prepared {
         let mut prepared = Prepared::default();
         let before = self.walker.bytes_read;
-        if let Err(error) = self.fill(path, &mut prepared) {
-            prepared.damage = Some(format!("it cannot be read: {error}"));
+        match Input::open_wherever(path) {
+            Ok((mut input, path)) => {
+                if let Err(error) = self.fill(&path, &mut input, &mut prepared) {
+                    prepared.damage = Some(format!("it cannot be read: {error}"));
+                }
+            }
+            // Deleted since it was listed: nothing is wrong with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => prepared.gone = true,
+            Err(error) => prepared.damage = Some(format!("it cannot be read: {error}")),
         }
         prepared.bytes_read = self.walker.bytes_read - before;
         prepared
     }
 
-    fn fill(&mut self, path: &Path, prepared: &mut Prepared) -> io::Result<()> {
-        let mut input = Input::open(path)?;
+    fn fill(&mut self, path: &Path, input: &mut Input, prepared: &mut Prepared) -> io::Result<()> {
         prepared.stored_bytes = input.stored_bytes()?;
         if let Ok(index) = Index::open(&crate::index_path(path))
             && input.is(index.capture())?
@@ -57,7 +65,7 @@ impl<'a> Prepare<'a> {
             prepared.had_index = true;
             return Ok(());
         }
-        self.make(path, &mut input, prepared)
+        self.make(path, input, prepared)
     }
 
     /// Makes the index, and plans by it.

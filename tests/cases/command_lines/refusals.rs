@@ -115,11 +115,11 @@ fn an_output_below_a_file_is_named() {
     let Some(captures) = Captures::open() else { return };
     let scratch = TempDir::new().unwrap();
     fs::write(scratch.path().join("file"), "not a directory").unwrap();
-    for output in ["--write file/below", "--log file/below"] {
+    for output in ["--write file", "--log file", "--write file/below", "--log file/below"] {
         let run = format!("run --listen vxlan://127.0.0.1:0 --api none {output}");
-        refused(&mut collector(&run), scratch.path(), 1, &["file/below"]);
+        refused(&mut collector(&run), scratch.path(), 2, &["'file"]);
         let mut read = collector(&format!("read {output}"));
-        refused(read.arg(captures.named("zeek_vxlan_http").path), scratch.path(), 1, &["file/below"]);
+        refused(read.arg(captures.named("zeek_vxlan_http").path), scratch.path(), 2, &["'file"]);
     }
 }
 

@@ -167,3 +167,25 @@ fn two_search_at_a_time_and_who_leaves_makes_room() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn an_answer_that_lacks_what_a_damaged_capture_had_breaks_off_behind_all_that_was_found() {
+    let (directory, server) = searched();
+    write_capture(directory.path(), "b.pcapng", 10, 4);
+    let path = directory.path().join("b.pcapng");
+    let bytes = std::fs::read(&path).unwrap();
+    // In the middle, and more behind it: no file that still grows.
+    let damaged = [&bytes[..bytes.len() / 2], &[0xff; 64], &bytes[bytes.len() / 2..]].concat();
+    std::fs::write(&path, damaged).unwrap();
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(stream, "GET /v1/extract?filter=udp HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..head]));
+    let packet = frame(1003, 4);
+    let packets = answer.windows(packet.len()).filter(|bytes| *bytes == packet).count();
+    assert!(packets >= 20, "{packets} packets of the capture that is whole");
+    assert!(!answer.ends_with(b"0\r\n\r\n"), "it has no last chunk");
+}

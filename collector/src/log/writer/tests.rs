@@ -361,6 +361,33 @@ fn lines_that_no_block_takes_are_counted_one_by_one() {
 }
 
 #[test]
+fn the_end_of_a_run_does_not_wait_for_ever_for_a_writer_that_is_stuck_and_counts_what_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let (settings, path) = settings(&directory);
+    let (opened, opening) = std::sync::mpsc::channel::<()>();
+    let opening = Mutex::new(opening);
+    let count = AtomicUsize::new(0);
+    let open = move |path: &Path| {
+        if count.fetch_add(1, Ordering::Relaxed) == 1 {
+            let _ = opening.lock().unwrap().recv();
+        }
+        file::open(path)
+    };
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, Box::new(open), false).unwrap();
+    event(&mut lanes[0], "{}");
+    lanes[0].flush();
+    until("the first event", || handle.status().events == 1);
+    fs::remove_file(&path).unwrap();
+    handle.reopen().ask();
+    (0..3).for_each(|_| event(&mut lanes[0], "{}"));
+    drop(lanes);
+    let total = handle.finish_within(Duration::from_millis(50));
+    assert_eq!((total.events, total.events_dropped), (1, 3));
+    assert_eq!(total.error.unwrap(), "the log writer is stuck: nothing was written for 0.05 s");
+    drop(opened);
+}
+
+#[test]
 fn a_lane_knows_which_events_are_wanted() {
     let directory = tempfile::tempdir().unwrap();
     let (mut settings, _) = settings(&directory);
