@@ -329,16 +329,19 @@ impl Http1 {
             return Next::Becomes(Protocol::Http2);
         }
         let reader = &mut self.readers[from.index()];
-        reader.doubtful = false;
+        // What is no method is perhaps its end, behind bytes that are missing.
+        let begins_late = std::mem::take(&mut reader.doubtful) && !start::is_known_method(line.method);
         reader.fresh = false;
         let place = reader.place();
-        for name in check::request(&line, &head.fields, cut) {
-            self.anomalies.tell(from, name, cx);
+        if !begins_late {
+            for name in check::request(&line, &head.fields, cut) {
+                self.anomalies.tell(from, name, cx);
+            }
         }
         self.check_fields(from, &head.fields, cx);
         let server_is_lost = matches!(self.readers[from.other().index()].state, State::Lost);
         self.exchanges.request_begins(from, place, server_is_lost, cx);
-        self.exchanges.request(from, (&line, &head.fields), cut, cx);
+        self.exchanges.request(from, (&line, &head.fields), cut || begins_late, cx);
         self.begin_body_or_rest(from, Framing::of_request(&head.fields), cut, cx);
         Next::More
     }

@@ -145,7 +145,8 @@ pub(super) struct Exchanges {
 }
 
 impl Exchanges {
-    /// Bytes are missing from the client's side, and where the next request begins was in them; `between` requests they are.
+    /// Bytes are missing from the client's side, and where the next request begins was in them; `between` requests they are, and long
+    /// enough for one.
     pub(super) fn lose_requests(&mut self, between: bool) {
         let lost = if between { RequestsLost::Surely } else { RequestsLost::Perhaps };
         self.requests_lost = self.requests_lost.max(lost);

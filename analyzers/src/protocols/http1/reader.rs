@@ -4,7 +4,7 @@ use super::chunked::{Chunked, LineScan};
 use super::exchange::Place;
 use super::framing::Framing;
 use super::start;
-use crate::protocols::Side;
+use crate::protocols::{Guess, Side};
 
 /// Where one side is.
 #[derive(Debug, Default)]
@@ -49,7 +49,12 @@ impl Reader {
     /// Whether a head may begin with `bytes`: that of a `response`, or of either where that is not known.
     pub(super) fn begins(&self, bytes: &[u8], response: Option<bool>) -> bool {
         let may = |response| {
-            if self.doubtful { start::resumes(bytes, response) } else { start::may_begin(bytes, response) }
+            if !self.doubtful {
+                return start::may_begin(bytes, response);
+            }
+            // The first byte alone may be missing.
+            let is_request = || self.fresh && !response && start::guess_request(bytes) == Guess::Yes;
+            start::resumes(bytes, response) || is_request()
         };
         match response {
             Some(response) => may(response),

@@ -5,6 +5,9 @@ use super::reader::State;
 use super::{Http1, start};
 use crate::protocols::{Context, Guess, Next, Side};
 
+/// No whole request is shorter: `GET / HTTP/1.1` and an empty line.
+const REQUEST_MIN: u64 = 18;
+
 impl Http1 {
     /// So many bytes are missing.
     pub(super) fn missing(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
@@ -59,7 +62,7 @@ impl Http1 {
         reader.state = State::Lost;
         reader.behind_gap = true;
         if self.client.is_none_or(|client| client == from) {
-            self.exchanges.lose_requests(between);
+            self.exchanges.lose_requests(between && bytes >= REQUEST_MIN);
         }
         next
     }

@@ -434,6 +434,22 @@ fn what_a_flow_is_picked_up_in_the_middle_of_is_no_message() {
 }
 
 #[test]
+fn a_request_without_its_first_byte_is_told_and_marked() {
+    let (request, response) = (get("/1"), answer(200));
+    let joined = [Step::Joined(CLIENT), Step::Data(CLIENT, &request[1..]), Step::Data(SERVER, &response)];
+    let lost = [Step::Gap(CLIENT, 1), Step::Data(CLIENT, &request[1..]), Step::Data(SERVER, &response)];
+    for steps in [joined, lost] {
+        let (events, _) = stream::<Http1>(&steps);
+        let http = http(&events);
+        assert_eq!(
+            (&http[0]["url"], &http[0]["status"], &http[0]["truncated"]),
+            (&json!("/1"), &json!(200), &json!(true))
+        );
+        assert_eq!((http.len(), anomalies(&events).len()), (1, 0));
+    }
+}
+
+#[test]
 fn an_interim_response_or_the_end_of_a_body_that_is_lost_is_marked() {
     let post = b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234";
     let done = answer(200);
