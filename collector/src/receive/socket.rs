@@ -109,11 +109,13 @@ pub(crate) fn open_group(
     let refused = |operation| move |source| ListenError::Refused { listener, operation, source };
     let mut sockets = Vec::new();
     let bound_by_others = !handed.is_empty();
-    if !bound_by_others && address.port() != 0 {
+    if !bound_by_others {
         // A group lets every process of this user in, so a second collector would silently take half of the traffic:
-        // see first whether the address is free.
+        // see first whether the address is free. Nor does the kernel mind, where a group asks for a free port, to give it that of another group.
         let alone = new_socket(address).map_err(refused("open a socket"))?;
         alone.bind(&address.into()).map_err(|source| bind_error(listener, source))?;
+        let bound = alone.local_addr().map_err(refused("read the bound address"))?;
+        address.set_port(bound.as_socket().map_or(0, |bound| bound.port()));
     }
     if bound_by_others {
         for socket in handed {

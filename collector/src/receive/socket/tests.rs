@@ -19,6 +19,15 @@ fn listener(address: &str) -> UdpListener {
 }
 
 #[test]
+fn a_free_port_is_never_that_of_another_group() {
+    // By chance a pair of so many would have the same one of 28,000.
+    let groups: Vec<Group> =
+        (0..250).map(|_| open(listener("127.0.0.1:0"), 1, &settings(), SteerHash::new(1)).unwrap()).collect();
+    let ports: std::collections::HashSet<u16> = groups.iter().map(|group| group.address.port()).collect();
+    assert_eq!(ports.len(), groups.len());
+}
+
+#[test]
 fn all_workers_share_the_port_that_the_first_one_got() {
     let Group { sockets, address, .. } = open(listener("127.0.0.1:0"), 3, &settings(), SteerHash::new(1)).unwrap();
     assert_ne!(address.port(), 0);
