@@ -333,12 +333,8 @@ fn lines_that_come_together_are_cut_between_two_lines_and_counted_one_by_one() {
     assert_eq!(fs::read_to_string(path).unwrap(), lines.replace(&format!("{long}\n"), ""));
 }
 
-#[test]
-fn lines_that_no_block_takes_are_counted_one_by_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let (settings, path) = settings(&directory);
-    let lane = LaneSettings { blocks: 2, block_bytes: 32, ..LANE };
-    // A writer that hangs when it opens the file again.
+/// What opens files, and hangs the second time until the sender is gone: when a log is opened again.
+fn hanging_when_opened_again() -> (std::sync::mpsc::Sender<()>, file::OpenFile) {
     let (opened, opening) = std::sync::mpsc::channel::<()>();
     let opening = Mutex::new(opening);
     let count = AtomicUsize::new(0);
@@ -348,7 +344,16 @@ fn lines_that_no_block_takes_are_counted_one_by_one() {
         }
         file::open(path)
     };
-    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, lane, Box::new(open), false).unwrap();
+    (opened, Box::new(open))
+}
+
+#[test]
+fn lines_that_no_block_takes_are_counted_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (settings, path) = settings(&directory);
+    let lane = LaneSettings { blocks: 2, block_bytes: 32, ..LANE };
+    let (opened, open) = hanging_when_opened_again();
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, lane, open, false).unwrap();
     fs::remove_file(&path).unwrap();
     handle.reopen().ask();
     let lines = "0123456789\n".repeat(20);
@@ -364,16 +369,8 @@ fn lines_that_no_block_takes_are_counted_one_by_one() {
 fn the_end_of_a_run_does_not_wait_for_ever_for_a_writer_that_is_stuck_and_counts_what_it_has() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, path) = settings(&directory);
-    let (opened, opening) = std::sync::mpsc::channel::<()>();
-    let opening = Mutex::new(opening);
-    let count = AtomicUsize::new(0);
-    let open = move |path: &Path| {
-        if count.fetch_add(1, Ordering::Relaxed) == 1 {
-            let _ = opening.lock().unwrap().recv();
-        }
-        file::open(path)
-    };
-    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, Box::new(open), false).unwrap();
+    let (opened, open) = hanging_when_opened_again();
+    let (handle, mut lanes) = LogWriter::start_with(&settings, 1, LANE, open, false).unwrap();
     event(&mut lanes[0], "{}");
     lanes[0].flush();
     until("the first event", || handle.status().events == 1);
