@@ -53,6 +53,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nr
 pub(super) struct Client {
     address: SocketAddr,
     follows: Arc<AtomicBool>,
+    drain: Drain,
 }
 
 impl Client {
@@ -65,6 +66,36 @@ impl Client {
     pub(super) fn follows(&self) {
         self.follows.store(true, Ordering::Relaxed);
     }
+
+    /// Where an answer asks whether all that it gave has been written.
+    pub(super) fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+}
+
+/// Whether what was given of an answer has left for the client. An answer that fails asks first: hyper throws away what it
+/// has not written yet when a body fails, and that may be the whole answer, its head too.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Drain(Arc<AtomicBool>);
+
+impl Drain {
+    /// Asks once more, with [`Poll::Pending`] as the body's next answer: hyper then writes.
+    pub(super) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// All that was given before [`Drain::ask`] has been written.
+    pub(super) fn is_done(&self) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+
+    /// hyper flushes a stream when nothing waits to be written to it.
+    fn flushed(&self, cx: &Context<'_>) {
+        if self.0.swap(false, Ordering::Relaxed) {
+            // The body is polled by the task that serves its connection.
+            cx.waker().wake_by_ref();
+        }
+    }
 }
 
 /// Serves requests on `stream`, which comes from `address`, until the client leaves, misbehaves, or `stopped` turns true.
@@ -76,10 +107,10 @@ pub(crate) async fn serve(
     mut stopped: watch::Receiver<bool>,
 ) {
     notice_when_gone(&stream);
-    let client = Client { address, follows: Arc::default() };
-    let follows = Arc::clone(&client.follows);
+    let client = Client { address, follows: Arc::default(), drain: Drain::default() };
+    let (follows, drain) = (Arc::clone(&client.follows), client.drain());
     let router = router.layer(Extension(client));
-    let io = TokioIo::new(ImpatientStream { stream, stall_timeout: limits.stall_timeout, follows, stall: None });
+    let io = TokioIo::new(ImpatientStream { stream, stall_timeout: limits.stall_timeout, follows, stall: None, drain });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
@@ -114,6 +145,7 @@ struct ImpatientStream {
     follows: Arc<AtomicBool>,
     /// Runs while a write waits for the client.
     stall: Option<Pin<Box<Sleep>>>,
+    drain: Drain,
 }
 
 impl ImpatientStream {
@@ -155,7 +187,9 @@ impl AsyncWrite for ImpatientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.drain.flushed(cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

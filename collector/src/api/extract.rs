@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -21,6 +22,7 @@ use vxtap_access::Failure;
 use vxtap_filter::Filter;
 use vxtap_index::{Extract, ExtractError};
 
+use super::connection::{Client, Drain};
 use super::live::PCAPNG;
 use super::routes::Source;
 use crate::capture::CaptureFilter;
@@ -74,6 +76,7 @@ fn bad_request(error: impl Into<String>) -> Failure {
 /// A stream that begins when the first packets are found, or it is known that there are none.
 pub(super) async fn extract(
     State(source): State<Source>,
+    Extension(client): Extension<Client>,
     query: Result<Query<ExtractQuery>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(query) =
@@ -90,7 +93,7 @@ pub(super) async fn extract(
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)
     })?;
     let (sender, mut parts) = channel(PARTS);
-    let stop = StopWhenDropped(Arc::default());
+    let stop = StopWhenDropped::default();
     let search = Extract::new(query).stopped_by(Arc::clone(&stop.0));
     tokio::task::spawn_blocking(move || {
         look(&search, directory, &sender);
@@ -104,12 +107,11 @@ pub(super) async fn extract(
         Some(Part::End) | None => return Err(failed("the collector failed to search: see its log")),
     };
     let headers = [(CONTENT_TYPE, PCAPNG), (CONTENT_DISPOSITION, "attachment; filename=\"vxtap-extract.pcapng\"")];
-    let body = ExtractBody { first: Some(first), parts, ended: false, _stop: stop };
-    Ok((headers, Body::new(body)).into_response())
+    Ok((headers, Body::new(ExtractBody::new(first, parts, stop, &client))).into_response())
 }
 
 /// A piece of an answer on its way from the search.
-enum Part {
+pub(super) enum Part {
     Bytes(Bytes),
     /// All of it was given.
     End,
@@ -170,7 +172,8 @@ impl Write for PartWriter<'_> {
 }
 
 /// Ends a search whose answer nobody takes any more.
-struct StopWhenDropped(Arc<AtomicBool>);
+#[derive(Default)]
+pub(super) struct StopWhenDropped(Arc<AtomicBool>);
 
 impl Drop for StopWhenDropped {
     fn drop(&mut self) {
@@ -179,11 +182,25 @@ impl Drop for StopWhenDropped {
 }
 
 /// Gives parts as they come. The server drops it when the client leaves, and the search ends.
-struct ExtractBody {
+pub(super) struct ExtractBody {
     first: Option<Bytes>,
     parts: Receiver<Part>,
-    ended: bool,
+    end: Option<End>,
+    drain: Drain,
     _stop: StopWhenDropped,
+}
+
+/// How an answer ends.
+enum End {
+    Whole,
+    /// When all that was found is with the client.
+    Fails(String),
+}
+
+impl ExtractBody {
+    pub(super) fn new(first: Bytes, parts: Receiver<Part>, stop: StopWhenDropped, client: &Client) -> Self {
+        Self { first: Some(first), parts, end: None, drain: client.drain(), _stop: stop }
+    }
 }
 
 impl HttpBody for ExtractBody {
@@ -198,16 +215,19 @@ impl HttpBody for ExtractBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        if self.ended {
-            return Poll::Ready(None);
+        if self.end.is_none() {
+            self.end = Some(match ready!(self.parts.poll_recv(context)) {
+                Some(Part::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Part::End) => End::Whole,
+                Some(Part::Failed(error)) => End::Fails(error),
+                None => End::Fails("the search ended by a fault of the program".into()),
+            });
+            self.drain.ask();
         }
-        let part = ready!(self.parts.poll_recv(context));
-        self.ended = !matches!(part, Some(Part::Bytes(_)));
-        Poll::Ready(match part {
-            Some(Part::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(Part::End) => None,
-            Some(Part::Failed(error)) => Some(Err(io::Error::other(error))),
-            None => Some(Err(io::Error::other("the search ended by a fault of the program"))),
-        })
+        match &self.end {
+            Some(End::Fails(error)) if self.drain.is_done() => Poll::Ready(Some(Err(io::Error::other(error.clone())))),
+            Some(End::Fails(_)) => Poll::Pending,
+            Some(End::Whole) | None => Poll::Ready(None),
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
+use axum::body::Body;
 use tempfile::TempDir;
 use vxtap_capfile::LinkType;
 use vxtap_capfile::pcapng::{InterfaceDescription, PacketHeader, SectionHeader};
@@ -11,6 +13,8 @@ use vxtap_index::CommunityId;
 use vxtap_wire::FrameView;
 
 use super::*;
+use crate::api::connection::{self, Client, Limits};
+use crate::api::extract::{ExtractBody, Part, StopWhenDropped};
 use crate::follow::seen::{Block, Reader};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -187,5 +191,36 @@ fn an_answer_that_lacks_what_a_damaged_capture_had_breaks_off_behind_all_that_wa
     let packet = frame(1003, 4);
     let packets = answer.windows(packet.len()).filter(|bytes| *bytes == packet).count();
     assert!(packets >= 20, "{packets} packets of the capture that is whole");
+    assert!(!answer.ends_with(b"0\r\n\r\n"), "it has no last chunk");
+}
+
+#[test]
+fn an_answer_that_fails_before_any_of_it_was_written_is_written_first() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    // So little that it waits with the head for more, to be written at once.
+    const FOUND: usize = 4 << 10;
+    let answer = async |Extension(client): Extension<Client>| {
+        let (sender, parts) = tokio::sync::mpsc::channel(1);
+        sender.send(Part::Failed("damaged".into())).await.unwrap();
+        Body::new(ExtractBody::new(vec![7; FOUND].into(), parts, StopWhenDropped::default(), &client))
+    };
+    let router = axum::Router::new().route("/", axum::routing::get(answer));
+    let reader = std::thread::spawn(move || {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        answer
+    });
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    runtime.block_on(async {
+        let (stream, peer) = listener.accept().await.unwrap();
+        connection::serve(stream, peer, router, Limits::DEFAULT, stopped).await;
+    });
+    let answer = reader.join().unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{} bytes came", answer.len());
+    assert_eq!(answer.iter().filter(|byte| **byte == 7).count(), FOUND);
     assert!(!answer.ends_with(b"0\r\n\r\n"), "it has no last chunk");
 }
