@@ -11,7 +11,7 @@ use vxtap_analyzers::snapshot::{
     WorkerSnapshot,
 };
 use vxtap_analyzers::{Encapsulation, FlowList, StreamId, StreamKey};
-use vxtap_index::{Extract, Query};
+use vxtap_index::{DamagedCapture, Extract, Query};
 use vxtap_tui::{Captured, Source, SourceError};
 use vxtap_wire::vxlan::Vni;
 
@@ -234,7 +234,13 @@ impl Captured for CapturesInProcess {
         })?;
         let community_id = Some(community_id.parse().map_err(|error| refused(&error))?);
         let query = Query { community_id, ..Query::default() };
-        let found = Extract::new(query).run(std::slice::from_ref(directory), output);
-        found.map(drop).map_err(|error| refused(&error))
+        let found =
+            Extract::new(query).run(std::slice::from_ref(directory), output).map_err(|error| refused(&error))?;
+        match found.damaged.first() {
+            None => Ok(()),
+            Some(DamagedCapture { file, what }) => {
+                Err(SourceError::Refused(format!("'{}' is damaged: {what}", file.display())))
+            }
+        }
     }
 }

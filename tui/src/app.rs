@@ -203,9 +203,10 @@ impl App {
                 Outcome::Changed
             }
             Update::Saved(saved) => {
+                let shown = |told: String| text::escape(&told).into_owned();
                 self.save = Some(match saved {
-                    Ok(saved) => Save::Done(saved),
-                    Err(error) => Save::Failed(text::escape(&error).into_owned()),
+                    Ok(saved) => Save::Done(Saved { lacks: saved.lacks.map(shown), ..saved }),
+                    Err(error) => Save::Failed(shown(error)),
                 });
                 Outcome::Changed
             }

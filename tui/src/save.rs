@@ -27,6 +27,8 @@ pub(crate) struct Saved {
     pub(crate) packets: u64,
     /// Its name.
     pub(crate) file: String,
+    /// Why it may not have all that was captured, where that is so.
+    pub(crate) lacks: Option<String>,
 }
 
 /// Saves flows, one at a time.
@@ -42,7 +44,7 @@ pub(crate) struct Saver {
 #[derive(Default)]
 struct Job {
     stop: AtomicBool,
-    /// The file, until it is whole.
+    /// The file, until it is as it stays.
     unfinished: Mutex<Option<PathBuf>>,
 }
 
@@ -118,19 +120,28 @@ impl Job {
             *unfinished = Some(created.0.clone());
             created
         };
-        let mut output = PacketCounter::new(file, &self.stop);
+        let failed = |error: io::Error| format!("can't write {name}: {error}");
+        let mut output = PacketCounter::new(&file, &self.stop);
         let copied = captured.copy_flow(community_id, &mut output);
-        let packets = match (output.finish(), copied) {
-            // What was wrong with the file is the cause of what the source then says.
-            (Err(packets::Fault::File(error)), _) => return Err(format!("can't write {name}: {error}")),
-            (_, Err(error)) => return Err(error.to_string()),
-            (Err(packets::Fault::Content), Ok(())) => return Err("what came is no whole pcapng file".into()),
-            (Ok(0), Ok(())) => return Err("no packet of this flow is in the captures".into()),
-            (Ok(packets), Ok(())) => packets,
+        // What was wrong with the file is the cause of what the source then says.
+        let written = output.finish().map_err(failed)?;
+        let lacks = match copied {
+            Ok(()) if written.is_whole => None,
+            Ok(()) => Some("what came is no whole pcapng file".to_owned()),
+            Err(error) => Some(error.to_string()),
         };
+        if written.packets == 0 {
+            return Err(lacks.unwrap_or_else(|| "no packet of this flow is in the captures".into()));
+        }
+        if !written.is_whole {
+            file.set_len(written.bytes).map_err(failed)?;
+        }
         debug_assert!(path.ends_with(&name));
-        *self.unfinished() = None;
-        Ok(Saved { packets, file: name })
+        // Taken by whoever gave it up.
+        match self.unfinished().take() {
+            Some(_) => Ok(Saved { packets: written.packets, file: name, lacks }),
+            None => Err("given up".into()),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub trait Source: Send {
 /// The packets that a collector has captured.
 pub trait Captured: Send + Sync {
     /// Writes the packets of the flow of this Community ID to `output` as little-endian pcapng. May take as long as captures are
-    /// large, and ends when `output` fails.
+    /// large, and ends when `output` fails. What was found before an error came is written, and is worth keeping.
     fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError>;
 }
 

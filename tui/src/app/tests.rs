@@ -250,9 +250,12 @@ fn the_current_flow_is_saved_once_until_that_has_ended() {
         assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Same, "one at a time");
         press(&mut app, KeyCode::Tab, false);
         assert_eq!(app.save, Some(Save::UnderWay(flow)), "it goes on behind other screens");
-        let saved = Saved { packets: 3, file: "x.pcapng".into() };
+        let saved = Saved { packets: 3, file: "x.pcapng".into(), lacks: None };
         assert_eq!(app.update(Update::Saved(Ok(saved.clone())), Duration::from_secs(2)), Outcome::Changed);
         assert_eq!(app.save, Some(Save::Done(saved)));
+        let half = |why: &str| Saved { packets: 2, file: "x.pcapng".into(), lacks: Some(why.into()) };
+        app.update(Update::Saved(Ok(half("cut\u{1b}[2J"))), Duration::from_secs(2));
+        assert_eq!(app.save, Some(Save::Done(half("cut\\u{1b}[2J"))));
         press(&mut app, KeyCode::BackTab, false);
         assert_eq!(app.save, None);
         assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Changed);

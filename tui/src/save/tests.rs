@@ -10,14 +10,14 @@ use crate::source::SourceError;
 const ID: &str = "1:LQ/9q+lK+B5F3KDmev6m5PMibrg=";
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Captures that answer with what they were made with.
-struct Fake(Result<Vec<u8>, SourceError>);
+/// Captures that answer with what they were made with, and then with the error.
+struct Fake(Vec<u8>, Option<SourceError>);
 
 impl Captured for Fake {
     fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError> {
         assert_eq!(community_id, ID);
-        let bytes = self.0.clone()?;
-        output.write_all(&bytes).map_err(|error| SourceError::Refused(error.to_string()))
+        output.write_all(&self.0).map_err(|error| SourceError::Refused(error.to_string()))?;
+        self.1.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -39,8 +39,8 @@ fn wait<T>(mut next: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn saved(answer: Result<Vec<u8>, SourceError>, directory: &Path) -> Result<Saved, String> {
-    let mut saver = Saver::new(Some(Arc::new(Fake(answer))), directory.to_owned());
+fn saved(answer: Fake, directory: &Path) -> Result<Saved, String> {
+    let mut saver = Saver::new(Some(Arc::new(answer)), directory.to_owned());
     saver.save(ID.into());
     wait(|| saver.next())
 }
@@ -57,8 +57,8 @@ fn a_flow_is_saved_into_a_new_file_each_time() {
     let directory = tempfile::tempdir().unwrap();
     let files: Vec<String> = (1..=3)
         .map(|packets| {
-            let saved = saved(Ok(packets::capture(packets)), directory.path()).unwrap();
-            assert_eq!(saved.packets, packets as u64);
+            let saved = saved(Fake(packets::capture(packets), None), directory.path()).unwrap();
+            assert_eq!((saved.packets, saved.lacks), (packets as u64, None));
             assert_eq!(fs::read(directory.path().join(&saved.file)).unwrap(), packets::capture(packets));
             saved.file
         })
@@ -72,22 +72,41 @@ fn a_flow_is_saved_into_a_new_file_each_time() {
 #[test]
 fn what_cannot_be_saved_is_told_and_leaves_no_file() {
     let directory = tempfile::tempdir().unwrap();
-    let refused = SourceError::Refused("nothing is captured".into());
-    let half = packets::capture(2);
+    let refused = || Some(SourceError::Refused("nothing is captured".into()));
+    let half = packets::capture(1);
     for (answer, told) in [
-        (Err(refused), "nothing is captured"),
-        (Ok(packets::capture(0)), "no packet of this flow is in the captures"),
-        (Ok(half[..half.len() - 4].to_vec()), "no whole pcapng file"),
+        (Fake(Vec::new(), refused()), "nothing is captured"),
+        (Fake(packets::capture(0), refused()), "nothing is captured"),
+        (Fake(packets::capture(0), None), "no packet of this flow is in the captures"),
+        (Fake(half[..half.len() - 4].to_vec(), None), "no whole pcapng file"),
     ] {
         let error = saved(answer, directory.path()).unwrap_err();
         assert!(error.contains(told), "{error}");
         assert_eq!(names(directory.path()), [""; 0], "{told}");
     }
-    let error = saved(Ok(packets::capture(1)), &directory.path().join("no/such")).unwrap_err();
+    let error = saved(Fake(packets::capture(1), None), &directory.path().join("no/such")).unwrap_err();
     assert!(error.starts_with("can't write vxtap-flow-LQ9qlKB5-") && error.contains("No such file"), "{error}");
     let mut nowhere = Saver::new(None, directory.path().to_owned());
     nowhere.save(ID.into());
     assert!(wait(|| nowhere.next()).is_err());
+}
+
+#[test]
+fn an_answer_that_breaks_off_leaves_the_packets_that_came_whole_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = || SourceError::Unreachable("the answer broke off".into());
+    let cut = |bytes: &[u8]| bytes[..bytes.len() - 4].to_vec();
+    let (two, three) = (packets::capture(2), packets::capture(3));
+    for (answer, why) in [
+        (Fake(two.clone(), Some(broken())), "the answer broke off"),
+        (Fake(cut(&three), Some(broken())), "the answer broke off"),
+        (Fake(cut(&three), None), "no whole pcapng file"),
+        (Fake([&two, &b"<html>an error</html>"[..]].concat(), Some(broken())), "the answer broke off"),
+    ] {
+        let Saved { packets, file, lacks } = saved(answer, directory.path()).unwrap();
+        assert_eq!((packets, fs::read(directory.path().join(file)).unwrap()), (2, two.clone()));
+        assert!(lacks.as_ref().is_some_and(|told| told.contains(why)), "{lacks:?}");
+    }
 }
 
 #[test]

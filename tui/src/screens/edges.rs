@@ -107,14 +107,21 @@ pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, app: &App, now: Durat
     put(buffer, area, [what, why].map(|line| Line::styled(line, app.theme.alarm())));
 }
 
-/// ` saved 12 packets to vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng`
+/// ```text
+///  saved 12 packets to vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng
+///  saved 12 packets, not all, to vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng: the answer of … broke off: …
+/// ```
 pub(super) fn draw_save(buffer: &mut Buffer, area: Rect, app: &App) {
     let Some(save) = &app.save else { return };
     let (told, style) = match save {
         Save::UnderWay(flow) => (format!(" saving the packets of flow {flow} …"), app.theme.notice()),
         Save::Done(saved) => {
             let packets = if saved.packets == 1 { "packet" } else { "packets" };
-            (format!(" saved {} {packets} to {}", number::grouped(saved.packets), saved.file), app.theme.good())
+            let (count, file) = (number::grouped(saved.packets), &saved.file);
+            match &saved.lacks {
+                None => (format!(" saved {count} {packets} to {file}"), app.theme.good()),
+                Some(why) => (format!(" saved {count} {packets}, not all, to {file}: {why}"), app.theme.bad()),
+            }
         }
         Save::Failed(error) => (format!(" flow not saved: {error}"), app.theme.bad()),
     };

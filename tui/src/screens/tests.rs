@@ -263,13 +263,16 @@ fn a_flow_being_saved_and_saved_and_not_saved() {
     };
     keep("flow_saved", |size| {
         let file = "vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng".into();
-        after(size, Ok(Saved { packets: 12_345, file }))
+        after(size, Ok(Saved { packets: 12_345, file, lacks: None }))
     });
     let error =
         "http://127.0.0.1:9789/v1/extract answered 409 Conflict: nothing is captured: start the collector with --write";
     after(SMALL, Err(error.into())).has("flow not saved: http://127.0.0.1:9789/v1/extract answered 409 Conflict");
     let file = "x.pcapng".into();
-    after(MIN_SIZE, Ok(Saved { packets: 1, file })).has("saved 1 packet to x.pcapng");
+    after(MIN_SIZE, Ok(Saved { packets: 1, file, lacks: None })).has("saved 1 packet to x.pcapng");
+    let (file, lacks) = ("x.pcapng".into(), Some("the answer of http://127.0.0.1:9789/v1/extract broke off".into()));
+    after(SMALL, Ok(Saved { packets: 2, file, lacks }))
+        .has("saved 2 packets, not all, to x.pcapng: the answer of http://127.0.0.1:9789");
 }
 
 #[test]

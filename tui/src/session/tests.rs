@@ -214,7 +214,7 @@ fn a_user_watches_looks_at_a_flow_and_leaves() {
 #[test]
 fn a_user_saves_a_flow_and_is_told_where() {
     let file = "vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng";
-    let saved = move || Update::Saved(Ok(Saved { packets: 7, file: file.into() }));
+    let saved = move || Update::Saved(Ok(Saved { packets: 7, file: file.into(), lacks: None }));
     let replay = replay([
         (10, snapshot(sample::busy(1))),
         (1500, letter('2')),
