@@ -25,6 +25,7 @@ use crate::worker::Steering;
 
 mod exchange;
 mod opening;
+mod progress;
 mod reader;
 mod recorder;
 

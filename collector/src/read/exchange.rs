@@ -9,12 +9,13 @@ use vxtap_analyzers::{BATCH_MAX, PacketMeta};
 use vxtap_capfile::Chunk;
 use vxtap_wire::Link;
 
+use super::progress::Progress;
 use super::reader::{FileReader, Numbered};
 use crate::pipeline::{Entrant, FrameBatch, Pipeline};
 
-/// Chunks that a worker may be behind, for each worker, before it reads no further. Bounds the memory in use and, with it,
+/// Chunks that any worker may be behind, for each worker, before nobody reads further. Bounds the memory in use and, with it,
 /// the channels, which get no more than one share of each of these chunks.
-const CHUNKS_AHEAD: u64 = 4;
+const CHUNKS_AHEAD: u64 = 2;
 
 /// One frame of a chunk. Its owner looks into it once more: what was seen of it is more to hand over than its headers are.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,12 @@ impl SharedFrame {
     pub(super) const fn new(entrant: &Entrant<'_>, place: Range<usize>) -> Self {
         let Entrant { meta, link, wire_len, .. } = *entrant;
         Self { meta, start: place.start as u32, end: place.end as u32, wire_len, link, shown: false }
+    }
+
+    /// Its bytes in `chunk`, the one that it is of.
+    #[inline]
+    fn bytes<'a>(&self, chunk: &'a Chunk) -> &'a [u8] {
+        chunk.bytes(self.start as usize..self.end as usize)
     }
 }
 
@@ -104,7 +111,7 @@ impl Share {
             self.fetch(frames);
             for frame in frames {
                 let SharedFrame { meta, wire_len, link, shown, .. } = *frame;
-                let entrant = Entrant { meta, link, bytes: self.bytes(frame), wire_len };
+                let entrant = Entrant { meta, link, bytes: frame.bytes(&self.chunk), wire_len };
                 if shown {
                     take(pipeline, &batch);
                     batch.clear();
@@ -122,20 +129,17 @@ impl Share {
     /// CPU waits for all of them together.
     fn fetch(&self, frames: &[SharedFrame]) {
         let read = frames.iter().fold(0, |read, frame| {
-            let bytes = self.bytes(frame);
+            let bytes = frame.bytes(&self.chunk);
             read ^ bytes.first().unwrap_or(&0) ^ bytes.get(53).unwrap_or(&0)
         });
         std::hint::black_box(read);
-    }
-
-    #[inline]
-    fn bytes(&self, frame: &SharedFrame) -> &[u8] {
-        self.chunk.bytes(frame.start as usize..frame.end as usize)
     }
 }
 
 enum Message {
     Share(Share),
+    /// Another worker has done a chunk, which may leave room to read on.
+    Done,
     /// There are so many chunks in all.
     End(u64),
 }
@@ -143,6 +147,7 @@ enum Message {
 /// One worker's end of the exchange.
 pub(super) struct Exchange {
     number: usize,
+    progress: Arc<Progress>,
     inboxes: Vec<Sender<Message>>,
     inbox: Receiver<Message>,
     /// Shares that came before their turn.
@@ -161,8 +166,10 @@ impl Exchange {
     /// An end for each of `workers` workers.
     pub(super) fn connect(workers: u32) -> Vec<Self> {
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
+        let progress = Arc::new(Progress::new(workers));
         let end = |(number, inbox)| Self {
             number,
+            progress: Arc::clone(&progress),
             inboxes: inboxes.clone(),
             inbox,
             early: BTreeMap::new(),
@@ -221,11 +228,16 @@ impl Exchange {
         if let Some(chunk) = Arc::into_inner(chunk) {
             reader.give_back(taker, chunk);
         }
+        for sleeper in self.progress.advance(self.number, self.turn) {
+            let _ = self.inboxes[sleeper].send(Message::Done);
+        }
     }
 
-    /// Whether this worker is near enough to the end of what was read to read on.
+    /// Whether all workers are near enough to the end of what was read to read on. One that has nothing of its own in the chunks would
+    /// otherwise read the whole file into memory for another that has all of it.
     pub(super) fn may_read(&self) -> bool {
-        self.chunks.is_none() && self.known - self.turn < CHUNKS_AHEAD * self.inboxes.len() as u64
+        self.chunks.is_none()
+            && self.known.saturating_sub(self.progress.slowest()) < CHUNKS_AHEAD * self.inboxes.len() as u64
     }
 
     /// Tells the others, once, that there are `chunks` chunks in all.
@@ -245,19 +257,26 @@ impl Exchange {
         self.chunks == Some(self.turn)
     }
 
-    /// Waits for the next share from another worker.
+    /// Waits for the next share from another worker, or for room to read on.
+    ///
+    /// Never do all of them wait: the first chunk that some worker has not done is being read, or may be.
     pub(super) fn wait(&mut self) {
         if self.is_finished() {
             return;
         }
-        if let Ok(message) = self.inbox.recv() {
+        self.progress.begin_to_wait(self.number);
+        if !self.may_read()
+            && let Ok(message) = self.inbox.recv()
+        {
             self.take(message);
         }
+        self.progress.end_to_wait(self.number);
     }
 
     fn take(&mut self, message: Message) {
         match message {
             Message::Share(share) => self.keep(share),
+            Message::Done => {}
             Message::End(chunks) => self.chunks = Some(chunks),
         }
     }

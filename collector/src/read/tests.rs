@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
+use vxtap_capfile::Chunk;
 
 use super::*;
 use crate::settings::{LogSettings, ReadEncapsulation};
@@ -51,6 +52,35 @@ fn read_by(workers: u32, packets: &[(u16, u32)], events: EventKinds) -> (Vec<Val
     let text = fs::read_to_string(directory.path().join("log/eve.json")).unwrap();
     let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
     (events.collect(), serde_json::to_value(summary).unwrap())
+}
+
+#[test]
+fn nobody_reads_far_ahead_of_a_worker_that_has_all_frames_and_whoever_waits_is_woken() {
+    let reader = FileReader::new(Vec::new(), 2);
+    let mut exchanges = Exchange::connect(2);
+    let (mut slow, mut quick) = (exchanges.remove(1), exchanges.remove(0));
+    let mut chunks = 0;
+    while quick.may_read() {
+        assert!(chunks < 100, "it reads on");
+        let numbered = Numbered { number: chunks, taker: 0, chunk: Chunk::default() };
+        quick.send(numbered, Shares::new(2, 0, &reader));
+        let share = quick.next_in_order().unwrap();
+        quick.done(share, &reader);
+        chunks += 1;
+    }
+    assert!(chunks > 0);
+    let (sender, woken) = crossbeam_channel::bounded(1);
+    let waiting = std::thread::spawn(move || {
+        while !quick.may_read() {
+            quick.wait();
+        }
+        sender.send(()).unwrap();
+    });
+    assert!(woken.is_empty());
+    let share = slow.next_in_order().unwrap();
+    slow.done(share, &reader);
+    woken.recv_timeout(Duration::from_secs(20)).expect("there is room again, and nobody says so");
+    waiting.join().unwrap();
 }
 
 #[test]
