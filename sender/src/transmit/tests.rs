@@ -190,8 +190,16 @@ fn nothing_listening_is_counted_and_ends_nothing() {
 #[test]
 fn ports_in_use_are_passed_over() {
     let (_receiver, target) = receiver("127.0.0.1:0");
-    let settings = settings(target);
-    let taken = UdpSocket::bind(("0.0.0.0", settings.source_port_base + 1)).unwrap();
+    // Other programs have ports as well: a range is looked for of which all are free but the one that is taken here.
+    let is_free = |port: &u16| UdpSocket::bind(("0.0.0.0", *port)).is_ok();
+    let (settings, taken) = (0..10)
+        .map(|_| settings(target))
+        .filter(|settings| (settings.source_port_base..).take(4).all(|port| is_free(&port)))
+        .find_map(|settings| {
+            let taken = UdpSocket::bind(("0.0.0.0", settings.source_port_base + 1)).ok()?;
+            Some((settings, taken))
+        })
+        .expect("of ten ranges one has four free ports");
     let transmitter = Transmitter::open(&TransmitSettings { source_ports: 3, ..settings.clone() }).unwrap();
     let base = settings.source_port_base;
     assert_eq!(transmitter.source_ports(), [base, base + 2, base + 3]);
