@@ -192,8 +192,8 @@ fn append_digits(out: &mut Vec<u8>, number: u64) {
 
 /// Appends `text` as a JSON string.
 ///
-/// UTF-8 stays as it is, but for what JSON wants escaped and other control characters (`\u001b`), so that a line on a terminal does
-/// nothing. Where the text is no UTF-8, each byte that is not printable ASCII, tab, line feed or carriage return is shown as the four
+/// UTF-8 stays as it is, but for what JSON wants escaped, other control characters (`\u001b`) and those that turn text around (`\u202e`), so that
+/// a line on a terminal does nothing and shows what it says. Where the text is no UTF-8, each byte that is not printable ASCII, tab, line feed or carriage return is shown as the four
 /// characters `\x..`, as Suricata does.
 pub fn append_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
@@ -248,12 +248,17 @@ fn append_char(out: &mut Vec<u8>, c: char) {
         '\u{8}' => out.extend_from_slice(b"\\b"),
         '\u{c}' => out.extend_from_slice(b"\\f"),
         // C0, DEL and C1: the last are two bytes of UTF-8 that terminals obey as well.
-        c if c.is_control() => {
-            out.extend_from_slice(b"\\u00");
-            out.extend([hex((c as u32 >> 4) as u8 & 15), hex(c as u8 & 15)]);
+        c if c.is_control() || rearranges(c) => {
+            let digit = |place: u32| hex((c as u32 >> (4 * place)) as u8);
+            out.extend([b'\\', b'u', digit(3), digit(2), digit(1), digit(0)]);
         }
         c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
     }
+}
+
+/// Whether `c` shows nothing itself, and has what is around it shown in another order or on another line.
+const fn rearranges(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 const fn hex(digit: u8) -> u8 {
@@ -264,7 +269,7 @@ const fn hex(digit: u8) -> u8 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{JsonObject, append_number, append_text};
+    use super::{JsonObject, append_number, append_text, rearranges};
 
     fn text(bytes: &[u8]) -> String {
         let mut out = Vec::new();
@@ -276,6 +281,14 @@ mod tests {
     fn text_that_is_no_utf8_is_shown_byte_by_byte_as_suricata_does() {
         assert_eq!(text(b"a\xffb\x00\"\n"), r#""a\\xffb\\x00\"\n""#);
         assert_eq!(text("grüße\u{1b}[31m\u{9b}".as_bytes()), "\"grüße\\u001b[31m\\u009b\"");
+    }
+
+    #[test]
+    fn text_does_not_turn_the_line_around_that_it_is_in() {
+        assert_eq!(
+            text("exe.\u{202e}gpj\u{2066}\u{200f}\u{2028}é€😀".as_bytes()),
+            "\"exe.\\u202egpj\\u2066\\u200f\\u2028é€😀\""
+        );
     }
 
     #[test]
@@ -307,7 +320,7 @@ mod tests {
         #[test]
         fn any_bytes_become_one_json_string_without_control_characters(bytes: Vec<u8>) {
             let written = text(&bytes);
-            prop_assert!(!written.chars().any(char::is_control));
+            prop_assert!(!written.chars().any(|c| c.is_control() || rearranges(c)));
             let read: String = serde_json::from_str(&written).unwrap();
             if let Ok(utf8) = std::str::from_utf8(&bytes) {
                 prop_assert_eq!(read, utf8);
