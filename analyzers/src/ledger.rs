@@ -82,7 +82,7 @@ drop_reasons! {
     HealthProbe = "health_probe",
     /// Handed over to the worker that owns the flow, whose queue was full.
     HandOverFull = "hand_over_full",
-    /// Record of a capture file whose link type is neither Ethernet nor raw IP.
+    /// Record of a capture file of a link type that cannot be read.
     LinkType = "link_type",
     /// Capture file that ends in the middle of a record, or whose next record makes no sense.
     FileDamaged = "file_damaged",

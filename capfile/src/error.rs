@@ -31,7 +31,7 @@ pub enum OpenError {
         /// Its length in bytes.
         length: usize,
     },
-    /// Compressed.
+    /// Compressed in a way that is not unpacked here.
     #[error("'{file}' is compressed with {method}: unpack it first")]
     Compressed {
         /// Name as given.
@@ -66,7 +66,7 @@ pub struct ReadError {
     pub file: String,
     /// Number of the record that would have come, from 1.
     pub record: u64,
-    /// Where in the file it begins, in bytes.
+    /// Where in the file it begins, in bytes; of a compressed file, where in what was packed.
     pub offset: u64,
     /// What is wrong.
     pub fault: Fault,
@@ -82,7 +82,7 @@ impl fmt::Display for ReadError {
 impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
-            Fault::Io(error) => Some(error),
+            Fault::Io(error) | Fault::Packed(error) => Some(error),
             _ => None,
         }
     }
@@ -120,6 +120,9 @@ pub enum Fault {
         /// How many there are.
         described: usize,
     },
+    /// What is compressed cannot be unpacked further: it is cut or damaged.
+    #[error("it cannot be unpacked: {0}")]
+    Packed(io::Error),
     /// The system does not read further.
     #[error("{0}")]
     Io(#[from] io::Error),

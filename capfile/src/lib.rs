@@ -3,7 +3,7 @@
 //! [`CaptureReader`] reads pcap and pcapng, [`pcapng`] encodes the pcapng blocks that a capture writer needs. This crate
 //! opens files for reading and knows nothing of what is in a frame. The framing of classic records and of pcapng blocks is
 //! the `pcap-file` crate's; what that crate leaves out or gets wrong (time resolution and offset of an interface, blocks
-//! with an option that it cannot read, bounds) is done here.
+//! with an option that it cannot read, bounds) is done here, and what is compressed with zstd is unpacked.
 
 mod chunk;
 mod classic;

@@ -39,16 +39,20 @@ enum Format {
     Sections(Sections),
 }
 
-/// Reads pcap (microseconds, nanoseconds) and pcapng in both byte orders, from files, pipes and standard input.
+/// Reads pcap (microseconds, nanoseconds) and pcapng in both byte orders, from files, pipes and standard input; also what is compressed
+/// with zstd, as the collector compresses its captures.
 ///
 /// Its memory is bounded by one window of 256 KiB, or by the largest block read ([`crate::MAX_BLOCK_BYTES`] at most),
-/// and the interfaces of one section. No record allocates.
+/// and the interfaces of one section; what is compressed takes the window that its frames say as well, 128 MiB at most, and those of the collector
+/// 1 MiB. No record allocates.
 pub struct CaptureReader {
     format: Format,
     refill: Refill,
     /// The file, where it is one that can be read at any place.
     regular: Option<Arc<File>>,
     name: String,
+    /// Whether it is unpacked on the way.
+    compressed: bool,
     /// Records delivered.
     records: u64,
     size: Option<u64>,
@@ -70,7 +74,8 @@ impl CaptureReader {
         let file = Arc::new(file);
         let mut reader = Self::from_reader(Arc::clone(&file), &name)?;
         reader.size = size;
-        reader.regular = size.map(|_| file);
+        // What is compressed can only be read from its beginning on.
+        reader.regular = size.filter(|_| !reader.compressed).map(|_| file);
         Ok(reader)
     }
 
@@ -78,9 +83,10 @@ impl CaptureReader {
     pub fn from_reader(source: impl Read + Send + 'static, name: &str) -> Result<Self, OpenError> {
         let file = printable(name);
         let mut refill = Refill::new(Box::new(source));
-        if let Err(source) = refill.fill(FILE_HEADER_LEN) {
-            return Err(OpenError::Read { file, source });
-        }
+        let compressed = match begin(&mut refill) {
+            Ok(compressed) => compressed,
+            Err(source) => return Err(OpenError::Read { file, source }),
+        };
         let format = match recognise(refill.available()) {
             Ok(format) => format,
             Err(reason) => return Err(reason(file)),
@@ -88,7 +94,8 @@ impl CaptureReader {
         if let Format::Classic(_) = format {
             refill.consume(FILE_HEADER_LEN);
         }
-        Ok(Self { format, refill, regular: None, name: file, records: 0, size: None, ended: false, postponed: None })
+        let (regular, size) = (None, None);
+        Ok(Self { format, refill, regular, name: file, compressed, records: 0, size, ended: false, postponed: None })
     }
 
     /// The next record; `None` at the end. After an error nothing more comes.
@@ -121,7 +128,7 @@ impl CaptureReader {
     }
 
     /// Has the file read by windows, in any order and by anybody, instead of by this reader, which from now on only says what
-    /// records are in them: [`CaptureReader::records_in`]. `None` for what is no regular file.
+    /// records are in them: [`CaptureReader::records_in`]. `None` for what is no regular file, or compressed.
     pub fn windows(&mut self) -> Option<Windows> {
         let file = self.regular.take()?;
         self.refill.detach();
@@ -191,6 +198,11 @@ impl CaptureReader {
     #[cold]
     fn fail(&mut self, fault: Fault) -> ReadError {
         self.ended = true;
+        let fault = match fault {
+            // What the system says has a number; the rest is what the decoder says.
+            Fault::Io(error) if self.compressed && error.raw_os_error().is_none() => Fault::Packed(error),
+            fault => fault,
+        };
         ReadError { file: self.name.clone(), record: self.records + 1, offset: self.refill.offset(), fault }
     }
 
@@ -212,7 +224,7 @@ impl CaptureReader {
         self.records
     }
 
-    /// Bytes of the file read so far, up to the end of the last record.
+    /// Bytes of the file read so far, unpacked, up to the end of the last record.
     pub const fn offset(&self) -> u64 {
         self.refill.offset()
     }
@@ -231,6 +243,22 @@ impl std::fmt::Debug for CaptureReader {
             .field("offset", &self.offset())
             .finish_non_exhaustive()
     }
+}
+
+/// Reads the first bytes, enough to recognise a format by, and tells whether they had to be unpacked.
+fn begin(refill: &mut Refill) -> std::io::Result<bool> {
+    refill.fill(FILE_HEADER_LEN)?;
+    let compressed = refill.available().first_chunk::<4>().is_some_and(|magic| is_zstd(*magic));
+    if compressed {
+        refill.unpack()?;
+        refill.fill(FILE_HEADER_LEN)?;
+    }
+    Ok(compressed)
+}
+
+/// RFC 8878: a frame of zstd, or one that decoders skip, which some programs begin with (section 3.1.2).
+const fn is_zstd(magic: [u8; 4]) -> bool {
+    matches!(magic, [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18])
 }
 
 /// Tells the format by the first bytes, or makes the error for a file of the name that it is given.
@@ -259,7 +287,8 @@ fn recognise(begins: &[u8]) -> Result<Format, Box<dyn FnOnce(String) -> OpenErro
 const fn compression(magic: [u8; 4]) -> Option<&'static str> {
     match magic {
         [0x1f, 0x8b, ..] => Some("gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd] => Some("zstd"),
+        // Of what was unpacked once.
+        magic if is_zstd(magic) => Some("zstd a second time"),
         [0x04, 0x22, 0x4d, 0x18] => Some("lz4"),
         [0xfd, b'7', b'z', b'X'] => Some("xz"),
         [b'B', b'Z', b'h', _] => Some("bzip2"),

@@ -1,6 +1,6 @@
 //! A window over a byte source, in which records lie in one piece.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 /// What is read at a time, unless a block is larger. The kernel's copy is in the second-level cache then when its records are looked at.
 pub(crate) const WINDOW_BYTES: usize = 256 << 10;
@@ -88,6 +88,15 @@ impl Refill {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// From now on what the source has, from the first byte not consumed, is unpacked.
+    pub(crate) fn unpack(&mut self) -> io::Result<()> {
+        let read = Cursor::new(self.available().to_vec());
+        let packed = read.chain(std::mem::replace(&mut self.source, Box::new(io::empty())));
+        self.source = Box::new(zstd::Decoder::new(packed)?);
+        (self.start, self.end) = (0, 0);
+        Ok(())
     }
 
     /// From now on there is only what [`Refill::adopt`] brings. What was read and not consumed is forgotten.

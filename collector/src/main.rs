@@ -23,10 +23,7 @@ impl Commands for Program {
 
     fn read(&self, settings: &ReadSettings) -> Result<(), Failure> {
         match read::read(settings) {
-            Ok(summary) => {
-                tracing::info!("{}", summary.lines());
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(ReadFailure::Run(error)) if !run::is_of_arguments(&error) => Err(Failure::Run(error)),
             Err(failure) => Err(Failure::Arguments(failure.into())),
         }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vxtap_analyzers::Wholes;
-use vxtap_capfile::{CaptureReader, LinkType};
-use vxtap_wire::{Link, SteerHash};
+use vxtap_capfile::LinkType;
+use vxtap_wire::SteerHash;
 
 use crate::admission::{Admission, StateError};
 use crate::capture::Input;
@@ -24,12 +24,14 @@ use crate::summary::{self, Summary};
 use crate::worker::Steering;
 
 mod exchange;
+mod files;
 mod opening;
 mod progress;
 mod reader;
 mod recorder;
 
 use exchange::{Exchange, Shares};
+use files::Waiting;
 use opening::Opening;
 use reader::{FileReader, Numbered};
 use recorder::Recorder;
@@ -60,16 +62,11 @@ pub enum ReadFailure {
 
 /// Reads the files of `settings` one after the other and writes what was asked for.
 ///
-/// A damaged file ends at the damage; what came before is analysed, the next file is read, and the result is an error.
+/// A damaged file ends at the damage; what came before is analysed, the next file is read, and the result is an error. So it is
+/// where a file is gone when its turn comes.
 pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let begun = Instant::now();
-    let files = settings.files.iter().map(CaptureReader::open).collect::<Result<Vec<_>, _>>()?;
-    for file in &files {
-        let is_unknown = |link_type: &LinkType| Link::of_type(link_type.0).is_none();
-        if let Some(link_type) = file.link_type().filter(is_unknown) {
-            return Err(ReadFailure::LinkType { file: file.name().to_owned(), link_type });
-        }
-    }
+    let files = settings.files.iter().map(|path| Waiting::look_into(path)).collect::<Result<Vec<_>, _>>()?;
     let admission = Admission::read_only(&settings.pipeline.admission)?;
     let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
     let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
@@ -93,6 +90,8 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     if let Some(target) = &settings.summary {
         summary::write(&result, target)?;
     }
+    // Also where the run fails: what came of the packets before the damage is what there is.
+    tracing::info!("{}", result.lines());
     result.check().map_err(anyhow::Error::from)?;
     // A file can be read again, unlike what came over a network: whoever asked for a capture of it has none.
     let lost = result.ledger.capture_dropped;
@@ -103,7 +102,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
         )));
     }
     match reader.damage() {
-        Some(damage) => Err(ReadFailure::Run(damage.into())),
+        Some(damage) => Err(ReadFailure::Run(damage)),
         None => Ok(result),
     }
 }

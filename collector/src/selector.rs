@@ -15,7 +15,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use vxtap_analyzers::{Encapsulation, StreamKey};
 use vxtap_wire::geneve::Cookie;
 use vxtap_wire::vxlan::Vni;
@@ -246,10 +246,17 @@ impl FromStr for VniRange {
 /// An address or a prefix, as a flag or a file has it.
 pub fn source(text: &str) -> Result<IpNet, SelectorError> {
     let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    // The addresses of the machine's own IPv6 sockets are told as IPv4 where they are.
-    net.map(|net| net.trunc()).map_err(|_| {
+    net.map(|net| as_ipv4(net.trunc())).map_err(|_| {
         SelectorError(format!("'{}' is no address: expected for example 10.0.0.7 or 10.0.0.0/8", brief(text)))
     })
+}
+
+/// An IPv4 network where `net` is one in IPv6 (`::ffff:10.0.0.7`): sources are told as IPv4 whatever socket they came by, but other
+/// programs show those of a socket for both as IPv6, and what is copied from them has to mean the same.
+fn as_ipv4(net: IpNet) -> IpNet {
+    let IpNet::V6(six) = net else { return net };
+    let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
+    four.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(net, IpNet::V4)
 }
 
 impl FromStr for Selector {

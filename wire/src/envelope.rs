@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::flow::protocol;
-use crate::frame::{ETHERNET_HEADER_LEN, ethertype};
+use crate::frame::{ETHERNET_HEADER_LEN, MAX_EXTENSIONS, ethertype};
 use crate::link::{Behind, Link};
 
 mod opening;
@@ -97,15 +97,39 @@ fn ipv6(frame: &[u8], at: usize) -> Option<OuterDatagram<'_>> {
     let source = IpAddr::V6(Ipv6Addr::from_octets(*header[8..].first_chunk::<16>()?));
     let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let end = if payload_len == 0 { frame.len() } else { frame.len().min(at + 40 + payload_len) };
-    match header[6] {
-        protocol::UDP => udp(frame, at + 40, end, source),
-        // A hop-by-hop header, as jumbograms have it (RFC 2675).
-        0 => {
-            let [next, len] = *frame.get(at + 40..)?.first_chunk::<2>()?;
-            (next == protocol::UDP).then(|| udp(frame, at + 40 + (usize::from(len) + 1) * 8, end, source))?
-        }
+    match behind_extensions(frame, header[6], at + 40)? {
+        Upper { protocol: protocol::UDP, at, is_fragment: false } => udp(frame, at, end, source),
         _ => None,
     }
+}
+
+/// What is behind the extension headers of an IPv6 packet.
+struct Upper {
+    protocol: u8,
+    at: usize,
+    /// Whether it is a fragment; `protocol` is what the fragment header says then.
+    is_fragment: bool,
+}
+
+/// Goes over the extension headers (RFC 8200 section 4) that a receiving host takes off in front of a datagram: hop-by-hop options, as
+/// jumbograms have them (RFC 2675), destination options, as tunnels have them (RFC 2473 section 4.1.1), routing headers, and a
+/// fragment header that says that all is in this packet (RFC 6946). `None` where they are cut.
+fn behind_extensions(frame: &[u8], mut next: u8, mut at: usize) -> Option<Upper> {
+    for _ in 0..MAX_EXTENSIONS {
+        let len = match next {
+            0 | 43 | 60 => (usize::from(*frame.get(at + 1)?) + 1) * 8,
+            protocol::IPV6_FRAGMENT => 8,
+            _ => return Some(Upper { protocol: next, at, is_fragment: false }),
+        };
+        let header = frame.get(at..)?.first_chunk::<8>()?;
+        let is_fragment = next == protocol::IPV6_FRAGMENT && u16::from_be_bytes([header[2], header[3]]) & 0xfff9 != 0;
+        next = header[0];
+        at += len;
+        if is_fragment {
+            return Some(Upper { protocol: next, at, is_fragment });
+        }
+    }
+    None
 }
 
 #[inline]
@@ -132,12 +156,10 @@ pub fn is_fragment_of_datagram(link: Link, frame: &[u8]) -> bool {
         Some(4) => packet.first_chunk::<20>().is_some_and(|header| {
             header[9] == protocol::UDP && u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0
         }),
-        // A fragment header whose next header is UDP. One that says that all is in this packet (RFC 6946) is no fragment.
-        Some(6) => packet.first_chunk::<48>().is_some_and(|header| {
-            header[6] == protocol::IPV6_FRAGMENT
-                && header[40] == protocol::UDP
-                && u16::from_be_bytes([header[42], header[43]]) & 0xfff9 != 0
-        }),
+        Some(6) => packet
+            .first_chunk::<40>()
+            .and_then(|header| behind_extensions(packet, header[6], 40))
+            .is_some_and(|upper| upper.is_fragment && upper.protocol == protocol::UDP),
         _ => false,
     }
 }

@@ -17,7 +17,7 @@ const MAX_SHIMS: u8 = 16;
 /// Bytes behind this offset are not looked at: no link carries such a frame, and sums of offsets fit 32 bits.
 const MAX_READABLE: usize = i32::MAX as usize;
 /// How many IPv6 extension headers are walked in one packet before it counts as malformed.
-const MAX_EXTENSIONS: u8 = 128;
+pub(crate) const MAX_EXTENSIONS: u8 = 128;
 
 /// EtherTypes that the walk knows.
 pub mod ethertype {

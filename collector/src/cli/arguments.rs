@@ -139,8 +139,8 @@ impl OwnOfDoctor {
 
 #[derive(Args, Debug)]
 pub(super) struct ReadArguments {
-    /// Capture files, read one after the other: pcap or pcapng, of Ethernet, IP, Linux's cooked frames
-    /// ('tcpdump -i any'), loopback, PPP or NFLOG
+    /// Capture files, read one after the other: pcap or pcapng, also compressed with zstd, of Ethernet, IP,
+    /// Linux's cooked frames ('tcpdump -i any'), loopback, PPP or NFLOG; - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// Configuration file

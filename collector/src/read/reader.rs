@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vxtap_analyzers::{DropReason, Ledger};
-use vxtap_capfile::{CaptureReader, Chunk, ReadError, Windows};
+use vxtap_capfile::{CaptureReader, Chunk, Windows};
 
 use super::exchange::SharedFrame;
+use super::files::Waiting;
 use crate::turns::Turns;
 
 /// The files being read.
@@ -31,17 +32,28 @@ struct Spare {
 
 /// What is not yet read.
 struct Claims {
-    /// Files, the current one first; `None` where a file has to be read in turn.
-    files: VecDeque<Option<Windows>>,
+    file: Current,
+    /// The files behind it.
+    waiting: VecDeque<Waiting>,
     next_number: u64,
+}
+
+/// How the file whose turn it is is read.
+enum Current {
+    /// By windows.
+    Windows(Windows),
+    /// In turn.
+    InTurn,
+    /// There is none: the next one is to be opened, where there is one.
+    None,
 }
 
 /// Where the records are.
 struct Records {
-    /// The same files.
-    files: VecDeque<CaptureReader>,
+    /// The same file.
+    file: Option<CaptureReader>,
     /// The first thing that was wrong with a file.
-    damage: Option<ReadError>,
+    damage: Option<anyhow::Error>,
 }
 
 /// A chunk and its place in the order of the files.
@@ -54,12 +66,10 @@ pub(super) struct Numbered {
 
 impl FileReader {
     /// The files for `workers` workers, which are numbered from 0.
-    pub(super) fn new(files: Vec<CaptureReader>, workers: u32) -> Self {
-        let mut files = VecDeque::from(files);
-        let claims = Claims { files: files.iter_mut().map(CaptureReader::windows).collect(), next_number: 0 };
+    pub(super) fn new(files: Vec<Waiting>, workers: u32) -> Self {
         Self {
-            claims: Mutex::new(claims),
-            records: Mutex::new(Records { files, damage: None }),
+            claims: Mutex::new(Claims { file: Current::None, waiting: files.into(), next_number: 0 }),
+            records: Mutex::new(Records { file: None, damage: None }),
             turns: Turns::default(),
             spare: (0..workers).map(|_| Mutex::default()).collect(),
         }
@@ -70,15 +80,20 @@ impl FileReader {
     pub(super) fn next(&self, worker: usize, ledger: &mut Ledger) -> Option<Numbered> {
         let mut chunk = lock(&self.spare[worker]).chunks.pop().unwrap_or_default();
         let mut claims = lock(&self.claims);
-        let file = claims.files.front_mut()?;
-        let window = file.as_mut().and_then(Windows::next);
+        if claims.is_at_the_end() {
+            return None;
+        }
         let number = claims.next_number;
         claims.next_number += 1;
+        let window = match &mut claims.file {
+            Current::Windows(windows) => windows.next(),
+            Current::InTurn | Current::None => None,
+        };
         if let Some(window) = window {
             drop(claims);
             chunk.read(&window);
             let mut records = self.wait_for_turn(number);
-            if let Some(Err(error)) = records.files.front_mut().map(|file| file.records_in(&mut chunk)) {
+            if let Some(Err(error)) = records.file.as_mut().map(|file| file.records_in(&mut chunk)) {
                 records.note_damage(error, ledger);
             }
             drop(records);
@@ -87,13 +102,13 @@ impl FileReader {
             // Whatever is left of the file, and whether it ends where a record does. Until that is known nobody can say what
             // comes next, so the claims stay locked.
             let mut records = self.wait_for_turn(number);
-            let more = records.files.front_mut().map_or(Ok(false), |file| file.next_chunk(&mut chunk));
-            if !matches!(more, Ok(true)) {
-                claims.files.pop_front();
-                records.files.pop_front();
-            }
+            let more = records.file.as_mut().map_or(Ok(false), |file| file.next_chunk(&mut chunk));
+            let goes_on = matches!(more, Ok(true));
             if let Err(error) = more {
                 records.note_damage(error, ledger);
+            }
+            if !goes_on {
+                claims.go_on(&mut records, ledger);
             }
             drop(records);
             self.turns.end();
@@ -110,7 +125,7 @@ impl FileReader {
     /// How many chunks there were, once all files are at their end.
     pub(super) fn chunks_in_all(&self) -> Option<u64> {
         let claims = lock(&self.claims);
-        claims.files.is_empty().then_some(claims.next_number)
+        claims.is_at_the_end().then_some(claims.next_number)
     }
 
     /// Takes a chunk of `taker`'s back for use.
@@ -130,14 +145,36 @@ impl FileReader {
     }
 
     /// What was wrong with a file; the first, where there were several.
-    pub(super) fn damage(&self) -> Option<ReadError> {
+    pub(super) fn damage(&self) -> Option<anyhow::Error> {
         lock(&self.records).damage.take()
+    }
+}
+
+impl Claims {
+    fn is_at_the_end(&self) -> bool {
+        matches!(self.file, Current::None) && self.waiting.is_empty()
+    }
+
+    /// Opens the next file that can be opened, if there is one.
+    fn go_on(&mut self, records: &mut Records, ledger: &mut Ledger) {
+        (self.file, records.file) = (Current::None, None);
+        while let Some(waiting) = self.waiting.pop_front() {
+            match waiting.open() {
+                Ok(mut file) => {
+                    self.file = file.windows().map_or(Current::InTurn, Current::Windows);
+                    records.file = Some(file);
+                    return;
+                }
+                Err(error) => records.note_damage(error, ledger),
+            }
+        }
     }
 }
 
 impl Records {
     /// The first one is the run's error; the others are told at once.
-    fn note_damage(&mut self, error: ReadError, ledger: &mut Ledger) {
+    fn note_damage(&mut self, error: impl Into<anyhow::Error>, ledger: &mut Ledger) {
+        let error = error.into();
         ledger.received += 1;
         ledger.drop_one(DropReason::FileDamaged);
         if self.damage.is_none() {

@@ -2,6 +2,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
+use vxtap_analyzers::Ledger;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_capfile::Chunk;
 
@@ -113,4 +114,90 @@ fn a_flow_that_was_silent_for_long_at_the_end_ends_for_that_whoever_had_the_last
         reasons.sort_unstable();
         assert_eq!(reasons, [vec!["shutdown"], vec!["timeout"; 20]].concat(), "{workers} workers");
     }
+}
+
+/// How many files in `directory` this process has open.
+fn open_files(directory: &std::path::Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|path| path.starts_with(directory)).count()
+}
+
+#[test]
+fn of_many_files_one_is_open_at_a_time_and_one_that_is_gone_in_its_turn_is_told_and_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..100).map(|number| directory.path().join(format!("{number}.pcap"))).collect();
+    for (port, file) in (10_000..).zip(&files) {
+        fs::write(file, capture(&[(port, 0), (port, 1)])).unwrap();
+    }
+    let waiting = files.iter().map(|file| Waiting::look_into(file).unwrap()).collect();
+    let reader = FileReader::new(waiting, 1);
+    assert_eq!(open_files(directory.path()), 0);
+    for gone in [7, 8, 99] {
+        fs::remove_file(&files[gone]).unwrap();
+    }
+    let (mut ledger, mut records) = (Ledger::default(), 0);
+    while let Some(Numbered { taker, chunk, .. }) = reader.next(0, &mut ledger) {
+        records += chunk.records().len();
+        assert!(open_files(directory.path()) <= 1);
+        reader.give_back(taker, chunk);
+    }
+    // Each counts as one packet.
+    assert_eq!((records, ledger.received), (97 * 2, 3));
+    assert_eq!(open_files(directory.path()), 0);
+    let told = reader.damage().unwrap().to_string();
+    assert!(told.contains("7.pcap': No such file"), "{told}");
+}
+
+#[test]
+fn files_of_every_kind_are_read_one_after_the_other_by_any_number_of_workers() {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..30).map(|number| directory.path().join(number.to_string())).collect();
+    for (number, file) in (0_u16..).zip(&files) {
+        let packets: Vec<_> = (0..100).map(|second| (10_000 + number, second)).collect();
+        let packed = match number % 3 {
+            0 => capture(&packets),
+            1 => zstd::encode_all(&capture(&packets)[..], 1).unwrap(),
+            _ => capture(&[]),
+        };
+        fs::write(file, packed).unwrap();
+    }
+    for workers in 1..4 {
+        let pipeline = PipelineSettings { workers, ..PipelineSettings::default() };
+        let encapsulation = ReadEncapsulation::Auto;
+        let settings = ReadSettings { files: files.clone(), encapsulation, ports: vec![], pipeline, summary: None };
+        let summary = read(&settings).unwrap();
+        assert_eq!((summary.ledger.received, summary.ledger.flows), (2_000, 20), "{workers} workers");
+    }
+}
+
+/// What was logged, for people.
+#[derive(Clone, Default)]
+struct Told(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn where_a_file_is_cut_its_packets_are_told_of_as_well_as_the_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cut.pcap");
+    let whole = capture(&[(1, 0), (2, 0), (3, 0)]);
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let (encapsulation, pipeline) = (ReadEncapsulation::Auto, PipelineSettings { workers: 1, ..Default::default() });
+    let settings = ReadSettings { files: vec![file], encapsulation, ports: vec![], pipeline, summary: None };
+    let told = Told::default();
+    let writer = told.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let error = tracing::subscriber::with_default(subscriber, || read(&settings)).unwrap_err().to_string();
+    assert!(error.contains("cut.pcap' cannot be read beyond record 3 "), "{error}");
+    let text = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("received 3 = analysed 2 + dropped 1;"), "{text}");
+    assert!(text.contains("dropped 1: file_damaged"), "{text}");
 }

@@ -41,6 +41,23 @@ fn a_selector_takes_what_fits_in_everything_that_it_says() {
 }
 
 #[test]
+fn an_ipv4_source_in_ipv6_as_sockets_for_both_show_it_is_that_ipv4_source() {
+    for (selector, source, fits) in [
+        ("from ::ffff:10.0.0.7", "10.0.0.7", true),
+        ("from ::ffff:10.0.0.7", "10.0.0.8", false),
+        ("from ::ffff:10.0.0.0/104", "10.1.2.3", true),
+        ("from ::ffff:10.0.0.0/104", "11.1.2.3", false),
+        ("from ::ffff:0:0/96", "192.0.2.1", true),
+        ("from ::ffff:0:0/95", "192.0.2.1", false),
+        ("from ::/0", "fd00::1", true),
+    ] {
+        assert_eq!(matches(selector, 5, source), fits, "{selector}: {source}");
+    }
+    let selector: Selector = "vni 5 from ::ffff:10.0.0.7".parse().unwrap();
+    assert_eq!(selector.to_string(), "vni 5 from 10.0.0.7");
+}
+
+#[test]
 fn an_endpoint_is_the_one_of_a_clouds_cookie_whichever_cloud() {
     let key = |cookie| StreamKey { encapsulation: Encapsulation::Geneve, cookie, ..StreamKey::PLAIN };
     let balancer = |endpoint| Cookie::Balancer(Balancer { cloud: BalancerCloud::Aws, endpoint, attachment: 5 });

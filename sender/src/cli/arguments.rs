@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Send the frames of capture files (pcap, pcapng); packets of other links than Ethernet get an Ethernet header
+    /// Send the frames of capture files (pcap, pcapng, also .zst); packets of other links than Ethernet get an Ethernet header
     Replay(ReplayArguments),
     /// Send what crosses network interfaces
     Capture(CaptureArguments),

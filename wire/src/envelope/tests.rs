@@ -90,6 +90,61 @@ fn an_ipv6_datagram_behind_a_vlan_tag_is_found() {
     assert_eq!((datagram.payload, datagram.payload_offset, datagram.source.is_ipv6()), (&b"xyz"[..], 66, true));
 }
 
+/// IPv6 from `[7; 16]`, with a VXLAN datagram behind extension headers: of each its number, and its bytes but for the first.
+fn behind_extensions_of(headers: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut behind = Vec::new();
+    for (number, (_, rest)) in headers.iter().enumerate() {
+        behind.push(headers.get(number + 1).map_or(17, |(next, _)| *next));
+        behind.extend_from_slice(rest);
+    }
+    behind.extend([0xc3, 0x50, 0x12, 0xb5, 0, 17, 0, 0]);
+    behind.extend([8, 0, 0, 0, 0, 0, 5, 0, 0xaa]);
+    let first = headers.first().map_or(17, |(next, _)| *next);
+    [&[0; 12][..], &[0x86, 0xdd, 0x60, 0, 0, 0, 0, behind.len() as u8, first, 64], &[7; 32], &behind].concat()
+}
+
+#[test]
+fn a_datagram_is_found_behind_the_extension_headers_that_a_host_takes_off() {
+    let options = &[0, 1, 4, 0, 0, 0, 0][..];
+    let longer = &[[1].as_slice(), &[0; 14]].concat()[..];
+    let (whole, first, last) = (&[0, 0, 0, 0, 0, 0, 9][..], &[0, 0, 1, 0, 0, 0, 9][..], &[0, 0, 8, 0, 0, 0, 9][..]);
+    for (what, headers, is_found, is_fragment) in [
+        ("none", &[][..], true, false),
+        ("hop-by-hop options", &[(0, options)], true, false),
+        ("destination options, as of a tunnel in IPv6", &[(60, options)], true, false),
+        ("a routing header", &[(43, longer)], true, false),
+        ("a fragment header around all of it", &[(44, whole)], true, false),
+        ("several", &[(0, longer), (60, options), (43, longer), (44, whole), (60, options)], true, false),
+        ("the first fragment", &[(44, first)], false, true),
+        ("a fragment behind others", &[(0, options), (43, longer), (44, last)], false, true),
+        ("an authentication header, which only who has the key takes off", &[(51, options)], false, false),
+    ] {
+        let frame = behind_extensions_of(headers);
+        let found = outer_datagram(Link::Ethernet, &frame);
+        let (source, port) = ("707:707:707:707:707:707:707:707".parse().unwrap(), vxlan::PORT);
+        let place = found.map(|found| (found.source, found.destination_port, found.payload.len()));
+        assert_eq!(place, is_found.then_some((source, port, 9)), "{what}");
+        assert_eq!(is_fragment_of_datagram(Link::Ethernet, &frame), is_fragment, "{what}");
+        for len in 0..frame.len() {
+            let payload =
+                outer_datagram(Link::Ethernet, &frame[..len]).map(|cut| cut.payload_offset + cut.payload.len());
+            assert!(payload.is_none_or(|end| end == len), "{what}, {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn extension_headers_without_end_are_left() {
+    let mut frame = behind_extensions_of(&[(60, &[0; 7][..]); 20]);
+    assert!(outer_datagram(Link::Ethernet, &frame).is_some());
+    // Each of them is followed by one more, up to the end.
+    frame.truncate(14 + 40);
+    frame.extend([60, 0, 0, 0, 0, 0, 0, 0].repeat(200));
+    frame[18..20].copy_from_slice(&1600_u16.to_be_bytes());
+    assert_eq!(outer_datagram(Link::Ethernet, &frame), None);
+    assert!(!is_fragment_of_datagram(Link::Ethernet, &frame));
+}
+
 #[test]
 fn a_fragment_is_not_a_datagram() {
     let mut frame = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64).udp(1, 4789), b"abc");
