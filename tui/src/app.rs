@@ -8,7 +8,7 @@ use vxtap_analyzers::snapshot::{FlowQuery, Ruling, Snapshot};
 
 use crate::flows::Flows;
 use crate::history::History;
-use crate::keys::{self, Command, Place, Screen};
+use crate::keys::{self, Command, Edit, Place, Screen};
 use crate::list::List;
 use crate::poller::Update;
 use crate::save::Saved;
@@ -241,6 +241,22 @@ impl App {
                 self.held = if self.is_paused() { None } else { Some(Box::new(self.live.clone())) };
             }
             other => return if self.on_screen(other) { Outcome::Changed } else { Outcome::Same },
+        }
+        Outcome::Changed
+    }
+
+    /// Takes text that was pasted: it goes into the filter that is being written, and is nothing elsewhere, where each letter
+    /// would be a key that does something.
+    pub(crate) fn paste(&mut self, text: &str) -> Outcome {
+        if self.place() != Place::FilterLine {
+            return Outcome::Same;
+        }
+        // Lines and columns that were copied from elsewhere are words of one filter here.
+        for (at, word) in text.split(char::is_control).filter(|word| !word.is_empty()).enumerate() {
+            let blank = (at > 0).then_some(' ');
+            for c in blank.into_iter().chain(word.chars()) {
+                self.flows.command(Command::Edit(Edit::Insert(c)));
+            }
         }
         Outcome::Changed
     }

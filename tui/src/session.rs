@@ -166,6 +166,7 @@ where
                     }
                     Outcome::Same => {}
                 },
+                Some(Event::Paste(text)) if self.app.paste(&text) == Outcome::Same => {}
                 Some(_) => due = Some(drawn + KEY_FRAME),
             }
         }

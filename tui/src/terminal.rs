@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
@@ -40,14 +41,15 @@ impl Owner {
     fn give_back(&self) {
         self.with(|taken| {
             *taken = false;
-            let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+            let _ = execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
             let _ = disable_raw_mode();
         });
     }
 }
 
 impl Takeover {
-    /// Takes the terminal of standard output over: raw mode, alternate screen, no cursor.
+    /// Takes the terminal of standard output over: raw mode, alternate screen, no cursor, and what is pasted told from what is
+    /// typed: a line of text is no row of keys.
     pub(crate) fn begin() -> Result<(Self, Terminal<CrosstermBackend<Output>>), TuiError> {
         if !io::stdout().is_terminal() {
             return Err(TuiError::NoTerminal);
@@ -64,7 +66,8 @@ impl Takeover {
         let output = Output { frame: Vec::new(), owner: Arc::clone(&owner) };
         let takeover = Self { owner, previous_hook };
         enable_raw_mode().map_err(TuiError::terminal("switch the terminal to raw mode"))?;
-        execute!(io::stdout(), EnterAlternateScreen, Hide).map_err(TuiError::terminal("clear the terminal"))?;
+        execute!(io::stdout(), EnterAlternateScreen, Hide, EnableBracketedPaste)
+            .map_err(TuiError::terminal("clear the terminal"))?;
         let terminal =
             Terminal::new(CrosstermBackend::new(output)).map_err(TuiError::terminal("size the terminal up"))?;
         Ok((takeover, terminal))

@@ -156,6 +156,23 @@ fn every_screen_is_reached_and_q_gives_the_terminal_back() {
 }
 
 #[test]
+fn what_is_pasted_is_text_of_the_filter_and_never_a_key() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    let collector = FakeCollector::start(ANY, collecting(SECOND));
+    tmux.run_tui("", &format!("--connect {}", collector.url()));
+    tmux.wait("the overview", |screen| screen.contains("nothing lost"));
+    let paste = |text: &str| tmux.run(&["set-buffer", text, ";", "paste-buffer", "-p", "-r"]);
+    paste("2q\n");
+    tmux.keys(&["2"]);
+    tmux.wait("the flows", |screen| screen.contains("filter: none"));
+    tmux.keys(&["/"]);
+    paste("tcp\nport 443\nq\n");
+    tmux.wait("the filter", |screen| screen.contains("/tcp port 443 q"));
+    tmux.keys(&["C-c"]);
+    tmux.is_given_back();
+}
+
+#[test]
 fn a_resized_terminal_shows_the_same_at_its_new_size() {
     let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
