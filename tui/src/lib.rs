@@ -11,6 +11,7 @@ mod clock;
 mod flows;
 mod history;
 mod http;
+mod jobs;
 mod keyboard;
 mod keys;
 mod line_edit;
