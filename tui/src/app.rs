@@ -6,13 +6,14 @@ use crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::Size;
 use vxtap_analyzers::snapshot::{FlowQuery, Ruling, Snapshot};
 
-use crate::flows::Flows;
+use crate::flows::{self, Flows};
 use crate::history::History;
 use crate::keys::{self, Command, Edit, Place, Screen};
 use crate::list::List;
 use crate::poller::Update;
 use crate::save::Saved;
 use crate::screens;
+use crate::source::CapturedFlow;
 use crate::streams::Streams;
 use crate::text;
 use crate::theme::Theme;
@@ -96,7 +97,7 @@ pub(crate) struct App {
     pub(crate) help: List,
     /// Until another screen is shown.
     pub(crate) save: Option<Save>,
-    flow_to_save: Option<String>,
+    flow_to_save: Option<CapturedFlow>,
 }
 
 impl App {
@@ -151,8 +152,8 @@ impl App {
         wanted.then(|| self.flows.query().clone())
     }
 
-    /// The Community ID of a flow that a key asked to save, once.
-    pub(crate) fn take_flow_to_save(&mut self) -> Option<String> {
+    /// A flow that a key asked to save, once.
+    pub(crate) fn take_flow_to_save(&mut self) -> Option<CapturedFlow> {
         self.flow_to_save.take()
     }
 
@@ -273,8 +274,10 @@ impl App {
         let Some(flow) = self.flows.current().filter(|_| !matches!(self.save, Some(Save::UnderWay(_)))) else {
             return false;
         };
-        self.flow_to_save = Some(flow.community_id.clone());
-        self.save = self.flow_to_save.clone().map(Save::UnderWay);
+        let capture = self.history().latest().and_then(|snapshot| snapshot.capture.as_ref());
+        let wanted = flows::captured(flow, capture);
+        self.save = Some(Save::UnderWay(wanted.community_id.clone()));
+        self.flow_to_save = Some(wanted);
         true
     }
 

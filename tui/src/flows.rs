@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, FlowSnapshot, FlowSort};
+use vxtap_analyzers::snapshot::{CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort};
 
 use crate::history::per_second;
 use crate::keys::{Command, Edit};
 use crate::line_edit::LineEdit;
 use crate::list::List;
-use crate::source::SourceError;
+use crate::source::{CapturedFlow, SourceError};
 use crate::text;
 
 /// How many flows are asked for: the first that holds what is on the screen and a page more.
 const LIMITS: [usize; 4] = [100, 500, 2000, FlowQuery::MAX_LIMIT];
+/// Networks beyond this are told by something else than a VNI.
+const VNI_MAX: u32 = (1 << 24) - 1;
 /// Rates are taken over at least this long: two answers close together say little.
 const RATE_TIME: Duration = Duration::from_millis(500);
 
@@ -290,6 +292,21 @@ impl Flows {
 /// Whether two queries ask for the same flows in the same order, however many.
 fn same_flows(one: &FlowQuery, other: &FlowQuery) -> bool {
     (one.sort, one.ascending, &one.filter) == (other.sort, other.ascending, &other.filter)
+}
+
+/// What to look for in the captures to find `flow` and not the same five-tuple of another network, which has its Community ID.
+pub(crate) fn captured(flow: &FlowSnapshot, capture: Option<&CaptureSnapshot>) -> CapturedFlow {
+    // Classic pcap has no place for it, and what is beyond the most streams that are told apart comes under one name.
+    let told = capture.is_none_or(|capture| capture.files.iter().all(|file| file.name.contains(".pcapng")));
+    let filter = match (&flow.network_name, flow.network) {
+        _ if !told || !flow.stream.contains("vni ") => String::new(),
+        // What the language of filters has no words for, or is not as it was (escaped).
+        (Some(name), _) if name.contains(['"', '\\']) => String::new(),
+        (Some(name), _) => format!("network \"{name}\""),
+        (None, Some(vni)) if vni <= VNI_MAX => format!("vni {vni}"),
+        (None, _) => String::new(),
+    };
+    CapturedFlow { community_id: flow.community_id.clone(), filter }
 }
 
 fn escape_flow(flow: &mut FlowSnapshot) {

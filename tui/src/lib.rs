@@ -31,4 +31,4 @@ mod theme;
 
 pub use http::{Endpoint, HttpSource, InvalidToken};
 pub use session::{Exit, TuiError, TuiOptions, run};
-pub use source::{Captured, Source, SourceError};
+pub use source::{Captured, CapturedFlow, Source, SourceError};

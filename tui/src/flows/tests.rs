@@ -172,3 +172,28 @@ fn another_run_forgets_the_flows_of_the_last() {
     assert_eq!(flows.page(), None);
     assert!(!flows.detail().unwrap().listed);
 }
+
+#[test]
+fn a_flow_is_looked_for_in_its_own_network_where_captures_tell_networks_apart() {
+    let page = sample::flows(1, 10);
+    let capture = |name: &str| {
+        let file = vxtap_analyzers::snapshot::CaptureFile { name: name.into(), ..Default::default() };
+        CaptureSnapshot { files: vec![file], ..CaptureSnapshot::default() }
+    };
+    let filter = |change: fn(&mut FlowSnapshot), file: &str| {
+        let mut flow = page.flows[0].clone();
+        change(&mut flow);
+        let wanted = captured(&flow, Some(&capture(file)));
+        assert_eq!(wanted.community_id, flow.community_id);
+        wanted.filter
+    };
+    let compressed = "vxtap-20251121T020400Z-000001.pcapng.zst";
+    assert_eq!(filter(|_| (), compressed), "vni 4242");
+    assert_eq!(filter(|flow| flow.network_name = Some("blue sky".into()), compressed), "network \"blue sky\"");
+    assert_eq!(filter(|flow| flow.network_name = Some("\"".into()), compressed), "");
+    assert_eq!(filter(|flow| flow.network = None, compressed), "");
+    assert_eq!(filter(|flow| flow.network = Some(1 << 24), compressed), "");
+    assert_eq!(filter(|flow| flow.stream = "other streams".into(), compressed), "");
+    assert_eq!(filter(|_| (), "vxtap-20251121T020400Z-000001.pcap"), "");
+    assert_eq!(captured(&page.flows[0], None).filter, "vni 4242");
+}

@@ -10,7 +10,7 @@ use super::*;
 use crate::poller::Update;
 use crate::sample;
 use crate::save::Saved;
-use crate::source::SourceError;
+use crate::source::{CapturedFlow, SourceError};
 
 /// Everything outside of a session, as a script: the time goes on only where the session waits for keys.
 #[derive(Default)]
@@ -20,7 +20,7 @@ struct World {
     script: RefCell<VecDeque<(Duration, Happening)>>,
     updates: RefCell<VecDeque<Update>>,
     wanted: RefCell<Vec<Option<FlowQuery>>>,
-    saved: RefCell<Vec<String>>,
+    saved: RefCell<Vec<CapturedFlow>>,
     decided: RefCell<Vec<Ruling>>,
     /// Whose the terminal is, if not ours.
     turn: RefCell<Option<Turn>>,
@@ -88,8 +88,8 @@ impl Updates for Worldly {
         }
     }
 
-    fn save(&mut self, community_id: String) {
-        self.0.saved.borrow_mut().push(community_id);
+    fn save(&mut self, flow: CapturedFlow) {
+        self.0.saved.borrow_mut().push(flow);
     }
 
     fn decide(&mut self, decision: Ruling) {
@@ -244,7 +244,9 @@ fn a_user_saves_a_flow_and_is_told_where() {
         (5000, letter('q')),
     ]);
     assert_eq!(replay.result.unwrap(), Exit::Quit);
-    assert_eq!(*replay.world.saved.borrow(), [sample::flows(50, 2).flows[1].community_id.clone()]);
+    let flow = &sample::flows(50, 2).flows[1];
+    let wanted = CapturedFlow { community_id: flow.community_id.clone(), filter: "vni 4243".into() };
+    assert_eq!(*replay.world.saved.borrow(), [wanted]);
     assert!(replay.screen.contains(&format!("saved 7 packets to {file}")), "{}", replay.screen);
 }
 
