@@ -239,6 +239,7 @@ impl App {
             Command::NextScreen => self.show(self.screen.next()),
             Command::PreviousScreen => self.show(self.screen.previous()),
             Command::Pause => {
+                self.flows.stay();
                 self.held = if self.is_paused() { None } else { Some(Box::new(self.live.clone())) };
             }
             other => return if self.on_screen(other) { Outcome::Changed } else { Outcome::Same },

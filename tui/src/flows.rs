@@ -79,6 +79,8 @@ pub(crate) struct Flows {
     /// The chosen row, and the flow in it once a key has moved the choice: then the choice goes where the flow goes.
     list: List,
     followed: Option<FlowId>,
+    /// The choice goes to the end of the list when all that can be listed is there.
+    to_end: bool,
     detail: Option<Detail>,
     rates: HashMap<FlowId, FlowRate>,
     /// Counters of an earlier answer, for the rates, and when that came.
@@ -163,6 +165,11 @@ impl Flows {
                 if let Some(place) = place {
                     self.list.select(place);
                 }
+                if self.to_end && asked.limit >= FlowQuery::MAX_LIMIT {
+                    self.to_end = false;
+                    self.list.go(Command::Last);
+                    self.followed = page.flows.last().map(FlowId::of);
+                }
                 self.answer = Some((asked, page));
             }
             Err(mut error) => {
@@ -208,7 +215,7 @@ impl Flows {
     pub(crate) fn fit(&mut self, rows: usize, detail_lines: usize, detail_rows: usize) {
         let len = self.page().map_or(0, |page| page.flows.len());
         self.list.fit(len, rows);
-        let needed = self.list.visible().end + rows;
+        let needed = if self.to_end { FlowQuery::MAX_LIMIT } else { self.list.visible().end + rows };
         self.query.limit = LIMITS.into_iter().find(|limit| *limit >= needed).unwrap_or(FlowQuery::MAX_LIMIT);
         if let Some(detail) = &mut self.detail {
             detail.list.fit(detail_lines, detail_rows);
@@ -224,6 +231,9 @@ impl Flows {
             }
             return detail.list.scroll(command);
         }
+        // Whatever else is wanted, it is no longer the end of this list.
+        self.to_end =
+            command == Command::Last && self.page().is_some_and(|page| page.matching > page.flows.len() as u64);
         match command {
             Command::Edit(edit) => self.edit(edit),
             Command::NextColumn => self.sort_by(1),
@@ -247,6 +257,11 @@ impl Flows {
             }
         }
         true
+    }
+
+    /// The choice stays where it is, also where the end of the list was on its way.
+    pub(crate) const fn stay(&mut self) {
+        self.to_end = false;
     }
 
     /// The flow that is looked at, or chosen in the list.

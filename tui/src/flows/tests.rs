@@ -48,6 +48,34 @@ fn names_begin_with_the_first_and_numbers_with_the_largest() {
 }
 
 #[test]
+fn the_end_is_the_end_of_all_that_can_be_listed_and_not_of_what_came_so_far() {
+    let long = || FlowPage { matching: 20_000, total: 20_000, ..sample::flows(100, 10) };
+    let mut flows = answered(long());
+    flows.command(Command::Last);
+    flows.fit(10, 0, 10);
+    assert_eq!(flows.query().limit, FlowQuery::MAX_LIMIT);
+    // An answer to what was asked before comes first.
+    flows.answer(FlowQuery { limit: 100, ..flows.query().clone() }, Ok(long()), 2 * SECOND);
+    flows.answer(flows.query().clone(), Ok(sample::flows(10_000, 11)), 3 * SECOND);
+    assert_eq!(flows.list().selected(), 9_999);
+    flows.answer(flows.query().clone(), Ok(sample::flows(10_000, 12)), 4 * SECOND);
+    assert_eq!(flows.current(), Some(&sample::flows(10_000, 12).flows[9_999]), "then the flow is followed");
+    let mut flows = answered(long());
+    flows.command(Command::Last);
+    flows.stay();
+    flows.fit(10, 0, 10);
+    assert_eq!(flows.query().limit, 500, "the end of what a held screen has");
+    for other in [Command::Up, Command::First, Command::Back] {
+        let mut flows = answered(long());
+        flows.command(Command::Last);
+        flows.command(other);
+        flows.fit(10, 0, 10);
+        flows.answer(flows.query().clone(), Ok(sample::flows(2_000, 11)), 3 * SECOND);
+        assert!(flows.list().selected() < 100, "{other:?}");
+    }
+}
+
+#[test]
 fn a_filter_is_asked_for_when_it_is_applied_and_not_before() {
     let mut flows = answered(sample::flows(5, 10));
     flows.command(Command::Filter);
@@ -155,8 +183,10 @@ fn the_detail_follows_its_flow_and_says_when_it_is_gone() {
 fn more_flows_are_asked_for_as_the_end_comes_near_but_never_without_bound() {
     let mut flows = answered(sample::flows(100, 10));
     assert_eq!(flows.query().limit, 100);
-    flows.command(Command::Last);
-    flows.fit(10, 0, 10);
+    for _ in 0..10 {
+        flows.command(Command::PageDown);
+        flows.fit(10, 0, 10);
+    }
     assert_eq!(flows.query().limit, 500);
     let mut flows = answered(sample::flows(FlowQuery::MAX_LIMIT as u16, 10));
     flows.command(Command::Last);

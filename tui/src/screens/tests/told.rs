@@ -1,7 +1,7 @@
 //! What is told in words can be read to its end, and is the whole truth.
 
 use vxtap_analyzers::losses::StreamLoss;
-use vxtap_analyzers::snapshot::StreamSnapshot;
+use vxtap_analyzers::snapshot::{FlowSort, StreamSnapshot};
 
 use super::*;
 
@@ -93,4 +93,43 @@ fn what_is_not_known_of_skew_is_a_dash() {
     seen.keys("4").has("busiest worker -, busiest stream -  decisions 0");
     let mut seen = Seen::watching(SMALL, sample::waiting);
     seen.keys("4").has("busiest worker 1.2x, busiest stream 3.5x the mean");
+}
+
+#[test]
+fn flows_that_are_sorted_by_protocol_show_it() {
+    let mut page = sample::flows(20, 10);
+    page.flows.iter_mut().for_each(|flow| flow.app = Some("tls".into()));
+    let mut seen = Seen::watching(SMALL, sample::busy);
+    seen.keys("2").flows(Ok(page.clone()));
+    let first_word = |seen: &mut Seen| seen.text().lines().nth(3).unwrap().trim_matches('"')[..4].to_owned();
+    assert_eq!(first_word(&mut seen), "tls ");
+    while seen.app.flows.query().sort != FlowSort::Protocol {
+        seen.keys("s");
+    }
+    seen.flows(Ok(page));
+    assert_eq!(first_word(&mut seen), "UDP ");
+}
+
+#[test]
+fn what_stands_behind_the_cursor_of_a_long_filter_is_seen() {
+    let mut seen = with_flows(MIN_SIZE);
+    let filter: String = (100..130).flat_map(|port| ["port ".to_owned(), port.to_string(), " ".to_owned()]).collect();
+    seen.keys("/").keys(&filter);
+    seen.has("port 128 port 129");
+    for _ in 0..filter.len() / 2 {
+        seen.app.key(&KeyEvent::new(KeyCode::Left, KeyModifiers::NONE));
+    }
+    seen.has("port 113 port 114 port 115 port 116");
+    seen.app.key(&KeyEvent::new(KeyCode::Home, KeyModifiers::NONE));
+    seen.has("/port 100 port 101");
+}
+
+#[test]
+fn the_end_of_more_flows_than_are_listed_is_told() {
+    let mut seen = Seen::watching(SMALL, sample::busy);
+    seen.keys("2").flows(Ok(sample::flows(10_000, 10))).keys("G").flows(Ok(sample::flows(10_000, 10)));
+    seen.has("flows 9981-10000 of 12,345");
+    seen.has("no more are listed, a filter finds the rest");
+    seen.keys("k").keys("g");
+    assert!(!seen.text().contains("no more"), "{}", seen.text());
 }
