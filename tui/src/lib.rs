@@ -32,3 +32,4 @@ mod theme;
 pub use http::{Endpoint, HttpSource, InvalidToken};
 pub use session::{Exit, TuiError, TuiOptions, run};
 pub use source::{Captured, CapturedFlow, Source, SourceError};
+pub use terminal::can_draw;

@@ -64,6 +64,11 @@ pub enum TuiError {
     /// There is nothing to draw on.
     #[error("standard output is not a terminal: run this in one, or read the collector's API with curl instead")]
     NoTerminal,
+    /// There is one, and it shows lines only.
+    #[error(
+        "the terminal cannot be drawn on (TERM=dumb): run this in another, or read the collector's API with curl instead"
+    )]
+    DumbTerminal,
     /// The terminal does not do as it is told, or is gone.
     #[error("can't {operation}: {error}")]
     Terminal {

@@ -14,6 +14,12 @@ use ratatui::backend::CrosstermBackend;
 
 use crate::session::TuiError;
 
+/// Whether standard output is a terminal that screens can be drawn on: one that says of itself that it is dumb (`TERM=dumb`, as
+/// shells in editors and jobs of build servers do) would print what moves the cursor.
+pub fn can_draw() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
+}
+
 type PanicHook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
 /// The terminal while the screens are on it. Dropping it gives the terminal back.
@@ -77,6 +83,9 @@ impl Takeover {
     pub(crate) fn begin() -> Result<(Self, Terminal<CrosstermBackend<Output>>), TuiError> {
         if !io::stdout().is_terminal() {
             return Err(TuiError::NoTerminal);
+        }
+        if !can_draw() {
+            return Err(TuiError::DumbTerminal);
         }
         let owner = Arc::new(Owner { taken: Mutex::new(false), panicked: AtomicBool::new(false) });
         // A panic on any thread would write over the screens, so the terminal is given back first.

@@ -324,6 +324,15 @@ fn a_collector_that_is_not_there_is_waited_for() {
     tmux.is_given_back();
 }
 
+#[test]
+fn a_dumb_terminal_is_told_to_be_one_and_nothing_is_drawn_on_it() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    tmux.run_tui("TERM=dumb", "");
+    tmux.wait("the reason", |screen| screen.contains("the terminal cannot be drawn on (TERM=dumb)"));
+    tmux.is_given_back();
+    tmux.wait("its status", |screen| screen.contains("ended with 1"));
+}
+
 /// What [`a_panic_gives_the_terminal_back`] runs inside its terminal; does nothing by itself.
 #[test]
 fn inside_of_a_terminal_a_source_panics() {
