@@ -11,8 +11,9 @@ use vxtap_analyzers::snapshot::{
     WorkerSnapshot,
 };
 use vxtap_analyzers::{Encapsulation, FlowList, StreamId, StreamKey};
+use vxtap_filter::Filter;
 use vxtap_index::{DamagedCapture, Extract, Query};
-use vxtap_tui::{Captured, Source, SourceError};
+use vxtap_tui::{Captured, CapturedFlow, Source, SourceError};
 use vxtap_wire::vxlan::Vni;
 
 use crate::admission::{DecideError, Verdict};
@@ -227,13 +228,14 @@ impl Source for InProcess {
 struct CapturesInProcess(Option<PathBuf>);
 
 impl Captured for CapturesInProcess {
-    fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError> {
+    fn copy_flow(&self, flow: &CapturedFlow, output: &mut dyn Write) -> Result<(), SourceError> {
         let refused = |error: &dyn std::fmt::Display| SourceError::Refused(error.to_string());
         let directory = self.0.as_ref().ok_or_else(|| {
             SourceError::Refused("nothing is captured: start the collector with --write DIR to write captures".into())
         })?;
-        let community_id = Some(community_id.parse().map_err(|error| refused(&error))?);
-        let query = Query { community_id, ..Query::default() };
+        let community_id = Some(flow.community_id.parse().map_err(|error| refused(&error))?);
+        let filter = Some(flow.filter.as_str()).filter(|filter| !filter.is_empty()).map(Filter::parse).transpose();
+        let query = Query { community_id, filter: filter.map_err(|error| refused(&error))?, ..Query::default() };
         let found =
             Extract::new(query).run(std::slice::from_ref(directory), output).map_err(|error| refused(&error))?;
         match found.damaged.first() {

@@ -6,13 +6,14 @@ use crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::Size;
 use vxtap_analyzers::snapshot::{FlowQuery, Ruling, Snapshot};
 
-use crate::flows::Flows;
+use crate::flows::{self, Flows};
 use crate::history::History;
-use crate::keys::{self, Command, Place, Screen};
+use crate::keys::{self, Command, Edit, Place, Screen};
 use crate::list::List;
 use crate::poller::Update;
 use crate::save::Saved;
 use crate::screens;
+use crate::source::CapturedFlow;
 use crate::streams::Streams;
 use crate::text;
 use crate::theme::Theme;
@@ -96,7 +97,7 @@ pub(crate) struct App {
     pub(crate) help: List,
     /// Until another screen is shown.
     pub(crate) save: Option<Save>,
-    flow_to_save: Option<String>,
+    flow_to_save: Option<CapturedFlow>,
 }
 
 impl App {
@@ -151,8 +152,8 @@ impl App {
         wanted.then(|| self.flows.query().clone())
     }
 
-    /// The Community ID of a flow that a key asked to save, once.
-    pub(crate) fn take_flow_to_save(&mut self) -> Option<String> {
+    /// A flow that a key asked to save, once.
+    pub(crate) fn take_flow_to_save(&mut self) -> Option<CapturedFlow> {
         self.flow_to_save.take()
     }
 
@@ -238,9 +239,26 @@ impl App {
             Command::NextScreen => self.show(self.screen.next()),
             Command::PreviousScreen => self.show(self.screen.previous()),
             Command::Pause => {
+                self.flows.stay();
                 self.held = if self.is_paused() { None } else { Some(Box::new(self.live.clone())) };
             }
             other => return if self.on_screen(other) { Outcome::Changed } else { Outcome::Same },
+        }
+        Outcome::Changed
+    }
+
+    /// Takes text that was pasted: it goes into the filter that is being written, and is nothing elsewhere, where each letter
+    /// would be a key that does something.
+    pub(crate) fn paste(&mut self, text: &str) -> Outcome {
+        if self.place() != Place::FilterLine {
+            return Outcome::Same;
+        }
+        // Lines and columns that were copied from elsewhere are words of one filter here.
+        for (at, word) in text.split(char::is_control).filter(|word| !word.is_empty()).enumerate() {
+            let blank = (at > 0).then_some(' ');
+            for c in blank.into_iter().chain(word.chars()) {
+                self.flows.command(Command::Edit(Edit::Insert(c)));
+            }
         }
         Outcome::Changed
     }
@@ -257,8 +275,10 @@ impl App {
         let Some(flow) = self.flows.current().filter(|_| !matches!(self.save, Some(Save::UnderWay(_)))) else {
             return false;
         };
-        self.flow_to_save = Some(flow.community_id.clone());
-        self.save = self.flow_to_save.clone().map(Save::UnderWay);
+        let capture = self.history().latest().and_then(|snapshot| snapshot.capture.as_ref());
+        let wanted = flows::captured(flow, capture);
+        self.save = Some(Save::UnderWay(wanted.community_id.clone()));
+        self.flow_to_save = Some(wanted);
         true
     }
 

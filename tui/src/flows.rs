@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, FlowSnapshot, FlowSort};
+use vxtap_analyzers::snapshot::{CaptureSnapshot, FlowPage, FlowQuery, FlowSnapshot, FlowSort};
 
 use crate::history::per_second;
 use crate::keys::{Command, Edit};
 use crate::line_edit::LineEdit;
 use crate::list::List;
-use crate::source::SourceError;
+use crate::source::{CapturedFlow, SourceError};
 use crate::text;
 
 /// How many flows are asked for: the first that holds what is on the screen and a page more.
 const LIMITS: [usize; 4] = [100, 500, 2000, FlowQuery::MAX_LIMIT];
+/// Networks beyond this are told by something else than a VNI.
+const VNI_MAX: u32 = (1 << 24) - 1;
 /// Rates are taken over at least this long: two answers close together say little.
 const RATE_TIME: Duration = Duration::from_millis(500);
 
@@ -77,6 +79,8 @@ pub(crate) struct Flows {
     /// The chosen row, and the flow in it once a key has moved the choice: then the choice goes where the flow goes.
     list: List,
     followed: Option<FlowId>,
+    /// The choice goes to the end of the list when all that can be listed is there.
+    to_end: bool,
     detail: Option<Detail>,
     rates: HashMap<FlowId, FlowRate>,
     /// Counters of an earlier answer, for the rates, and when that came.
@@ -161,6 +165,11 @@ impl Flows {
                 if let Some(place) = place {
                     self.list.select(place);
                 }
+                if self.to_end && asked.limit >= FlowQuery::MAX_LIMIT {
+                    self.to_end = false;
+                    self.list.go(Command::Last);
+                    self.followed = page.flows.last().map(FlowId::of);
+                }
                 self.answer = Some((asked, page));
             }
             Err(mut error) => {
@@ -206,7 +215,7 @@ impl Flows {
     pub(crate) fn fit(&mut self, rows: usize, detail_lines: usize, detail_rows: usize) {
         let len = self.page().map_or(0, |page| page.flows.len());
         self.list.fit(len, rows);
-        let needed = self.list.visible().end + rows;
+        let needed = if self.to_end { FlowQuery::MAX_LIMIT } else { self.list.visible().end + rows };
         self.query.limit = LIMITS.into_iter().find(|limit| *limit >= needed).unwrap_or(FlowQuery::MAX_LIMIT);
         if let Some(detail) = &mut self.detail {
             detail.list.fit(detail_lines, detail_rows);
@@ -222,6 +231,9 @@ impl Flows {
             }
             return detail.list.scroll(command);
         }
+        // Whatever else is wanted, it is no longer the end of this list.
+        self.to_end =
+            command == Command::Last && self.page().is_some_and(|page| page.matching > page.flows.len() as u64);
         match command {
             Command::Edit(edit) => self.edit(edit),
             Command::NextColumn => self.sort_by(1),
@@ -245,6 +257,11 @@ impl Flows {
             }
         }
         true
+    }
+
+    /// The choice stays where it is, also where the end of the list was on its way.
+    pub(crate) const fn stay(&mut self) {
+        self.to_end = false;
     }
 
     /// The flow that is looked at, or chosen in the list.
@@ -290,6 +307,21 @@ impl Flows {
 /// Whether two queries ask for the same flows in the same order, however many.
 fn same_flows(one: &FlowQuery, other: &FlowQuery) -> bool {
     (one.sort, one.ascending, &one.filter) == (other.sort, other.ascending, &other.filter)
+}
+
+/// What to look for in the captures to find `flow` and not the same five-tuple of another network, which has its Community ID.
+pub(crate) fn captured(flow: &FlowSnapshot, capture: Option<&CaptureSnapshot>) -> CapturedFlow {
+    // Classic pcap has no place for it, and what is beyond the most streams that are told apart comes under one name.
+    let told = capture.is_none_or(|capture| capture.files.iter().all(|file| file.name.contains(".pcapng")));
+    let filter = match (&flow.network_name, flow.network) {
+        _ if !told || !flow.stream.contains("vni ") => String::new(),
+        // What the language of filters has no words for, or is not as it was (escaped).
+        (Some(name), _) if name.contains(['"', '\\']) => String::new(),
+        (Some(name), _) => format!("network \"{name}\""),
+        (None, Some(vni)) if vni <= VNI_MAX => format!("vni {vni}"),
+        (None, _) => String::new(),
+    };
+    CapturedFlow { community_id: flow.community_id.clone(), filter }
 }
 
 fn escape_flow(flow: &mut FlowSnapshot) {

@@ -12,7 +12,7 @@ use ureq::http::{HeaderValue, Response, StatusCode, Uri};
 use ureq::{Agent, Body};
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Ruling, Snapshot};
 
-use crate::source::{Captured, Source, SourceError};
+use crate::source::{Captured, CapturedFlow, Source, SourceError};
 
 /// Longest answer that is read, in bytes: [`FlowQuery::MAX_LIMIT`] flows are about a third of it.
 const ANSWER_MAX: u64 = 16 << 20;
@@ -161,9 +161,12 @@ fn unreachable(url: &str, error: &ureq::Error) -> SourceError {
 }
 
 impl Captured for Api {
-    fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError> {
+    fn copy_flow(&self, flow: &CapturedFlow, output: &mut dyn Write) -> Result<(), SourceError> {
         let url = self.url("/v1/extract");
-        let mut response = self.ask(&url, &[("flow", community_id.to_owned())])?;
+        let CapturedFlow { community_id, filter } = flow;
+        let query = [("flow", community_id.clone()), ("filter", filter.clone())];
+        let given = query.iter().filter(|(_, text)| !text.is_empty()).cloned();
+        let mut response = self.ask(&url, &given.collect::<Vec<_>>())?;
         let status = response.status();
         if status != StatusCode::OK {
             let body = response.body_mut().with_config().limit(REFUSAL_MAX).read_to_vec();

@@ -13,6 +13,7 @@ use crossterm::event::{self, Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::jobs::has_terminal;
 use crate::session::Input;
 
 /// Events that may wait for the session; when it does not take them the reading waits.
@@ -22,6 +23,8 @@ const RESIZE_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How long crossterm may wait for an event that should be there. With no time at all it does not even look (`use-dev-tty`, which
 /// we need: without it a key that comes together with a new size is forgotten until the next one).
 const READY: Duration = Duration::from_millis(1);
+/// How often to look whether the terminal is ours again.
+const BACKGROUND_CHECK: Duration = Duration::from_millis(100);
 /// How long leaving waits for the thread; one that waits for the rest of an escape sequence ends with the next key.
 const FAREWELL: Duration = Duration::from_millis(250);
 
@@ -82,12 +85,17 @@ fn read(terminal: BorrowedFd<'_>, left: BorrowedFd<'_>, events: &SyncSender<io::
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [terminal, left] = descriptors.map(|descriptor| descriptor.revents());
+        let [happened, left] = descriptors.map(|descriptor| descriptor.revents());
         if !left.is_empty() {
             return Ok(());
         }
-        if terminal.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        if happened.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has hung up"));
+        }
+        // What is typed while another job has the terminal is for that one. `poll` does not wait while it is unread.
+        if !has_terminal(terminal) {
+            std::thread::sleep(BACKGROUND_CHECK);
+            continue;
         }
         while event::poll(READY)? {
             if events.send(Ok(event::read()?)).is_err() {

@@ -11,6 +11,7 @@ mod clock;
 mod flows;
 mod history;
 mod http;
+mod jobs;
 mod keyboard;
 mod keys;
 mod line_edit;
@@ -30,4 +31,5 @@ mod theme;
 
 pub use http::{Endpoint, HttpSource, InvalidToken};
 pub use session::{Exit, TuiError, TuiOptions, run};
-pub use source::{Captured, Source, SourceError};
+pub use source::{Captured, CapturedFlow, Source, SourceError};
+pub use terminal::can_draw;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Ruling, Snapshot};
 
 use crate::save::{Saved, Saver};
-use crate::source::{Source, SourceError};
+use crate::source::{CapturedFlow, Source, SourceError};
 
 /// Answers that may wait for the screen; when it does not take them the asking waits.
 const QUEUE: usize = 4;
@@ -37,8 +37,8 @@ pub(crate) trait Updates {
     /// Says which flows are on the screen; `None` for none.
     fn want(&mut self, flows: Option<FlowQuery>);
 
-    /// Begins to save the packets of the flow of this Community ID into a file of the current directory.
-    fn save(&mut self, community_id: String);
+    /// Begins to save the packets of `flow` into a file of the current directory.
+    fn save(&mut self, flow: CapturedFlow);
 
     /// Has the collector decide about a stream.
     fn decide(&mut self, decision: Ruling);
@@ -109,8 +109,8 @@ impl Updates for Poller {
         }
     }
 
-    fn save(&mut self, community_id: String) {
-        self.saver.save(community_id);
+    fn save(&mut self, flow: CapturedFlow) {
+        self.saver.save(flow);
     }
 
     fn decide(&mut self, decision: Ruling) {

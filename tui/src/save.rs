@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::source::Captured;
+use crate::source::{Captured, CapturedFlow};
 use packets::PacketCounter;
 
 /// Characters of a Community ID in a file's name.
@@ -55,8 +55,8 @@ impl Saver {
         Self { captured, directory, sender, results, jobs: Vec::new() }
     }
 
-    /// Begins to save the flow of this Community ID.
-    pub(crate) fn save(&mut self, community_id: String) {
+    /// Begins to save `flow`.
+    pub(crate) fn save(&mut self, flow: CapturedFlow) {
         let job = Arc::new(Job::default());
         // Its thread has another hold on one that is under way.
         self.jobs.retain(|job| Arc::strong_count(job) > 1);
@@ -64,7 +64,7 @@ impl Saver {
         let (captured, directory, sender) = (self.captured.clone(), self.directory.clone(), self.sender.clone());
         let work = move || {
             let saved = match captured {
-                Some(captured) => job.run(&*captured, &directory, &community_id),
+                Some(captured) => job.run(&*captured, &directory, &flow),
                 None => Err("flows cannot be saved here".into()),
             };
             // Nobody listens any more when the session has ended.
@@ -101,28 +101,28 @@ impl Job {
         }
     }
 
-    fn run(&self, captured: &dyn Captured, directory: &Path, community_id: &str) -> Result<Saved, String> {
-        let saved = self.write(captured, directory, community_id);
+    fn run(&self, captured: &dyn Captured, directory: &Path, flow: &CapturedFlow) -> Result<Saved, String> {
+        let saved = self.write(captured, directory, flow);
         if saved.is_err() {
             self.give_up();
         }
         saved
     }
 
-    fn write(&self, captured: &dyn Captured, directory: &Path, community_id: &str) -> Result<Saved, String> {
+    fn write(&self, captured: &dyn Captured, directory: &Path, flow: &CapturedFlow) -> Result<Saved, String> {
         let (path, name, file) = {
             let mut unfinished = self.unfinished();
             if self.stop.load(Ordering::SeqCst) {
                 return Err("given up".into());
             }
-            let created = create(directory, community_id, OffsetDateTime::now_utc())
+            let created = create(directory, &flow.community_id, OffsetDateTime::now_utc())
                 .map_err(|(name, error)| format!("can't write {name}: {error}"))?;
             *unfinished = Some(created.0.clone());
             created
         };
         let failed = |error: io::Error| format!("can't write {name}: {error}");
         let mut output = PacketCounter::new(&file, &self.stop);
-        let copied = captured.copy_flow(community_id, &mut output);
+        let copied = captured.copy_flow(flow, &mut output);
         // What was wrong with the file is the cause of what the source then says.
         let written = output.finish().map_err(failed)?;
         let lacks = match copied {

@@ -40,7 +40,7 @@ struct Areas {
     top: Rect,
     banner: Option<Rect>,
     body: Rect,
-    save: Option<Rect>,
+    save: Rect,
     bottom: Rect,
 }
 
@@ -53,12 +53,13 @@ impl Areas {
         let row = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
         let banner = matches!(app.connection, Connection::Lost { since: Some(_), .. }).then(|| row(1, 2));
         let above = 1 + banner.map_or(0, |banner| banner.height);
-        let below = 1 + u16::from(app.save.is_some());
+        let save = edges::save_lines(app, area.width).len() as u16;
+        let below = 1 + save;
         Some(Self {
             top: row(0, 1),
             banner,
             body: row(above, area.height - above - below),
-            save: app.save.is_some().then(|| row(area.height - below, 1)),
+            save: row(area.height - below, save),
             bottom: row(area.height - 1, 1),
         })
     }
@@ -80,9 +81,7 @@ fn draw_areas(frame: &mut Frame<'_>, areas: &Areas, app: &App, now: Duration) {
     if let Some(banner) = areas.banner {
         edges::draw_banner(frame.buffer_mut(), banner, app, now);
     }
-    if let Some(save) = areas.save {
-        edges::draw_save(frame.buffer_mut(), save, app);
-    }
+    put(frame.buffer_mut(), areas.save, edges::save_lines(app, areas.save.width));
     if app.screen == Screen::Help {
         return help::draw(frame.buffer_mut(), areas.body, app);
     }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use crossterm::event::Event;
 use ratatui::Terminal;
 use ratatui::backend::Backend;
+use ratatui::layout::{Position, Rect};
 
 use crate::app::{App, Connection, Outcome};
 use crate::clock::{Clock, SystemClock};
+use crate::jobs::{Jobs, ShellJobs, Turn};
 use crate::keyboard::Keyboard;
 use crate::poller::{Poller, SourceGone, Updates};
 use crate::screens;
@@ -62,6 +64,11 @@ pub enum TuiError {
     /// There is nothing to draw on.
     #[error("standard output is not a terminal: run this in one, or read the collector's API with curl instead")]
     NoTerminal,
+    /// There is one, and it shows lines only.
+    #[error(
+        "the terminal cannot be drawn on (TERM=dumb): run this in another, or read the collector's API with curl instead"
+    )]
+    DumbTerminal,
     /// The terminal does not do as it is told, or is gone.
     #[error("can't {operation}: {error}")]
     Terminal {
@@ -88,18 +95,20 @@ impl TuiError {
 /// Shows the screens on the terminal of this process until the user leaves or `stop` is set.
 ///
 /// The terminal is given back on every way out. Nothing else should write to it meanwhile. A signal that ends the process
-/// is the caller's to catch: it sets `stop` and the session ends within a tenth of a second.
+/// is the caller's to catch: it sets `stop` and the session ends within a tenth of a second. SIGTSTP and SIGCONT are caught here:
+/// a process that is stopped leaves the terminal to the shell.
 pub fn run(source: Box<dyn Source>, options: TuiOptions, stop: Arc<AtomicBool>) -> Result<Exit, TuiError> {
     let interval = options.interval.max(TuiOptions::MIN_INTERVAL);
     let app = App::new(Theme::new(options.color), options.origin, interval);
     let (takeover, terminal) = Takeover::begin()?;
     let input = Keyboard::start().map_err(TuiError::terminal("read the keyboard"))?;
     let updates = Poller::start(source, interval).map_err(TuiError::Thread)?;
-    let mut session = Session { terminal, input, clock: SystemClock::new(), updates, app };
+    let jobs = ShellJobs::watch(takeover.owner())?;
+    let mut session = Session { terminal, input, clock: SystemClock::new(), updates, jobs, app };
     let result = session.run(&|| stop.load(Ordering::SeqCst) || takeover.panicked());
     // Nobody reads the terminal any more when it is given back, and it is back before the source is waited for.
-    let Session { input, updates, .. } = session;
-    drop(input);
+    let Session { input, updates, jobs, .. } = session;
+    drop((input, jobs));
     let panicked = takeover.panicked();
     drop((takeover, updates, stop));
     if panicked { Err(TuiError::Panicked) } else { result }
@@ -112,21 +121,23 @@ pub(crate) trait Input {
 }
 
 /// A session over anything that is a terminal, a keyboard, a clock and a source.
-pub(crate) struct Session<B: Backend, I, C, U> {
+pub(crate) struct Session<B: Backend, I, C, U, J> {
     pub(crate) terminal: Terminal<B>,
     pub(crate) input: I,
     pub(crate) clock: C,
     pub(crate) updates: U,
+    pub(crate) jobs: J,
     pub(crate) app: App,
 }
 
-impl<B, I, C, U> Session<B, I, C, U>
+impl<B, I, C, U, J> Session<B, I, C, U, J>
 where
     B: Backend,
     B::Error: Into<io::Error>,
     I: Input,
     C: Clock,
     U: Updates,
+    J: Jobs,
 {
     /// Runs until the user leaves or `stopped` says so.
     pub(crate) fn run(&mut self, stopped: &dyn Fn() -> bool) -> Result<Exit, TuiError> {
@@ -144,11 +155,16 @@ where
             if self.shows_time_passing() {
                 due = due.or(Some(drawn + Duration::from_secs(1)));
             }
-            if due.is_some_and(|due| due <= now) {
+            let turn = self.jobs.turn()?;
+            if turn == Turn::Regained {
+                self.forget_screen()?;
+                due = Some(now);
+            }
+            if turn != Turn::Away && due.is_some_and(|due| due <= now) {
                 self.draw(now)?;
                 (due, drawn) = (None, now);
             }
-            let wait = due.map_or(FRAME, |due| due.saturating_sub(now).min(FRAME));
+            let wait = due.filter(|_| turn != Turn::Away).map_or(FRAME, |due| due.saturating_sub(now).min(FRAME));
             match self.input.next(wait).map_err(TuiError::terminal("read the keyboard"))? {
                 None => {}
                 Some(Event::Key(key)) => match self.app.key(&key) {
@@ -166,6 +182,7 @@ where
                     }
                     Outcome::Same => {}
                 },
+                Some(Event::Paste(text)) if self.app.paste(&text) == Outcome::Same => {}
                 Some(_) => due = Some(drawn + KEY_FRAME),
             }
         }
@@ -190,6 +207,14 @@ where
         let size = self.terminal.size().map_err(Into::into).map_err(TuiError::terminal("size the terminal up"))?;
         self.app.fit(size);
         Ok(())
+    }
+
+    /// The next drawing draws everything, at the size that the terminal has by then.
+    fn forget_screen(&mut self) -> Result<(), TuiError> {
+        let size = self.terminal.size().map_err(Into::into).map_err(TuiError::terminal("size the terminal up"))?;
+        // `clear` would ask the terminal for its cursor, and the answer would come as keys.
+        let cleared = self.terminal.resize(Rect::from((Position::ORIGIN, size)));
+        cleared.map_err(Into::into).map_err(TuiError::terminal("clear the terminal"))
     }
 
     fn draw(&mut self, now: Duration) -> Result<(), TuiError> {

@@ -28,11 +28,20 @@ pub trait Source: Send {
     }
 }
 
+/// A flow whose packets are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CapturedFlow {
+    /// Its Community ID, which flows of other networks may have as well.
+    pub community_id: String,
+    /// A capture filter that its packets pass and those of other networks do not; empty where captures don't tell them apart.
+    pub filter: String,
+}
+
 /// The packets that a collector has captured.
 pub trait Captured: Send + Sync {
-    /// Writes the packets of the flow of this Community ID to `output` as little-endian pcapng. May take as long as captures are
+    /// Writes the packets of `flow` to `output` as little-endian pcapng. May take as long as captures are
     /// large, and ends when `output` fails. What was found before an error came is written, and is worth keeping.
-    fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError>;
+    fn copy_flow(&self, flow: &CapturedFlow, output: &mut dyn Write) -> Result<(), SourceError>;
 }
 
 /// Why a [`Source`] gave no answer. The text is shown as it is (escaped): one line that names the object.

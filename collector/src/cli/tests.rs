@@ -271,7 +271,7 @@ fn wrong_command_lines_end_with_2_and_say_what_was_expected() {
         ),
         (
             "run --tui",
-            "error: the dashboard needs a terminal, and standard output is none: leave --tui out, or use vxtap-tui"
+            "error: the dashboard needs a terminal, and standard output is none, or a dumb one: leave --tui out, or use vxtap-tui"
                 .into(),
         ),
         (

@@ -43,7 +43,7 @@ const MAX_LISTENERS: usize = 64;
 pub(crate) struct Machine {
     /// CPUs that the program may use.
     pub(crate) cpus: u32,
-    /// Whether standard output is a terminal.
+    /// Whether standard output is a terminal that a dashboard can be drawn on.
     pub(crate) terminal: bool,
 }
 
@@ -51,10 +51,7 @@ impl Machine {
     /// The one that this runs on.
     pub(crate) fn this() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            cpus: cpus.try_into().unwrap_or(u32::MAX),
-            terminal: std::io::IsTerminal::is_terminal(&std::io::stdout()),
-        }
+        Self { cpus: cpus.try_into().unwrap_or(u32::MAX), terminal: vxtap_tui::can_draw() }
     }
 
     fn workers(self) -> u32 {
@@ -76,7 +73,8 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     let tui = options.run.tui.unwrap_or(false);
     check_standard_output(gathered, tui, &mut problems);
     if tui && !machine.terminal {
-        let message = "the dashboard needs a terminal, and standard output is none: leave --tui out, or use vxtap-tui";
+        let message = "the dashboard needs a terminal, and standard output is none, or a dumb one: leave --tui out, or use \
+                       vxtap-tui";
         problems.push(Problem::new(sources.place("tui"), message));
     }
     ConfigError::unless_empty(problems)?;

@@ -2,7 +2,8 @@ use crossterm::event::{KeyCode, KeyModifiers};
 use vxtap_analyzers::snapshot::FlowPage;
 
 use super::*;
-use crate::keys::{Edit, SECTIONS};
+use crate::keys::SECTIONS;
+use crate::line_edit::LineEdit;
 use crate::sample;
 use crate::source::SourceError;
 
@@ -240,12 +241,26 @@ fn a_pasted_newline_applies_the_filter_and_types_nothing() {
 }
 
 #[test]
+fn pasted_text_goes_into_the_filter_as_one_line_and_is_no_keys_elsewhere() {
+    let mut app = at(Place::FilterLine);
+    app.flows.command(Command::Edit(Edit::Clear));
+    assert_eq!(app.paste("tcp\r\nport 443\tvni 7\n"), Outcome::Changed);
+    assert_eq!(app.flows.line().map(LineEdit::text).as_deref(), Some("tcp port 443 vni 7"));
+    for place in [Place::Overview, Place::FlowList, Place::FlowDetail, Place::Streams, Place::Asking] {
+        let mut app = at(place);
+        let before = seen(&app);
+        assert_eq!(app.paste("ayxyp/q\n"), Outcome::Same, "{place:?}");
+        assert_eq!((seen(&app), app.place(), app.take_decision()), (before, place, None));
+    }
+}
+
+#[test]
 fn the_current_flow_is_saved_once_until_that_has_ended() {
     for place in [Place::FlowList, Place::FlowDetail] {
         let mut app = at(place);
         let flow = app.flows.current().unwrap().community_id.clone();
         assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Changed);
-        assert_eq!(app.take_flow_to_save(), Some(flow.clone()));
+        assert_eq!(app.take_flow_to_save().map(|wanted| wanted.community_id), Some(flow.clone()));
         assert_eq!(app.take_flow_to_save(), None);
         assert_eq!(press(&mut app, KeyCode::Char('f'), false), Outcome::Same, "one at a time");
         press(&mut app, KeyCode::Tab, false);

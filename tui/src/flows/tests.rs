@@ -48,6 +48,34 @@ fn names_begin_with_the_first_and_numbers_with_the_largest() {
 }
 
 #[test]
+fn the_end_is_the_end_of_all_that_can_be_listed_and_not_of_what_came_so_far() {
+    let long = || FlowPage { matching: 20_000, total: 20_000, ..sample::flows(100, 10) };
+    let mut flows = answered(long());
+    flows.command(Command::Last);
+    flows.fit(10, 0, 10);
+    assert_eq!(flows.query().limit, FlowQuery::MAX_LIMIT);
+    // An answer to what was asked before comes first.
+    flows.answer(FlowQuery { limit: 100, ..flows.query().clone() }, Ok(long()), 2 * SECOND);
+    flows.answer(flows.query().clone(), Ok(sample::flows(10_000, 11)), 3 * SECOND);
+    assert_eq!(flows.list().selected(), 9_999);
+    flows.answer(flows.query().clone(), Ok(sample::flows(10_000, 12)), 4 * SECOND);
+    assert_eq!(flows.current(), Some(&sample::flows(10_000, 12).flows[9_999]), "then the flow is followed");
+    let mut flows = answered(long());
+    flows.command(Command::Last);
+    flows.stay();
+    flows.fit(10, 0, 10);
+    assert_eq!(flows.query().limit, 500, "the end of what a held screen has");
+    for other in [Command::Up, Command::First, Command::Back] {
+        let mut flows = answered(long());
+        flows.command(Command::Last);
+        flows.command(other);
+        flows.fit(10, 0, 10);
+        flows.answer(flows.query().clone(), Ok(sample::flows(2_000, 11)), 3 * SECOND);
+        assert!(flows.list().selected() < 100, "{other:?}");
+    }
+}
+
+#[test]
 fn a_filter_is_asked_for_when_it_is_applied_and_not_before() {
     let mut flows = answered(sample::flows(5, 10));
     flows.command(Command::Filter);
@@ -155,8 +183,10 @@ fn the_detail_follows_its_flow_and_says_when_it_is_gone() {
 fn more_flows_are_asked_for_as_the_end_comes_near_but_never_without_bound() {
     let mut flows = answered(sample::flows(100, 10));
     assert_eq!(flows.query().limit, 100);
-    flows.command(Command::Last);
-    flows.fit(10, 0, 10);
+    for _ in 0..10 {
+        flows.command(Command::PageDown);
+        flows.fit(10, 0, 10);
+    }
     assert_eq!(flows.query().limit, 500);
     let mut flows = answered(sample::flows(FlowQuery::MAX_LIMIT as u16, 10));
     flows.command(Command::Last);
@@ -171,4 +201,29 @@ fn another_run_forgets_the_flows_of_the_last() {
     flows.forget();
     assert_eq!(flows.page(), None);
     assert!(!flows.detail().unwrap().listed);
+}
+
+#[test]
+fn a_flow_is_looked_for_in_its_own_network_where_captures_tell_networks_apart() {
+    let page = sample::flows(1, 10);
+    let capture = |name: &str| {
+        let file = vxtap_analyzers::snapshot::CaptureFile { name: name.into(), ..Default::default() };
+        CaptureSnapshot { files: vec![file], ..CaptureSnapshot::default() }
+    };
+    let filter = |change: fn(&mut FlowSnapshot), file: &str| {
+        let mut flow = page.flows[0].clone();
+        change(&mut flow);
+        let wanted = captured(&flow, Some(&capture(file)));
+        assert_eq!(wanted.community_id, flow.community_id);
+        wanted.filter
+    };
+    let compressed = "vxtap-20251121T020400Z-000001.pcapng.zst";
+    assert_eq!(filter(|_| (), compressed), "vni 4242");
+    assert_eq!(filter(|flow| flow.network_name = Some("blue sky".into()), compressed), "network \"blue sky\"");
+    assert_eq!(filter(|flow| flow.network_name = Some("\"".into()), compressed), "");
+    assert_eq!(filter(|flow| flow.network = None, compressed), "");
+    assert_eq!(filter(|flow| flow.network = Some(1 << 24), compressed), "");
+    assert_eq!(filter(|flow| flow.stream = "other streams".into(), compressed), "");
+    assert_eq!(filter(|_| (), "vxtap-20251121T020400Z-000001.pcap"), "");
+    assert_eq!(captured(&page.flows[0], None).filter, "vni 4242");
 }

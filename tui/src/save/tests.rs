@@ -10,12 +10,16 @@ use crate::source::SourceError;
 const ID: &str = "1:LQ/9q+lK+B5F3KDmev6m5PMibrg=";
 const DEADLINE: Duration = Duration::from_secs(20);
 
+fn wanted() -> CapturedFlow {
+    CapturedFlow { community_id: ID.into(), filter: "vni 7".into() }
+}
+
 /// Captures that answer with what they were made with, and then with the error.
 struct Fake(Vec<u8>, Option<SourceError>);
 
 impl Captured for Fake {
-    fn copy_flow(&self, community_id: &str, output: &mut dyn Write) -> Result<(), SourceError> {
-        assert_eq!(community_id, ID);
+    fn copy_flow(&self, flow: &CapturedFlow, output: &mut dyn Write) -> Result<(), SourceError> {
+        assert_eq!(*flow, wanted());
         output.write_all(&self.0).map_err(|error| SourceError::Refused(error.to_string()))?;
         self.1.clone().map_or(Ok(()), Err)
     }
@@ -41,7 +45,7 @@ fn wait<T>(mut next: impl FnMut() -> Option<T>) -> T {
 
 fn saved(answer: Fake, directory: &Path) -> Result<Saved, String> {
     let mut saver = Saver::new(Some(Arc::new(answer)), directory.to_owned());
-    saver.save(ID.into());
+    saver.save(wanted());
     wait(|| saver.next())
 }
 
@@ -87,7 +91,7 @@ fn what_cannot_be_saved_is_told_and_leaves_no_file() {
     let error = saved(Fake(packets::capture(1), None), &directory.path().join("no/such")).unwrap_err();
     assert!(error.starts_with("can't write vxtap-flow-LQ9qlKB5-") && error.contains("No such file"), "{error}");
     let mut nowhere = Saver::new(None, directory.path().to_owned());
-    nowhere.save(ID.into());
+    nowhere.save(wanted());
     assert!(wait(|| nowhere.next()).is_err());
 }
 
@@ -114,7 +118,7 @@ fn a_session_that_ends_leaves_no_half_of_a_file() {
     /// Writes a packet, and then waits to be told to go on.
     struct Slow(std::sync::Mutex<Receiver<()>>);
     impl Captured for Slow {
-        fn copy_flow(&self, _: &str, output: &mut dyn Write) -> Result<(), SourceError> {
+        fn copy_flow(&self, _: &CapturedFlow, output: &mut dyn Write) -> Result<(), SourceError> {
             output.write_all(&packets::capture(1)).unwrap();
             let _ = self.0.lock().unwrap().recv();
             output.write_all(&packets::block(6, &[0; 20])).map_err(|error| SourceError::Refused(error.to_string()))
@@ -123,7 +127,7 @@ fn a_session_that_ends_leaves_no_half_of_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let (go_on, told) = sync_channel(1);
     let mut saver = Saver::new(Some(Arc::new(Slow(std::sync::Mutex::new(told)))), directory.path().to_owned());
-    saver.save(ID.into());
+    saver.save(wanted());
     wait(|| names(directory.path()).first().map(drop));
     drop(saver);
     assert_eq!(names(directory.path()), [""; 0]);

@@ -15,10 +15,12 @@ use crate::theme;
 
 /// A name as the collector gives it: `vxtap-20251121T020406Z-000001.pcapng`.
 const NAME_USUAL: usize = 38;
+/// The most lines that an error takes.
+const ERROR_LINES: usize = 3;
 
 pub(crate) fn draw(buffer: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot) {
     let width = area.width.into();
-    let above = above(app, snapshot, width);
+    let above = above(app, snapshot, area);
     let rest = below(area, u16::try_from(above.len()).unwrap_or(u16::MAX));
     put(buffer, area, above);
     if let Some(capture) = &snapshot.capture {
@@ -29,19 +31,22 @@ pub(crate) fn draw(buffer: &mut Buffer, area: Rect, app: &App, snapshot: &Snapsh
 /// Lays the list of files out.
 pub(crate) fn fit(app: &mut App, area: Rect) {
     let Some(snapshot) = app.history().latest() else { return };
-    let above = above(app, snapshot, area.width.into()).len();
+    let above = above(app, snapshot, area).len();
     let files = snapshot.capture.as_ref().map_or(0, |capture| capture.files.len());
     app.captures.fit(files, usize::from(area.height).saturating_sub(above + 1));
 }
 
 /// Everything but the list of files.
-fn above(app: &App, snapshot: &Snapshot, width: usize) -> Vec<Line<'static>> {
+fn above(app: &App, snapshot: &Snapshot, area: Rect) -> Vec<Line<'static>> {
+    let width = area.width.into();
+    // On a low terminal the files need the lines.
+    let most = if area.height < 20 { 1 } else { ERROR_LINES };
     let mut lines = match &snapshot.capture {
-        Some(capture) => capture_lines(app, snapshot, capture, width),
+        Some(capture) => capture_lines(app, snapshot, capture, (width, most)),
         None => nothing(app, "captures  ", "nothing is written: the collector runs without --write", "--write DIR"),
     };
     lines.extend(match &snapshot.log {
-        Some(log) => log_lines(app, log, width),
+        Some(log) => log_lines(app, log, (width, most)),
         None => nothing(app, "logs  ", "nothing is written: the collector runs without --log", "--log DIR"),
     });
     lines.push(Line::default());
@@ -56,7 +61,12 @@ fn nothing(app: &App, what: &'static str, told: &'static str, flag: &str) -> Vec
     ]
 }
 
-fn capture_lines(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, width: usize) -> Vec<Line<'static>> {
+fn capture_lines(
+    app: &App,
+    snapshot: &Snapshot,
+    capture: &CaptureSnapshot,
+    (width, error_lines): (usize, usize),
+) -> Vec<Line<'static>> {
     let theme = app.theme;
     let dropped = snapshot.ledger.capture_dropped;
     let style = if dropped > 0 { theme.bad() } else { Style::new() };
@@ -74,14 +84,14 @@ fn capture_lines(app: &App, snapshot: &Snapshot, capture: &CaptureSnapshot, widt
             Span::raw(format!(", {}B in {files}", number::count(capture.bytes))),
         ]),
     ];
-    lines.extend(error(app, capture.error.as_deref(), width));
+    lines.extend(error(app, capture.error.as_deref(), width, error_lines));
     if let Some(open) = capture.files.iter().rev().find(|file| file.closed_ns.is_none()) {
         lines.extend(follow(app, capture, open, width));
     }
     lines
 }
 
-fn log_lines(app: &App, log: &LogSnapshot, width: usize) -> Vec<Line<'static>> {
+fn log_lines(app: &App, log: &LogSnapshot, (width, error_lines): (usize, usize)) -> Vec<Line<'static>> {
     let style = if log.events_dropped > 0 { app.theme.bad() } else { Style::new() };
     let mut lines = vec![
         directory(app, "logs in ", &log.directory, width),
@@ -90,7 +100,7 @@ fn log_lines(app: &App, log: &LogSnapshot, width: usize) -> Vec<Line<'static>> {
             Span::styled(format!("{} dropped", number::grouped_within(log.events_dropped, 11)), style),
         ]),
     ];
-    lines.extend(error(app, log.error.as_deref(), width));
+    lines.extend(error(app, log.error.as_deref(), width, error_lines));
     lines
 }
 
@@ -99,9 +109,13 @@ fn directory(app: &App, what: &'static str, directory: &str, width: usize) -> Li
     Line::from(vec![Span::styled(what, app.theme.heading()), Span::raw(directory)])
 }
 
-fn error(app: &App, error: Option<&str>, width: usize) -> Option<Line<'static>> {
-    let told = text::shorten_end(&format!(" error: {} ", error?), width).into_owned();
-    Some(Line::styled(told, app.theme.alarm()))
+/// On as many lines as it takes, at most `most`. What is said last is the cause, so that stays in any case.
+fn error(app: &App, error: Option<&str>, width: usize, most: usize) -> Vec<Line<'static>> {
+    let Some(error) = error else { return Vec::new() };
+    let room = width - 2;
+    let told = format!("error: {error}");
+    let lines = if most > 1 { text::wrap(&told, room, most) } else { vec![text::shorten_middle(&told, room).into()] };
+    lines.into_iter().map(|line| Line::styled(format!(" {line} "), app.theme.alarm())).collect()
 }
 
 /// The command that shows the file in Wireshark while it grows; where one line is too short for it, on several that a

@@ -19,6 +19,8 @@ use crate::theme;
 
 /// On a terminal that is narrower only the tab of the screen that is shown has its name.
 const NAMED_TABS: u16 = 80;
+/// The most lines that what became of a flow to be saved takes.
+const SAVE_LINES: usize = 4;
 
 /// ` vxtap  1 Overview  2 Flows  3 Captures  4 Streams  5 Help    LOSS 12.3k  PAUSED  running `
 pub(super) fn draw_top(buffer: &mut Buffer, area: Rect, app: &App) {
@@ -111,22 +113,22 @@ pub(super) fn draw_banner(buffer: &mut Buffer, area: Rect, app: &App, now: Durat
 ///  saved 12 packets to vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng
 ///  saved 12 packets, not all, to vxtap-flow-LQU9qZlK-20261121T100000Z.pcapng: the answer of … broke off: …
 /// ```
-pub(super) fn draw_save(buffer: &mut Buffer, area: Rect, app: &App) {
-    let Some(save) = &app.save else { return };
+pub(super) fn save_lines(app: &App, width: u16) -> Vec<Line<'static>> {
+    let Some(save) = &app.save else { return Vec::new() };
     let (told, style) = match save {
-        Save::UnderWay(flow) => (format!(" saving the packets of flow {flow} …"), app.theme.notice()),
+        Save::UnderWay(flow) => (format!("saving the packets of flow {flow} …"), app.theme.notice()),
         Save::Done(saved) => {
             let packets = if saved.packets == 1 { "packet" } else { "packets" };
             let (count, file) = (number::grouped(saved.packets), &saved.file);
             match &saved.lacks {
-                None => (format!(" saved {count} {packets} to {file}"), app.theme.good()),
-                Some(why) => (format!(" saved {count} {packets}, not all, to {file}: {why}"), app.theme.bad()),
+                None => (format!("saved {count} {packets} to {file}"), app.theme.good()),
+                Some(why) => (format!("saved {count} {packets}, not all, to {file}: {why}"), app.theme.bad()),
             }
         }
-        Save::Failed(error) => (format!(" flow not saved: {error}"), app.theme.bad()),
+        Save::Failed(error) => (format!("flow not saved: {error}"), app.theme.bad()),
     };
-    let line = text::shorten_end(&told, area.width.into()).into_owned();
-    put(buffer, area, [Line::styled(line, style)]);
+    let lines = text::wrap(&told, usize::from(width) - 1, SAVE_LINES);
+    lines.into_iter().map(|line| Line::styled(format!(" {line}"), style)).collect()
 }
 
 /// Before the first snapshot.

@@ -7,7 +7,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
-use vxtap_analyzers::snapshot::{FlowPage, Snapshot};
+use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, Snapshot};
 
 use super::{below, put, put_message};
 use crate::app::App;
@@ -82,6 +82,13 @@ fn asked_line(app: &App) -> Line<'static> {
             line.push_span(Span::raw(format!(" that match, {} in all", number::grouped_within(page.total, 11))));
         }
     }
+    let at_end = flows.page().is_some_and(|page| {
+        let listed = page.flows.len();
+        listed >= FlowQuery::MAX_LIMIT && page.matching > listed as u64 && flows.list().visible().end == listed
+    });
+    if at_end {
+        line.push_span(Span::styled("  no more are listed, a filter finds the rest", app.theme.notice()));
+    }
     let filter = text::escape(&query.filter).into_owned();
     line.push_span(Span::raw("  filter: "));
     line.push_span(if filter.is_empty() {
@@ -99,8 +106,8 @@ fn asked_line(app: &App) -> Line<'static> {
 fn draw_filter_line(buffer: &mut Buffer, area: Rect, app: &App, line: &LineEdit) -> Position {
     let room = usize::from(area.width) - 2;
     let before = text::escape(&line.before_cursor()).into_owned();
-    let cut = text::end_of(&before, room);
     let after = &text::escape(&line.text()).into_owned()[before.len()..];
+    let cut = text::end_of(&before, room - text::columns(after).min(room / 2));
     let example = if line.text().is_empty() { "  tcp  10.0.0.0/8  port 443  vni 42  state established" } else { "" };
     let shown = Line::from(vec![
         Span::styled("/", app.theme.heading()),

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use vxtap_analyzers::StreamCounters;
 use vxtap_analyzers::snapshot::{Act, Choice, Snapshot};
 
 use super::grid::{Cell, Column, Grid};
@@ -18,7 +19,7 @@ use crate::theme;
 const NAME_MAX: usize = 66;
 const NAME_MIN: usize = 22;
 /// Lines below the table about the chosen stream.
-const ABOUT: usize = 4;
+const ABOUT: usize = 5;
 
 pub(crate) fn draw(buffer: &mut Buffer, area: Rect, app: &App, snapshot: &Snapshot) {
     let width = area.width.into();
@@ -60,7 +61,7 @@ fn heights(area: Rect, above: usize) -> Heights {
 
 /// ```text
 /// mirror streams  12 let in, 3 wait, 1 rejected; others wait to be accepted
-/// skew  busiest worker 1.2, busiest stream 3.4 of even parts    decisions 4, kept in /var/lib/vxtap/admission.txt
+/// skew  busiest worker 1.2x, busiest stream 3.4x the mean    decisions 4, kept in /var/lib/vxtap/admission.txt
 /// ```
 fn above(app: &App, snapshot: &Snapshot, width: usize) -> Vec<Line<'static>> {
     let admission = &snapshot.admission;
@@ -83,11 +84,15 @@ fn above(app: &App, snapshot: &Snapshot, width: usize) -> Vec<Line<'static>> {
             width,
         );
     }
-    let part = |part: Option<f64>| part.map_or_else(|| "-".to_owned(), |part| format!("{part:.1}"));
+    let part = |part: Option<f64>, of: &str| part.map_or_else(|| "-".to_owned(), |part| format!("{part:.1}x{of}"));
     let skew = &snapshot.skew;
     let mut second = Line::from(vec![
         Span::styled("skew  ", app.theme.heading()),
-        Span::raw(format!("busiest worker {}x, busiest stream {}x the mean", part(skew.workers), part(skew.streams))),
+        Span::raw(format!(
+            "busiest worker {}, busiest stream {}",
+            part(skew.workers, ""),
+            part(skew.streams, " the mean")
+        )),
     ]);
     push_if_room(&mut second, format!("  decisions {}", number::count(admission.decisions_total)), width);
     if let Some(file) = &admission.kept_in {
@@ -132,7 +137,8 @@ fn told(app: &App, width: usize) -> Option<Line<'static>> {
             Told::Failed(error) => (format!(" {error}"), app.theme.bad()),
         }
     };
-    Some(Line::styled(text::shorten_end(&told, width).into_owned(), style))
+    // What is asked and why something failed stand at the end.
+    Some(Line::styled(text::shorten_middle(&told, width).into_owned(), style))
 }
 
 fn lines(app: &App, snapshot: &Snapshot, rows: &[Row<'_>], width: usize) -> Vec<Line<'static>> {
@@ -257,6 +263,19 @@ fn about(app: &App, snapshot: &Snapshot, row: Row<'_>, width: usize) -> Vec<Line
                 let told = format!("{} of its flows are one-sided: {cause}", number::share(share, 1.0));
                 let style = app.theme.notice();
                 lines.extend(text::wrap(&told, width, 3).into_iter().map(|line| Line::styled(line, style)));
+            }
+            if let Some(loss) = stream.loss.filter(|loss| loss.lost > 0) {
+                let share = number::share(loss.lost as f64, loss.lost as f64 + loss.received as f64);
+                let told = format!(
+                    "{} frames were lost on the way, {share} of those that were sent",
+                    number::count(loss.lost)
+                );
+                lines.push(Line::styled(told, app.theme.bad()));
+            }
+            let StreamCounters { frames, truncated, .. } = stream.counters;
+            if truncated > 0 {
+                let share = number::share(truncated as f64, frames as f64);
+                lines.push(Line::styled(format!("{share} of its frames come without their end"), app.theme.notice()));
             }
             for pair in snapshot.duplicate_pairs.iter().filter(|pair| pair.second == stream.name) {
                 let told = format!("{} copies of packets of {}", number::count(pair.duplicates), pair.first);

@@ -10,7 +10,7 @@ use super::*;
 use crate::poller::Update;
 use crate::sample;
 use crate::save::Saved;
-use crate::source::SourceError;
+use crate::source::{CapturedFlow, SourceError};
 
 /// Everything outside of a session, as a script: the time goes on only where the session waits for keys.
 #[derive(Default)]
@@ -20,8 +20,10 @@ struct World {
     script: RefCell<VecDeque<(Duration, Happening)>>,
     updates: RefCell<VecDeque<Update>>,
     wanted: RefCell<Vec<Option<FlowQuery>>>,
-    saved: RefCell<Vec<String>>,
+    saved: RefCell<Vec<CapturedFlow>>,
     decided: RefCell<Vec<Ruling>>,
+    /// Whose the terminal is, if not ours.
+    turn: RefCell<Option<Turn>>,
     /// How often the session looked for updates between two waits: how often it went round.
     rounds: Cell<u64>,
 }
@@ -29,6 +31,7 @@ struct World {
 enum Happening {
     Event(Event),
     Update(Box<dyn FnOnce() -> Update>),
+    Turn(Turn),
     KeyboardGone,
 }
 
@@ -57,9 +60,23 @@ impl Input for Worldly {
                 self.0.updates.borrow_mut().push_back(update());
                 Ok(None)
             }
+            Some(Happening::Turn(turn)) => {
+                self.0.turn.replace(Some(turn));
+                Ok(None)
+            }
             Some(Happening::KeyboardGone) => Err(io::Error::other("hung up")),
             None => Ok(None),
         }
+    }
+}
+
+impl Jobs for Worldly {
+    fn turn(&mut self) -> Result<Turn, TuiError> {
+        let turn = *self.0.turn.borrow();
+        if turn == Some(Turn::Regained) {
+            self.0.turn.replace(None);
+        }
+        Ok(turn.unwrap_or(Turn::Ours))
     }
 }
 
@@ -71,8 +88,8 @@ impl Updates for Worldly {
         }
     }
 
-    fn save(&mut self, community_id: String) {
-        self.0.saved.borrow_mut().push(community_id);
+    fn save(&mut self, flow: CapturedFlow) {
+        self.0.saved.borrow_mut().push(flow);
     }
 
     fn decide(&mut self, decision: Ruling) {
@@ -106,7 +123,8 @@ fn replay_until(script: impl IntoIterator<Item = (u64, Happening)>, stopped: &dy
         terminal: Terminal::new(Counting { backend: TestBackend::new(80, 24), flushes: Rc::clone(&draws) }).unwrap(),
         input: worldly.clone(),
         clock: worldly.clone(),
-        updates: worldly,
+        updates: worldly.clone(),
+        jobs: worldly,
         app: App::new(Theme::new(true), None, Duration::from_secs(1)),
     };
     let result = session.run(&|| stopped(&world));
@@ -226,7 +244,9 @@ fn a_user_saves_a_flow_and_is_told_where() {
         (5000, letter('q')),
     ]);
     assert_eq!(replay.result.unwrap(), Exit::Quit);
-    assert_eq!(*replay.world.saved.borrow(), [sample::flows(50, 2).flows[1].community_id.clone()]);
+    let flow = &sample::flows(50, 2).flows[1];
+    let wanted = CapturedFlow { community_id: flow.community_id.clone(), filter: "vni 4243".into() };
+    assert_eq!(*replay.world.saved.borrow(), [wanted]);
     assert!(replay.screen.contains(&format!("saved 7 packets to {file}")), "{}", replay.screen);
 }
 
@@ -294,6 +314,22 @@ fn a_terminal_that_is_gone_ends_the_session_with_what_was_tried() {
 fn a_resized_terminal_is_drawn_again() {
     let resized = replay([(500, Happening::Event(Event::Resize(80, 24))), (1000, letter('q'))]);
     assert_eq!(resized.draws.get(), 2);
+}
+
+#[test]
+fn nothing_is_drawn_while_another_job_has_the_terminal_and_everything_when_it_is_ours_again() {
+    let script = |back: Option<u64>| {
+        let away = [(10, snapshot(sample::busy(1))), (500, Happening::Turn(Turn::Away))];
+        let meanwhile = [(1000, snapshot(sample::busy(2))), (2000, snapshot(sample::busy(3)))];
+        let back = back.map(|at| (at, Happening::Turn(Turn::Regained)));
+        replay(away.into_iter().chain(meanwhile).chain(back).chain([(4000, letter('q'))]))
+    };
+    let away = script(None);
+    assert_eq!(away.draws.get(), 2, "the empty screen and the first snapshot");
+    assert!(away.world.rounds.get() < 100, "{} rounds in four seconds", away.world.rounds.get());
+    let back = script(Some(3000));
+    assert_eq!(back.draws.get(), 3);
+    assert!(back.screen.contains("up 00:00:03"), "{}", back.screen);
 }
 
 #[test]

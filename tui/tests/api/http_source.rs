@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::fake_collector::{Answer, FakeCollector, Request, answer};
 use vxtap_analyzers::snapshot::{FlowPage, FlowQuery, FlowSort, Snapshot};
-use vxtap_tui::{HttpSource, Source as _, SourceError};
+use vxtap_tui::{CapturedFlow, HttpSource, Source as _, SourceError};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -146,12 +146,14 @@ fn a_redirection_is_not_followed_so_that_the_token_stays_here() {
     assert!(thief.requests.lock().unwrap().is_empty());
 }
 
-/// What a collector that answers `bytes` gives of a flow, and how that ended.
-fn flow(bytes: Vec<u8>, token: Option<&str>) -> (Vec<u8>, Result<(), SourceError>, Vec<Request>) {
+const FLOW: &str = "1:LQU9qZlK+B5F3KDmev6m5PMibrg=";
+
+/// What a collector that answers `bytes` gives of a flow that is asked for with `filter`, and how that ended.
+fn flow(bytes: Vec<u8>, token: Option<&str>, filter: &str) -> (Vec<u8>, Result<(), SourceError>, Vec<Request>) {
     let collector = FakeCollector::start(ANY, always(bytes));
     let captured = source(&collector.url(), token).captured().unwrap();
     let mut output = Vec::new();
-    let ended = captured.copy_flow("1:LQU9qZlK+B5F3KDmev6m5PMibrg=", &mut output);
+    let ended = captured.copy_flow(&CapturedFlow { community_id: FLOW.into(), filter: filter.into() }, &mut output);
     let requests = collector.requests.lock().unwrap().clone();
     (output, ended, requests)
 }
@@ -159,10 +161,13 @@ fn flow(bytes: Vec<u8>, token: Option<&str>) -> (Vec<u8>, Result<(), SourceError
 #[test]
 fn the_packets_of_a_flow_are_asked_for_by_its_id_and_copied() {
     let body = "x".repeat(300_000);
-    let (output, ended, requests) = flow(answer("200 OK", &body), Some("Secret"));
+    let (output, ended, requests) = flow(answer("200 OK", &body), Some("Secret"), "");
     assert_eq!((output.len(), ended), (body.len(), Ok(())));
     assert_eq!(requests[0].target, "/v1/extract?flow=1%3ALQU9qZlK%2BB5F3KDmev6m5PMibrg%3D");
     assert!(requests[0].header.contains(&"authorization: bearer secret".to_owned()), "{requests:?}");
+    let (_, ended, requests) = flow(answer("200 OK", &body), None, "network \"blue\"");
+    assert_eq!(ended, Ok(()));
+    assert!(requests[0].target.ends_with("%3D&filter=network%20%22blue%22"), "{}", requests[0].target);
 }
 
 #[test]
@@ -174,7 +179,7 @@ fn a_flow_that_is_refused_or_breaks_off_is_told_so() {
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n".to_vec(), "broke off"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_vec(), "broke off"),
     ] {
-        let error = flow(bytes, None).1.unwrap_err().to_string();
+        let error = flow(bytes, None, "").1.unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
     }
 }

@@ -156,6 +156,23 @@ fn every_screen_is_reached_and_q_gives_the_terminal_back() {
 }
 
 #[test]
+fn what_is_pasted_is_text_of_the_filter_and_never_a_key() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    let collector = FakeCollector::start(ANY, collecting(SECOND));
+    tmux.run_tui("", &format!("--connect {}", collector.url()));
+    tmux.wait("the overview", |screen| screen.contains("nothing lost"));
+    let paste = |text: &str| tmux.run(&["set-buffer", text, ";", "paste-buffer", "-p", "-r"]);
+    paste("2q\n");
+    tmux.keys(&["2"]);
+    tmux.wait("the flows", |screen| screen.contains("filter: none"));
+    tmux.keys(&["/"]);
+    paste("tcp\nport 443\nq\n");
+    tmux.wait("the filter", |screen| screen.contains("/tcp port 443 q"));
+    tmux.keys(&["C-c"]);
+    tmux.is_given_back();
+}
+
+#[test]
 fn a_resized_terminal_shows_the_same_at_its_new_size() {
     let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
@@ -223,6 +240,46 @@ fn a_signal_gives_the_terminal_back() {
 }
 
 #[test]
+fn a_job_that_is_stopped_leaves_the_terminal_to_the_shell_and_goes_on_where_it_was() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    let collector = FakeCollector::start(ANY, collecting(SECOND));
+    tmux.run(&["send-keys", "-l", "set -m; clear"]);
+    tmux.keys(&["Enter"]);
+    tmux.run_tui("", &format!("--connect {}", collector.url()));
+    for signal in ["-TSTP", "-STOP"] {
+        tmux.wait("the overview", |screen| screen.contains("nothing lost"));
+        let program = tmux.program();
+        assert!(Command::new("kill").args([signal, &program]).status().unwrap().success());
+        tmux.wait("the news of the shell", |screen| screen.contains("Stopped"));
+        if signal == "-TSTP" {
+            let state = tmux.run(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]);
+            assert_eq!(state.trim(), "0 1");
+            // Goes on in the background, where the terminal is not its own.
+            tmux.run(&["send-keys", "-l", "clear; bg; echo shell has $((6 * 7))"]);
+            tmux.keys(&["Enter"]);
+            tmux.wait("an answer of the shell", |screen| screen.contains("shell has 42"));
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(!tmux.screen().contains("nothing lost"), "{}", tmux.screen());
+        }
+        // A line feed: nobody can catch SIGSTOP, and this shell sets no modes of its own.
+        tmux.keys(&["fg", "C-j"]);
+        tmux.wait("the overview", |screen| {
+            screen.contains("nothing lost") && !screen.contains("shell has") && !screen.contains("Stopped")
+        });
+        // Keys come one by one, and are not echoed.
+        tmux.keys(&["?"]);
+        tmux.wait("the help", |screen| screen.contains("one page down"));
+        tmux.keys(&["?"]);
+    }
+    tmux.keys(&["q"]);
+    tmux.wait("the prompt", |screen| screen.trim_end().ends_with('$'));
+    // What stood behind the program on its line is not run once it was stopped.
+    tmux.run(&["send-keys", "-l", "echo ended with $?"]);
+    tmux.keys(&["Enter"]);
+    tmux.is_given_back();
+}
+
+#[test]
 fn half_an_escape_sequence_does_not_stop_the_screen() {
     let Some(tmux) = Tmux::start(80, 24) else { return };
     let collector = FakeCollector::start(ANY, collecting(SECOND));
@@ -265,6 +322,15 @@ fn a_collector_that_is_not_there_is_waited_for() {
     tmux.wait("the overview", |screen| screen.contains("nothing lost"));
     tmux.keys(&["q"]);
     tmux.is_given_back();
+}
+
+#[test]
+fn a_dumb_terminal_is_told_to_be_one_and_nothing_is_drawn_on_it() {
+    let Some(tmux) = Tmux::start(80, 24) else { return };
+    tmux.run_tui("TERM=dumb", "");
+    tmux.wait("the reason", |screen| screen.contains("the terminal cannot be drawn on (TERM=dumb)"));
+    tmux.is_given_back();
+    tmux.wait("its status", |screen| screen.contains("ended with 1"));
 }
 
 /// What [`a_panic_gives_the_terminal_back`] runs inside its terminal; does nothing by itself.

@@ -43,8 +43,8 @@ pub(super) fn lines(app: &App, snapshot: &Snapshot, page: &FlowPage, width: usiz
     let shown = page.flows.get(visible.clone()).unwrap_or_default();
     let columns = columns(shown, flows.query().sort);
     let grid = Grid::choose(&columns, width);
-    // Where there is no room for both, what is in a protocol says more than the protocol.
-    let apart = grid.shows("app");
+    // Where there is no room for both, what is in a protocol says more than the protocol, unless that gives the order.
+    let apart = grid.shows("app") || flows.query().sort == FlowSort::Protocol;
     let mark = |column: usize| sort_mark(app, column);
     let mut lines = vec![grid.titles(app.theme.heading(), mark)];
     lines.extend(visible.zip(shown).map(|(row, flow)| {
