@@ -70,6 +70,7 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
             return Err(ReadFailure::LinkType { file: file.name().to_owned(), link_type });
         }
     }
+    summary::see_place(settings.summary.as_ref()).map_err(anyhow::Error::from)?;
     let admission = Admission::read_only(&settings.pipeline.admission)?;
     let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
     let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
