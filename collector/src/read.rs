@@ -67,6 +67,7 @@ pub enum ReadFailure {
 pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let begun = Instant::now();
     let files = settings.files.iter().map(|path| Waiting::look_into(path)).collect::<Result<Vec<_>, _>>()?;
+    summary::see_place(settings.summary.as_ref()).map_err(anyhow::Error::from)?;
     let admission = Admission::read_only(&settings.pipeline.admission)?;
     let networks = Networks::new(&settings.pipeline.networks).with_names(&settings.pipeline.names);
     let streams = Arc::new(StreamRegistry::new().with_networks(networks).with_admission(admission));
@@ -87,11 +88,11 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     result.log = outputs.finish_log();
     result.duplicate_pairs = pairs;
     result.capture = monitor.capture();
+    // Also where the run fails: what came of the packets before the damage is what there is.
+    tracing::info!("{}", result.lines());
     if let Some(target) = &settings.summary {
         summary::write(&result, target)?;
     }
-    // Also where the run fails: what came of the packets before the damage is what there is.
-    tracing::info!("{}", result.lines());
     result.check().map_err(anyhow::Error::from)?;
     // A file can be read again, unlike what came over a network: whoever asked for a capture of it has none.
     let lost = result.ledger.capture_dropped;

@@ -28,15 +28,16 @@ use crate::outer_fragments::FragmentCounter;
 use crate::outputs::{self, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
 use crate::receive::{Handed, PacketSource, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
-use crate::settings::{Listener, RunSettings, Timestamps, UdpListener};
+use crate::settings::{Listener, RunSettings, SummaryTarget, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
 use crate::streams::StreamRegistry;
-use crate::summary::{self, Summary};
+use crate::summary::{self, NoPlace, Summary};
 use crate::watch::Watch;
 use crate::worker::{Opening, PacketIntake, Steering, Worker, WorkerParts, unix_ns};
 
 /// Runs a collector until a signal, or until the user leaves the terminal UI.
 pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
+    summary::see_place(settings.summary.as_ref())?;
     let mut around = Surroundings::of_process(settings)?;
     let api = settings.api.as_ref().map(|api| match around.handed.listener("api") {
         Some(listener) => Server::on(listener, api),
@@ -66,17 +67,22 @@ pub fn run(settings: &RunSettings) -> anyhow::Result<Summary> {
     }
     // With what they still got until their connections ended.
     summary.followers = hub.totals();
-    if let Some(target) = &settings.summary {
-        summary::write(&summary, target)?;
-    }
-    tracing::info!("{}", summary.lines());
-    summary.check()?;
+    account(&summary, settings.summary.as_ref())?;
     Ok(summary)
+}
+
+/// Tells what the run came to, in the log as well where the file of the summary cannot be written.
+fn account(summary: &Summary, target: Option<&SummaryTarget>) -> anyhow::Result<()> {
+    tracing::info!("{}", summary.lines());
+    if let Some(target) = target {
+        summary::write(summary, target)?;
+    }
+    Ok(summary.check()?)
 }
 
 /// Whether `error`, of a run, is one of what it was told, and not of the machine that it ran on.
 pub fn is_of_arguments(error: &anyhow::Error) -> bool {
-    error.is::<StateError>() || outputs::is_no_directory(error)
+    error.is::<StateError>() || error.is::<NoPlace>() || outputs::is_no_directory(error)
 }
 
 /// Starts the API and says where it is.

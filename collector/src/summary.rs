@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::fs::Access;
+use rustix::io::Errno;
 use serde::Serialize;
+use thiserror::Error;
 use vxtap_analyzers::dedup::PairDuplicates;
 use vxtap_analyzers::losses::StreamLoss;
 use vxtap_analyzers::snapshot::{CaptureSnapshot, DuplicatePair, LogSnapshot, WorkerSnapshot};
@@ -222,6 +226,27 @@ impl Summary {
         }
         text
     }
+}
+
+/// A file that cannot be where the summary is to go.
+#[derive(Debug, Error)]
+#[error("cannot write the summary to '{}': {source}", path.display())]
+pub(crate) struct NoPlace {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Sees before a run begins whether its summary can be written at the end, as far as that shows without touching the file: a run
+/// of weeks is not to end with no account of it.
+pub(crate) fn see_place(target: Option<&SummaryTarget>) -> Result<(), NoPlace> {
+    let Some(SummaryTarget::File(path)) = target else { return Ok(()) };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let seen = match rustix::fs::access(path, Access::WRITE_OK) {
+        Ok(()) if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Err(Errno::NOENT) => rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from),
+        seen => seen.map_err(io::Error::from),
+    };
+    seen.map_err(|source| NoPlace { path: path.clone(), source })
 }
 
 /// Writes `summary` as one JSON object to `target`.

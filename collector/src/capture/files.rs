@@ -1,6 +1,7 @@
 //! The capture files of one run: which record goes into which, and what happens when the disk refuses.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -179,17 +180,8 @@ impl CaptureFiles {
     fn begin(&mut self) -> io::Result<OpenFile> {
         let name = self.name();
         let path = self.settings.directory.join(format!(".{name}.{}", std::process::id()));
-        let made = (self.settings.create)(&path);
-        let made = match made {
-            // The directory was removed while we ran: make it again, as at the start.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(&self.settings.directory)?;
-                (self.settings.create)(&path)?
-            }
-            made => made?,
-        };
         let start = FileStart {
-            output: Output::new(made),
+            output: Output::new(self.create(&path)?),
             path,
             name,
             opened_ns: nanoseconds(SystemTime::now()),
@@ -200,6 +192,17 @@ impl CaptureFiles {
             os: &self.os,
         };
         Ok(OpenFile::new(start, &mut self.segment))
+    }
+
+    /// Makes a file in the directory, and the directory again where it was removed while we ran.
+    fn create(&self, path: &Path) -> io::Result<(File, bool)> {
+        match (self.settings.create)(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(&self.settings.directory)?;
+                (self.settings.create)(path)
+            }
+            made => made,
+        }
     }
 
     fn name(&self) -> String {
@@ -312,7 +315,7 @@ impl CaptureFiles {
     /// Takes and gives back room for one append.
     fn try_room(&self) -> io::Result<()> {
         let path = self.settings.directory.join(format!(".{}.{}.room", self.name(), std::process::id()));
-        let (file, _) = (self.settings.create)(&path)?;
+        let (file, _) = self.create(&path)?;
         let taken = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, ROOM_AT_ONCE);
         drop(file);
         std::fs::remove_file(&path)?;

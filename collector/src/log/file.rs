@@ -167,7 +167,14 @@ impl LogFile {
         if let Some(file) = self.file.take() {
             return Ok(self.file.insert(file));
         }
-        let file = (self.open)(&self.path)?;
+        let file = match (self.open)(&self.path) {
+            // The directory was removed while we ran: make it again, as at the start.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+                (self.open)(&self.path)?
+            }
+            opened => opened?,
+        };
         // What was there belongs to the interval in which it was written last.
         let metadata = file.metadata()?;
         let written = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -92,3 +92,47 @@ fn a_log_without_stats_events_has_none() {
     let summary = Collector::start(&settings(log), &end).unwrap().finish().unwrap();
     assert_eq!(summary.log.unwrap().events, 0);
 }
+
+#[test]
+fn a_summary_that_has_nowhere_to_go_is_told_before_the_run_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("not/there/summary.json");
+    for path in [path, directory.path().to_owned()] {
+        let target = Some(SummaryTarget::File(path.clone()));
+        let settings = RunSettings { summary: target, ..settings(LogSettings::new(directory.path().join("log"))) };
+        let (ended, result) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || ended.send(run(&settings).map(drop)));
+        let error = result.recv_timeout(DEADLINE).expect("it does not begin").unwrap_err();
+        assert!(is_of_arguments(&error), "{error:#}");
+        let said = format!("cannot write the summary to '{}': ", path.display());
+        assert!(error.to_string().starts_with(&said), "{error:#}");
+    }
+    assert!(!directory.path().join("log").exists(), "nothing was begun");
+}
+
+/// What is written is lines of the log.
+#[derive(Clone, Default)]
+struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_ledger_is_told_though_the_disk_does_not_take_the_summary() {
+    let summary = Summary::new(Vec::new(), 1.0, &StreamRegistry::new());
+    let said = Said::default();
+    let writer = said.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let full = SummaryTarget::File("/dev/full".into());
+    let accounted = tracing::subscriber::with_default(subscriber, || account(&summary, Some(&full)));
+    assert_eq!(accounted.unwrap_err().to_string(), "write the summary to /dev/full");
+    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    assert!(said.contains("received 0 = analysed 0 + dropped 0"), "{said}");
+}

@@ -84,6 +84,8 @@ pub(super) struct Kept {
     /// Could not be deleted; not tried again before the next survey.
     refused: HashSet<String>,
     survey_at: Duration,
+    /// Files that are called like captures and were not in the list when the directory was looked through.
+    look_alikes: Vec<String>,
     /// Whether space is short, so that compression has to wait.
     short: bool,
     status: KeptSnapshot,
@@ -115,6 +117,7 @@ impl Kept {
             hooking: None,
             refused: HashSet::new(),
             survey_at: SURVEY_EVERY,
+            look_alikes: Vec::new(),
             short: false,
             status: KeptSnapshot::default(),
             torn: TornFiles::default(),
@@ -143,8 +146,7 @@ impl Kept {
     /// The writer has published `name`.
     pub(super) fn opened(&mut self, name: &str) {
         self.attach();
-        if let Err(error) = self.take_in(name) {
-            self.complain(format!("cannot keep track of capture file '{name}': {error}"));
+        if !self.take_in_if_there(name) {
             return;
         }
         if let Err(error) = self.link.point_to(name) {
@@ -156,10 +158,7 @@ impl Kept {
     /// The writer has closed a file.
     pub(super) fn closed(&mut self, closed: &ClosedCapture) {
         self.attach();
-        if self.manifest.get(&closed.name).is_none()
-            && let Err(error) = self.take_in(&closed.name)
-        {
-            self.complain(format!("cannot keep track of capture file '{}': {error}", closed.name));
+        if self.manifest.get(&closed.name).is_none() && !self.take_in_if_there(&closed.name) {
             return;
         }
         self.close_at(&closed.name, nanoseconds(self.surroundings.now()));
@@ -194,6 +193,7 @@ impl Kept {
         }
         if self.surroundings.elapsed() >= self.survey_at {
             self.survey();
+            self.tell_look_alikes();
         }
         self.delete_aged();
         let room = self.delete_surplus().min(self.keep_free());
@@ -216,6 +216,18 @@ impl Kept {
         self.status.paused = false;
         self.save();
         self.count();
+    }
+
+    /// Takes a file that the writer has published into the list. `false` where somebody has removed it, or the directory with it: that is
+    /// no error, and an index that was written for it since goes as well.
+    fn take_in_if_there(&mut self, name: &str) -> bool {
+        let taken = self.take_in(name);
+        match &taken {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.remove_index(name),
+            Err(error) => self.complain(format!("cannot keep track of capture file '{name}': {error}")),
+        }
+        taken.is_ok()
     }
 
     /// Takes a file that the writer has published into the list.
@@ -271,6 +283,21 @@ impl Kept {
             standings.filter(|(_, standing)| !matches!(standing, Ok(Standing::Intact { .. }))).collect();
         for (name, standing) in standings {
             self.note_standing(&name, standing);
+        }
+        self.age_from_now();
+    }
+
+    /// Has files that were closed in what is the future now, since the clock was set back, count as closed now. The oldest file would else
+    /// not be old for as long as the clock takes to get there, and all that come after it are deleted after it.
+    fn age_from_now(&mut self) {
+        let now = nanoseconds(self.surroundings.now());
+        let is_ahead = |entry: &&Entry| entry.closed.is_some_and(|closed| closed.closed_ns > now);
+        let ahead: Vec<String> =
+            self.manifest.entries().iter().filter(is_ahead).map(|entry| entry.name.clone()).collect();
+        for name in ahead {
+            self.manifest.change(&name, |entry| {
+                entry.closed = entry.closed.map(|closed| Closed { closed_ns: now, ..closed });
+            });
         }
     }
 

@@ -485,6 +485,37 @@ fn a_removed_directory_is_made_again() {
 }
 
 #[test]
+fn a_removed_directory_is_made_again_where_space_is_to_stay_free() {
+    let mut run = Run::new();
+    run.settings.directory = run.directory.path().join("captures");
+    run.settings.keeping.retention.free_bytes = Some(1);
+    let (handle, mut lanes) = run.start(1);
+    until("removing", || fs::remove_dir_all(&run.settings.directory).is_ok());
+    lanes[0].record(1, StreamId(0), b"kept", 4);
+    lanes[0].flush();
+    until("writing", || handle.written(0) == 1);
+    drop(lanes);
+    assert_eq!(handle.finish().error, None);
+}
+
+#[test]
+fn a_directory_that_could_not_be_made_again_is_made_when_it_can_though_no_frame_comes() {
+    let mut run = Run::new();
+    let parent = run.directory.path().join("disk");
+    run.settings.directory = parent.join("captures");
+    let (handle, mut lanes) = run.start(1);
+    until("removing", || fs::remove_dir_all(&parent).is_ok());
+    fs::write(&parent, "no directory").unwrap();
+    lanes[0].record(1, StreamId(0), b"lost", 4);
+    lanes[0].flush();
+    until("the error", || handle.status().error.is_some());
+    fs::remove_file(&parent).unwrap();
+    until("the end of the error", || handle.status().error.is_none());
+    drop(lanes);
+    assert_eq!(handle.finish().error, None);
+}
+
+#[test]
 fn a_directory_that_cannot_be_is_an_error_at_the_start() {
     let run = Run::new();
     let file = run.directory.path().join("file");

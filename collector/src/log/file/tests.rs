@@ -157,3 +157,18 @@ fn an_interval_that_ends_while_the_disk_refuses_is_looked_at_once_a_second() {
     append(&mut file, "b\n", bench.at(60));
     assert_eq!(bench.texts(), ["a\n", "b\n"]);
 }
+
+#[test]
+fn a_directory_that_was_removed_is_made_again_for_the_lines_that_come() {
+    let bench = Bench::new();
+    let directory = bench.directory.path().join("log");
+    fs::create_dir(&directory).unwrap();
+    let path = directory.join("eve.json");
+    let closed = ClosedFiles::new(directory.clone(), None);
+    let mut file = LogFile::new(path.clone(), LogRotation::default(), closed, Box::new(open)).unwrap();
+    append(&mut file, "a\n", bench.at(1));
+    fs::remove_dir_all(&directory).unwrap();
+    // Once a second it looks whether the file is still there.
+    append(&mut file, "b\n", bench.at(9));
+    assert_eq!(fs::read_to_string(path).unwrap(), "b\n");
+}

@@ -1,6 +1,6 @@
 //! The directory itself: what an earlier run left in it, and what to do when it is removed and made again.
 
-use super::super::entry::{Entry, Standing};
+use super::super::entry::{Entry, Standing, look_up};
 use super::super::manifest::Manifest;
 use super::super::tidy;
 use super::{Kept, Place};
@@ -65,16 +65,30 @@ impl Kept {
                 Err(error) => self.complain(format!("cannot remove '{}': {error}", leftover.display())),
             }
         }
-        if let Some(first) = found.look_alikes.first() {
-            tracing::info!(
-                "{} files in '{}' are called like captures, '{first}' for one, and no list says that a collector wrote \
-                 them here: they stay, and count for no limit",
-                found.look_alikes.len(),
-                directory.display()
-            );
+        self.look_alikes = found.look_alikes;
+        if has_not_begun {
+            self.tell_look_alikes();
         }
         if self.link.target().is_some_and(|target| self.manifest.get(&target).is_none()) {
             self.set_link();
+        }
+    }
+
+    /// Tells of files that are called like captures and that the list does not have. In a directory that was made again while the writer
+    /// ran they may be its own: it told of those before the next survey, and only then is it time to tell of the others.
+    pub(super) fn tell_look_alikes(&mut self) {
+        let found = std::mem::take(&mut self.look_alikes);
+        let directory = &self.settings.directory;
+        let is_strange =
+            |name: &&String| self.manifest.get(name).is_none() && !matches!(look_up(&directory.join(name)), Ok(None));
+        let mut strange = found.iter().filter(is_strange);
+        if let Some(first) = strange.next() {
+            tracing::info!(
+                "{} files in '{}' are called like captures, '{first}' for one, and no list says that a collector wrote \
+                 them here: they stay, and count for no limit",
+                1 + strange.count(),
+                directory.display()
+            );
         }
     }
 

@@ -163,6 +163,27 @@ fn disk(capacity: u64) -> impl Fn(&Path) -> u64 + Send {
     }
 }
 
+/// What is logged while `work` is done.
+fn said(work: impl FnOnce()) -> String {
+    let text = Arc::new(Mutex::new(Vec::new()));
+    let written = Arc::clone(&text);
+    let subscriber = tracing_subscriber::fmt().with_writer(move || Said(Arc::clone(&written))).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    String::from_utf8(std::mem::take(&mut *text.lock().unwrap())).unwrap()
+}
+
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The id of a process that has ended.
 fn dead_pid() -> u32 {
     let mut child = std::process::Command::new("true").spawn().unwrap();
@@ -211,6 +232,25 @@ fn a_file_is_deleted_when_it_was_closed_so_long_ago() {
     scene.pass(Duration::from_secs(1));
     kept.look();
     assert_eq!(scene.visible(), names([2]));
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_keep_files_from_growing_old() {
+    let mut scene = Scene::new();
+    scene.settings.retention.age = Some(Duration::from_mins(1));
+    let mut kept = scene.begin();
+    scene.write(&mut kept, 1, 10);
+    scene.world.0.lock().unwrap().now -= Duration::from_hours(24);
+    scene.write(&mut kept, 2, 10);
+    // The next survey sees that it was set back; what was closed before counts as closed then.
+    scene.pass(SURVEY_EVERY);
+    kept.look();
+    scene.pass(Duration::from_secs(59));
+    kept.look();
+    assert_eq!(scene.visible(), names([1, 2]));
+    scene.pass(Duration::from_secs(1));
+    kept.look();
+    assert_eq!(scene.visible(), Vec::<String>::new());
 }
 
 #[test]
@@ -757,6 +797,53 @@ fn a_directory_that_was_removed_and_made_again_is_kept_again() {
     assert!(Kept::begin(scene.settings.clone(), Box::new(scene.world.clone())).is_err(), "it is locked again");
     drop(kept);
     assert_eq!(scene.begin().status().files, 1);
+}
+
+#[test]
+fn files_of_a_directory_that_the_writer_made_again_are_not_called_somebody_elses_and_are_deleted() {
+    let scene = Scene::keeping_bytes(50);
+    let mut kept = scene.begin();
+    scene.write(&mut kept, 1, 30);
+    fs::remove_dir_all(&scene.settings.directory).unwrap();
+    fs::create_dir(&scene.settings.directory).unwrap();
+    // The keeper looks between the moment in which the writer gives the file its name and the one in which it says so.
+    fs::write(scene.path(&name(2)), [2; 30]).unwrap();
+    fs::write(scene.path(&name(9)), [9; 30]).unwrap();
+    let said = said(|| {
+        kept.look();
+        kept.opened(&name(2));
+        Scene::close(&mut kept, &name(2), 30);
+    });
+    assert!(!said.contains("are called like captures"), "{said}");
+    let said = self::said(|| {
+        scene.pass(SURVEY_EVERY);
+        kept.look();
+    });
+    assert!(said.contains("1 files in"), "{said}");
+    assert!(said.contains(&name(9)) && said.contains("count for no limit"), "{said}");
+    scene.write(&mut kept, 3, 30);
+    kept.look();
+    assert_eq!(scene.visible(), names([3, 9]));
+}
+
+#[test]
+fn a_file_that_is_gone_before_the_keeper_hears_of_it_is_no_error_and_leaves_no_index() {
+    let scene = Scene::new();
+    let mut kept = scene.begin();
+    let gone = scene.open(&mut kept, 1, 30);
+    fs::remove_dir_all(&scene.settings.directory).unwrap();
+    fs::create_dir(&scene.settings.directory).unwrap();
+    fs::write(scene.path(&format!(".{gone}.vxidx")), "index").unwrap();
+    let said = said(|| {
+        kept.look();
+        Scene::close(&mut kept, &gone, 30);
+        kept.opened(&name(2));
+    });
+    assert!(!said.contains("keep track"), "{said}");
+    assert_eq!(kept.status().error.as_deref().map(|error| error.contains("was removed")), Some(true));
+    kept.look();
+    assert_eq!(kept.status().files, 0);
+    assert_eq!(scene.hidden(), [MANIFEST_NAME, super::super::lock::LOCK_NAME]);
 }
 
 #[test]
