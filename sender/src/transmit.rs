@@ -228,11 +228,12 @@ struct RunTally<'a> {
 }
 
 impl Tally for RunTally<'_> {
-    fn sent(&mut self, members: &[u16], slots: &[Slot]) {
-        let (mut bytes, mut by_length, mut by_mtu) = (0, 0, 0);
+    fn sent(&mut self, members: &[u16], slots: &[Slot], outer: u32) {
+        let (mut frames, mut heads, mut by_length, mut by_mtu) = (0, 0, 0, 0);
         for member in members {
             let slot = &slots[usize::from(*member)];
-            bytes += u64::from(slot.len) + u64::from(slot.head);
+            frames += u64::from(slot.len);
+            heads += u64::from(slot.head);
             // A capture copies no more than the packet length: there the frame is as long as what was sent of it, and the packet was longer.
             if slot.len >= self.packet_length {
                 by_length += u64::from(slot.len < slot.frame_len.max(slot.wire_len));
@@ -242,8 +243,7 @@ impl Tally for RunTally<'_> {
         }
         let counters = self.counters;
         counters.read.add(members.len() as u64);
-        counters.sent.add(members.len() as u64);
-        counters.bytes_sent.add(bytes);
+        counters.count_sent(members.len() as u64, frames, heads, outer);
         counters.truncated_packet_length.add(by_length);
         counters.truncated_mtu.add(by_mtu);
         counters.messages.add(1);

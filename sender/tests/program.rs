@@ -208,6 +208,23 @@ fn original_timing_takes_as_long_as_the_capture_and_speed_divides_it() {
     }
 }
 
+#[test]
+fn the_bytes_of_frames_are_without_the_header_of_either_encapsulation_and_the_rate_is_what_mbps_means() {
+    for (encapsulation, outer) in [("vxlan", 28 + 8), ("geneve", 28 + 36)] {
+        let receiver = Receiver::new("127.0.0.1:0");
+        let mut sender = sender("generate", receiver.address);
+        sender.args(["--size", "100", "--packets", "20", "--mbps", "1", "--encapsulation", encapsulation]);
+        let output = sender.output().unwrap();
+        let summary = summary(&output);
+        assert_eq!((&summary["frame_bytes"], &summary["packet_bytes"]), (&2_000.into(), &(20 * (100 + outer)).into()));
+        let kbits = f64::from(20 * (100 + outer)) * 8.0 / summary["seconds"].as_f64().unwrap() / 1_000.0;
+        let said = text(&output.stderr);
+        let rate =
+            if kbits < 1_000.0 { format!("{kbits:.1} kbit/s") } else { format!("{:.1} Mbit/s", kbits / 1_000.0) };
+        assert!(said.starts_with("sent 20 of 20 frames (2,000 bytes)") && said.contains(&rate), "{rate}: {said}");
+    }
+}
+
 fn wait_for_frame(receiver: &Receiver, child: &mut Child) {
     receiver.frame();
     assert!(child.try_wait().unwrap().is_none(), "it runs until it is told to stop");
