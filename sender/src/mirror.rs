@@ -150,11 +150,16 @@ impl Mirror {
                 self.apply(change);
             }
         }
+        self.look(now);
+        self.governor.begin(now);
+        self.ledger.publish(self.governor.usage(), self.governor.kept());
+    }
+
+    /// Has links do what is due by time.
+    pub(crate) fn look(&mut self, now: Instant) {
         for link in &mut self.exits.links {
             link.begin(now);
         }
-        self.governor.begin(now);
-        self.ledger.publish(self.governor.usage(), self.governor.kept());
     }
 
     /// Whether another policy waits to come into force.

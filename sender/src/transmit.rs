@@ -172,6 +172,11 @@ impl Transmitter {
         self.link.address()
     }
 
+    /// Whether the datagrams come from elsewhere since this was asked last.
+    pub(crate) const fn take_move(&mut self) -> bool {
+        self.link.take_move()
+    }
+
     /// How datagrams are sent now.
     pub(crate) const fn method(&self) -> Method {
         self.link.method()
@@ -180,6 +185,11 @@ impl Transmitter {
     /// Length in bytes of the outer IP and UDP headers and of the tunnel's.
     pub(crate) const fn outer_bytes(&self) -> u32 {
         self.link.outer_bytes() + self.head.len() as u32
+    }
+
+    /// Has the link do what is due by time.
+    pub(crate) fn look(&mut self, now: Instant) {
+        self.link.begin(now);
     }
 
     /// Puts the tunnel's header before every frame of `slots`, which point into `bytes`, and cuts it to the packet length
@@ -266,9 +276,16 @@ impl Tally for RunTally<'_> {
 fn fault_of(error: &io::Error) -> SendFault {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => SendFault::Refused,
-        Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN | libc::ENONET) => {
-            SendFault::Unreachable
-        }
+        // The last two: the way was lost, and there was none, or no address of this host for it, when it was looked up again.
+        Some(
+            libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENETDOWN
+            | libc::ENONET
+            | libc::EDESTADDRREQ
+            | libc::EADDRNOTAVAIL,
+        ) => SendFault::Unreachable,
         Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => SendFault::QueueFull,
         Some(libc::EPERM | libc::EACCES) => SendFault::Denied,
         Some(libc::EMSGSIZE) => SendFault::TooLong,

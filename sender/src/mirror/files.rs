@@ -250,7 +250,8 @@ impl Traffic for MirroredFiles<'_> {
 
     fn encapsulate(&mut self, _: Instant, _: &mut [Slot]) {}
 
-    fn send(&mut self, slots: &mut [Slot], is_over: &dyn Fn() -> bool) {
+    fn send(&mut self, now: Instant, slots: &mut [Slot], is_over: &dyn Fn() -> bool) {
+        self.mirror.look(now);
         self.mirror.send(slots, is_over);
     }
 

@@ -311,6 +311,7 @@ impl Steward {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.look_at_file();
+            self.look_at_sources();
             self.look_at_ways();
             self.resolve(requests);
             self.mailbox.sweep();
