@@ -187,6 +187,26 @@ fn a_policy_that_is_not_right_is_told_with_its_place_and_exits_2() {
 }
 
 #[test]
+fn a_session_is_off_within_a_second_also_where_frames_are_far_apart() {
+    let (_collector, target) = collector();
+    let folder = Folder::new(target, "vni = 5");
+    for pace in [["--pps", "20"], ["--mbps", "0.02"], ["--speed", "0.02"]] {
+        let mut sender = folder.sender();
+        sender.args(pace).args(["--control", "127.0.0.1:0"]).env("VXTAP_LOG", "info");
+        let mut child = sender.spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let running = Running(child);
+        let control_port =
+            |line: std::io::Result<String>| Some(line.unwrap().split_once("http://")?.1.trim().parse().unwrap());
+        let address = said.find_map(control_port).unwrap();
+        let (status, body) = ask(address, "POST /v1/sessions/web/disable");
+        let outcome: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &outcome["in_force"]), (200, &true.into()), "{pace:?}: {body}");
+        drop(running);
+    }
+}
+
+#[test]
 fn an_interface_that_is_back_and_a_policy_that_is_read_again_are_told_as_what_went_wrong_before_is() {
     const SCRIPT: &str = r#"
         ip link set lo up && ip link add a0 type veth peer name b0 && ip link set b0 up && ip link set a0 up || exit 77
