@@ -165,7 +165,7 @@ impl<'a> Capture<'a> {
 
     /// Sends what is captured until `control` or the settings end it; what is in the rings then is sent as well.
     pub fn run(self) -> Summary {
-        let Self { mut live, mut transmitter, mut packets, own, ways, duration, control } = self;
+        let Self { mut live, mut transmitter, mut packets, mut own, ways, duration, control } = self;
         let counters = control.counters();
         let lookout = Lookout::start(ways, transmitter.sockets(), transmitter.target())
             .inspect_err(|error| tracing::warn!("cannot start a thread that looks at the way to the target: {error}"));
@@ -190,6 +190,10 @@ impl<'a> Capture<'a> {
                     SkipReason::NoTarget
                 } else {
                     transmitter.encapsulate(now, bytes, slots);
+                    if transmitter.take_move() {
+                        own = OwnTraffic::default();
+                        own.add_link(transmitter.target(), &transmitter.sockets());
+                    }
                     transmitter.send(bytes, slots, counters, &|| ending.is_overdue());
                     SkipReason::Stopped
                 };

@@ -56,6 +56,7 @@ impl Control {
             read: counters.read.get(),
             sent: counters.sent.get(),
             bytes_sent: counters.bytes_sent.get(),
+            packet_bytes: counters.packet_bytes.get(),
             skipped: counters.skipped.iter().map(Counter::get).sum(),
             send_errors: counters.send_errors.iter().map(Counter::get).sum(),
             ring_dropped: counters.capture.ring_dropped.get(),
@@ -75,8 +76,10 @@ pub struct Progress {
     pub read: u64,
     /// Datagrams that the kernel took.
     pub sent: u64,
-    /// Bytes of those datagrams: VXLAN header and frame.
+    /// Bytes of those datagrams: tunnel header and frame.
     pub bytes_sent: u64,
+    /// Bytes of the outer IP packets that they travel in.
+    pub packet_bytes: u64,
     /// Frames skipped for any reason.
     pub skipped: u64,
     /// Frames that the kernel did not take.
@@ -109,6 +112,10 @@ pub(crate) struct Counters {
     pub(crate) read: Counter,
     pub(crate) sent: Counter,
     pub(crate) bytes_sent: Counter,
+    /// Of `bytes_sent`, those of frames.
+    pub(crate) frame_bytes: Counter,
+    /// Those of whole outer IP packets.
+    pub(crate) packet_bytes: Counter,
     pub(crate) skipped: [Counter; SkipReason::COUNT],
     pub(crate) send_errors: [Counter; SendFault::COUNT],
     pub(crate) truncated_packet_length: Counter,
@@ -119,6 +126,15 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Counts `sent` datagrams with so many bytes of frames and of tunnel headers together, each behind `outer` bytes of IP and UDP headers.
+    #[inline]
+    pub(crate) fn count_sent(&self, sent: u64, frames: u64, heads: u64, outer: u32) {
+        self.sent.add(sent);
+        self.bytes_sent.add(frames + heads);
+        self.frame_bytes.add(frames);
+        self.packet_bytes.add(frames + heads + sent * u64::from(outer));
+    }
+
     /// Counts one record that was read and is not sent.
     pub(crate) fn skip(&self, reason: SkipReason) {
         self.read.add(1);

@@ -150,11 +150,16 @@ impl Mirror {
                 self.apply(change);
             }
         }
+        self.look(now);
+        self.governor.begin(now);
+        self.ledger.publish(self.governor.usage(), self.governor.kept());
+    }
+
+    /// Has links do what is due by time.
+    pub(crate) fn look(&mut self, now: Instant) {
         for link in &mut self.exits.links {
             link.begin(now);
         }
-        self.governor.begin(now);
-        self.ledger.publish(self.governor.usage(), self.governor.kept());
     }
 
     /// Whether another policy waits to come into force.
@@ -400,13 +405,14 @@ impl SessionTally<'_> {
 }
 
 impl Tally for SessionTally<'_> {
-    fn sent(&mut self, members: &[u16], slots: &[Slot]) {
-        let mut bytes = 0;
+    fn sent(&mut self, members: &[u16], slots: &[Slot], outer: u32) {
+        let (mut frames, mut heads) = (0, 0);
         for member in members {
             let slot = &slots[usize::from(*member)];
             let ledger = self.ledger(slot);
             ledger.mirrored.add(1, u64::from(slot.len));
-            bytes += u64::from(slot.len) + u64::from(slot.head);
+            frames += u64::from(slot.len);
+            heads += u64::from(slot.head);
             if slot.len < slot.frame_len {
                 self.counters.truncated_mtu.add(1);
                 ledger.truncated.add(1);
@@ -415,8 +421,7 @@ impl Tally for SessionTally<'_> {
                 ledger.truncated.add(1);
             }
         }
-        self.counters.sent.add(members.len() as u64);
-        self.counters.bytes_sent.add(bytes);
+        self.counters.count_sent(members.len() as u64, frames, heads, outer);
         self.counters.messages.add(1);
     }
 

@@ -43,6 +43,21 @@ pub enum Timing {
     Rate(Rate),
 }
 
+impl Timing {
+    /// About how many frames are sent within `time`, at least one, and how many nanoseconds of the capture's time pass; what is not
+    /// bounded is as long as can be. Frames are taken for as long as those of full Ethernet where a rate is of bits.
+    pub(crate) fn within(self, time: Duration) -> (usize, u64) {
+        const FULL_FRAME_BITS: f64 = 1_514.0 * 8.0;
+        let frames = |rate: f64| ((rate * time.as_secs_f64()) as usize).max(1);
+        match self {
+            Self::Original { speed, .. } => (usize::MAX, (time.as_nanos() as f64 * speed) as u64),
+            Self::Rate(Rate::PacketsPerSecond(rate)) => (frames(rate.get() as f64), u64::MAX),
+            Self::Rate(Rate::BitsPerSecond(rate)) => (frames(rate.get() as f64 / FULL_FRAME_BITS), u64::MAX),
+            Self::Rate(Rate::TopSpeed) => (usize::MAX, u64::MAX),
+        }
+    }
+}
+
 /// Nanoseconds with 32 fractional bits.
 type Fixed = u128;
 

@@ -24,10 +24,11 @@ pub(crate) trait Traffic {
     /// Makes datagrams of the frames of `slots`: headers in front, ends cut.
     fn encapsulate(&mut self, now: Instant, slots: &mut [Slot]);
 
-    /// Sends every frame of `slots`, each once, and counts what became of it.
+    /// Sends every frame of `slots`, each once, and counts what became of it. At a low rate that is long after they were
+    /// [encapsulated](Self::encapsulate).
     ///
     /// Where the kernel takes no more for now and the run `is_over`, the rest is abandoned.
-    fn send(&mut self, slots: &mut [Slot], is_over: &dyn Fn() -> bool);
+    fn send(&mut self, now: Instant, slots: &mut [Slot], is_over: &dyn Fn() -> bool);
 
     /// `slots` are not sent, since the run was stopped.
     fn abandon(&mut self, slots: &[Slot]);
@@ -58,7 +59,8 @@ impl<S: Source> Traffic for ToOneTarget<'_, S> {
         self.transmitter.encapsulate(now, self.source.bytes(), slots);
     }
 
-    fn send(&mut self, slots: &mut [Slot], is_over: &dyn Fn() -> bool) {
+    fn send(&mut self, now: Instant, slots: &mut [Slot], is_over: &dyn Fn() -> bool) {
+        self.transmitter.look(now);
         self.transmitter.send(self.source.bytes(), slots, self.counters, is_over);
     }
 
@@ -109,7 +111,7 @@ pub(crate) fn run(
             let due = pacer.take_due(nanoseconds(elapsed), waiting);
             if due > 0 {
                 let is_over = || control.is_stopped() || start.elapsed() >= longest;
-                traffic.send(&mut waiting[..due], &is_over);
+                traffic.send(now, &mut waiting[..due], &is_over);
                 sent += due;
                 now = Instant::now();
                 last_sent = now;

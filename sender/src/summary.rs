@@ -171,8 +171,12 @@ pub struct Summary {
     pub send_errors: u64,
     /// The same by reason.
     pub send_error_reasons: Reasons,
-    /// Bytes of the datagrams sent: VXLAN header and frame, without outer IP and UDP headers.
+    /// Bytes of the datagrams sent: tunnel header and frame, without outer IP and UDP headers.
     pub bytes_sent: u64,
+    /// Bytes of the frames in them.
+    pub frame_bytes: u64,
+    /// Bytes of the outer IP packets that they travelled in, which is what rates and budgets in bits are about.
+    pub packet_bytes: u64,
     /// Frames sent cut.
     pub truncated: Truncated,
     /// How often all files were replayed to their end.
@@ -227,6 +231,8 @@ impl Summary {
         self.send_errors += other.send_errors;
         self.send_error_reasons.merge(&other.send_error_reasons);
         self.bytes_sent += other.bytes_sent;
+        self.frame_bytes += other.frame_bytes;
+        self.packet_bytes += other.packet_bytes;
         self.truncated.packet_length += other.truncated.packet_length;
         self.truncated.mtu += other.truncated.mtu;
         self.messages += other.messages;
@@ -251,6 +257,8 @@ impl Summary {
             send_errors: send_error_reasons.total(),
             send_error_reasons,
             bytes_sent: counters.bytes_sent.get(),
+            frame_bytes: counters.frame_bytes.get(),
+            packet_bytes: counters.packet_bytes.get(),
             truncated: Truncated {
                 packet_length: counters.truncated_packet_length.get(),
                 mtu: counters.truncated_mtu.get(),

@@ -172,6 +172,11 @@ impl Transmitter {
         self.link.address()
     }
 
+    /// Whether the datagrams come from elsewhere since this was asked last.
+    pub(crate) const fn take_move(&mut self) -> bool {
+        self.link.take_move()
+    }
+
     /// How datagrams are sent now.
     pub(crate) const fn method(&self) -> Method {
         self.link.method()
@@ -180,6 +185,11 @@ impl Transmitter {
     /// Length in bytes of the outer IP and UDP headers and of the tunnel's.
     pub(crate) const fn outer_bytes(&self) -> u32 {
         self.link.outer_bytes() + self.head.len() as u32
+    }
+
+    /// Has the link do what is due by time.
+    pub(crate) fn look(&mut self, now: Instant) {
+        self.link.begin(now);
     }
 
     /// Puts the tunnel's header before every frame of `slots`, which point into `bytes`, and cuts it to the packet length
@@ -228,11 +238,12 @@ struct RunTally<'a> {
 }
 
 impl Tally for RunTally<'_> {
-    fn sent(&mut self, members: &[u16], slots: &[Slot]) {
-        let (mut bytes, mut by_length, mut by_mtu) = (0, 0, 0);
+    fn sent(&mut self, members: &[u16], slots: &[Slot], outer: u32) {
+        let (mut frames, mut heads, mut by_length, mut by_mtu) = (0, 0, 0, 0);
         for member in members {
             let slot = &slots[usize::from(*member)];
-            bytes += u64::from(slot.len) + u64::from(slot.head);
+            frames += u64::from(slot.len);
+            heads += u64::from(slot.head);
             // A capture copies no more than the packet length: there the frame is as long as what was sent of it, and the packet was longer.
             if slot.len >= self.packet_length {
                 by_length += u64::from(slot.len < slot.frame_len.max(slot.wire_len));
@@ -242,8 +253,7 @@ impl Tally for RunTally<'_> {
         }
         let counters = self.counters;
         counters.read.add(members.len() as u64);
-        counters.sent.add(members.len() as u64);
-        counters.bytes_sent.add(bytes);
+        counters.count_sent(members.len() as u64, frames, heads, outer);
         counters.truncated_packet_length.add(by_length);
         counters.truncated_mtu.add(by_mtu);
         counters.messages.add(1);
@@ -266,9 +276,16 @@ impl Tally for RunTally<'_> {
 fn fault_of(error: &io::Error) -> SendFault {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => SendFault::Refused,
-        Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN | libc::ENONET) => {
-            SendFault::Unreachable
-        }
+        // The last two: the way was lost, and there was none, or no address of this host for it, when it was looked up again.
+        Some(
+            libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENETDOWN
+            | libc::ENONET
+            | libc::EDESTADDRREQ
+            | libc::EADDRNOTAVAIL,
+        ) => SendFault::Unreachable,
         Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => SendFault::QueueFull,
         Some(libc::EPERM | libc::EACCES) => SendFault::Denied,
         Some(libc::EMSGSIZE) => SendFault::TooLong,

@@ -156,7 +156,8 @@ impl Walk<'_> {
         for source in sources {
             open.extend(self.network.route(Some(*source), target)?);
         }
-        if sources.is_empty() {
+        // Also where the sources are addresses that this host does not have any more: others will take their places.
+        if open.is_empty() {
             open.extend(self.network.route(None, target)?);
         }
         while let Some(index) = open.pop() {

@@ -185,3 +185,55 @@ fn a_policy_that_is_not_right_is_told_with_its_place_and_exits_2() {
     assert_eq!(running.finish().0, Some(2));
     assert!(said.contains("policy.toml:13:"), "{said}");
 }
+
+#[test]
+fn a_session_is_off_within_a_second_also_where_frames_are_far_apart() {
+    let (_collector, target) = collector();
+    let folder = Folder::new(target, "vni = 5");
+    for pace in [["--pps", "20"], ["--mbps", "0.02"], ["--speed", "0.02"]] {
+        let mut sender = folder.sender();
+        sender.args(pace).args(["--control", "127.0.0.1:0"]).env("VXTAP_LOG", "info");
+        let mut child = sender.spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let running = Running(child);
+        let control_port =
+            |line: std::io::Result<String>| Some(line.unwrap().split_once("http://")?.1.trim().parse().unwrap());
+        let address = said.find_map(control_port).unwrap();
+        let (status, body) = ask(address, "POST /v1/sessions/web/disable");
+        let outcome: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &outcome["in_force"]), (200, &true.into()), "{pace:?}: {body}");
+        drop(running);
+    }
+}
+
+#[test]
+fn an_interface_that_is_back_and_a_policy_that_is_read_again_are_told_as_what_went_wrong_before_is() {
+    const SCRIPT: &str = r#"
+        ip link set lo up && ip link add a0 type veth peer name b0 && ip link set b0 up && ip link set a0 up || exit 77
+        "$0" capture --policy "$1" a0 & sender=$!
+        sleep 1; ip link set a0 down
+        sleep 1.5; ip link set a0 up
+        sleep 1.5; ip link del a0; ip link add a0 type veth peer name b0; ip link set b0 up; ip link set a0 up
+        sleep 1.5; kill -HUP $sender
+        sleep 1; kill -INT $sender; wait $sender
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    let text = "[[source]]\nname = \"a\"\ninterfaces = \"a0\"\n[[target]]\nname = \"c\"\naddress = \"127.0.0.1\"\n\
+                [[session]]\nname = \"s\"\nsource = \"a\"\ntarget = \"c\"\n";
+    std::fs::write(&policy, text).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-n", "sh", "-c", SCRIPT, env!("CARGO_BIN_EXE_vxtap-sender")]).arg(&policy);
+    let output = command.output().unwrap();
+    if matches!(output.status.code(), Some(1 | 77)) {
+        let no_skip = std::env::var("VXTAP_NO_SKIP").unwrap_or_default();
+        let forbidden = no_skip == "1" || no_skip.split(',').any(|need| need == "root");
+        assert!(!forbidden, "VXTAP_NO_SKIP is set, and this needs root: {}", String::from_utf8_lossy(&output.stderr));
+        println!("skipped: this needs root, for a network namespace");
+        return;
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    for told in ["a0 is down; waiting", "a0 is up again", "a0 is back", "was read again, as asked: generation 2"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+}

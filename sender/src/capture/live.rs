@@ -237,7 +237,8 @@ impl<'a> Live<'a> {
             let condition = tap.ring.condition();
             if condition != tap.condition {
                 match condition {
-                    Condition::Up => tracing::info!("interface {} is up again", tap.name),
+                    // As loud as the news that it was gone, or whoever was woken by that would wait on.
+                    Condition::Up => tracing::warn!("interface {} is up again", tap.name),
                     Condition::Down => tracing::warn!("interface {} is down; waiting for it", tap.name),
                     Condition::Gone => tracing::warn!("interface {} is gone; waiting for it", tap.name),
                 }
@@ -272,7 +273,7 @@ impl<'a> Live<'a> {
         }
         tap.condition = tap.ring.condition();
         self.maker.counters.capture.interfaces_back.add(1);
-        tracing::info!("interface {} is back", tap.name);
+        tracing::warn!("interface {} is back", tap.name);
         Ok(())
     }
 }

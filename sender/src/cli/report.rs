@@ -3,10 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use vxtap_wire::vxlan;
-
 use crate::control::Progress;
-use crate::mirror::MirrorSummary;
 use crate::summary::Summary;
 
 /// One line on how far a run is.
@@ -24,7 +21,7 @@ impl fmt::Display for Status {
         let Self { now, before, .. } = self;
         let seconds = self.interval.as_secs_f64().max(f64::EPSILON);
         let rate = (now.sent - before.sent) as f64 / seconds;
-        let bits = (now.bytes_sent - before.bytes_sent) as f64 * 8.0 / seconds;
+        let bits = (now.packet_bytes - before.packet_bytes) as f64 * 8.0 / seconds;
         write!(
             f,
             "{:>5.0} s  sent {}  {}/s  {}bit/s",
@@ -54,17 +51,15 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
         let seconds = summary.seconds.max(f64::EPSILON);
-        let without_headers = || summary.bytes_sent - summary.sent * vxlan::HEADER_LEN as u64;
-        let frame_bytes = summary.mirror.as_ref().map_or_else(without_headers, MirrorSummary::mirrored_bytes);
         writeln!(
             f,
             "sent {} of {} frames ({} bytes) in {:.3} s: {}/s, {}bit/s",
             Grouped(summary.sent),
             Grouped(summary.read),
-            Grouped(frame_bytes),
+            Grouped(summary.frame_bytes),
             summary.seconds,
             Grouped((summary.sent as f64 / seconds).round() as u64),
-            Scaled(summary.bytes_sent as f64 * 8.0 / seconds),
+            Scaled(summary.packet_bytes as f64 * 8.0 / seconds),
         )?;
         if summary.truncated.packet_length > 0 {
             writeln!(f, "cut to the packet length: {}", Grouped(summary.truncated.packet_length))?;
@@ -142,24 +137,25 @@ impl fmt::Display for Scaled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirror::{DirectionSummary, SessionSummary, SkipSummary};
+    use crate::mirror::{DirectionSummary, MirrorSummary, SessionSummary, SkipSummary};
 
     #[test]
     fn the_status_line_has_rates_of_the_interval_and_only_troubles_that_occurred() {
-        let before = Progress { sent: 500, bytes_sent: 1_000, ..Progress::default() };
-        let now = Progress { sent: 1_234_500, bytes_sent: 251_000, send_errors: 7, ..before };
+        let before = Progress { sent: 500, packet_bytes: 1_000, ..Progress::default() };
+        let now = Progress { sent: 1_234_500, packet_bytes: 251_000, send_errors: 7, ..before };
         let status = Status { elapsed: Duration::from_secs(12), now, before, interval: Duration::from_secs(2) };
         assert_eq!(status.to_string(), "   12 s  sent 1,234,500  617,000/s  1.0 Mbit/s  errors 7");
     }
 
     #[test]
     fn the_report_is_one_line_when_all_went_well() {
-        let summary = Summary { read: 2, sent: 2, bytes_sent: 216, seconds: 2.0, ..Summary::default() };
-        assert_eq!(Report(&summary).to_string(), "sent 2 of 2 frames (200 bytes) in 2.000 s: 1/s, 864.0 bit/s\n");
+        let summary =
+            Summary { read: 2, sent: 2, frame_bytes: 200, packet_bytes: 272, seconds: 2.0, ..Summary::default() };
+        assert_eq!(Report(&summary).to_string(), "sent 2 of 2 frames (200 bytes) in 2.000 s: 1/s, 1.1 kbit/s\n");
     }
 
     #[test]
-    fn the_report_of_a_mirror_has_its_sessions_and_counts_frames_without_whatever_header() {
+    fn the_report_of_a_mirror_has_its_sessions() {
         let mirrored = |packets| crate::mirror::Amount { packets, bytes: packets * 100 };
         let session = SessionSummary {
             session: "web\u{1b}".to_owned(),
@@ -172,7 +168,7 @@ mod tests {
         };
         let mirror = Some(MirrorSummary { sessions: vec![session], ..MirrorSummary::default() });
         let summary =
-            Summary { read: 1_009, sent: 1_002, bytes_sent: 136_272, seconds: 1.0, mirror, ..Summary::default() };
+            Summary { read: 1_009, sent: 1_002, frame_bytes: 100_200, seconds: 1.0, mirror, ..Summary::default() };
         let report = Report(&summary).to_string();
         assert!(report.starts_with("sent 1,002 of 1,009 frames (100,200 bytes)"), "{report}");
         assert!(report.contains("session web\\u{1b}: mirrored 2 in, 1,000 out; skipped 7\n"), "{report}");

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use vxtap_wire::FrameView;
@@ -206,28 +206,36 @@ pub fn run(settings: &FileMirrorSettings, control: &Arc<Control>) -> Result<Summ
     let seed = settings.mirror.port_seed;
     let mirror = Mirror::new(plan, exits, seed, Depth::Deep, Arc::clone(&ledger), Arc::clone(control), mailbox);
     let records = Records::open(&settings.files, settings.loops, control.counters())?;
-    let mut traffic = MirroredFiles { records, own, mirror, is_over: false, control };
+    let (most_frames, most_ns) = settings.timing.within(BATCH);
+    let mut traffic = MirroredFiles { records, own, mirror, most_frames, most_ns, is_over: false, control };
     let summary = send_loop::run(&mut traffic, settings.timing, None, control)?;
     ledger.check(control.counters())?;
     Ok(Summary { mirror: Some(ledger.summary()), ..summary })
 }
+
+/// A batch is what is sent within this time, if it is not full before: what changes comes into force between two of them.
+const BATCH: Duration = Duration::from_millis(250);
 
 /// Records of files on their way through a mirror.
 struct MirroredFiles<'a> {
     records: Records<'a>,
     own: OwnEnds,
     mirror: Mirror,
+    /// The most frames of a batch, and the most of the capture's time that it may take.
+    most_frames: usize,
+    most_ns: u64,
     is_over: bool,
     control: &'a Control,
 }
 
 impl Traffic for MirroredFiles<'_> {
     fn fill(&mut self, slots: &mut Vec<Slot>) -> Result<(), SendError> {
-        let Self { records, own, mirror, is_over, control } = self;
+        let Self { records, own, mirror, most_frames, most_ns, is_over, control } = self;
         // A batch of which nothing is mirrored is not the end.
         while !*is_over && !control.is_stopped() {
             mirror.begin(Instant::now());
             let mut looked_at = 0;
+            let mut first_ns = None;
             *is_over = !records.give(|record| {
                 let full = mirror.offer(&Frame {
                     bytes: record.bytes,
@@ -237,8 +245,14 @@ impl Traffic for MirroredFiles<'_> {
                     interface: 0,
                 });
                 looked_at += 1;
+                let passed_ns = record.time_ns.saturating_sub(*first_ns.get_or_insert(record.time_ns));
+                let is_enough = mirror.slots().len() >= *most_frames || passed_ns >= *most_ns;
                 // Also where little is mirrored, what changes is heard of.
-                if looked_at == crate::batch::MAX_FRAMES || !record.may_wait { ControlFlow::Break(()) } else { full }
+                if is_enough || looked_at == crate::batch::MAX_FRAMES || !record.may_wait {
+                    ControlFlow::Break(())
+                } else {
+                    full
+                }
             })?;
             if !mirror.slots().is_empty() {
                 slots.extend_from_slice(mirror.slots());
@@ -250,7 +264,8 @@ impl Traffic for MirroredFiles<'_> {
 
     fn encapsulate(&mut self, _: Instant, _: &mut [Slot]) {}
 
-    fn send(&mut self, slots: &mut [Slot], is_over: &dyn Fn() -> bool) {
+    fn send(&mut self, now: Instant, slots: &mut [Slot], is_over: &dyn Fn() -> bool) {
+        self.mirror.look(now);
         self.mirror.send(slots, is_over);
     }
 

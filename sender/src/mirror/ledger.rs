@@ -210,14 +210,6 @@ pub struct MirrorSummary {
     pub sessions: Vec<SessionSummary>,
 }
 
-impl MirrorSummary {
-    /// Bytes of all frames mirrored, as they were sent, without tunnel headers.
-    pub fn mirrored_bytes(&self) -> u64 {
-        let of_session = |session: &SessionSummary| session.inbound.mirrored.bytes + session.outbound.mirrored.bytes;
-        self.sessions.iter().map(of_session).sum()
-    }
-}
-
 /// Frames that no session took.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PassedSummary {

@@ -311,6 +311,7 @@ impl Steward {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.look_at_file();
+            self.look_at_sources();
             self.look_at_ways();
             self.resolve(requests);
             self.mailbox.sweep();
@@ -339,7 +340,7 @@ impl Steward {
         let loaded = PolicyFile::load(&self.settings.policy).map_err(|error| Refusal::Policy(error.to_string()));
         let taken = loaded.and_then(|file| self.take(&Arc::new(file), self.overrides.clone()));
         match &taken {
-            Ok(outcome) => tracing::info!("policy {path} was read again, {why}: generation {}", outcome.generation),
+            Ok(outcome) => tracing::warn!("policy {path} was read again, {why}: generation {}", outcome.generation),
             Err(Refusal::Policy(error) | Refusal::UnknownSession(error)) => {
                 tracing::warn!("the policy stays as it was, since what it is now is refused: {error}");
             }

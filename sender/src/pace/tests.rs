@@ -143,3 +143,14 @@ fn exactly_the_frames_that_are_due_before_the_end_are_sent_though_a_burst_is_hel
     assert_eq!(sent, 180_000);
     assert!(now > 3_000_500_000);
 }
+
+#[test]
+fn what_is_sent_within_a_time_is_bounded_by_the_rate_or_by_the_capture_s_time() {
+    let within = |timing: Timing| timing.within(Duration::from_millis(250));
+    assert_eq!(within(pps(1)), (1, u64::MAX));
+    assert_eq!(within(pps(4_000)), (1_000, u64::MAX));
+    let bits = Rate::BitsPerSecond(NonZeroU64::new(100_000_000).unwrap());
+    assert_eq!(within(Timing::Rate(bits)), (2_064, u64::MAX));
+    assert_eq!(within(Timing::Rate(Rate::TopSpeed)), (usize::MAX, u64::MAX));
+    assert_eq!(within(Timing::Original { speed: 2.0, max_gap: None }), (usize::MAX, 500_000_000));
+}

@@ -1,6 +1,7 @@
 //! From what a file says to what it means: names looked up, defaults filled in, everything checked.
 
 use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::document::Switch;
 use super::document::{BudgetDocument, Document, SessionDocument, TargetDocument, VniDocument};
@@ -200,9 +201,18 @@ fn target_of(target: &TargetDocument, at: usize, findings: &mut Findings) -> Mir
 
 /// A name or an address, without a port.
 fn check_address(path: &str, address: &str, findings: &mut Findings) {
-    if findings.is_broken(path) || address.parse::<std::net::IpAddr>().is_ok() {
+    if findings.is_broken(path) {
         return;
     }
+    if let Ok(ip) = address.parse::<IpAddr>() {
+        if ip.is_unspecified() || ip == Ipv4Addr::BROADCAST {
+            findings.add(path, format!("'{address}': nobody can be reached there (expected for example 10.0.0.5)"));
+        }
+        return;
+    }
+    // Names whose last label is a number are none (RFC 3696, section 2): it is an address with a slip in it.
+    let last = address.rsplit('.').next().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
     // A colon in something that is no IPv6 address is a port's.
     if let Some((host, port)) = address.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -210,7 +220,7 @@ fn check_address(path: &str, address: &str, findings: &mut Findings) {
             path,
             format!("'{address}': the port has a key of its own (expected address = \"{host}\", port = {port})"),
         );
-    } else if address.is_empty() || address.contains(|c: char| c.is_whitespace() || "/:[]".contains(c)) {
+    } else if is_number || address.is_empty() || address.contains(|c: char| c.is_whitespace() || "/:[]".contains(c)) {
         findings.add(
             path,
             format!("'{address}' is no name or address (expected for example collector.example or 10.0.0.5)"),

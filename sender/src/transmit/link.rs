@@ -9,15 +9,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::Method;
 use super::socket::{self, PortSocket};
+use super::{Method, fault_of};
 use crate::batch::Slot;
 use crate::error::SendError;
 use crate::summary::{SendFault, SkipReason};
 use crate::target::Target;
 
-/// How often the path MTU is asked for, so that a path that carries more again is noticed.
-const MTU_REFRESH: Duration = Duration::from_secs(1);
+/// How often the way is looked at, so that a path that carries more again, and another address of this host, are noticed.
+const WAY_REFRESH: Duration = Duration::from_secs(1);
 /// How often one kind of trouble is told.
 const NOTICE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a target is left alone after its first error, and at most.
@@ -67,11 +67,13 @@ pub(crate) struct Link {
     /// Of no meaning where it is absent.
     target: SocketAddr,
     sockets: Vec<PortSocket>,
+    has_moved: bool,
     method: Method,
-    /// Longest UDP payload that the path carries.
+    /// What the path carries, as the kernel said last, and the longest UDP payload that fits.
+    path_mtu: u32,
     max_datagram: u32,
     now: Instant,
-    mtu_read: Instant,
+    way_seen: Instant,
     last_notice: Option<Instant>,
     health: Health,
     backoff: Duration,
@@ -111,10 +113,12 @@ impl Link {
             settings,
             target,
             sockets,
+            has_moved: false,
             method,
+            path_mtu: 0,
             max_datagram: 0,
             now,
-            mtu_read: now,
+            way_seen: now,
             last_notice: None,
             health: Health::Up,
             backoff: FIRST_BACKOFF,
@@ -133,10 +137,12 @@ impl Link {
             settings,
             target: (Ipv4Addr::UNSPECIFIED, 0).into(),
             sockets: Vec::new(),
+            has_moved: false,
             method: settings.method,
+            path_mtu: 0,
             max_datagram: 0,
             now: Instant::now(),
-            mtu_read: Instant::now(),
+            way_seen: Instant::now(),
             last_notice: None,
             health: Health::Absent,
             backoff: FIRST_BACKOFF,
@@ -169,6 +175,11 @@ impl Link {
         self.sockets.iter().filter_map(PortSocket::local_address).collect()
     }
 
+    /// Whether datagrams come from another address since this was asked last.
+    pub(super) const fn take_move(&mut self) -> bool {
+        std::mem::replace(&mut self.has_moved, false)
+    }
+
     /// How datagrams are sent now.
     pub(crate) const fn method(&self) -> Method {
         self.method
@@ -197,9 +208,9 @@ impl Link {
         if self.health == Health::Absent {
             return;
         }
-        if now.duration_since(self.mtu_read) >= MTU_REFRESH {
-            self.mtu_read = now;
-            self.read_path_mtu();
+        if now.duration_since(self.way_seen) >= WAY_REFRESH {
+            self.way_seen = now;
+            self.look_at_way();
         }
         match self.health {
             Health::Absent => {}
@@ -299,12 +310,39 @@ impl Link {
         false
     }
 
+    /// Looks whether this host still has the address that datagrams come from, and how much the path carries.
+    fn look_at_way(&mut self) {
+        // They are connected again in their order, so that what holds for the last one holds for all.
+        if !self.sockets.last().is_none_or(PortSocket::has_own_address) {
+            match self.sockets.iter().try_for_each(|socket| socket.connect_again(self.target)) {
+                Ok(()) => self.has_moved = true,
+                Err(error) => {
+                    self.suffer(&error, fault_of(&error));
+                }
+            }
+        }
+        self.refresh_narrow_ways();
+        self.read_path_mtu();
+    }
+
+    /// Has the ways looked up again of sockets that seem to carry less than others, or than before. A socket knows a way since its last
+    /// datagram, and goes on telling the MTU of one that is no more: the 68 bytes of a device that was down in the meantime.
+    fn refresh_narrow_ways(&self) {
+        let mtu = |socket: &PortSocket| socket.path_mtu().ok();
+        let most = self.sockets.iter().filter_map(mtu).max().unwrap_or(0).max(self.path_mtu);
+        for socket in self.sockets.iter().filter(|socket| mtu(socket).is_some_and(|mtu| mtu < most)) {
+            // Where there is no way for now, the next datagram brings the error.
+            let _ = socket.connect_again(self.target);
+        }
+    }
+
     /// Reads what the path carries on all sockets (routes may differ by port) and keeps the least.
     fn read_path_mtu(&mut self) -> u32 {
         let mtu = self.sockets.iter().filter_map(|socket| socket.path_mtu().ok()).min().unwrap_or(0);
         let datagram = max_datagram(self.target, mtu);
         if datagram > 0 || self.max_datagram == 0 {
             self.max_datagram = datagram;
+            self.path_mtu = mtu;
         }
         mtu
     }
@@ -351,3 +389,6 @@ pub(super) const fn max_datagram(target: SocketAddr, mtu: u32) -> u32 {
     let datagram = if by_mtu < by_length { by_mtu } else { by_length };
     if datagram > vxtap_wire::vxlan::HEADER_LEN as u32 { datagram } else { 0 }
 }
+
+#[cfg(test)]
+mod tests;

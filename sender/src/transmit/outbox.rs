@@ -17,8 +17,8 @@ const QUEUE_RETRY: Duration = Duration::from_micros(200);
 
 /// Counts what became of frames, which are `members` (indices) of `slots`. Each frame is told once.
 pub(crate) trait Tally {
-    /// The kernel took one message with these frames.
-    fn sent(&mut self, members: &[u16], slots: &[Slot]);
+    /// The kernel took one message with these frames, each of which has `outer` bytes of IP and UDP headers before its tunnel's.
+    fn sent(&mut self, members: &[u16], slots: &[Slot], outer: u32);
 
     /// The kernel refused them.
     fn failed(&mut self, members: &[u16], slots: &[Slot], fault: SendFault);
@@ -160,7 +160,7 @@ impl Outbox {
                         for train in message..message + taken {
                             let members = planner.members(train);
                             start += members.len();
-                            tally.sent(members, slots);
+                            tally.sent(members, slots, link.outer_bytes());
                         }
                         message += taken;
                         if is_slow && link.waits() && is_over() {

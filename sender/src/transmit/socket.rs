@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::time::Duration;
 
@@ -99,6 +99,34 @@ impl PortSocket {
     /// The port, and the address of this host that the kernel chose for the way to the target.
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()?.as_socket()
+    }
+
+    /// Whether the address that datagrams come from is still one of this host's: only to those can a socket be bound. Another lease,
+    /// or an address that moved to another host, takes it away, and the kernel chose it once, when the socket was connected.
+    pub(super) fn has_own_address(&self) -> bool {
+        self.local_address().is_some_and(|mut address| {
+            address.set_port(0);
+            !address.ip().is_unspecified() && UdpSocket::bind(address).is_ok()
+        })
+    }
+
+    /// Has the kernel look the way to `target` up anew, and choose another address of this host if the one it had is gone. On an error
+    /// there is no way for now.
+    pub(super) fn connect_again(&self, target: SocketAddr) -> io::Result<()> {
+        let target = target.into();
+        if self.has_own_address() && self.socket.connect(&target).is_ok() {
+            return Ok(());
+        }
+        // Only a socket that is connected to nothing has no address; its port stays, since it was asked for.
+        // SAFETY: all zero is a valid sockaddr, and means AF_UNSPEC; it lives through the call, which is told its length.
+        let result = unsafe {
+            let nobody: libc::sockaddr = std::mem::zeroed();
+            libc::connect(self.fd(), &raw const nobody, size_of::<libc::sockaddr>() as libc::socklen_t)
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.socket.connect(&target)
     }
 
     pub(super) fn fd(&self) -> RawFd {

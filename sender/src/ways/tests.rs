@@ -5,12 +5,16 @@ use super::*;
 
 /// Devices, and the routes to addresses by the index of their device. Who comes from port 2 takes the second route to an address.
 struct Host {
+    address: IpAddr,
     devices: Vec<Device>,
     routes: Vec<(&'static str, u32)>,
 }
 
 impl Network for Host {
     fn route(&mut self, source: Option<SocketAddr>, destination: SocketAddr) -> io::Result<Option<u32>> {
+        if source.is_some_and(|source| source.ip() != self.address) {
+            return Ok(None);
+        }
         let to = destination.ip().to_string();
         let mut routes = self.routes.iter().filter(|(address, _)| *address == to).map(|(_, device)| *device);
         let first = routes.next();
@@ -29,7 +33,7 @@ fn device(index: u32, name: &str, kind: &str) -> Device {
 /// A host whose way to 10.9.0.2 begins with device 2, and to 192.0.2.1 with device 1, which is hardware.
 fn host(devices: Vec<Device>) -> Host {
     let all = [vec![device(1, "eth0", "")], devices].concat();
-    Host { devices: all, routes: vec![("10.9.0.2", 2), ("192.0.2.1", 1)] }
+    Host { address: [10, 9, 0, 1].into(), devices: all, routes: vec![("10.9.0.2", 2), ("192.0.2.1", 1)] }
 }
 
 fn check(host: Host, captured: &[&str], tunnels: &[&str]) -> Result<(), HiddenWay> {
@@ -74,6 +78,12 @@ fn a_way_through_a_tunnel_that_hides_what_it_carries_is_refused_with_what_to_do(
          would be captured and sent again, without end. Say where wg0 sends to, which is then not captured (--tunnel wg0=ADDRESS), or \
          that its packets do not cross what is captured, or are in the clear (--tunnel wg0=none)"
     );
+}
+
+#[test]
+fn where_this_host_has_another_address_than_copies_came_from_a_tunnel_on_the_way_is_seen_all_the_same() {
+    let renumbered = Host { address: [10, 9, 0, 7].into(), ..host(vec![device(2, "wg0", "wireguard")]) };
+    assert_eq!(check(renumbered, &["eth0"], &[]).unwrap_err().device, "wg0");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Keeps copies from being mirrored: ways on which they would come back are not taken.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::{ABSENT_RETRY, Change, Known, Steward};
+use super::{ABSENT_RETRY, Change, Known, Steward, own_traffic};
 use crate::target::Target;
 use crate::transmit::Link;
 use crate::ways::{Tunnel, Ways};
@@ -39,6 +40,36 @@ impl Steward {
             self.show_targets();
         }
     }
+
+    /// Takes note of addresses of this host that are gone: the links connect their sockets again by themselves, and what comes from
+    /// another address then is our own as well.
+    pub(super) fn look_at_sources(&mut self) {
+        let mut has_changed = false;
+        for known in &mut self.known {
+            let (Some(target), Some(old)) = (known.address, known.sockets.first().map(SocketAddr::ip)) else {
+                continue;
+            };
+            if is_local(old) {
+                continue;
+            }
+            let Some(new) = source_towards(target).filter(|new| *new != old) else { continue };
+            tracing::warn!("copies to {} come from {new} from now on, since {old} is gone", known.target);
+            known.sockets.iter_mut().for_each(|socket| socket.set_ip(new));
+            has_changed = true;
+        }
+        if has_changed {
+            self.own = Arc::new(own_traffic(&self.known));
+            self.mailbox.post([Change::Own(Arc::clone(&self.own))]);
+        }
+    }
+}
+
+/// Where datagrams to `target` come from now; `None` where there is no way.
+fn source_towards(target: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(target).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Tells that copies go to this host itself; refuses it where nothing keeps copies of copies from being made.

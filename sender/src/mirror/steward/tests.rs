@@ -272,3 +272,21 @@ fn a_name_that_is_another_address_now_takes_the_link_along_and_its_datagrams_are
     bench.mirror.flush();
     bench.ledger.check(bench.control.counters()).unwrap();
 }
+
+#[test]
+fn the_address_that_copies_come_from_after_another_is_gone_is_our_own_as_well() {
+    let collector = Collector::new();
+    let policy = PolicyText::new(&(target("c", &[(collector.address, 1)]) + &session("s", 1, "c", "")));
+    let mut bench = bench(&policy).unwrap();
+    let steward = bench.steward.as_mut().unwrap();
+    let before = steward.known[0].sockets.clone();
+    steward.look_at_sources();
+    assert_eq!(steward.known[0].sockets, before, "this host has it");
+    // As if the lease of this one had ended.
+    steward.known[0].sockets.iter_mut().for_each(|socket| socket.set_ip([192, 0, 2, 77].into()));
+    steward.own = Arc::default();
+    steward.look_at_sources();
+    assert_eq!(steward.known[0].sockets, before);
+    assert_eq!(*steward.own, own_traffic(&steward.known));
+    assert!(matches!(steward.mailbox.next(false), Some(Change::Own(_))), "the packet path is told");
+}

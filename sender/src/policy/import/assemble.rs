@@ -123,7 +123,7 @@ fn once<T>(
 
 fn same_filter(one: &FoundFilter, other: &FoundFilter) -> bool {
     let said = |filter: &FoundFilter| {
-        let FoundFilter { id: _, name, description, services, inbound, outbound, place: _ } = filter;
+        let FoundFilter { id: _, name, description, services, inbound, outbound, is_addition: _, place: _ } = filter;
         (name.clone(), description.clone(), services.clone(), inbound.clone(), outbound.clone())
     };
     said(one) == said(other)

@@ -115,6 +115,13 @@ fn filter(node: &Node<'_>, findings: &mut Findings, remarks: &mut Remarks) -> Re
         filter.name = name_tag(node)?;
         filter.description = fields.owned("Description")?;
         filter.services = services;
+        filter.is_addition = is_addition;
+        // What was added to it may have come first, as files are sorted by name.
+        let is_of_it = |earlier: &mut FoundFilter| {
+            earlier.is_addition && earlier.id.is_some() && (earlier.id == filter.id || earlier.id == filter.name)
+        };
+        let additions: Vec<_> = findings.filters.extract_if(.., is_of_it).collect();
+        filter.services.extend(additions.into_iter().flat_map(|addition| addition.services));
         put_lists(&mut fields, ("IngressFilterRules", "EgressFilterRules"), &mut filter, |item, direction| {
             rule_of(item, Some(direction), remarks).map(|(_, rule)| rule)
         })?;

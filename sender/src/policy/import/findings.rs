@@ -30,6 +30,8 @@ pub(super) struct FoundFilter {
     pub(super) services: Vec<NetworkService>,
     pub(super) inbound: Vec<RuleDocument>,
     pub(super) outbound: Vec<RuleDocument>,
+    /// Whether all that is known of it is what was added to it.
+    pub(super) is_addition: bool,
     pub(super) place: Place,
 }
 
@@ -42,6 +44,7 @@ impl FoundFilter {
             services: Vec::new(),
             inbound: Vec::new(),
             outbound: Vec::new(),
+            is_addition: false,
             place,
         }
     }

@@ -357,3 +357,23 @@ fn no_document_however_mangled_makes_an_import_panic() {
     }
     assert!(outcomes.iter().all(|count| *count > 100), "{outcomes:?}");
 }
+
+#[test]
+fn services_that_are_added_to_a_filter_of_aws_may_come_before_it_as_exported_files_are_sorted() {
+    let file = |file: &str, text: &str| Input { file: file.to_owned(), text: text.to_owned() };
+    let services = r#"{"TrafficMirrorFilterId": "web", "AddNetworkServices": ["amazon-dns"]}"#;
+    let filter = r#"{"Description": "of the web", "TagSpecifications": [{"ResourceType": "traffic-mirror-filter", "Tags": [{"Key": "Name", "Value": "web"}]}]}"#;
+    let rule = r#"{"TrafficMirrorFilterId": "web", "TrafficDirection": "ingress", "RuleNumber": 1, "RuleAction": "accept", "SourceCidrBlock": "0.0.0.0/0", "DestinationCidrBlock": "0.0.0.0/0"}"#;
+    let inputs =
+        [file("filter-1.json", filter), file("filter-1-services.json", services), file("filter-1-rule-1.json", rule)];
+    let made = |order: [usize; 3]| {
+        let inputs = order.map(|at| Input { file: inputs[at].file.clone(), text: inputs[at].text.clone() });
+        import(Cloud::Aws, &inputs, &Answers::default()).unwrap().document.to_toml().unwrap()
+    };
+    let as_written = made([0, 1, 2]);
+    assert_eq!(as_written.matches("[[filter]]").count(), 1, "{as_written}");
+    assert!(as_written.contains("amazon-dns") && as_written.contains("of the web"), "{as_written}");
+    for order in [[2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+        assert_eq!(made(order), as_written, "{order:?}");
+    }
+}
