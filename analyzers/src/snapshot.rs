@@ -259,7 +259,7 @@ pub struct SkewSnapshot {
 /// Where captures go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureSnapshot {
-    /// The directory.
+    /// The directory, from the root on.
     pub directory: String,
     /// Bytes written to capture files in this run.
     pub bytes: u64,
@@ -332,7 +332,7 @@ pub struct CaptureFile {
 /// Where logs go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSnapshot {
-    /// The directory.
+    /// The directory, from the root on.
     pub directory: String,
     /// Events written.
     pub events: u64,

@@ -1,6 +1,7 @@
 //! The writers of a run: captures and logs, each a thread of its own where a network does not wait, and the workers' lanes to them.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 
 use vxtap_analyzers::protocols::EventKind;
@@ -130,6 +131,13 @@ impl Outputs {
     }
 }
 
+/// `directory` as whoever looks at the run from elsewhere finds it: from the root on, and without characters that do something.
+pub(crate) fn whereabouts(directory: &Path) -> Arc<str> {
+    let absolute = std::path::absolute(directory);
+    let directory = absolute.as_deref().unwrap_or(directory);
+    directory.to_string_lossy().escape_debug().to_string().into()
+}
+
 /// Whether `error`, of [`Outputs::open`], is a name where something else than a directory is: whoever gave it has to give another.
 pub(crate) fn is_no_directory(error: &anyhow::Error) -> bool {
     let capture = error.downcast_ref::<CaptureError>().and_then(|error| match error {
@@ -173,5 +181,20 @@ impl OutputMonitor {
 
     pub(crate) fn log(&self) -> Option<LogSnapshot> {
         self.log.as_ref().map(LogMonitor::status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::whereabouts;
+
+    #[test]
+    fn a_directory_is_told_from_the_root_on() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(*whereabouts(Path::new("captures/a")), *here.join("captures/a").to_str().unwrap());
+        assert_eq!(*whereabouts(Path::new("/captures\u{1b}[m")), *"/captures\\u{1b}[m");
+        assert_eq!(*whereabouts(Path::new("")), *"", "where there is none");
     }
 }

@@ -1,6 +1,5 @@
 //! Writing what the lanes hand over, in a thread or in the workers' own.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -16,6 +15,7 @@ use super::stream::{StreamSink, StreamTarget};
 use super::{CaptureError, CaptureLane, CaptureLayout, Input};
 use crate::blocks::{self, BlockQueue, BlockWriter, LaneCounters, LaneSettings, Next};
 use crate::follow::Hub;
+use crate::outputs::whereabouts;
 use crate::settings::CaptureSettings;
 use crate::streams::StreamRegistry;
 use crate::turns::Turns;
@@ -101,7 +101,7 @@ impl Captures {
         let in_place = input == Input::InOrder && in_files.is_some_and(|settings| !may_wait_for_disk(settings));
         let lane_progress: Vec<Arc<LaneProgress>> = lanes.iter().map(|_| Arc::default()).collect();
         let monitor = CaptureMonitor {
-            directory: directory.unwrap_or(Path::new("")).to_string_lossy().escape_debug().to_string().into(),
+            directory: directory.map(whereabouts).unwrap_or_default(),
             lanes: queue.counters().into(),
             lane_progress: lane_progress.clone().into(),
             progress: Arc::default(),

@@ -13,6 +13,7 @@ use super::closed::ClosedFiles;
 use super::file::{self, LogFile, Now, OpenFile};
 use super::{EventLane, LogError, PATIENCE, lines_in};
 use crate::blocks::{self, Block, BlockQueue, BlockWriter, LaneCounters, LaneSettings, Next, Nudge};
+use crate::outputs::whereabouts;
 use crate::settings::LogSettings;
 
 /// Blocks of each lane: 2 MiB hold a few thousand events.
@@ -57,11 +58,8 @@ impl LogWriter {
         let file = LogFile::new(path.clone(), settings.rotation, closed, open)
             .map_err(|source| LogError::Open { path: path.clone(), source })?;
         let (queue, mut lanes) = blocks::lanes(lanes, lane);
-        let monitor = LogMonitor {
-            directory: directory.to_string_lossy().escape_debug().to_string().into(),
-            lanes: queue.counters().into(),
-            error: Arc::default(),
-        };
+        let monitor =
+            LogMonitor { directory: whereabouts(directory), lanes: queue.counters().into(), error: Arc::default() };
         let slot = queue.writer_slot();
         let reopen = LogReopen { asked: Arc::default(), nudge: queue.nudge() };
         let mut writer = Writer {
