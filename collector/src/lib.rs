@@ -29,6 +29,8 @@ mod pipeline;
 pub mod read;
 mod receive;
 pub mod run;
+#[cfg(test)]
+mod said;
 mod section;
 pub mod selector;
 pub mod settings;

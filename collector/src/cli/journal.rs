@@ -54,23 +54,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Said {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::said::Said;
 
     #[test]
     fn lines_for_the_journal_have_a_priority_and_no_time() {
@@ -87,8 +72,7 @@ mod tests {
             tracing::info!(number = 3, "three");
             tracing::debug!("four");
         });
-        let text = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text, "<3>one\n<4>two\n<6>three number=3\n<7>four\n");
+        assert_eq!(said.text(), "<3>one\n<4>two\n<6>three number=3\n<7>four\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_capfile::Chunk;
 
 use super::*;
+use crate::said::said_during;
 use crate::settings::{LogSettings, ReadEncapsulation};
 
 /// A classic pcap file of UDP packets, each from a port at a second.
@@ -170,20 +171,6 @@ fn files_of_every_kind_are_read_one_after_the_other_by_any_number_of_workers() {
     }
 }
 
-/// What was logged, for people.
-#[derive(Clone, Default)]
-struct Told(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn where_a_file_is_cut_its_packets_are_told_of_as_well_as_the_damage() {
     let directory = tempfile::tempdir().unwrap();
@@ -192,12 +179,9 @@ fn where_a_file_is_cut_its_packets_are_told_of_as_well_as_the_damage() {
     fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let (encapsulation, pipeline) = (ReadEncapsulation::Auto, PipelineSettings { workers: 1, ..Default::default() });
     let settings = ReadSettings { files: vec![file], encapsulation, ports: vec![], pipeline, summary: None };
-    let told = Told::default();
-    let writer = told.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let error = tracing::subscriber::with_default(subscriber, || read(&settings)).unwrap_err().to_string();
+    let (result, text) = said_during(|| read(&settings));
+    let error = result.unwrap_err().to_string();
     assert!(error.contains("cut.pcap' cannot be read beyond record 3 "), "{error}");
-    let text = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("received 3 = analysed 2 + dropped 1;"), "{text}");
     assert!(text.contains("dropped 1: file_damaged"), "{text}");
 }

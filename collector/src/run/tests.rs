@@ -7,6 +7,7 @@ use serde_json::Value;
 use vxtap_analyzers::protocols::{EventKind, EventKinds};
 
 use super::*;
+use crate::said::said_during;
 use crate::settings::{HealthSettings, LogSettings, PipelineSettings, ReceiveSettings};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -110,29 +111,11 @@ fn a_summary_that_has_nowhere_to_go_is_told_before_the_run_begins() {
     assert!(!directory.path().join("log").exists(), "nothing was begun");
 }
 
-/// What is written is lines of the log.
-#[derive(Clone, Default)]
-struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn the_ledger_is_told_though_the_disk_does_not_take_the_summary() {
     let summary = Summary::new(Vec::new(), 1.0, &StreamRegistry::new());
-    let said = Said::default();
-    let writer = said.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
     let full = SummaryTarget::File("/dev/full".into());
-    let accounted = tracing::subscriber::with_default(subscriber, || account(&summary, Some(&full)));
+    let (accounted, said) = said_during(|| account(&summary, Some(&full)));
     assert_eq!(accounted.unwrap_err().to_string(), "write the summary to /dev/full");
-    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
     assert!(said.contains("received 0 = analysed 0 + dropped 0"), "{said}");
 }

@@ -16,6 +16,7 @@ use super::super::{CompressionLevel, Hook, Retention};
 use super::jobs::MAX_WAITING_HOOKS;
 use super::*;
 use crate::capture::CaptureFormat;
+use crate::said::said_during;
 use crate::section;
 use crate::streams::StreamRegistry;
 
@@ -160,27 +161,6 @@ fn disk(capacity: u64) -> impl Fn(&Path) -> u64 + Send {
         let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
         let captures = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".pcapng"));
         capacity.saturating_sub(captures.map(|entry| entry.metadata().unwrap().len()).sum())
-    }
-}
-
-/// What is logged while `work` is done.
-fn said(work: impl FnOnce()) -> String {
-    let text = Arc::new(Mutex::new(Vec::new()));
-    let written = Arc::clone(&text);
-    let subscriber = tracing_subscriber::fmt().with_writer(move || Said(Arc::clone(&written))).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    String::from_utf8(std::mem::take(&mut *text.lock().unwrap())).unwrap()
-}
-
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -809,13 +789,13 @@ fn files_of_a_directory_that_the_writer_made_again_are_not_called_somebody_elses
     // The keeper looks between the moment in which the writer gives the file its name and the one in which it says so.
     fs::write(scene.path(&name(2)), [2; 30]).unwrap();
     fs::write(scene.path(&name(9)), [9; 30]).unwrap();
-    let said = said(|| {
+    let ((), said) = said_during(|| {
         kept.look();
         kept.opened(&name(2));
         Scene::close(&mut kept, &name(2), 30);
     });
     assert!(!said.contains("are called like captures"), "{said}");
-    let said = self::said(|| {
+    let ((), said) = said_during(|| {
         scene.pass(SURVEY_EVERY);
         kept.look();
     });
@@ -834,7 +814,7 @@ fn a_file_that_is_gone_before_the_keeper_hears_of_it_is_no_error_and_leaves_no_i
     fs::remove_dir_all(&scene.settings.directory).unwrap();
     fs::create_dir(&scene.settings.directory).unwrap();
     fs::write(scene.path(&format!(".{gone}.vxidx")), "index").unwrap();
-    let said = said(|| {
+    let ((), said) = said_during(|| {
         kept.look();
         Scene::close(&mut kept, &gone, 30);
         kept.opened(&name(2));
