@@ -303,9 +303,13 @@ impl Connection {
     fn settle_answers(&mut self, time_ns: u64, budget: &mut Budget, deliver: &mut impl FnMut(Delivery<'_>)) -> bool {
         let overdue = |side: Side| Some((side, self.halves[side.index()].overdue(time_ns, self.segments)?));
         let mut overdue = [Side::Originator, Side::Responder].into_iter().filter_map(overdue);
-        // Where each waits for the other, one of them waits for what is missing.
+        // Where each waits for the other, one of them waits for what is missing. One that is behind a hole itself has not waited in vain:
+        // the other may wait for that hole.
         let is_missing = |(side, _): &(Side, u64)| !self.halves[side.other().index()].is_held();
-        let Some((side, after)) = overdue.clone().find(is_missing).or_else(|| overdue.next()) else { return false };
+        let is_held = |(side, _): &(Side, u64)| self.halves[side.index()].is_held();
+        let Some((side, after)) = overdue.clone().find(is_missing).or_else(|| overdue.find(is_held)) else {
+            return false;
+        };
         let (other, mut out) = self.half(side.other(), time_ns, budget, deliver);
         if !other.skip_acknowledged(after, &mut out) {
             let (half, mut out) = self.half(side, time_ns, budget, deliver);

@@ -113,6 +113,33 @@ fn a_question_that_does_not_come_is_waited_for_as_long_as_an_acknowledged_hole()
 }
 
 #[test]
+fn an_answer_behind_a_hole_that_its_question_waits_for_is_not_told_before_it() {
+    let mut bench = Bench::open();
+    bench.see(&answer(CLIENT, 0, 0, b"q1"));
+    assert_eq!(bench.told(), "c:q1");
+    // The end of the first answer is missing, and the second one overtakes its question, by one segment.
+    bench.see(&answer(SERVER, 0, 2, b"on"));
+    bench.see(&answer(SERVER, 3, 4, b"two"));
+    bench.see(&answer(CLIENT, 2, 3, b"q2"));
+    for _ in 0..HOLE_ACKED_SEGMENTS {
+        bench.see(&ack(SERVER, 6, 4));
+    }
+    assert_eq!(bench.told(), "s:on s:~1 c:q2 s:two");
+}
+
+#[test]
+fn holes_of_both_sides_that_are_left_at_the_end_turn_no_order_round() {
+    let mut bench = Bench::open();
+    bench.see(&answer(CLIENT, 0, 0, b"q1"));
+    bench.see(&answer(SERVER, 0, 2, b"on"));
+    bench.see(&answer(SERVER, 3, 4, b"two"));
+    bench.see(&answer(CLIENT, 4, 6, b"q3"));
+    assert_eq!(bench.told(), "c:q1 s:on");
+    bench.finish();
+    assert_eq!(bench.told(), "s:~1 c:~2 s:two c:q3 c:. s:.");
+}
+
+#[test]
 fn an_answer_that_is_sent_again_later_waits_no_longer_and_takes_no_more_memory() {
     let mut bench = Bench::open();
     bench.see(&answer(SERVER, 0, 5, b"pong"));
