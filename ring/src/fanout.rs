@@ -21,6 +21,8 @@ pub struct FanoutGroup {
     pub rings: Vec<Ring>,
 }
 
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
 impl FanoutGroup {
@@ -55,9 +57,29 @@ impl FanoutGroup {
         if let Fanout::Program(program) = fanout {
             rings[0].socket().set_fanout_program(program).map_err(failed)?;
         }
+        let incoming;
+        let filter = if settings.ignore_outgoing {
+            incoming = incoming_only(settings.filter);
+            &incoming
+        } else {
+            settings.filter
+        };
         for ring in &rings {
-            ring.set_filter(settings.filter)?;
+            ring.set_filter(filter)?;
         }
         Ok(Self { rings })
     }
+}
+
+/// `filter` for frames that come in. Those that leave are not shown to a socket that ignores them, but the kernel forgets that
+/// when the socket joins a group: a group has a flag of its own for it, which older kernels pass over.
+fn incoming_only(filter: &[Instruction]) -> Vec<Instruction> {
+    let everything = [Instruction { code: RETURN, jt: 0, jf: 0, k: u32::MAX }];
+    let mut program = vec![
+        Instruction { code: LOAD_BYTE, jt: 0, jf: 0, k: (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned() },
+        Instruction { code: JUMP_IF_EQUAL, jt: 0, jf: 1, k: libc::PACKET_OUTGOING.into() },
+        Instruction { code: RETURN, jt: 0, jf: 0, k: 0 },
+    ];
+    program.extend_from_slice(if filter.is_empty() { &everything } else { filter });
+    program
 }

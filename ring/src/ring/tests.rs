@@ -370,6 +370,44 @@ fn outgoing_frames_are_left_out_when_asked_for() {
 }
 
 #[test]
+fn outgoing_frames_are_left_out_of_a_group_too_and_its_filter_still_counts() {
+    in_namespace(|| {
+        // The last byte of the destination's MAC address: 3 is not wanted.
+        let not_three = [
+            Instruction { code: 0x30, jt: 0, jf: 0, k: 5 },
+            Instruction { code: 0x15, jt: 0, jf: 1, k: 3 },
+            Instruction { code: 0x06, jt: 0, jf: 0, k: 0 },
+            Instruction { code: 0x06, jt: 0, jf: 0, k: u32::MAX },
+        ];
+        let of_number = |number: u8| {
+            let mut bytes = frame(number, 60);
+            bytes[5] = number;
+            bytes
+        };
+        for (filter, wanted) in [(&[][..], &[2, 3, 4][..]), (&not_three[..], &[2, 4][..])] {
+            let settings = Settings { ignore_outgoing: true, filter, ..small() };
+            let mut group = FanoutGroup::open(2, index("a0"), &settings, Fanout::Hash).unwrap();
+            send("a0", None, &of_number(1));
+            for number in [2, 3, 4] {
+                send("b0", None, &of_number(number));
+            }
+            let start = Instant::now();
+            let mut seen = Vec::new();
+            while seen.len() < wanted.len() {
+                assert!(start.elapsed() < SOON, "only {seen:?} came");
+                for ring in &mut group.rings {
+                    while let Some(block) = ring.next_block() {
+                        seen.extend(block.frames().map(|frame| frame.bytes[5]));
+                    }
+                }
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, wanted);
+        }
+    });
+}
+
+#[test]
 fn an_interface_that_goes_down_comes_back_by_itself_and_one_that_is_made_anew_by_binding() {
     in_namespace(|| {
         let mut ring = open("a0", &small());

@@ -207,6 +207,12 @@ fn vlan_tags_stay_and_what_is_for_this_machine_is_counted_and_not_captured() {
         udp(&[], [35, 191, 0, 1], [10, 79, 0, 2], b"a health probe, and long enough to need no padding"),
         udp(&[], [130, 211, 3, 1], [10, 99, 0, 1], b"one to the balancer's address, long enough as well"),
     ];
+    // What this machine says itself by the same interface is no mirrored traffic either: answers to probes, its API's.
+    let say = "import socket\n\
+               s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+               s.setsockopt(socket.SOL_SOCKET,socket.SO_BROADCAST,1)\n\
+               s.sendto(b'said by this machine itself',('10.79.0.255',9))";
+    let _ = run_within(SOON, lab.target.command("python3").args(["-c", say])).success();
     send(&lab, &[&own[..], &mirrored[..]].concat());
     let captures = directory.join("captures");
     let captured = || -> Vec<Record> {
@@ -217,6 +223,8 @@ fn vlan_tags_stay_and_what_is_for_this_machine_is_counted_and_not_captured() {
     assert_eq!(captured().iter().map(|record| &record.data).collect::<Vec<_>>(), mirrored.iter().collect::<Vec<_>>());
     let all = capture_file::read_all(&captures);
     assert!(all.iter().all(|record| !own.contains(&record.data)));
+    let said = b"said by this machine itself";
+    assert!(all.iter().all(|record| !record.data.ends_with(said)), "the collector captured what its machine sent");
     let dropped = &summary.ledger.dropped;
     assert_eq!((dropped.get("health_probe"), dropped.get("own_traffic")), (Some(&2), Some(&1)), "{dropped:?}");
 }
