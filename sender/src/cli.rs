@@ -3,6 +3,7 @@
 mod arguments;
 mod policy;
 mod report;
+mod summary_file;
 mod transfer;
 mod watch;
 
@@ -21,6 +22,7 @@ use crate::policy::import::ImportError;
 use crate::summary::Summary;
 use crate::{capture, generate, mirror, replay};
 use arguments::{Arguments, Capture, Command, PolicyCommand, Replay, SummaryTarget, positive_number};
+use summary_file::{NoPlace, see_place};
 use watch::Watch;
 
 /// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.
@@ -56,6 +58,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || error.is::<ImportError>()
         || error.is::<ExportError>()
         || error.is::<transfer::Unreadable>()
+        || error.is::<NoPlace>()
 }
 
 fn run(command: &Command) -> anyhow::Result<()> {
@@ -63,6 +66,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Replay(arguments) => {
             let settings = arguments.settings()?;
+            see_place(arguments.summary())?;
             let summary = watched(&control, || match &settings {
                 Replay::ToOneTarget(settings) => replay::run(settings, &control),
                 Replay::ByPolicy(settings) => mirror::files::run(settings, &control),
@@ -75,6 +79,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
                 Capture::ToOneTarget(settings) => {
                     let capture = capture::Capture::open(&settings, &control)?;
                     capture.drop_privileges()?;
+                    // As whoever writes it at the end.
+                    see_place(arguments.summary())?;
                     let (target, vni) = (&settings.transmit.target, settings.transmit.vni);
                     say(&format!("capturing from {} to {target} as VNI {vni}", settings.interfaces.join(", ")));
                     watched(&control, || Ok(capture.run()))?
@@ -82,6 +88,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
                 Capture::ByPolicy(settings) => {
                     let mirror = mirror::live::LiveMirror::open(&settings, &control)?;
                     mirror.drop_privileges()?;
+                    see_place(arguments.summary())?;
                     say(&format!("capturing from {}", mirror.what()));
                     watched(&control, || mirror.run())?
                 }
@@ -90,6 +97,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         }
         Command::Generate(arguments) => {
             let settings = arguments.settings()?;
+            see_place(arguments.summary())?;
             told_to(&watched(&control, || generate::run(&settings, &control))?, arguments.summary())
         }
         Command::Policy(PolicyCommand::Check(arguments)) => policy::check(arguments),
@@ -132,6 +140,7 @@ fn write_summary(summary: &Summary, target: Option<&SummaryTarget>) -> anyhow::R
         }
     }
 }
+
 /// `error` and its causes, each once: many errors have their cause's text in their own.
 fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {

@@ -9,6 +9,7 @@ use crate::capture::CaptureError;
 use crate::mirror::reason;
 use crate::policy::PolicyError;
 use crate::summary::Imbalance;
+use crate::target::ScopedAddress;
 use crate::ways::HiddenWay;
 
 /// Why a run could not begin or go on. A frame that cannot be sent is never an error: it is counted.
@@ -24,6 +25,14 @@ pub enum SendError {
         /// The name as given.
         host: String,
         /// What the resolver said.
+        source: io::Error,
+    },
+    /// The interface that a link-local target is on is not there.
+    #[error("cannot send to {address}: there is no interface '{}' ({source})", address.interface())]
+    Scope {
+        /// The target.
+        address: ScopedAddress,
+        /// What the system said.
         source: io::Error,
     },
     /// A socket towards the target could not be made.
@@ -99,6 +108,7 @@ impl SendError {
             Self::Capture(error) => error.is_usage(),
             Self::Setting(_)
             | Self::Resolve { .. }
+            | Self::Scope { .. }
             | Self::SourcePorts { .. }
             | Self::HiddenWay(_)
             | Self::Policy(_)

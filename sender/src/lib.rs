@@ -25,6 +25,6 @@ pub use control::{Control, Progress};
 pub use error::SendError;
 pub use pace::{Rate, Timing};
 pub use summary::{Imbalance, Reasons, SendFault, SkipReason, Summary, Truncated};
-pub use target::{Target, TargetAddress};
+pub use target::{ScopedAddress, Target, TargetAddress};
 pub use transmit::{Method, TransmitSettings};
 pub use ways::{HiddenWay, Tunnel};

@@ -1,5 +1,7 @@
 //! Where the datagrams go: `HOST[:PORT]`.
 
+mod scope;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
@@ -7,6 +9,8 @@ use std::str::FromStr;
 use vxtap_wire::vxlan;
 
 use crate::error::SendError;
+pub use scope::ScopedAddress;
+pub(crate) use scope::wants_scope;
 
 /// A mirror target as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,10 @@ impl Target {
             return Ok(vec![SocketAddr::new(ip, self.port)]);
         }
         let resolve_error = |source| SendError::Resolve { host: self.host.clone(), source };
+        if let Ok(scoped) = self.host.parse::<ScopedAddress>() {
+            let address = scoped.socket_address(self.port);
+            return address.map(|address| vec![address]).map_err(|source| SendError::Scope { address: scoped, source });
+        }
         let addresses: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs().map_err(resolve_error)?.collect();
         if addresses.is_empty() {
             return Err(resolve_error(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address")));
@@ -37,7 +45,11 @@ impl Target {
 
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port() }
+        let host = match address {
+            SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
+            _ => address.ip().to_string(),
+        };
+        Self { host, port: address.port() }
     }
 }
 
@@ -78,27 +90,27 @@ impl FromStr for TargetAddress {
     type Err = String;
 
     /// Takes `NAME`, `NAME:PORT`, an IPv4 address with or without a port, and an IPv6 address, in brackets where a
-    /// port follows.
+    /// port follows; one that is link-local with its interface behind `%`.
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self { host: ip.to_string(), port: None });
+        if let Some(host) = address(text)? {
+            return Ok(Self { host, port: None });
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let Some((address, after)) = rest.split_once(']') else {
+            let Some((bare, after)) = rest.split_once(']') else {
                 return Err(format!("'{text}' has '[' without ']' (expected for example [2001:db8::1]:4789)"));
             };
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err(format!("'{address}' is not an IPv6 address (expected for example [2001:db8::1]:4789)"));
-            }
+            let Some(bare) = address(bare)?.filter(|address| address.contains(':')) else {
+                return Err(format!("'{bare}' is not an IPv6 address (expected for example [2001:db8::1]:4789)"));
+            };
             match after.strip_prefix(':') {
-                Some(port) => (address, Some(port)),
-                None if after.is_empty() => (address, None),
+                Some(port) => (bare, Some(port)),
+                None if after.is_empty() => (bare, None),
                 None => return Err(format!("'{after}' after the address is not ':PORT'")),
             }
         } else {
             match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
+                Some((host, port)) => (host.to_owned(), Some(port)),
+                None => (text.to_owned(), None),
             }
         };
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
@@ -108,8 +120,19 @@ impl FromStr for TargetAddress {
             Ok(0) | Err(_) => Err(format!("'{port}' is not a port (expected 1 to 65535)")),
             Ok(port) => Ok(port),
         });
-        Ok(Self { host: host.to_owned(), port: port.transpose()? })
+        Ok(Self { host, port: port.transpose()? })
     }
+}
+
+/// The address that `text` is, as it is shown, with its interface where it needs one; `None` where it is a name, or has a port.
+fn address(text: &str) -> Result<Option<String>, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return if wants_scope(ip) { Err(scope::missing(text)) } else { Ok(Some(ip.to_string())) };
+    }
+    if text.contains('%') && !text.starts_with('[') {
+        return text.parse().map(|scoped: ScopedAddress| Some(scoped.to_string()));
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -126,6 +149,9 @@ mod tests {
             ("2001:db8::7", "[2001:db8::7]:4789"),
             ("[2001:db8::7]", "[2001:db8::7]:4789"),
             ("[2001:db8::7]:65535", "[2001:db8::7]:65535"),
+            ("fe80::7%eth0", "[fe80::7%eth0]:4789"),
+            ("[FE80::7%3]", "[fe80::7%3]:4789"),
+            ("[fe80::7%eth0.12]:99", "[fe80::7%eth0.12]:99"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
         }
@@ -146,6 +172,39 @@ mod tests {
             let error = text.parse::<Target>().expect_err(text);
             assert!(error.contains("expected") || error.contains("is not"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_link_local_address_goes_with_its_interface_and_no_other_address_does() {
+        for (text, told) in [
+            ("fe80::7", "expected its interface as well, such as fe80::7%eth0"),
+            ("[fe80::7]:4789", "expected its interface as well, such as fe80::7%eth0"),
+            ("2001:db8::7%eth0", "is not link-local"),
+            ("[2001:db8::7%eth0]:4789", "is not link-local"),
+            ("10.0.0.7%eth0", "is not an IPv6 address"),
+            ("[fe80::7%]:4789", "is no interface"),
+            ("fe80::7%a b", "is no interface"),
+            ("fe80::7%sixteen-letters-", "is no interface"),
+        ] {
+            let error = text.parse::<Target>().expect_err(text);
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_interface_of_a_link_local_address_is_its_scope() {
+        let index = index_of("lo");
+        let by_name: Target = "[fe80::7%lo]:99".parse().unwrap();
+        let resolved = by_name.resolve().unwrap();
+        assert_eq!(resolved, [format!("[fe80::7%{index}]:99").parse().unwrap()]);
+        let shown = Target::from(resolved[0]);
+        assert_eq!(shown.resolve().unwrap(), resolved, "{shown} is the same place");
+        let error = "fe80::7%no-such-one".parse::<Target>().unwrap().resolve().unwrap_err();
+        assert!(error.to_string().contains("no interface 'no-such-one'"), "{error}");
+    }
+
+    fn index_of(interface: &str) -> u32 {
+        std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).unwrap().trim().parse().unwrap()
     }
 
     #[test]

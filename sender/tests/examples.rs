@@ -18,3 +18,14 @@ fn every_provider_has_an_example_and_each_example_is_a_policy_that_can_be_used()
     }
     assert_eq!(seen, BTreeSet::from(Provider::ALL));
 }
+
+#[test]
+fn the_policy_for_kubernetes_is_one_that_can_be_used() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes-sender.yaml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let (_, behind) = text.split_once("  policy.toml: |\n").unwrap();
+    let lines = behind.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let policy = lines.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
+    let file = PolicyFile::parse("kubernetes-sender.yaml", &policy).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(file.policy.provider, Provider::Vxtap);
+}

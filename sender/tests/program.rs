@@ -317,15 +317,79 @@ fn bad_arguments_and_files_are_one_line_that_names_them_and_exit_code_2() {
     assert!(receiver.socket.recv(&mut [0; 16]).is_err(), "nothing is sent when the arguments are wrong");
 }
 
-#[test]
-fn a_summary_that_cannot_be_written_is_a_failed_run() {
-    let receiver = Receiver::new("127.0.0.1:0");
+fn generate_one(to: SocketAddr, summary: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vxtap-sender"));
-    command.args(["generate", "--packets", "1", "--vni", VNI, "--summary", "/no/such/folder/summary.json"]);
-    command.args(["--to", &receiver.address.to_string(), "--source-port-base", "46000"]);
-    let output = command.output().unwrap();
+    command.args(["generate", "--packets", "1", "--vni", VNI, "--summary", summary]);
+    command.args(["--to", &to.to_string(), "--source-port-base", "46000"]).output().unwrap()
+}
+
+#[test]
+fn a_place_for_the_summary_that_cannot_be_is_told_before_anything_is_sent() {
+    let receiver = Receiver::new("127.0.0.1:0");
+    for place in ["/no/such/folder/summary.json", "/"] {
+        let output = generate_one(receiver.address, place);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains(&format!("cannot write the summary to '{place}'")) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+    receiver.socket.set_nonblocking(true).unwrap();
+    assert!(receiver.socket.recv(&mut [0; 16]).is_err(), "nothing is sent when the arguments are wrong");
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_at_the_end_is_a_failed_run() {
+    let receiver = Receiver::new("127.0.0.1:0");
+    let output = generate_one(receiver.address, "/dev/full");
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("'/no/such/folder/summary.json'"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("'/dev/full'"), "{}", text(&output.stderr));
+    receiver.frame();
+}
+
+#[test]
+fn a_link_local_target_is_reached_on_its_interface_and_an_interface_that_is_not_there_is_told() {
+    const SCRIPT: &str = r#"
+        unshare -n sleep 60 & far=$!
+        tries=0
+        while [ "$(readlink /proc/$far/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do
+            tries=$((tries + 1)); [ $tries -lt 200 ] || exit 3
+            sleep 0.01
+        done
+        end() { kill $far; exit $1; }
+        ip link add a0 type veth peer name b0 netns $far || end 77
+        ip link set a0 up; ip -6 addr add fe80::a/64 dev a0 nodad
+        nsenter -t $far -n sh -c 'ip link set b0 up; ip -6 addr add fe80::b/64 dev b0 nodad' || end 77
+        "$0" generate --to fe80::b%nowhere --vni 1 --packets 1
+        [ $? = 2 ] || end 4
+        for target in fe80::b%a0 '[fe80::b%a0]:4789' "fe80::b%$(ip -o link show a0 | cut -d: -f1)"; do
+            "$0" generate --to "$target" --vni 1 --packets 1 || end 5
+        done
+        "$0" replay --policy "$1" "$2" || end 6
+        nsenter -t $far -n grep Udp6NoPorts /proc/self/net/snmp6
+        end 0
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    let rules = "[[source]]\nname = \"a\"\naddresses = \"10.1.0.1\"\n[[target]]\nname = \"c\"\naddress = \"fe80::b%a0\"\n\
+                 [[session]]\nname = \"s\"\nsource = \"a\"\ntarget = \"c\"\n";
+    std::fs::write(&policy, rules).unwrap();
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0];
+    frame.extend([10, 1, 0, 1, 192, 0, 2, 1, 0x30, 0x39, 0, 9, 0, 26, 0, 0]);
+    frame.resize(60, 0);
+    let capture = capture(1, &[frame]);
+    let mut command = Command::new("unshare");
+    command.args(["-n", "sh", "-c", SCRIPT, env!("CARGO_BIN_EXE_vxtap-sender")]).arg(&policy).arg(&capture.path);
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    if namespaces::are_missing(&said) {
+        return;
+    }
+    assert!(output.status.success(), "{:?}: {said}", output.status);
+    assert!(said.contains("there is no interface 'nowhere'"), "{said}");
+    // Nobody listens there, and the far end counts what has come all the same.
+    assert_eq!(text(&output.stdout).split_whitespace().last(), Some("4"), "{said}");
 }
 
 #[test]

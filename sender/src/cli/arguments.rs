@@ -1,5 +1,6 @@
 //! Flags, and how they become settings.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -72,7 +73,7 @@ pub(super) struct ReplayArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with_all = ["pps", "mbps", "top_speed"])]
     max_gap: Option<Duration>,
     /// Replay all files so often; 0 is until stopped
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(0, u64::MAX))]
     loops: u64,
     #[command(flatten)]
     route: RouteArguments,
@@ -106,7 +107,7 @@ pub(super) struct CaptureArguments {
     direction: WayArgument,
     /// Never capture TCP connections with this address and port, because it shows what is mirrored; repeatable. A
     /// collector's API on its default port is always among them
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     never: Vec<SocketAddr>,
     /// A tunnel on the way to a target that hides what it carries (WireGuard, OpenVPN, IPsec) sends to ADDRESS: nothing from or to that
     /// is captured, since our copies may be in it; DEVICE=none where its packets cross no captured interface, or show what they
@@ -115,7 +116,7 @@ pub(super) struct CaptureArguments {
     tunnel: Vec<Tunnel>,
     /// Memory of the kernel for the frames of each interface, in MiB
     #[arg(long, value_name = "MIB", default_value_t = CaptureSettings::DEFAULT_RING_BYTES >> 20,
-          value_parser = clap::value_parser!(u32).range(1..=2047))]
+          value_parser = whole(1, 2047_u32))]
     ring: u32,
     /// Stop after this time
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -137,30 +138,33 @@ pub(super) struct GenerateArguments {
     rate: RateArguments,
     /// So many flows at a time
     #[arg(long, value_name = "N", default_value_t = 100,
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(GenerateSettings::MAX_FLOWS)))]
+          value_parser = whole(1, GenerateSettings::MAX_FLOWS))]
     flows: u32,
     /// Frames of N bytes, or imix (64, 570 and 1518 bytes as 7:4:1), instead of conversations
     #[arg(long, value_name = "N|imix")]
     size: Option<Size>,
     /// The same seed gives the same frames
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(0, u64::MAX))]
     seed: u64,
     /// Share of flows that are IPv6
-    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = whole(0, 100_u8))]
     ipv6: u8,
     /// Share of TCP data segments that are sent twice
-    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = whole(0, 100_u8),
+          conflicts_with = "size")]
     retransmit: u8,
     /// Share of TCP data segments that the next one overtakes
-    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = whole(0, 100_u8),
+          conflicts_with = "size")]
     reorder: u8,
     /// Stop after this time
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     seconds: Option<Duration>,
     /// Stop after so many frames
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0, u64::MAX))]
     packets: Option<u64>,
-    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default, 6081 with GENEVE
+    /// Mirror target: a name or an address, IPv6 in brackets before a port, link-local with its interface (fe80::1%eth0);
+    /// the port is 4789 by default, 6081 with GENEVE
     #[arg(long, value_name = "HOST[:PORT]")]
     to: TargetAddress,
     /// Network identifier (VNI), 0 to 16777215
@@ -173,7 +177,7 @@ pub(super) struct GenerateArguments {
 #[derive(Debug, Args)]
 struct RateArguments {
     /// Send N frames a second
-    #[arg(long, value_name = "N", group = "timing")]
+    #[arg(long, value_name = "N", value_parser = whole(NonZeroU64::MIN, NonZeroU64::MAX), group = "timing")]
     pps: Option<NonZeroU64>,
     /// Send N million bits a second, counting whole outer IP packets
     #[arg(long, value_name = "N", value_parser = positive_number, group = "timing")]
@@ -186,7 +190,8 @@ struct RateArguments {
 /// Where frames go: all to one target, or by a policy.
 #[derive(Debug, Args)]
 struct RouteArguments {
-    /// Mirror target: a name or an address, IPv6 in brackets before a port; the port is 4789 by default, 6081 with GENEVE
+    /// Mirror target: a name or an address, IPv6 in brackets before a port, link-local with its interface (fe80::1%eth0);
+    /// the port is 4789 by default, 6081 with GENEVE
     #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "policy", requires = "vni")]
     to: Option<TargetAddress>,
     /// Network identifier (VNI), 0 to 16777215
@@ -196,7 +201,7 @@ struct RouteArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "vni", "packet_length", "encapsulation"])]
     policy: Option<PathBuf>,
     /// With --policy: serve metrics and control over HTTP on this address; off loopback it takes --control-token
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "to")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address, conflicts_with = "to")]
     control: Option<SocketAddr>,
     /// What requests to the control port must show: 16 characters or more
     #[arg(long, value_name = "TOKEN", env = "VXTAP_CONTROL_TOKEN", hide_env_values = true, value_parser = control_token,
@@ -242,18 +247,18 @@ struct TransmitArguments {
     #[arg(long, value_enum, default_value_t = EncapsulationArgument::Vxlan)]
     encapsulation: EncapsulationArgument,
     /// Cut frames to N bytes (counted behind the tunnel's header)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1, u32::MAX))]
     packet_length: Option<u32>,
     /// Spread the flows over N outer source ports
     #[arg(long, value_name = "N", default_value_t = TransmitSettings::DEFAULT_SOURCE_PORTS,
-          value_parser = clap::value_parser!(u16).range(1..=i64::from(TransmitSettings::MAX_SOURCE_PORTS)))]
+          value_parser = whole(1, TransmitSettings::MAX_SOURCE_PORTS))]
     source_ports: u16,
     /// First outer source port; ports in use are passed over
     #[arg(long, value_name = "PORT", default_value_t = TransmitSettings::DEFAULT_SOURCE_PORT_BASE,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = whole(1, u16::MAX))]
     source_port_base: u16,
     /// Seed of the hash that gives a flow its outer source port
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole(0, u32::MAX))]
     port_seed: u32,
     /// Leave the outer UDP checksum out, as RFC 7348 allows; turns trains off
     #[arg(long)]
@@ -308,7 +313,11 @@ impl FromStr for SummaryTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(if text == "-" { Self::StandardOutput } else { Self::File(text.into()) })
+        match text {
+            "" => Err("expected a file, or - for standard output".to_owned()),
+            "-" => Ok(Self::StandardOutput),
+            file => Ok(Self::File(file.into())),
+        }
     }
 }
 
@@ -482,6 +491,21 @@ fn vni(text: &str) -> Result<Vni, String> {
     text.parse().ok().and_then(Vni::new).ok_or_else(|| format!("expected a whole number from 0 to {}", Vni::MAX))
 }
 
+/// Reads whole numbers from `least` to `most`.
+fn whole<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    move |text| match text.parse::<T>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected a whole number from {least} to {most}")),
+    }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:9790 or [::1]:9790".to_owned())
+}
+
 pub(super) fn positive_number(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
@@ -584,11 +608,13 @@ mod tests {
     #[test]
     fn each_flag_arrives_in_its_setting() {
         let settings = generate(
-            "--flows 5 --size imix --seed 9 --ipv6 3 --retransmit 4 --reorder 6 --seconds 1.5 --packets 8 --mbps 2.5 \
+            "--flows 5 --size imix --seed 9 --ipv6 3 --seconds 1.5 --packets 8 --mbps 2.5 \
              --packet-length 128 --source-ports 4 --source-port-base 50000 --port-seed 11 --no-udp-checksum --transmit single",
         );
         assert_eq!((settings.flows, settings.size, settings.seed), (5, Some(FrameSize::Imix), 9));
-        assert_eq!((settings.ipv6_percent, settings.retransmit_percent, settings.reorder_percent), (3, 4, 6));
+        assert_eq!(settings.ipv6_percent, 3);
+        let conversations = generate("--retransmit 4 --reorder 6");
+        assert_eq!((conversations.retransmit_percent, conversations.reorder_percent), (4, 6));
         assert_eq!((settings.duration, settings.packets), (Some(Duration::from_millis(1500)), Some(8)));
         assert_eq!(settings.rate, Rate::BitsPerSecond(NonZeroU64::new(2_500_000).unwrap()));
         let transmit = settings.transmit;
@@ -663,15 +689,21 @@ mod tests {
             ("capture eth0 --to ::1 --vni 1 --tag web", "cannot be used with"),
             ("capture eth0 --to ::1 --vni 1 --filter tcpp", "capture filter, character 1"),
             ("capture eth0 --to ::1 --vni 1 --direction up", "[possible values: in, out, both]"),
-            ("capture eth0 --to ::1 --vni 1 --never here", "--never"),
-            ("capture eth0 --to ::1 --vni 1 --ring 4096", "1..=2047"),
+            ("capture eth0 --to ::1 --vni 1 --never here", "expected an address and a port"),
+            ("capture eth0 --to ::1 --vni 1 --ring 4096", "expected a whole number from 1 to 2047"),
             ("capture eth0 --to ::1 --vni 1 --tunnel wg0=here", "expected DEVICE=ADDRESS"),
             ("generate --to ::1 --vni 1 --speed 2", "unexpected argument"),
             ("generate --to ::1 --vni 1 --size 63", "64 to 9216"),
-            ("generate --to ::1 --vni 1 --flows 0", "1..=1000000"),
-            ("generate --to ::1 --vni 1 --pps 0", "--pps"),
-            ("generate --to ::1 --vni 1 --packet-length 0", "--packet-length"),
-            ("generate --to ::1 --vni 1 --source-ports 257", "1..=256"),
+            ("generate --to ::1 --vni 1 --flows 0", "expected a whole number from 1 to 1000000"),
+            ("generate --to ::1 --vni 1 --pps 0", "expected a whole number from 1 to"),
+            ("generate --to ::1 --vni 1 --packet-length 0", "expected a whole number from 1 to"),
+            ("generate --to ::1 --vni 1 --pps 10k", "expected a whole number from 1 to"),
+            ("generate --to ::1 --vni 1 --packets 1e6", "expected a whole number from 0 to"),
+            ("generate --to ::1 --vni 1 --ipv6 30%", "expected a whole number from 0 to 100"),
+            ("generate --to ::1 --vni 1 --size imix --retransmit 5", "cannot be used with"),
+            ("generate --to ::1 --vni 1 --size 64 --reorder 5", "cannot be used with"),
+            ("replay a.pcap --policy p.toml --control 9790", "such as 127.0.0.1:9790"),
+            ("generate --to ::1 --vni 1 --source-ports 257", "expected a whole number from 1 to 256"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(expected), "{line}: {error}");

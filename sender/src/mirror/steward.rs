@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::exits::{ExitChange, Exits};
 use super::ledger::Ledger;
@@ -163,6 +163,11 @@ impl Stamp {
     }
 }
 
+fn seconds_since_1970() -> f64 {
+    // A clock before 1970 tells nothing.
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
+}
+
 /// What a mirror begins with.
 pub(crate) struct Start {
     pub(crate) steward: Steward,
@@ -197,6 +202,7 @@ impl Steward {
             settings,
         };
         let (plan, changes) = steward.make(&file, BTreeMap::new()).map_err(SendError::Setting)?;
+        steward.shown().reloads.accepted_at = seconds_since_1970();
         let mut exits = Exits::default();
         exits.rebuild(changes);
         Ok(Start { steward, plan, exits })
@@ -281,11 +287,15 @@ impl Steward {
             encapsulation: session.encapsulation,
             target: policy.targets[session.target].name.clone(),
         });
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.shown();
         status.generation = self.generation;
         status.policy = self.settings.policy.display().to_string();
         status.sessions = sessions.collect();
         status.targets = self.target_statuses();
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn target_statuses(&self) -> Vec<TargetStatus> {
@@ -345,7 +355,25 @@ impl Steward {
                 tracing::warn!("the policy stays as it was, since what it is now is refused: {error}");
             }
         }
+        self.note_reload(&taken);
         taken
+    }
+
+    /// Counts a reload, for those who did not ask for it: nobody reads the answer to a signal.
+    fn note_reload(&self, taken: &Result<Outcome, Refusal>) {
+        let mut status = self.shown();
+        let reloads = &mut status.reloads;
+        match taken {
+            Ok(_) => {
+                reloads.accepted += 1;
+                reloads.accepted_at = seconds_since_1970();
+                reloads.error = None;
+            }
+            Err(Refusal::Policy(error) | Refusal::UnknownSession(error)) => {
+                reloads.refused += 1;
+                reloads.error = Some(error.clone());
+            }
+        }
     }
 
     fn enable(&mut self, session: &str, on: bool) -> Result<Outcome, Refusal> {
@@ -373,7 +401,7 @@ impl Steward {
 
     fn show_targets(&self) {
         let statuses = self.target_statuses();
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).targets = statuses;
+        self.shown().targets = statuses;
     }
 
     /// Has names looked up, if it is time to, by a thread that ends with the answer: a resolver may take half a minute.

@@ -10,6 +10,7 @@ use super::never::NeverMirrored;
 use super::problem::Findings;
 use super::provider::{EqualNumbers, Order, Profile, Provider, Semantics};
 use super::words::meant;
+use crate::target::{ScopedAddress, wants_scope};
 use vxtap_wire::vxlan::Vni;
 
 mod filter;
@@ -207,6 +208,15 @@ fn check_address(path: &str, address: &str, findings: &mut Findings) {
     if let Ok(ip) = address.parse::<IpAddr>() {
         if ip.is_unspecified() || ip == Ipv4Addr::BROADCAST {
             findings.add(path, format!("'{address}': nobody can be reached there (expected for example 10.0.0.5)"));
+        } else if wants_scope(ip) {
+            let message = format!("'{address}' is link-local: expected its interface as well, such as {address}%eth0");
+            findings.add(path, message);
+        }
+        return;
+    }
+    if address.contains('%') {
+        if let Err(message) = address.parse::<ScopedAddress>() {
+            findings.add(path, message);
         }
         return;
     }

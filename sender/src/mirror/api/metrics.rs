@@ -131,6 +131,15 @@ impl Metrics {
             family.gauge(&[("target", target.target.as_str())], u64::from(target.address.is_some()))?;
         }
         families.gauge("policy_generation", "Policies that have been in force", self.status.generation)?;
+        let reloads = &self.status.reloads;
+        let help = "Times that the policy was read again, by what became of it";
+        let mut family = families.family("policy_reloads", help, MetricType::Counter)?;
+        family.counter(&[("outcome", "accepted")], reloads.accepted)?;
+        family.counter(&[("outcome", "refused")], reloads.refused)?;
+        let help = "When the policy in force was read, in seconds since 1970";
+        families.gauge("policy_accepted_timestamp_seconds", help, reloads.accepted_at)?;
+        let help = "1 while the policy file as it was read last is refused, and the one before it in force";
+        families.gauge("policy_refused", help, u64::from(reloads.error.is_some()))?;
         families.gauge("cpu_usage", "CPUs that the process used in the last tenth of a second", self.cpu)?;
         families.gauge("cpu_budget_kept", "Share of the flows that the CPU budget leaves", self.kept)?;
         let mut family = families.family("build_info", "Which program this is", MetricType::Gauge)?;

@@ -73,7 +73,7 @@ async fn sessions(State(shown): State<Shown>) -> Response {
         })
         .collect();
     Json(json!({
-        "policy": status.policy, "generation": status.generation, "sessions": sessions, "targets": status.targets,
+        "policy": status.policy, "generation": status.generation, "reloads": status.reloads, "sessions": sessions, "targets": status.targets,
         "passed": counts.passed, "gone": counts.sessions,
     }))
     .into_response()

@@ -3,6 +3,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
+use crate::mirror::status::Reloads;
 use crate::mirror::steward::{Outcome, Refusal};
 use crate::policy::{Direction, Encapsulation};
 
@@ -24,7 +25,9 @@ fn port(token: Option<&str>) -> Port {
         encapsulation: Encapsulation::Vxlan,
         target: "c".to_owned(),
     };
-    let status = Status { policy: "p.toml".to_owned(), generation: 3, sessions: vec![session], targets: vec![] };
+    let reloads = Reloads { accepted: 2, refused: 5, accepted_at: 1.5e9, error: Some("p.toml:3:1: no".to_owned()) };
+    let status =
+        Status { policy: "p.toml".to_owned(), generation: 3, reloads, sessions: vec![session], targets: vec![] };
     let address = "127.0.0.1:0".parse().unwrap();
     let bound = BoundServer::bind(&ControlSettings { address, token: token.map(str::to_owned) }).unwrap();
     let address = bound.address();
@@ -79,6 +82,23 @@ fn metrics_have_the_clouds_four_pairs_by_session_and_direction() {
         assert!(body.lines().any(|found| found == line), "no {line} in:\n{body}");
     }
     assert!(body.ends_with("# EOF\n"));
+}
+
+#[test]
+fn reloads_are_in_the_metrics_by_what_became_of_them_with_the_time_of_the_last_one_accepted() {
+    let port = port(None);
+    let (_, body) = ask(&port, "GET /metrics", "");
+    for line in [
+        "vxtap_sender_policy_reloads_total{outcome=\"accepted\"} 2",
+        "vxtap_sender_policy_reloads_total{outcome=\"refused\"} 5",
+        "vxtap_sender_policy_accepted_timestamp_seconds 1500000000.0",
+        "vxtap_sender_policy_refused 1",
+    ] {
+        assert!(body.lines().any(|found| found == line), "no {line} in:\n{body}");
+    }
+    let (_, body) = ask(&port, "GET /v1/sessions", "");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&body["reloads"]["refused"], &body["reloads"]["error"]), (&5.into(), &"p.toml:3:1: no".into()));
 }
 
 #[test]

@@ -46,12 +46,11 @@ impl Steward {
     pub(super) fn look_at_sources(&mut self) {
         let mut has_changed = false;
         for known in &mut self.known {
-            let (Some(target), Some(old)) = (known.address, known.sockets.first().map(SocketAddr::ip)) else {
-                continue;
-            };
-            if is_local(old) {
+            let (Some(target), Some(socket)) = (known.address, known.sockets.first()) else { continue };
+            if is_local(*socket) {
                 continue;
             }
+            let old = socket.ip();
             let Some(new) = source_towards(target).filter(|new| *new != old) else { continue };
             tracing::warn!("copies to {} come from {new} from now on, since {old} is gone", known.target);
             known.sockets.iter_mut().for_each(|socket| socket.set_ip(new));
@@ -74,7 +73,7 @@ fn source_towards(target: SocketAddr) -> Option<IpAddr> {
 
 /// Tells that copies go to this host itself; refuses it where nothing keeps copies of copies from being made.
 pub(super) fn refuse_loop(target: &Target, link: &Link, guarded: bool) -> Result<(), String> {
-    let Some(address) = link.target().filter(|address| is_local(address.ip())) else { return Ok(()) };
+    let Some(address) = link.target().filter(|address| is_local(*address)) else { return Ok(()) };
     if !guarded {
         return Err(format!(
             "copies would go to {target}, which is this host ({address}), and copies of copies after them: take another target, or let \
@@ -91,7 +90,8 @@ pub(super) fn is_clear(ways: &mut Ways, link: &Link) -> Result<(), String> {
     ways.check(&link.sockets(), target).map_err(|hidden| hidden.to_string())
 }
 
-/// Whether `address` is one of this host's: only to those can a socket be bound.
-fn is_local(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
+/// Whether `address` is one of this host's, on its interface where it has one: only to those can a socket be bound.
+fn is_local(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    UdpSocket::bind(address).is_ok()
 }

@@ -82,6 +82,31 @@ fn a_policy_that_is_not_right_is_refused_with_its_place_and_the_old_one_stays() 
 }
 
 #[test]
+fn reloads_are_counted_by_what_became_of_them_and_a_refusal_is_told_until_one_is_accepted() {
+    let collector = Collector::new();
+    let good = target("c", &[(collector.address, 1)]) + &session("s", 1, "c", "");
+    let policy = PolicyText::new(&good);
+    let mut bench = bench(&policy).unwrap();
+    let status = bench.steward.as_ref().unwrap().status();
+    let office = start(&mut bench);
+    let begun = status.lock().unwrap().reloads.clone();
+    assert_eq!((begun.accepted, begun.refused, &begun.error), (0, 0, &None));
+    assert!(begun.accepted_at > 1.7e9, "the policy of the start was accepted then");
+    policy.write(&good.replace("vni = 101", "vni = 16777216"));
+    assert!(ask(&mut bench, &office, Request::Reload).is_err());
+    let refused = status.lock().unwrap().reloads.clone();
+    assert_eq!((refused.accepted, refused.refused, refused.accepted_at), (0, 1, begun.accepted_at));
+    assert!(refused.error.unwrap().contains("16777215"));
+    policy.write(&good);
+    ask(&mut bench, &office, Request::Reload).unwrap();
+    let accepted = status.lock().unwrap().reloads.clone();
+    assert_eq!((accepted.accepted, accepted.refused, &accepted.error), (1, 1, &None));
+    assert!(accepted.accepted_at > begun.accepted_at);
+    ask(&mut bench, &office, |answer| Request::Enable { session: "s".to_owned(), on: false, answer }).unwrap();
+    assert_eq!(status.lock().unwrap().reloads.accepted, 1, "no file was read for that");
+}
+
+#[test]
 fn a_file_that_has_changed_is_taken_by_itself_and_half_of_one_never() {
     let collector = Collector::new();
     let to = target("c", &[(collector.address, 1)]);

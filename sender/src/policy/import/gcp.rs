@@ -35,26 +35,50 @@ pub(super) fn read(document: &Node<'_>, findings: &mut Findings, remarks: &mut R
     }
 }
 
-/// A subnet, a forwarding rule or an instance.
+/// A subnet, a forwarding rule or an instance. What has IPv6 alone lacks the fields that the others have.
 fn whereabouts(mut fields: Fields<'_>, findings: &mut Findings) -> Result<(), ImportError> {
     let id = path(fields.need("selfLink")?.text()?).to_owned();
-    if let Some(network) = fields.text("ipCidrRange")? {
+    if let Some(network) = first_of(&mut fields, &["ipCidrRange", "internalIpv6Prefix", "externalIpv6Prefix"])? {
         findings.locate(&id, network);
     } else if let Some(address) = fields.text("IPAddress")? {
-        findings.locate(&id, address);
+        // A rule for IPv6 has a network of its own, of which the first address will do.
+        findings.locate(&id, address.split('/').next().unwrap_or(address));
     } else if let Some(interfaces) = fields.take("networkInterfaces") {
         for (place, interface) in interfaces.items()?.iter().enumerate() {
             let mut interface = interface.fields()?;
-            let address = interface.need("networkIP")?.text()?;
+            let Some(address) = address_of(&mut interface)? else { continue };
             if let Some(network) = interface.text("network")? {
-                findings.locate_in(&id, path(network), address);
+                findings.locate_in(&id, path(network), &address);
             }
             if place == 0 {
-                findings.locate(&id, address);
+                findings.locate(&id, &address);
             }
         }
     }
     Ok(())
+}
+
+/// The address that an instance's interface is known by.
+fn address_of(interface: &mut Fields<'_>) -> Result<Option<String>, ImportError> {
+    if let Some(address) = first_of(interface, &["networkIP", "ipv6Address"])? {
+        return Ok(Some(address.to_owned()));
+    }
+    for access in interface.list("ipv6AccessConfigs")? {
+        if let Some(address) = access.fields()?.owned("externalIpv6")? {
+            return Ok(Some(address));
+        }
+    }
+    Ok(None)
+}
+
+/// What the first of these fields says that is there.
+fn first_of<'a>(fields: &mut Fields<'a>, names: &[&str]) -> Result<Option<&'a str>, ImportError> {
+    for name in names {
+        if let Some(text) = fields.text(name)? {
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
 }
 
 fn session(

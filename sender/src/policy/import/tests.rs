@@ -377,3 +377,38 @@ fn services_that_are_added_to_a_filter_of_aws_may_come_before_it_as_exported_fil
         assert_eq!(made(order), as_written, "{order:?}");
     }
 }
+
+#[test]
+fn what_has_ipv6_alone_in_google_is_found_and_spoils_no_list_that_it_is_in() {
+    let mirroring = r#"[{"name": "m", "collectorIlb": {"url": "projects/p/regions/r/forwardingRules/collector"},
+        "network": {"url": "projects/p/global/networks/prod"},
+        "mirroredResources": {"subnetworks": [{"url": "projects/p/regions/r/subnetworks/web"}],
+            "instances": [{"url": "projects/p/zones/z/instances/six"}, {"url": "projects/p/zones/z/instances/outside"}]}}]"#;
+    let instance = |name: &str, interface: &str| {
+        format!(
+            r#"{{"kind": "compute#instance", "name": "{name}", "selfLink": "https://www.googleapis.com/compute/v1/projects/p/zones/z/instances/{name}",
+                "networkInterfaces": [{{"network": "https://www.googleapis.com/compute/v1/projects/p/global/networks/prod",
+                    "stackType": "IPV6_ONLY"{interface}}}]}}"#
+        )
+    };
+    let instances = [
+        instance("none", ""),
+        instance("six", r#", "ipv6Address": "fd20:1::2""#),
+        instance(
+            "outside",
+            r#", "ipv6AccessConfigs": [{"externalIpv6": "2600:1900::2", "externalIpv6PrefixLength": 96}]"#,
+        ),
+    ];
+    let subnets = r#"[{"kind": "compute#subnetwork", "selfLink": "projects/p/regions/r/subnetworks/web", "stackType": "IPV6_ONLY",
+        "internalIpv6Prefix": "fd20:1::/64"}]"#;
+    let rules = r#"[{"kind": "compute#forwardingRule", "selfLink": "projects/p/regions/r/forwardingRules/collector",
+        "IPAddress": "fd20:1:0:0:0:1:0:0/96", "ipVersion": "IPV6", "isMirroringCollector": true}]"#;
+    let text = format!("{mirroring}\n[{}]\n{subnets}\n{rules}", instances.join(", "));
+    let imported = of_text(Cloud::Gcp, &text).unwrap();
+    assert!(!imported.remarks.any_lost(), "{}", told(&imported));
+    let document = &imported.document;
+    assert_eq!(document.sources[0].subnets, ["fd20:1::/64".parse().unwrap()]);
+    let addresses: Vec<_> = document.sources[1..].iter().flat_map(|source| &source.addresses).collect();
+    assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["fd20:1::2", "2600:1900::2"]);
+    assert_eq!(document.targets[0].address.as_deref(), Some("fd20:1:0:0:0:1:0:0"));
+}
