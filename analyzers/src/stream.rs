@@ -234,6 +234,9 @@ pub struct StreamCounters {
     /// Frames whose sender's clock was more than a second away from ours, so that they have our time.
     #[serde(default)]
     pub clock_apart: u64,
+    /// Datagrams of one more layer of the envelope that were in fragments: those stayed as they were.
+    #[serde(default)]
+    pub layer_in_fragments: u64,
     /// When the last frame came, in nanoseconds since 1970; 0 for none.
     pub last_seen_ns: u64,
 }
@@ -248,6 +251,7 @@ impl StreamCounters {
         self.cut_len = self.cut_len.max(other.cut_len);
         self.reserved_bits += other.reserved_bits;
         self.clock_apart += other.clock_apart;
+        self.layer_in_fragments += other.layer_in_fragments;
         self.last_seen_ns = self.last_seen_ns.max(other.last_seen_ns);
     }
 }

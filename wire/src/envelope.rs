@@ -29,7 +29,7 @@ pub struct OuterDatagram<'a> {
 }
 
 /// The whole UDP datagram in `frame`, which begins as `link` says; `None` for anything else, and for fragments,
-/// which the kernel of a receiving host would put together first. VLAN tags of the outer frame are walked over.
+/// which the kernel of a receiving host would put together first. VLAN tags of the outer frame, MPLS labels and PPPoE are walked over.
 #[inline]
 pub fn outer_datagram(link: Link, frame: &[u8]) -> Option<OuterDatagram<'_>> {
     match (link, frame.first()? >> 4) {
@@ -59,7 +59,11 @@ fn behind_tags(link: Link, frame: &[u8]) -> Option<OuterDatagram<'_>> {
     }
 }
 
-/// The EtherType behind the link header and all VLAN tags, and where what it announces begins.
+/// MPLS labels that are walked over.
+const MAX_LABELS: usize = 16;
+
+/// The EtherType of the packet behind the link header, all VLAN tags, and what a provider's network has put in front of it: MPLS labels or
+/// a PPPoE session. And where the packet begins.
 fn packet(link: Link, frame: &[u8]) -> Option<(u16, usize)> {
     let Behind::Packet { mut ether_type, mut at } = link.behind(frame) else { return None };
     let mut tags = 0;
@@ -68,7 +72,33 @@ fn packet(link: Link, frame: &[u8]) -> Option<(u16, usize)> {
         at += 4;
         tags += 1;
     }
-    Some((ether_type, at))
+    match ether_type {
+        ethertype::MPLS | ethertype::MPLS_MULTICAST => behind_labels(frame, at),
+        ethertype::PPPOE_SESSION => behind_pppoe(frame, at),
+        _ => Some((ether_type, at)),
+    }
+}
+
+/// RFC 3032: labels to the bottom of the stack, and a packet whose kind only its first nibble tells. A pseudo-wire, whose first nibble is 0, is a
+/// tunnel, and what is in it is not the outer packet.
+fn behind_labels(frame: &[u8], at: usize) -> Option<(u16, usize)> {
+    let labels = frame.get(at..)?.chunks_exact(4).take(MAX_LABELS);
+    let at = at + 4 * (labels.into_iter().position(|label| label[2] & 1 != 0)? + 1);
+    match frame.get(at)? >> 4 {
+        4 => Some((ethertype::IPV4, at)),
+        6 => Some((ethertype::IPV6, at)),
+        _ => None,
+    }
+}
+
+/// RFC 2516 section 4: version and type 1, code 0, then the PPP protocol.
+fn behind_pppoe(frame: &[u8], at: usize) -> Option<(u16, usize)> {
+    let ether_type = match frame.get(at..)?.first_chunk::<8>()? {
+        [0x11, 0, _, _, _, _, 0x00, 0x21] => ethertype::IPV4,
+        [0x11, 0, _, _, _, _, 0x00, 0x57] => ethertype::IPV6,
+        _ => return None,
+    };
+    Some((ether_type, at + 8))
 }
 
 #[inline]
@@ -162,6 +192,28 @@ pub fn is_fragment_of_datagram(link: Link, frame: &[u8]) -> bool {
             .is_some_and(|upper| upper.is_fragment && upper.protocol == protocol::UDP),
         _ => false,
     }
+}
+
+/// The destination port of the UDP datagram that `frame` is the first fragment of; `None` for anything else.
+#[cold]
+fn first_fragment_port(link: Link, frame: &[u8]) -> Option<u16> {
+    const MORE: u16 = 0x2000;
+    let packet = frame.get(packet(link, frame)?.1..)?;
+    let udp = match packet.first()? >> 4 {
+        4 => {
+            let header = packet.first_chunk::<20>()?;
+            let is_first = u16::from_be_bytes([header[6], header[7]]) & 0x3fff == MORE;
+            (is_first && header[9] == protocol::UDP).then_some(usize::from(header[0] & 0x0f) * 4)?
+        }
+        6 => {
+            let upper = behind_extensions(packet, packet.first_chunk::<40>()?[6], 40)?;
+            // The fragment header is the eight bytes in front.
+            let is_first = upper.is_fragment && u16_at(packet, upper.at - 6)? & 0xfff9 == 1;
+            (is_first && upper.protocol == protocol::UDP).then_some(upper.at)?
+        }
+        _ => return None,
+    };
+    u16_at(packet, udp + 2)
 }
 
 #[inline]

@@ -225,6 +225,14 @@ impl StreamCache {
         }
     }
 
+    /// Counts a datagram of one more layer that was in fragments.
+    #[cold]
+    pub(crate) fn count_layer_in_fragments(&mut self, id: StreamId) {
+        if let Some(Slot { counters, .. }) = self.counters.get_mut(id.0 as usize) {
+            counters.layer_in_fragments += 1;
+        }
+    }
+
     /// Tells all workers together which numbers came.
     pub(crate) fn tell_losses(&mut self) {
         if let Some(losses) = self.losses.as_mut().filter(|losses| !losses.is_quiet()) {

@@ -78,6 +78,9 @@ impl Opening {
         };
         let mut time_ns = datagram.time_ns.unwrap_or(now_ns);
         let stream = pipeline.admit(StreamKey::of(kind, &opened), time_ns, opened.frame.len())?;
+        if opened.layer_in_fragments {
+            pipeline.streams.count_layer_in_fragments(stream.id);
+        }
         let mut wire_len = 0;
         if let Some(mark) = opened.mark {
             let Mark { captured_ns, original_len, .. } = mark;

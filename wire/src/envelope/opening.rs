@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::outer_datagram;
+use super::{first_fragment_port, outer_datagram};
 use crate::geneve::{self, Cookie, GeneveError, Mark, MirrorDirection};
 use crate::link::Link;
 use crate::vxlan::{self, Vni, VxlanError};
@@ -119,6 +119,9 @@ pub struct Opened<'a> {
     pub mark: Option<Mark>,
     /// Whether a layer has reserved bits set.
     pub reserved_bits_set: bool,
+    /// Whether the frame is the first fragment of a datagram to the port of a tunnel, and that layer would have come off if it were whole: the frame
+    /// and its further fragments stay as they are.
+    pub layer_in_fragments: bool,
 }
 
 /// Why there is no frame in a datagram.
@@ -164,7 +167,19 @@ pub fn open(kind: Kind, datagram: &[u8], source: IpAddr, rules: Rules) -> Result
     let Layer { vni, link, reserved_bits_set, cookie, direction, mark, frame } = layer;
     let offset = datagram.len() - frame.len();
     let around = Vnis::NONE;
-    let mut opened = Opened { frame, offset, link, vni, around, source, cookie, direction, mark, reserved_bits_set };
+    let mut opened = Opened {
+        frame,
+        offset,
+        link,
+        vni,
+        around,
+        source,
+        cookie,
+        direction,
+        mark,
+        reserved_bits_set,
+        layer_in_fragments: false,
+    };
     let is_balancer = matches!(cookie, Cookie::Balancer(_));
     let layers = match rules.layers {
         Layers::Known if is_balancer => 2,
@@ -173,6 +188,8 @@ pub fn open(kind: Kind, datagram: &[u8], source: IpAddr, rules: Rules) -> Result
     };
     for _ in 1..layers {
         if !opened.take_layer(rules) {
+            let port = first_fragment_port(opened.link, opened.frame);
+            opened.layer_in_fragments = port.and_then(kind_inside).is_some();
             break;
         }
     }
@@ -183,11 +200,7 @@ impl Opened<'_> {
     /// Takes one more layer off, if there is one in the frame.
     fn take_layer(&mut self, rules: Rules) -> bool {
         let Some(datagram) = outer_datagram(self.link, self.frame) else { return false };
-        let kind = match datagram.destination_port {
-            vxlan::PORT => Kind::Vxlan,
-            geneve::PORT => Kind::Geneve,
-            _ => return false,
-        };
+        let Some(kind) = kind_inside(datagram.destination_port) else { return false };
         // What is no such tunnel is a packet that the mirrored host sent.
         let Ok(layer) = layer(kind, datagram.payload, rules) else { return false };
         self.around.push(self.vni);
@@ -203,6 +216,15 @@ impl Opened<'_> {
             self.cookie = layer.cookie;
         }
         true
+    }
+}
+
+/// What is behind a UDP header to this port, inside another layer.
+const fn kind_inside(port: u16) -> Option<Kind> {
+    match port {
+        vxlan::PORT => Some(Kind::Vxlan),
+        geneve::PORT => Some(Kind::Geneve),
+        _ => None,
     }
 }
 

@@ -90,6 +90,48 @@ fn an_ipv6_datagram_behind_a_vlan_tag_is_found() {
     assert_eq!((datagram.payload, datagram.payload_offset, datagram.source.is_ipv6()), (&b"xyz"[..], 66, true));
 }
 
+#[test]
+fn a_datagram_is_found_behind_mpls_labels_and_in_a_pppoe_session() {
+    let four = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64).udp(1, 2), b"xyz");
+    let six = built(PacketBuilder::ethernet2([1; 6], [2; 6]).ipv6([1; 16], [2; 16], 64).udp(1, 2), b"xyz");
+    let (label, bottom) = ([0, 1, 0, 64], [0, 2, 1, 64]);
+    let mpls = |labels: usize| [&[0x88, 0x47][..], &label.repeat(labels - 1), &bottom].concat();
+    let pppoe = |protocol: u8| vec![0x88, 0x64, 0x11, 0, 0, 7, 0, 33, 0, protocol];
+    let tagged = |behind: &[u8]| [&[0x81, 0, 0, 7][..], behind].concat();
+    for (what, packet, in_front, found) in [
+        ("one label", &four, mpls(1), true),
+        ("three labels", &four, mpls(3), true),
+        ("multicast", &four, [&[0x88, 0x48][..], &bottom].concat(), true),
+        ("labels behind a tag", &six, tagged(&mpls(2)), true),
+        ("as many labels as may be", &six, mpls(MAX_LABELS), true),
+        ("one label more", &six, mpls(MAX_LABELS + 1), false),
+        ("labels without a bottom", &four, [&[0x88, 0x47][..], &label].concat(), false),
+        ("a pseudo-wire", &four, [&mpls(1)[..], &[0, 0, 0, 0]].concat(), false),
+        ("PPPoE", &four, pppoe(0x21), true),
+        ("PPPoE behind a tag", &six, tagged(&pppoe(0x57)), true),
+        ("PPPoE with another protocol", &four, pppoe(0x23), false),
+        ("PPPoE that is no session's data", &four, [&[0x88, 0x64, 0x11, 9][..], &pppoe(0x21)[4..]].concat(), false),
+    ] {
+        let frame = [&packet[..12], &in_front, &packet[14..]].concat();
+        let datagram = outer_datagram(Link::Ethernet, &frame);
+        assert_eq!(
+            datagram.map(|datagram| (datagram.payload, datagram.payload_offset)),
+            found.then_some((&b"xyz"[..], frame.len() - 3)),
+            "{what}"
+        );
+        // The walk that looks into frames sees the same packet.
+        if found {
+            assert!(crate::FrameView::parse(&frame).five_tuple.is_some(), "{what}");
+        }
+        for len in 0..frame.len() {
+            let _ = outer_datagram(Link::Ethernet, &frame[..len]);
+        }
+    }
+    let mut first = [&four[..12], &mpls(2), &four[14..]].concat();
+    first[14 + 8 + 6] = 0x20;
+    assert!(is_fragment_of_datagram(Link::Ethernet, &first));
+}
+
 /// IPv6 from `[7; 16]`, with a VXLAN datagram behind extension headers: of each its number, and its bytes but for the first.
 fn behind_extensions_of(headers: &[(u8, &[u8])]) -> Vec<u8> {
     let mut behind = Vec::new();

@@ -39,7 +39,7 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
     if streams.is_empty() {
         return Ok(());
     }
-    let counters: [(&str, &str, CountOf<StreamSnapshot>); 5] = [
+    let counters: [(&str, &str, CountOf<StreamSnapshot>); 6] = [
         ("stream_frames", "Inner frames of a mirror stream", |stream| stream.counters.frames),
         ("stream_bytes", "Bytes of inner frames of a mirror stream", |stream| stream.counters.bytes),
         ("stream_truncated", "Frames of a mirror stream that the mirror cut", |stream| stream.counters.truncated),
@@ -49,6 +49,11 @@ pub(super) fn encode(families: &mut Families<'_>, snapshot: &Snapshot) -> fmt::R
         ("stream_clock_apart", "Frames of a mirror stream whose sender's clock is off", |stream| {
             stream.counters.clock_apart
         }),
+        (
+            "stream_layer_in_fragments",
+            "Datagrams of a further layer of a mirror stream that were in fragments",
+            |stream| stream.counters.layer_in_fragments,
+        ),
     ];
     for (name, help, count) in counters {
         let mut family = families.family(name, help, MetricType::Counter)?;

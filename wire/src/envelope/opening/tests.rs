@@ -107,6 +107,40 @@ fn told_so_it_takes_off_as_many_layers_as_there_are_and_no_more_than_four() {
 }
 
 #[test]
+fn a_layer_in_fragments_stays_and_is_told_once_where_it_would_have_come_off() {
+    let inner = ethernet(3, 80, b"inner");
+    let whole = ethernet(2, vxlan::PORT, &vxlan(2, &inner));
+    let fragment = |frame: &[u8], field: [u8; 2]| {
+        let mut frame = frame.to_vec();
+        frame[20..22].copy_from_slice(&field);
+        frame
+    };
+    let (first, later) = (fragment(&whole, [0x20, 0]), fragment(&whole, [0x20, 3]));
+    let other = fragment(&ethernet(2, 80, &vxlan(2, &inner)), [0x20, 0]);
+    let six = |offset_and_more: u8| {
+        let ip = [&[0x60, 0, 0, 0, 0, 16, 44, 64][..], &[7; 32]].concat();
+        let udp = [&[17, 0, 0, offset_and_more, 0, 0, 0, 1, 0, 1][..], &vxlan::PORT.to_be_bytes(), &[0; 4]].concat();
+        [&[0; 12][..], &[0x86, 0xdd], &ip, &udp].concat()
+    };
+    for (what, frame, told) in [
+        ("whole", &whole, false),
+        ("the first", &first, true),
+        ("a later one", &later, false),
+        ("to another port", &other, false),
+        ("no packet", &b"frame".to_vec(), false),
+        ("the first of IPv6", &six(1), true),
+        ("a later one of IPv6", &six(9), false),
+    ] {
+        let datagram = vxlan(1, frame);
+        let opened = up_to(2, Kind::Vxlan, &datagram);
+        assert_eq!(opened.layer_in_fragments, told, "{what}");
+        assert_eq!(opened.frame == &frame[..], what != "whole", "{what}");
+        assert!(!known(Kind::Vxlan, &datagram).layer_in_fragments, "{what}: the mirrored host's own");
+        assert!(!up_to(1, Kind::Vxlan, &datagram).layer_in_fragments, "{what}: one layer alone comes off");
+    }
+}
+
+#[test]
 fn an_unknown_critical_option_is_dropped_unless_told_otherwise() {
     let datagram = [&[2, 0x40, 0x65, 0x58, 0, 0, 1, 0, 0, 0, 0x80, 1, 0, 0, 0, 12][..], b"frame"].concat();
     assert_eq!(open(Kind::Geneve, &datagram, SOURCE, Rules::default()), Err(EnvelopeError::UnknownCritical));
