@@ -49,8 +49,8 @@ impl Chunk {
     #[inline]
     pub fn placed_records(&self) -> impl ExactSizeIterator<Item = (usize, Record<'_>)> {
         self.records.iter().map(|located| {
-            let Located { time_ns, link_type, wire_len, at, length } = *located;
-            (at, Record { time_ns, link_type, wire_len, data: &self.bytes[at..at + length] })
+            let Located { time_ns, link_type, origin, wire_len, at, length } = *located;
+            (at, Record { time_ns, link_type, origin, wire_len, data: &self.bytes[at..at + length] })
         })
     }
 

@@ -62,7 +62,7 @@ impl Classic {
             let time_ns = self.time_ns(field(0), field(4));
             let at = refill.consume(RECORD_HEADER_LEN + length) + RECORD_HEADER_LEN;
             let wire_len = orig_len.max(length as u32);
-            records.push(Located { time_ns, link_type: self.link_type, wire_len, at, length });
+            records.push(Located { time_ns, link_type: self.link_type, origin: 0, wire_len, at, length });
         }
     }
 
@@ -81,7 +81,7 @@ impl Classic {
                     let time_ns = self.time_ns(packet.ts_sec, packet.ts_frac);
                     let wire_len = packet.orig_len.max(packet.incl_len);
                     let at = refill.consume(RECORD_HEADER_LEN + length) + RECORD_HEADER_LEN;
-                    return Ok(Some(Located { time_ns, link_type: self.link_type, wire_len, at, length }));
+                    return Ok(Some(Located { time_ns, link_type: self.link_type, origin: 0, wire_len, at, length }));
                 }
                 Err(PcapError::IncompleteBuffer) => {
                     let needed = RECORD_HEADER_LEN + self.captured_length(refill.available())?;

@@ -18,7 +18,7 @@ mod time_scale;
 pub use chunk::{Chunk, Window, Windows};
 pub use error::{Fault, OpenError, ReadError};
 pub use link_type::LinkType;
-pub use reader::{CaptureReader, Record};
+pub use reader::{CaptureReader, Interpret, Record};
 
 /// The longest frame that a record may have, in bytes; a longer one is taken for damage, as libpcap and Wireshark do.
 pub const MAX_FRAME_BYTES: usize = 262_144;

@@ -17,17 +17,23 @@ pub struct Record<'a> {
     pub time_ns: u64,
     /// What kind of frame it is.
     pub link_type: LinkType,
+    /// What was made of the description of its interface ([`CaptureReader::interpret_descriptions`]); 0 where it has none.
+    pub origin: u32,
     /// Length that the frame had on the wire, in bytes; never less than `data` has.
     pub wire_len: u32,
     /// The frame as far as it was captured; at most [`crate::MAX_FRAME_BYTES`].
     pub data: &'a [u8],
 }
 
+/// Makes a number of the link type and the description of an interface.
+pub type Interpret = Arc<dyn Fn(LinkType, &str) -> u32 + Send + Sync>;
+
 /// A record whose frame lies in the window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Located {
     pub(crate) time_ns: u64,
     pub(crate) link_type: LinkType,
+    pub(crate) origin: u32,
     pub(crate) wire_len: u32,
     /// Where in the window.
     pub(crate) at: usize,
@@ -98,6 +104,14 @@ impl CaptureReader {
         Ok(Self { format, refill, regular, name: file, compressed, records: 0, size, ended: false, postponed: None })
     }
 
+    /// Has `interpret` make a number of the description of each interface that comes (pcapng, `if_description`), which the records of that
+    /// interface then have as their origin. It is called once for each interface; what a file says is anybody's.
+    pub fn interpret_descriptions(&mut self, interpret: Interpret) {
+        if let Format::Sections(sections) = &mut self.format {
+            sections.interpret_with(interpret);
+        }
+    }
+
     /// The next record; `None` at the end. After an error nothing more comes.
     #[inline]
     pub fn next_record(&mut self) -> Option<Result<Record<'_>, ReadError>> {
@@ -109,9 +123,9 @@ impl CaptureReader {
             Format::Sections(sections) => sections.next(&mut self.refill),
         };
         match located {
-            Ok(Some(Located { time_ns, link_type, wire_len, at, length })) => {
+            Ok(Some(Located { time_ns, link_type, origin, wire_len, at, length })) => {
                 self.records += 1;
-                Some(Ok(Record { time_ns, link_type, wire_len, data: self.refill.window(at, length) }))
+                Some(Ok(Record { time_ns, link_type, origin, wire_len, data: self.refill.window(at, length) }))
             }
             Ok(None) => {
                 self.ended = true;

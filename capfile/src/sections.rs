@@ -4,7 +4,7 @@ use byteorder_slice::{BigEndian, LittleEndian};
 use pcap_file::pcapng::RawBlock;
 use pcap_file::{Endianness, PcapError};
 
-use crate::reader::Located;
+use crate::reader::{Interpret, Located};
 use crate::refill::Refill;
 use crate::time_scale::TimeScale;
 use crate::{Fault, LinkType, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, MAX_INTERFACES};
@@ -17,6 +17,7 @@ const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 
 const OPTION_END: u16 = 0;
+const OPTION_DESCRIPTION: u16 = 3;
 const OPTION_RESOLUTION: u16 = 9;
 const OPTION_OFFSET: u16 = 14;
 
@@ -30,6 +31,7 @@ pub(crate) struct Sections {
     interfaces: Vec<Interface>,
     /// Time of the record before, for blocks that have none.
     last_ns: u64,
+    interpret: Option<Interpret>,
 }
 
 /// What later blocks of the section need to know of an interface.
@@ -38,12 +40,21 @@ struct Interface {
     /// Most bytes of a frame that it keeps; 0 for all.
     snap_len: u32,
     scale: TimeScale,
+    /// What was made of its description; 0 without.
+    origin: u32,
+}
+
+/// What an interface's options say, as far as anybody asks.
+struct Options<'a> {
+    scale: TimeScale,
+    description: Option<&'a str>,
 }
 
 /// A frame within the body of a packet block.
 struct Packet {
     time_ns: u64,
     link_type: LinkType,
+    origin: u32,
     wire_len: u32,
     offset: usize,
     length: usize,
@@ -52,7 +63,11 @@ struct Packet {
 impl Sections {
     /// At the beginning of a file, before its first section header.
     pub(crate) const fn new() -> Self {
-        Self { endianness: Endianness::Little, interfaces: Vec::new(), last_ns: 0 }
+        Self { endianness: Endianness::Little, interfaces: Vec::new(), last_ns: 0, interpret: None }
+    }
+
+    pub(crate) fn interpret_with(&mut self, interpret: Interpret) {
+        self.interpret = Some(interpret);
     }
 
     /// The next packet; `None` at the end of the file. Other blocks are passed over.
@@ -97,9 +112,9 @@ impl Sections {
                 _ => None,
             };
             let at = refill.consume(block.initial_len as usize) + BODY_OFFSET;
-            if let Some(Packet { time_ns, link_type, wire_len, offset, length }) = packet {
+            if let Some(Packet { time_ns, link_type, origin, wire_len, offset, length }) = packet {
                 self.last_ns = time_ns;
-                return Ok(Some(Located { time_ns, link_type, wire_len, at: at + offset, length }));
+                return Ok(Some(Located { time_ns, link_type, origin, wire_len, at: at + offset, length }));
             }
         }
     }
@@ -147,20 +162,27 @@ impl Sections {
             let length = MAX_INTERFACES as u64 + 1;
             return Err(Fault::TooLong { what: "a list of interfaces", length, limit: MAX_INTERFACES });
         }
-        let scale = self.time_scale(&body[8..]);
-        self.interfaces.push(Interface { link_type: LinkType(link_type.into()), snap_len, scale });
+        let link_type = LinkType(link_type.into());
+        let Options { scale, description } = self.options(&body[8..]);
+        let origin = match (&self.interpret, description) {
+            (Some(interpret), Some(description)) => interpret(link_type, description),
+            _ => 0,
+        };
+        self.interfaces.push(Interface { link_type, snap_len, scale, origin });
         Ok(())
     }
 
     /// Reads the options as far as they make sense; a damaged one does not make the packets unreadable.
-    fn time_scale(&self, mut options: &[u8]) -> TimeScale {
+    fn options<'a>(&self, mut options: &'a [u8]) -> Options<'a> {
         let (mut resolution, mut offset) = (TimeScale::DEFAULT_RESOLUTION, 0);
+        let mut description = None;
         while let (Some(code), Some(length)) = (self.u16_at(options, 0), self.u16_at(options, 2)) {
             let length = usize::from(length);
             let Some(value) = options.get(4..4 + length).filter(|_| code != OPTION_END) else {
                 break;
             };
             match code {
+                OPTION_DESCRIPTION => description = std::str::from_utf8(value).ok(),
                 OPTION_RESOLUTION if length == 1 => resolution = value[0],
                 OPTION_OFFSET if length == 8 => {
                     let (first, second) = (self.u32_at(value, 0), self.u32_at(value, 4));
@@ -174,7 +196,7 @@ impl Sections {
             }
             options = options.get(4 + length.next_multiple_of(4)..).unwrap_or_default();
         }
-        TimeScale::new(resolution, offset)
+        Options { scale: TimeScale::new(resolution, offset), description }
     }
 
     #[inline]
@@ -205,7 +227,7 @@ impl Sections {
         ticks: u64,
         [captured, wire]: [u32; 2],
     ) -> Result<Packet, Fault> {
-        let Some(Interface { link_type, scale, .. }) = self.interfaces.get(interface as usize) else {
+        let Some(Interface { link_type, scale, origin, .. }) = self.interfaces.get(interface as usize) else {
             return Err(Fault::UnknownInterface { interface, described: self.interfaces.len() });
         };
         let length = captured as usize;
@@ -216,7 +238,7 @@ impl Sections {
             return Err(Fault::Damaged("a packet block shorter than its frame"));
         }
         let time_ns = scale.nanoseconds(ticks);
-        Ok(Packet { time_ns, link_type: *link_type, wire_len: wire.max(captured), offset, length })
+        Ok(Packet { time_ns, link_type: *link_type, origin: *origin, wire_len: wire.max(captured), offset, length })
     }
 
     /// A simple packet block has neither time nor captured length: interface 0, and what its snapshot length leaves.
@@ -236,7 +258,8 @@ impl Sections {
         if length > body.len() - FIXED {
             return Err(Fault::Damaged("a simple packet block shorter than its frame"));
         }
-        Ok(Packet { time_ns: self.last_ns, link_type: interface.link_type, wire_len, offset: FIXED, length })
+        let Interface { link_type, origin, .. } = *interface;
+        Ok(Packet { time_ns: self.last_ns, link_type, origin, wire_len, offset: FIXED, length })
     }
 
     #[inline]

@@ -26,6 +26,7 @@ use crate::worker::Steering;
 mod exchange;
 mod files;
 mod opening;
+mod origins;
 mod progress;
 mod reader;
 mod recorder;
@@ -33,6 +34,7 @@ mod recorder;
 use exchange::{Exchange, Shares};
 use files::Waiting;
 use opening::Opening;
+use origins::{KnownOrigins, Origins};
 use reader::{FileReader, Numbered};
 use recorder::Recorder;
 
@@ -74,8 +76,9 @@ pub fn read(settings: &ReadSettings) -> Result<Summary, ReadFailure> {
     let in_order = settings.pipeline.workers == 1 || settings.pipeline.capture.as_ref().is_some_and(Recorder::suits);
     let input = if in_order { Input::InOrder } else { Input::Turns };
     let (mut outputs, lanes) = Outputs::open(&settings.pipeline, &streams, &Hub::new(Arc::clone(&streams)), input)?;
-    let reader = Arc::new(FileReader::new(files, settings.pipeline.workers));
-    let totals = run_workers(settings, &streams, lanes, &reader)?;
+    let origins = Arc::default();
+    let reader = Arc::new(FileReader::new(files, settings.pipeline.workers, Arc::clone(&origins)));
+    let totals = run_workers(settings, &streams, lanes, &reader, &origins)?;
     let monitor = outputs.monitor();
     let captured = outputs.finish_captures();
 
@@ -113,6 +116,7 @@ fn run_workers(
     streams: &Arc<StreamRegistry>,
     lanes: Vec<Lanes>,
     reader: &Arc<FileReader>,
+    origins: &Arc<Origins>,
 ) -> anyhow::Result<Vec<PipelineTotals>> {
     let PipelineSettings { workers, steer_seed, .. } = &settings.pipeline;
     let hash = SteerHash::new(steer_seed.unwrap_or_else(|| random_seed() as u32));
@@ -131,7 +135,7 @@ fn run_workers(
                 });
                 let siblings = steering.siblings(number, Wholes::Found);
                 let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(streams), lanes).with_siblings(siblings);
-                let opening = Opening::new(settings, steering);
+                let opening = Opening::new(settings, steering, KnownOrigins::new(origins));
                 let reader = Arc::clone(reader);
                 scope.spawn(move || work(pipeline, recorder, &opening, &reader, exchange))
             })

@@ -21,7 +21,7 @@ fn read(source: impl Read + Send + 'static) -> (Vec<Owned>, Option<ReadError>) {
     let mut records = Vec::new();
     while let Some(record) = reader.next_record() {
         match record {
-            Ok(Record { time_ns, link_type, wire_len, data }) => {
+            Ok(Record { time_ns, link_type, wire_len, data, .. }) => {
                 records.push(Owned { time_ns, link_type: link_type.0, wire_len, data: data.to_vec() });
             }
             Err(error) => {

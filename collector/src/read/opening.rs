@@ -8,6 +8,7 @@ use vxtap_wire::geneve::Mark;
 use vxtap_wire::vxlan;
 
 use super::exchange::{SharedFrame, Shares};
+use super::origins::KnownOrigins;
 use super::recorder::Recorder;
 use crate::pipeline::{Entrant, FrameBatch, Pipeline, StreamEntry};
 use crate::settings::{ReadEncapsulation, ReadSettings};
@@ -21,6 +22,8 @@ pub(super) struct Opening<'a> {
     plain_vxlan: bool,
     /// Whether fragments are put together.
     shows_fragments: bool,
+    /// Streams whose envelope a collector has taken off before it wrote the file.
+    origins: KnownOrigins,
 }
 
 /// Where in a record the inner frame is, and what its envelope says of it.
@@ -40,10 +43,10 @@ struct Taken<'a> {
 
 impl<'s> Opening<'s> {
     /// As `settings` say.
-    pub(super) fn new(settings: &'s ReadSettings, steering: Steering) -> Self {
+    pub(super) fn new(settings: &'s ReadSettings, steering: Steering, origins: KnownOrigins) -> Self {
         let wanted = matches!(settings.encapsulation, ReadEncapsulation::Auto | ReadEncapsulation::Vxlan);
         let plain_vxlan = wanted && settings.pipeline.envelope.layers == Layers::Known;
-        Self { steering, settings, plain_vxlan, shows_fragments: settings.pipeline.log.is_some() }
+        Self { steering, settings, plain_vxlan, shows_fragments: settings.pipeline.log.is_some(), origins }
     }
 
     /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame, or of a stream that is
@@ -119,6 +122,7 @@ impl<'s> Opening<'s> {
     ) -> bool {
         // Nearly all of them are so, of a stream that is known.
         if self.plain_vxlan
+            && record.origin == 0
             && record.link_type == LinkType::ETHERNET
             && let Some(PlainVxlan { source, destination_port, header, start, end }) = PlainVxlan::find(record.data)
             && self.kind(destination_port) == Some(Kind::Vxlan)
@@ -139,6 +143,14 @@ impl<'s> Opening<'s> {
     #[inline(never)]
     fn take_any<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline) -> Option<Taken<'a>> {
         let Some(link) = Link::of_type(record.link_type.0) else { return dropped(DropReason::LinkType, pipeline) };
+        // What a collector has taken off is not in the record. A tunnel in it is the mirrored host's own, as it was to that collector.
+        if self.settings.encapsulation == ReadEncapsulation::Auto
+            && let Some(key) = self.origins.stream(record.origin)
+        {
+            let place = Place { start: 0, end: record.data.len(), reserved_bits: false, mark: None };
+            let entry = pipeline.admit(key, record.time_ns, place.end)?;
+            return Some(taken(record, entry, link, &place, pipeline));
+        }
         let tunnel = match self.settings.encapsulation {
             ReadEncapsulation::None => None,
             _ => outer_datagram(link, record.data)
@@ -186,6 +198,9 @@ impl<'s> Opening<'s> {
         let end = start + opened.frame.len();
         let place = Place { start, end, reserved_bits: opened.reserved_bits_set, mark: opened.mark };
         let entry = pipeline.admit(StreamKey::of(kind, &opened), record.time_ns, end - start)?;
+        if opened.layer_in_fragments {
+            pipeline.streams.count_layer_in_fragments(entry.id);
+        }
         Some(taken(record, entry, opened.link, &place, pipeline))
     }
 

@@ -5,13 +5,14 @@
 //! What is no regular file is read in turn.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vxtap_analyzers::{DropReason, Ledger};
 use vxtap_capfile::{CaptureReader, Chunk, Windows};
 
 use super::exchange::SharedFrame;
 use super::files::Waiting;
+use super::origins::Origins;
 use crate::turns::Turns;
 
 /// The files being read.
@@ -35,6 +36,7 @@ struct Claims {
     file: Current,
     /// The files behind it.
     waiting: VecDeque<Waiting>,
+    origins: Arc<Origins>,
     next_number: u64,
 }
 
@@ -66,9 +68,9 @@ pub(super) struct Numbered {
 
 impl FileReader {
     /// The files for `workers` workers, which are numbered from 0.
-    pub(super) fn new(files: Vec<Waiting>, workers: u32) -> Self {
+    pub(super) fn new(files: Vec<Waiting>, workers: u32, origins: Arc<Origins>) -> Self {
         Self {
-            claims: Mutex::new(Claims { file: Current::None, waiting: files.into(), next_number: 0 }),
+            claims: Mutex::new(Claims { file: Current::None, waiting: files.into(), origins, next_number: 0 }),
             records: Mutex::new(Records { file: None, damage: None }),
             turns: Turns::default(),
             spare: (0..workers).map(|_| Mutex::default()).collect(),
@@ -161,6 +163,7 @@ impl Claims {
         while let Some(waiting) = self.waiting.pop_front() {
             match waiting.open() {
                 Ok(mut file) => {
+                    file.interpret_descriptions(self.origins.interpret());
                     self.file = file.windows().map_or(Current::InTurn, Current::Windows);
                     records.file = Some(file);
                     return;

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -58,7 +59,7 @@ fn read_by(workers: u32, packets: &[(u16, u32)], events: EventKinds) -> (Vec<Val
 
 #[test]
 fn nobody_reads_far_ahead_of_a_worker_that_has_all_frames_and_whoever_waits_is_woken() {
-    let reader = FileReader::new(Vec::new(), 2);
+    let reader = FileReader::new(Vec::new(), 2, Arc::default());
     let mut exchanges = Exchange::connect(2);
     let (mut slow, mut quick) = (exchanges.remove(1), exchanges.remove(0));
     let mut chunks = 0;
@@ -131,7 +132,7 @@ fn of_many_files_one_is_open_at_a_time_and_one_that_is_gone_in_its_turn_is_told_
         fs::write(file, capture(&[(port, 0), (port, 1)])).unwrap();
     }
     let waiting = files.iter().map(|file| Waiting::look_into(file).unwrap()).collect();
-    let reader = FileReader::new(waiting, 1);
+    let reader = FileReader::new(waiting, 1, Arc::default());
     assert_eq!(open_files(directory.path()), 0);
     for gone in [7, 8, 99] {
         fs::remove_file(&files[gone]).unwrap();
@@ -184,4 +185,79 @@ fn where_a_file_is_cut_its_packets_are_told_of_as_well_as_the_damage() {
     assert!(error.contains("cut.pcap' cannot be read beyond record 3 "), "{error}");
     assert!(text.contains("received 3 = analysed 2 + dropped 1;"), "{text}");
     assert!(text.contains("dropped 1: file_damaged"), "{text}");
+}
+
+/// A VXLAN datagram to `vni` from `10.0.9.source` with the frame of `capture` in it, and that frame.
+fn mirrored(vni: u32, source: u8, frame: &[u8]) -> Vec<u8> {
+    let length = frame.len() as u16;
+    let mut datagram = [0; 12].to_vec();
+    datagram.extend([8, 0, 0x45, 0]);
+    datagram.extend((20 + 8 + 8 + length).to_be_bytes());
+    datagram.extend([0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 9, source, 10, 0, 9, 250]);
+    datagram.extend([0xc0, 0, 0x12, 0xb5]);
+    datagram.extend((8 + 8 + length).to_be_bytes());
+    datagram.extend([0, 0, 8, 0, 0, 0]);
+    datagram.extend((vni << 8).to_be_bytes());
+    datagram.extend(frame);
+    datagram
+}
+
+/// Records of a classic file, a second apart.
+fn classic(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = capture(&[]);
+    for (second, frame) in (1_700_000_000..).zip(frames) {
+        let length = frame.len() as u32;
+        file.extend([second, 0, length, length].into_iter().flat_map(u32::to_le_bytes));
+        file.extend(frame);
+    }
+    file
+}
+
+/// The flows that a `read` of `file` tells of, each with its tunnel, and how many mirror streams.
+fn flows_and_streams(file: &std::path::Path, workers: u32, write: Option<PathBuf>) -> (Vec<String>, u64) {
+    let log = tempfile::tempdir().unwrap();
+    let events = EventKinds::NONE.with(EventKind::Flow);
+    let pipeline = PipelineSettings {
+        workers,
+        log: Some(LogSettings { events, ..LogSettings::new(log.path().to_owned()) }),
+        capture: write.map(CaptureSettings::new),
+        ..PipelineSettings::default()
+    };
+    let ports = vec![(4789, vxtap_wire::envelope::Kind::Vxlan)];
+    let (files, encapsulation) = (vec![file.to_owned()], ReadEncapsulation::Auto);
+    let summary = read(&ReadSettings { files, encapsulation, ports, pipeline, summary: None }).unwrap();
+    let text = fs::read_to_string(log.path().join("eve.json")).unwrap();
+    let mut flows: Vec<_> = text
+        .lines()
+        .map(|line| {
+            let mut event: Value = serde_json::from_str(line).unwrap();
+            event.as_object_mut().unwrap().remove("worker");
+            event.to_string()
+        })
+        .collect();
+    flows.sort_unstable();
+    (flows, summary.streams)
+}
+
+#[test]
+fn a_capture_that_a_collector_wrote_gives_the_flows_of_each_network_that_the_datagrams_gave() {
+    let directory = tempfile::tempdir().unwrap();
+    let mirrors = directory.path().join("mirrors.pcap");
+    let frame = capture(&[(12_345, 0)])[24 + 16..].to_vec();
+    // The same addresses in two networks, one of them from two sources; and a tunnel that the mirrored host used itself.
+    let own = mirrored(99, 1, &frame);
+    let datagrams = [(7, 1, &frame), (8, 1, &frame), (8, 2, &frame), (7, 1, &own)];
+    let datagrams = datagrams.map(|(vni, source, frame)| mirrored(vni, source, frame));
+    fs::write(&mirrors, classic(&[&datagrams[..], &[frame]].concat())).unwrap();
+    let captures = directory.path().join("captures");
+    let told = flows_and_streams(&mirrors, 1, Some(captures.clone()));
+    // That tunnel is looked through: its frame is of the flow outside.
+    assert_eq!((told.0.len(), told.1), (3, 4), "{:?}", told.0);
+    let of_vni = |vni: u32| told.0.iter().filter(|flow| flow.contains(&format!(r#""vni":{vni}}}"#))).count();
+    assert_eq!([of_vni(7), of_vni(8), of_vni(99)], [1, 1, 0], "{:?}", told.0);
+    let files = fs::read_dir(&captures).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.filter(|path| path.extension().is_some_and(|end| end == "pcapng")).min().unwrap();
+    for workers in 1..4 {
+        assert_eq!(flows_and_streams(&file, workers, None), told, "{workers} workers");
+    }
 }

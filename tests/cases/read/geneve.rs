@@ -227,7 +227,9 @@ fn captures_of_packets_without_ethernet_are_read_by_tshark_by_read_and_by_extrac
     let again = read(file, &[]);
     assert_eq!(again.records.len(), 1);
     assert_eq!((&again.records[0].data, again.records[0].link_type), (&first.records[0].data, RAW_IP));
-    assert_eq!(again.records[0].interface, "plain ip");
+    // Its interface tells which mirror stream it was of, and it is of that one again.
+    assert_eq!(again.records[0].interface, first.records[0].interface);
+    assert!(again.records[0].interface.starts_with("geneve vni 0 from "), "{}", again.records[0].interface);
     let directory = TempDir::new().unwrap();
     for (filter, found) in
         [("tcp port 8080", 1), ("src host 192.168.100.2", 1), ("udp", 0), ("vni 0 and ip", 1), ("ip6", 0)]
