@@ -42,15 +42,29 @@ pub(crate) struct Gathered {
 
 /// Where settings were made, by flag; those not listed are flags or defaults.
 #[derive(Debug, Default)]
-struct Sources(BTreeMap<&'static str, Place>);
+struct Sources {
+    flags: BTreeMap<&'static str, Place>,
+    /// Of those that may be given several times: which one, counted from 0, where it has a place of its own.
+    items: BTreeMap<(&'static str, usize), Place>,
+}
 
 impl Sources {
     fn set(&mut self, flag: &'static str, place: Place) {
-        self.0.insert(flag, place);
+        self.flags.insert(flag, place);
+    }
+
+    /// The value with this number of `flag` was set there, and the first one with it unless that is known already.
+    fn set_item(&mut self, flag: &'static str, number: usize, place: Place) {
+        self.flags.entry(flag).or_insert_with(|| place.clone());
+        self.items.insert((flag, number), place);
     }
 
     fn place(&self, flag: &str) -> Place {
-        self.0.get(flag).cloned().unwrap_or(Place::Arguments)
+        self.flags.get(flag).cloned().unwrap_or(Place::Arguments)
+    }
+
+    fn item(&self, flag: &'static str, number: usize) -> Place {
+        self.items.get(&(flag, number)).cloned().unwrap_or_else(|| self.place(flag))
     }
 }
 

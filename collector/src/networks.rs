@@ -1,6 +1,8 @@
 //! What configuration calls things: networks that are mirrored under several VNIs or from several sources, and names of VNIs and
 //! sources.
 
+mod overlap;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -9,13 +11,14 @@ use vxtap_wire::NetworkId;
 use vxtap_wire::vxlan::Vni;
 
 use crate::selector::{Origin, Selector};
+pub(crate) use overlap::{Clash, clashes};
 
 /// A network with a name: what comes by any of its mirror streams is of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedNetwork {
     /// Its name, for people and filters. Networks of one name are one.
     pub name: String,
-    /// Its streams. One that another network has as well is the first one's.
+    /// Its streams. One that several networks have is the most specific one's: of that which is a part of the others ([`clashes`]).
     pub streams: Selector,
 }
 
@@ -42,7 +45,7 @@ pub enum Named {
 pub struct Networks {
     /// Kept for the life of the program, as configuration is: filters look at them for each packet.
     names: Vec<&'static str>,
-    /// Networks of one VNI, by it; a place in `names`, and in the order of the configuration.
+    /// Networks of one VNI, by it; a place in `names`, and in the order of looking: what is more specific comes first.
     of_vni: HashMap<u32, (usize, u32)>,
     /// Other networks: the order, the streams, and a place in `names`.
     others: Vec<(usize, Selector, u32)>,
@@ -61,12 +64,20 @@ impl Networks {
     /// The networks of `named`; every other VNI is a network of its own.
     pub fn new(named: &[NamedNetwork]) -> Self {
         let mut networks = Self::default();
-        for (order, one) in named.iter().enumerate() {
+        let mut numbers = Vec::with_capacity(named.len());
+        for one in named {
             let known = networks.names.iter().position(|name| *name == one.name);
             let number = known.unwrap_or(networks.names.len()) as u32;
             if known.is_none() {
                 networks.names.push(one.name.clone().leak());
             }
+            numbers.push(number);
+        }
+        let specificities = overlap::specificities(named);
+        let mut places: Vec<usize> = (0..named.len()).collect();
+        places.sort_by_key(|place| std::cmp::Reverse(specificities[*place]));
+        for (order, place) in places.into_iter().enumerate() {
+            let (one, number) = (&named[place], numbers[place]);
             for streams in one.streams.vni_by_vni() {
                 match streams.only_vni() {
                     Some(vni) => {
@@ -161,7 +172,7 @@ mod tests {
 
     #[test]
     fn vnis_of_one_name_are_one_network_and_others_are_their_own() {
-        let networks = Networks::new(&[network("blue", "vni 1,2"), network("red", "vni 2"), network("red", "vni 3")]);
+        let networks = Networks::new(&[network("blue", "vni 1,2"), network("red", "vni 3"), network("blue", "vni 2")]);
         assert_eq!(networks.network(&stream(1)), networks.network(&stream(2)));
         assert_ne!(networks.network(&stream(1)), networks.network(&stream(3)));
         assert_eq!(networks.network(&stream(4)), NetworkId(4));
@@ -174,23 +185,48 @@ mod tests {
     }
 
     #[test]
-    fn a_network_may_be_known_by_its_sources_and_the_first_that_fits_has_a_stream() {
-        let networks = Networks::new(&[
+    fn a_network_may_be_known_by_its_sources_and_the_most_specific_that_fits_has_a_stream_in_whatever_order_they_are() {
+        let mut named = [
             network("lab", "from 10.9.0.0/16"),
             network("blue", "vni 5"),
-            network("red", "vni 5 from 10.0.0.0/8"),
-            network("blue", "vni 6-9 from 10.0.0.0/8"),
-        ]);
-        for (vni, source, name) in [
-            (5, "10.9.0.1", Some("lab")),
-            (5, "10.0.0.1", Some("blue")),
-            (6, "10.0.0.1", Some("blue")),
-            (6, "11.0.0.1", None),
-        ] {
-            assert_eq!(networks.name(&from(vni, source)), name, "vni {vni} from {source}");
+            network("lab", "vni 5 from 10.9.0.0/16"),
+            network("red", "vni 5 from 10.8.0.0/16"),
+            network("blue", "vni 6-9 from 10.0.0.0/16"),
+            network("wide", "vni 1-5000"),
+        ];
+        for _ in 0..named.len() {
+            named.rotate_left(1);
+            let networks = Networks::new(&named);
+            for (vni, source, name) in [
+                (5, "10.9.0.1", Some("lab")),
+                (5, "10.8.0.1", Some("red")),
+                (5, "10.0.0.1", Some("blue")),
+                (6, "10.0.0.1", Some("blue")),
+                (6, "11.0.0.1", Some("wide")),
+                (5001, "10.9.0.1", Some("lab")),
+                (5001, "11.0.0.1", None),
+            ] {
+                assert_eq!(networks.name(&from(vni, source)), name, "vni {vni} from {source} of {named:?}");
+            }
+            assert_eq!(networks.network(&from(5, "10.0.0.1")), networks.network(&from(6, "10.0.1.1")));
+            assert_eq!(networks.network(&from(5001, "11.0.0.1")), NetworkId(5001));
         }
-        assert_eq!(networks.network(&from(5, "10.0.0.1")), networks.network(&from(6, "10.1.1.1")));
-        assert_eq!(networks.network(&from(6, "11.0.0.1")), NetworkId(6));
+    }
+
+    #[test]
+    fn a_network_of_an_endpoint_goes_before_those_of_vnis_and_sources() {
+        use vxtap_wire::geneve::{Balancer, BalancerCloud, Cookie};
+        let networks = Networks::new(&[
+            network("wide", "vni 0 from 10.0.0.7"),
+            network("web", "endpoint 0x1a2b"),
+            network("all", "vni 0"),
+        ]);
+        let by = |endpoint| StreamKey {
+            cookie: Cookie::Balancer(Balancer { cloud: BalancerCloud::Aws, endpoint, attachment: 5 }),
+            ..from(0, "10.0.0.7")
+        };
+        assert_eq!((networks.name(&by(0x1a2b)), networks.name(&by(7))), (Some("web"), Some("wide")));
+        assert_eq!(networks.name(&from(0, "10.0.0.8")), Some("all"));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! vni 4242 (web) from 10.0.0.7          as the dashboard names a stream; what is in brackets is passed over
 //! ```
 
+mod extent;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -19,6 +21,8 @@ use ipnet::{IpNet, Ipv4Net};
 use vxtap_analyzers::{Encapsulation, StreamKey};
 use vxtap_wire::geneve::Cookie;
 use vxtap_wire::vxlan::Vni;
+
+pub(crate) use extent::Extent;
 
 /// What a selector can ask of a mirror stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

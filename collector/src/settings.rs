@@ -222,9 +222,20 @@ impl FromStr for Listener {
             let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
             bare.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, kind.port()))
         });
-        address.map(|address| Self::Udp(UdpListener { kind, address })).map_err(|_| {
+        let address = address.map_err(|_| {
             format!("'{rest}' is not an address (expected for example 0.0.0.0:{0} or [::]:{0})", kind.port())
-        })
+        })?;
+        if let SocketAddr::V6(six) = address
+            && six.ip().is_unicast_link_local()
+            && six.scope_id() == 0
+        {
+            return Err(format!(
+                "'{rest}' is link-local: expected the index of its interface as well, as `ip link` tells it, such as [{}%2]:{}",
+                six.ip(),
+                six.port()
+            ));
+        }
+        Ok(Self::Udp(UdpListener { kind, address }))
     }
 }
 
@@ -489,6 +500,28 @@ pub enum ReadEncapsulation {
     Geneve,
     /// Every frame is taken as it is.
     None,
+}
+
+impl ReadEncapsulation {
+    /// The name in flags and files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether frames in a tunnel of this kind are decapsulated.
+    pub const fn takes(self, kind: Kind) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Vxlan => matches!(kind, Kind::Vxlan | Kind::VxlanGpe),
+            Self::Geneve => matches!(kind, Kind::Geneve),
+            Self::None => false,
+        }
+    }
 }
 
 /// Settings of `vxtap-collector demo`.

@@ -162,12 +162,12 @@ fn settings_do_not_show_the_token() {
 #[test]
 fn read_takes_files_and_one_worker() {
     let Ok(Task::Read(settings)) = line(
-        "read a.pcap b.pcapng --encapsulation none --vxlan-port 8472 --vxlan-port 1,2 --vxlan-gpe-port 4790 --summary s.json",
+        "read a.pcap b.pcapng --encapsulation vxlan --vxlan-port 8472 --vxlan-port 1,2 --vxlan-gpe-port 4790 --summary s.json",
     ) else {
         panic!("not a read");
     };
     assert_eq!(settings.files, [Path::new("a.pcap"), Path::new("b.pcapng")]);
-    assert_eq!(settings.encapsulation, ReadEncapsulation::None);
+    assert_eq!(settings.encapsulation, ReadEncapsulation::Vxlan);
     assert_eq!(
         settings.ports,
         [(8472, Kind::Vxlan), (1, Kind::Vxlan), (2, Kind::Vxlan), (6081, Kind::Geneve), (4790, Kind::VxlanGpe)]

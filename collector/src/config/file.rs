@@ -99,7 +99,7 @@ impl ConfigFile {
                 }
             }
         }
-        tables.put_into(options, |flag, span| sources.set(flag, self.place(&span)));
+        tables.put_into(options, |flag, number, span| sources.set_item(flag, number, self.place(&span)));
         faults.sort_by_key(|(span, _)| span.start);
         faults.into_iter().map(|(span, message)| Problem::new(self.place(&span), message)).collect()
     }

@@ -98,7 +98,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) accept_unknown_critical: Option<bool>,
 
     /// Several VNIs or sources that are one network: flows under any of them come together, and packets that two of
-    /// them mirror are told apart from their copies; NAME=VNI,VNI... or 'NAME=vni 7-9 from 10.0.0.0/8', repeatable
+    /// them mirror are told apart from their copies; NAME=VNI,VNI... or 'NAME=vni 7-9 from 10.0.0.0/8', repeatable; of several
+    /// networks that have a stream it is that of the one that is a part of the others
     #[arg(long, value_name = "NAME=VNIS", value_parser = value::network)]
     pub(crate) network: Vec<NamedNetwork>,
 

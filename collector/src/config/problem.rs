@@ -107,6 +107,17 @@ impl Place {
     }
 }
 
+/// In a few words, for a problem that is shown at another place.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments => f.write_str("on the command line"),
+            Self::Variable(name) => write!(f, "in {name}"),
+            Self::File { name, line, column, .. } => write!(f, "at {name}:{line}:{column}"),
+        }
+    }
+}
+
 /// The line that the byte `at` of `text` is on, from 1.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     text[..floor(text, at)].matches('\n').count() + 1

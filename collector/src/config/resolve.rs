@@ -8,7 +8,7 @@ use vxtap_analyzers::dedup::DedupMode;
 use vxtap_analyzers::protocols::EventKinds;
 use vxtap_wire::envelope::{Kind, Rules};
 
-use super::conflicts;
+use super::conflicts::{self, Unnamed};
 use super::problem::{ConfigError, Problem};
 use super::value::{Command, Maybe};
 use super::{
@@ -19,7 +19,7 @@ use crate::admission::{AdmissionSettings, Policy};
 use crate::capture::{Hook, Retention, Rotation, Selection};
 use crate::health::ReadinessRules;
 use crate::log::LogRotation;
-use crate::networks::Networks;
+use crate::networks::{Clash, NamedNetwork, Networks, clashes};
 use crate::selector::Selector;
 use crate::settings::{
     ApiSettings, CaptureSettings, Dedup, DemoSettings, FlowSettings, FollowSettings, HealthSettings, IdleTimeouts,
@@ -32,9 +32,11 @@ const DEFAULT_API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::L
 /// Packets a second that the demo makes when nothing else is said.
 const DEFAULT_DEMO_PPS: u64 = 20_000;
 /// How long a capture hook may take when nothing else is said.
-const DEFAULT_HOOK_LIMIT: Duration = Duration::from_mins(1);
+pub(super) const DEFAULT_HOOK_LIMIT: Duration = Duration::from_mins(1);
 /// The most selectors of streams to accept, and to reject: all of them are looked at for each new stream.
 const MAX_SELECTORS: usize = 256;
+/// The most pairs of networks that are told to clash.
+const MAX_CLASHES: usize = 50;
 /// The most listeners of one collector.
 const MAX_LISTENERS: usize = 64;
 
@@ -67,7 +69,7 @@ pub(crate) fn run(gathered: &Gathered, machine: Machine) -> Result<RunSettings, 
     check_times(options, sources, &mut problems);
     let api = api(&options.api, sources, &mut problems);
     let follow = follow(&options.follow, sources, &mut problems);
-    conflicts::check(gathered, &mut problems);
+    conflicts::check(gathered, Unnamed::Nowhere, &mut problems);
     conflicts::check_live(options, api.as_ref().map(|api| api.address), sources, &mut problems);
     check_streams(gathered, &mut problems);
     let tui = options.run.tui.unwrap_or(false);
@@ -110,6 +112,11 @@ fn check_streams(gathered: &Gathered, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(sources.place(flag), format!("{count} {what}: expected at most {most}")));
         }
     }
+    // The bounds come first: all are compared with all.
+    if problems.is_empty() {
+        problems
+            .extend(clashes(&pipeline.network).take(MAX_CLASHES).map(|clash| told(&clash, &pipeline.network, sources)));
+    }
     let (all, none) = (Maybe(Some(Selector::ALL)), Maybe(None));
     if admission.accept.len() > 1 && (admission.accept.contains(&all) || admission.accept.contains(&none)) {
         let message = "'all' and 'none' stand alone: expected one of them, or the streams that are let in";
@@ -117,12 +124,29 @@ fn check_streams(gathered: &Gathered, problems: &mut Vec<Problem>) {
     }
 }
 
+/// What is wrong with two networks, shown at the second one.
+fn told(clash: &Clash, networks: &[NamedNetwork], sources: &Sources) -> Problem {
+    let Clash { places: (first, second), shared } = clash;
+    let (one, other) = (&networks[*first], &networks[*second]);
+    let message = format!(
+        "networks '{}' ({}; {}) and '{}' ({}) both have '{shared}', and neither is a part of the other: expected streams that only \
+         one of them has, or a network that is said to have those",
+        one.name,
+        one.streams,
+        sources.item("network", *first),
+        other.name,
+        other.streams,
+    );
+    Problem::new(sources.item("network", *second), message)
+}
+
 /// Settings of `read`, which reads `files`.
 pub(crate) fn read(gathered: &Gathered, machine: Machine, files: Vec<PathBuf>) -> Result<ReadSettings, ConfigError> {
     let (options, sources) = (&gathered.options, &gathered.sources);
     let mut problems = Vec::new();
     check_standard_output(gathered, false, &mut problems);
-    conflicts::check(gathered, &mut problems);
+    conflicts::check(gathered, Unnamed::Nowhere, &mut problems);
+    conflicts::check_read(gathered, &mut problems);
     check_streams(gathered, &mut problems);
     let ports = |kind: Kind, named: &[u16], default: &[u16]| {
         let ports = if named.is_empty() { default } else { named };
@@ -175,6 +199,7 @@ pub(crate) fn demo(gathered: &Gathered, machine: Machine) -> Result<DemoSettings
     let mut problems = Vec::new();
     let api = api(&options.api, sources, &mut problems);
     check_standard_output(gathered, true, &mut problems);
+    conflicts::check(gathered, Unnamed::NewDirectory, &mut problems);
     check_streams(gathered, &mut problems);
     ConfigError::unless_empty(problems)?;
     Ok(DemoSettings {

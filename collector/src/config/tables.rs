@@ -16,10 +16,8 @@ use crate::selector::{self, Endpoint, Selector, VniRange};
 /// What they said.
 #[derive(Debug)]
 pub(super) struct Tables {
-    networks: Option<Vec<NamedNetwork>>,
-    names: Option<Vec<Name>>,
-    /// Where the first of each kind is.
-    places: [Option<Range<usize>>; 2],
+    networks: Option<Vec<(NamedNetwork, Range<usize>)>>,
+    names: Option<Vec<(Name, Range<usize>)>>,
 }
 
 /// Which tables.
@@ -36,11 +34,7 @@ impl Tables {
     /// None yet; those that `options` have from elsewhere are read, checked, and left out.
     pub(super) fn unless_set(options: &Options) -> Self {
         let (networks, names) = (&options.pipeline.network, &options.pipeline.name);
-        Self {
-            networks: networks.is_empty().then(Vec::new),
-            names: names.is_empty().then(Vec::new),
-            places: [None, None],
-        }
+        Self { networks: networks.is_empty().then(Vec::new), names: names.is_empty().then(Vec::new) }
     }
 
     /// Which tables are called so.
@@ -75,37 +69,32 @@ impl Tables {
                 Kind::Network => {
                     let network = reading.network();
                     if let Some((networks, network)) = self.networks.as_mut().zip(network) {
-                        networks.push(network);
+                        networks.push((network, item.span()));
                     }
                 }
                 Kind::Name => {
                     let name = reading.name();
                     if let Some((names, name)) = self.names.as_mut().zip(name) {
-                        names.push(name);
+                        names.push((name, item.span()));
                     }
                 }
             }
-            self.places[kind as usize].get_or_insert(item.span());
             for (span, message) in faults {
                 fault(span, message);
             }
         }
     }
 
-    /// Adds them to what the file's keys say.
-    pub(super) fn put_into(self, options: &mut Options, mut set: impl FnMut(&'static str, Range<usize>)) {
-        let Self { networks, names, places: [networks_at, names_at] } = self;
-        if let Some(networks) = networks.filter(|networks| !networks.is_empty()) {
-            options.pipeline.network.extend(networks);
-            if let Some(at) = networks_at {
-                set("network", at);
-            }
+    /// Adds them to what the file's keys say; tells `set` of each its number and where it is.
+    pub(super) fn put_into(self, options: &mut Options, mut set: impl FnMut(&'static str, usize, Range<usize>)) {
+        let Self { networks, names } = self;
+        for (network, at) in networks.unwrap_or_default() {
+            set("network", options.pipeline.network.len(), at);
+            options.pipeline.network.push(network);
         }
-        if let Some(names) = names.filter(|names| !names.is_empty()) {
-            options.pipeline.name.extend(names);
-            if let Some(at) = names_at {
-                set("name", at);
-            }
+        for (name, at) in names.unwrap_or_default() {
+            set("name", options.pipeline.name.len(), at);
+            options.pipeline.name.push(name);
         }
     }
 }

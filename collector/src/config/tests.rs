@@ -149,9 +149,9 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
         [run]
         tui = true
         [read]
-        encapsulation = "geneve"
+        encapsulation = "vxlan"
         vxlan_ports = [8472, 4789]
-        geneve_ports = [6081, 6082]
+        geneve_ports = 6081
         vxlan_gpe_ports = 4790
         [demo]
         seconds = 2.5
@@ -202,14 +202,8 @@ fn every_key_of_a_file_arrives_where_it_belongs() {
     assert_eq!((rules.drop_share, rules.drop_window, rules.without_capture), (Some(0.005), seconds(30), true));
     assert!(settings.tui);
     let reading = read(&gathered, MACHINE, vec!["a.pcap".into()]).unwrap();
-    let ports = vec![
-        (8472, Kind::Vxlan),
-        (4789, Kind::Vxlan),
-        (6081, Kind::Geneve),
-        (6082, Kind::Geneve),
-        (4790, Kind::VxlanGpe),
-    ];
-    assert_eq!((reading.encapsulation, reading.ports), (ReadEncapsulation::Geneve, ports));
+    let ports = vec![(8472, Kind::Vxlan), (4789, Kind::Vxlan), (6081, Kind::Geneve), (4790, Kind::VxlanGpe)];
+    assert_eq!((reading.encapsulation, reading.ports), (ReadEncapsulation::Vxlan, ports));
     assert_eq!((reading.files, reading.pipeline), (vec![PathBuf::from("a.pcap")], pipeline.clone()));
     let showing = demo(&gathered, MACHINE).unwrap();
     assert_eq!((showing.seconds, showing.pps, showing.tui, showing.api_optional), (Some(2.5), 7, false, false));
@@ -231,7 +225,8 @@ fn workers_are_the_cpus_of_the_machine_but_one_for_files() {
 
 #[test]
 fn flags_go_before_the_environment_and_the_environment_before_the_file() {
-    let written = Written::new("[capture]\nflush = \"1s\"\n[receive]\ngro = false\nlisten = [\"10.0.0.1\"]");
+    let written =
+        Written::new("[capture]\ndirectory = \"/y\"\nflush = \"1s\"\n[receive]\ngro = false\nlisten = [\"10.0.0.1\"]");
     let flush = |flag: Option<Duration>, variable: Option<&str>, file: bool| {
         let mut flags = Options::default();
         flags.capture.flush = flag;
@@ -542,7 +537,7 @@ fn networks_and_names_may_stand_in_tables_and_come_behind_those_of_keys() {
     let gathered = from_file(
         r#"
         [pipeline]
-        networks = ["red=7", "green=vni 8 from 10.0.0.0/8"]
+        networks = ["red=vni 7 from 10.0.0.0/8", "green=vni 8 from 10.0.0.0/8"]
         names = "db=vni 70"
         [[network]]
         name = "blue"
@@ -567,7 +562,7 @@ fn networks_and_names_may_stand_in_tables_and_come_behind_those_of_keys() {
     let networks: Vec<_> =
         pipeline.networks.iter().map(|network| format!("{}: {}", network.name, network.streams)).collect();
     let expected = [
-        "red: vni 7",
+        "red: vni 7 from 10.0.0.0/8",
         "green: vni 8 from 10.0.0.0/8",
         "blue: vni 1,2-3",
         "blue: vxlan from fd00::/8",
