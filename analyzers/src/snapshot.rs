@@ -310,7 +310,7 @@ pub struct KeptSnapshot {
     pub hook_under_way: bool,
     /// Whether nothing is written since too little space is free.
     pub paused: bool,
-    /// What went wrong last.
+    /// What is wrong now, what began last if several things are; gone when that is over.
     pub error: Option<String>,
 }
 

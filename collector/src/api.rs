@@ -82,6 +82,9 @@ pub struct CaptureCounts {
     /// Files whose writers were killed.
     #[serde(flatten)]
     pub torn: TornFiles,
+    /// Files that somebody deleted, cut or moved away while they were written.
+    #[serde(rename = "capture_displaced_files")]
+    pub displaced: u64,
 }
 
 /// Whether a load balancer should send traffic here.

@@ -144,7 +144,7 @@ impl Monitor for LiveMonitor {
     fn captured(&self) -> CaptureCounts {
         let mut cut = CutFrames::default();
         (0..self.askers.len() as u32).for_each(|worker| cut.merge(&self.outputs.cut(worker)));
-        CaptureCounts { cut, torn: self.outputs.torn() }
+        CaptureCounts { cut, torn: self.outputs.torn(), displaced: self.outputs.displaced() }
     }
 
     fn admission(&self) -> AdmissionSnapshot {

@@ -165,6 +165,11 @@ impl OutputMonitor {
         self.capture.as_ref().map(|capture| capture.cut(worker as usize)).unwrap_or_default()
     }
 
+    /// Capture files that somebody deleted, cut or moved away while they were written.
+    pub(crate) fn displaced(&self) -> u64 {
+        self.capture.as_ref().map_or(0, CaptureMonitor::displaced)
+    }
+
     /// What became of capture files whose writers were killed.
     pub(crate) fn torn(&self) -> TornFiles {
         self.capture.as_ref().map(CaptureMonitor::torn).unwrap_or_default()

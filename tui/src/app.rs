@@ -330,6 +330,7 @@ fn escape_snapshot(snapshot: &mut Snapshot) {
     if let Some(capture) = &mut snapshot.capture {
         text::escape_in_place(&mut capture.directory);
         capture.error.iter_mut().for_each(text::escape_in_place);
+        capture.kept.error.iter_mut().for_each(text::escape_in_place);
         capture.files.iter_mut().for_each(|file| text::escape_in_place(&mut file.name));
     }
     if let Some(log) = &mut snapshot.log {

@@ -161,12 +161,19 @@ fn files(families: &mut Families, snapshot: &Snapshot, captured: &CaptureCounts)
             "Capture hooks not run, since too many waited or the file was gone",
             kept.hook_skipped,
         )?;
-        let CaptureCounts { cut, torn } = captured;
+        let CaptureCounts { cut, torn, displaced } = captured;
         families.counter("capture_cut", "Inner frames captured without their end, by choice", cut.frames)?;
         families.counter("capture_cut_bytes", "Bytes of inner frames left out by choice", cut.bytes)?;
+        let help = "Files deleted, cut or moved away by others while they were written";
+        families.counter("capture_displaced_files", help, *displaced)?;
         families.counter("capture_torn_files", "Files of killed collectors whose end was cut off", torn.files)?;
         families.counter("capture_torn_bytes", "Bytes cut off files of killed collectors", torn.bytes)?;
         families.gauge("capture_torn_waiting", "Files of killed collectors to be looked through", torn.waiting)?;
+        families.gauge(
+            "capture_keeping_failing",
+            "1 while something is wrong with deleting, compressing or listing captures, or with their hook",
+            u64::from(kept.error.is_some()),
+        )?;
         families.gauge("capture_failing", "1 while captures cannot be written", u64::from(capture.error.is_some()))?;
     }
     if let Some(log) = &snapshot.log {

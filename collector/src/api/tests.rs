@@ -47,6 +47,7 @@ impl FakeMonitor {
             captured: CaptureCounts {
                 cut: CutFrames { frames: 54, bytes: 55 },
                 torn: TornFiles { files: 56, bytes: 57, waiting: 58 },
+                displaced: 60,
             },
             readiness: Mutex::new(readiness(RunState::Running)),
             flows: Box::new(|_| Ok(FlowPage::default())),
@@ -212,6 +213,7 @@ fn busy_snapshot() -> Snapshot {
         truncated: 33,
         reserved_bits: 34,
         clock_apart: 36,
+        layer_in_fragments: 61,
         last_seen_ns: 35,
         ..StreamCounters::default()
     };
@@ -326,6 +328,7 @@ fn the_snapshot_reads_back_as_it_was() {
     for (name, value) in [
         ("capture_cut", 54),
         ("capture_cut_bytes", 55),
+        ("capture_displaced_files", 60),
         ("capture_torn_files", 56),
         ("capture_torn_bytes", 57),
         ("capture_torn_waiting", 58),
@@ -576,6 +579,7 @@ fn metrics_are_openmetrics_and_name_every_number_of_the_snapshot() {
         ("capture_bytes_total", &[], 51.0),
         ("capture_cut_total", &[], 54.0),
         ("capture_cut_bytes_total", &[], 55.0),
+        ("capture_displaced_files_total", &[], 60.0),
         ("capture_torn_files_total", &[], 56.0),
         ("capture_torn_bytes_total", &[], 57.0),
         ("capture_torn_waiting", &[], 58.0),

@@ -18,8 +18,9 @@ use super::CaptureFormat;
 use super::closing::{ClosedFile, Closing};
 use super::merge::{Held, Run};
 use super::open_file::{FileStart, Missed, OpenFile, Segment};
-use super::output::{Create, Output};
+use super::output::{Create, Displacement, Output};
 use super::rotation::Rotation;
+use crate::config::Printable;
 use crate::section;
 use crate::streams::StreamRegistry;
 
@@ -31,6 +32,8 @@ const MAX_TAKEN_NAMES: u32 = 10_000;
 const ROOM_AT_ONCE: u64 = 5 << 20;
 /// A file whose interval is over is kept open for so long, for records that are still under way.
 const INTERVAL_GRACE: Duration = Duration::from_millis(300);
+/// How often to look whether the open file is still where it was put.
+const PLACE_LOOK: Duration = Duration::from_secs(1);
 
 /// What the outside may know, kept up to date by the writer.
 #[derive(Debug, Default)]
@@ -42,6 +45,8 @@ pub(super) struct Progress {
     pub(super) files_total: u64,
     /// Records that came when later ones were in the file.
     pub(super) late: u64,
+    /// Files that somebody deleted, cut or moved away while they were written.
+    pub(super) displaced: u64,
 }
 
 /// What files are made from.
@@ -81,6 +86,8 @@ pub(super) struct CaptureFiles {
     retry_at: Option<Instant>,
     /// After an error: when to see without a record whether it stands.
     look_at: Option<Instant>,
+    /// When to look again whether the open file is where it was put.
+    place_look_at: Instant,
 }
 
 impl CaptureFiles {
@@ -102,6 +109,7 @@ impl CaptureFiles {
             missed: Missed::new(),
             retry_at: None,
             look_at: None,
+            place_look_at: Instant::now(),
         }
     }
 
@@ -112,7 +120,7 @@ impl CaptureFiles {
                 *self.missed.entry(*stream).or_default() += frames;
             }
         }
-        self.forget_if_deleted();
+        self.leave_if_displaced();
         let mut from = 0;
         loop {
             while runs.get(from).is_some_and(|run| run.records == 0) {
@@ -292,10 +300,13 @@ impl CaptureFiles {
     /// Tries whether the disk takes something again, where the time to try has come and no record with it: a collector that gets
     /// no traffic because it cannot write would otherwise never hear that it can.
     pub(super) fn look_again(&mut self) {
-        if self.look_again_in() != Some(Duration::ZERO) {
+        if self.looks_at_place() && self.place_look_at <= Instant::now() {
+            self.leave_if_displaced();
+        }
+        if self.look_at.is_none_or(|at| Instant::now() < at) {
             return;
         }
-        self.forget_if_deleted();
+        self.leave_if_displaced();
         if !self.closing.may_write(ROOM_AT_ONCE) || self.try_room().is_err() {
             // What was said of it stands. A record may find room all the same, and tries when its time has come.
             self.look_at = Some(Instant::now() + RETRY_AFTER);
@@ -309,7 +320,8 @@ impl CaptureFiles {
 
     /// When [`CaptureFiles::look_again`] will have something to do.
     pub(super) fn look_again_in(&self) -> Option<Duration> {
-        self.look_at.map(|at| at.saturating_duration_since(Instant::now()))
+        let place = self.looks_at_place().then_some(self.place_look_at);
+        self.look_at.into_iter().chain(place).min().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Takes and gives back room for one append.
@@ -326,10 +338,55 @@ impl CaptureFiles {
         }
     }
 
-    /// Gives the open file up if somebody removed it: what is in it is lost, what comes goes into the next.
-    fn forget_if_deleted(&mut self) {
-        if self.open.as_ref().is_some_and(|file| file.published && file.output.is_deleted()) {
-            self.forget();
+    /// Whether the place of the open file is looked at though no record comes: where it goes on for as long as nobody ends it.
+    fn looks_at_place(&self) -> bool {
+        self.settings.live && self.open.as_ref().is_some_and(|file| file.published)
+    }
+
+    /// Goes on to the next file, in the configured place, if somebody has removed, cut or moved the open one. A file that was moved,
+    /// alone or with its directory, is ended where it is; that takes a look at its name, which is due once a second.
+    fn leave_if_displaced(&mut self) {
+        let Some(file) = self.open.as_ref().filter(|file| file.published) else { return };
+        let displacement = file.output.harm().or_else(|| {
+            let now = Instant::now();
+            let is_due = self.place_look_at <= now;
+            if is_due {
+                self.place_look_at = now + PLACE_LOOK;
+            }
+            is_due.then(|| file.output.displacement(&file.path)).flatten()
+        });
+        let Some(displacement) = displacement else { return };
+        lock(&self.progress).displaced += 1;
+        let path = file.path.display().to_string();
+        let path = Printable(&path);
+        match displacement {
+            Displacement::Deleted => {
+                tracing::warn!("capture file '{path}' was deleted while it was written: what was in it is lost");
+                self.forget();
+            }
+            Displacement::Cut => {
+                tracing::warn!(
+                    "capture file '{path}' was cut by another program while it was written: it is left as it is"
+                );
+                self.forget();
+            }
+            Displacement::Moved(now) => {
+                let is_hidden = now.is_some() && now == std::path::absolute(&file.path).ok();
+                let to = match now {
+                    Some(_) if is_hidden => "hidden behind what was mounted over its directory".to_owned(),
+                    Some(now) => format!("moved to '{}'", now.display()),
+                    None => "moved away".to_owned(),
+                };
+                tracing::warn!(
+                    "capture file '{path}' was {} while it was written: it is ended there, and the next one begins where \
+                     captures were told to be",
+                    Printable(&to)
+                );
+                if let Some(file) = self.end() {
+                    // An index would be written beside the name that it had.
+                    self.closing.closed(ClosedFile { pages: None, ..file });
+                }
+            }
         }
     }
 
@@ -351,12 +408,21 @@ impl CaptureFiles {
 
     /// Ends the open file.
     pub(super) fn close(&mut self) {
-        let Some(file) = self.open.take() else { return };
-        if !file.published {
-            self.open = Some(file);
-            self.forget();
-            return;
+        // One that was moved since the last look would get an index where it is not.
+        self.place_look_at = Instant::now();
+        self.leave_if_displaced();
+        if let Some(file) = self.end() {
+            self.closing.closed(file);
         }
+    }
+
+    /// Ends the open file; gives what is to be done with it, if there is anything in it.
+    fn end(&mut self) -> Option<ClosedFile> {
+        if !self.open.as_ref()?.published {
+            self.forget();
+            return None;
+        }
+        let file = self.open.take()?;
         let before = file.output.length();
         let (file, pages) = file.end(nanoseconds(SystemTime::now()), &mut self.missed);
         let OpenFile { output, path, name, records, first_ns, last_ns, .. } = file;
@@ -364,7 +430,7 @@ impl CaptureFiles {
         drop(output);
         lock(&self.progress).bytes += bytes - before;
         self.note_closed(&name, bytes);
-        self.closing.closed(ClosedFile { path, name, bytes, records, first_ns, last_ns, pages: Some(pages) });
+        Some(ClosedFile { path, name, bytes, records, first_ns, last_ns, pages: Some(pages) })
     }
 
     /// Ends the open file if its interval is over though no record has come to say so: there are none before `past_ns`.

@@ -98,6 +98,11 @@ impl CaptureMonitor {
         self.lane_progress.get(lane).map(|lane| lane.cut()).unwrap_or_default()
     }
 
+    /// Files that somebody deleted, cut or moved away while they were written.
+    pub(crate) fn displaced(&self) -> u64 {
+        lock(&self.progress).displaced
+    }
+
     /// What became of files whose writers were killed.
     pub(crate) fn torn(&self) -> TornFiles {
         self.keeper.as_ref().map(KeeperMonitor::torn).unwrap_or_default()

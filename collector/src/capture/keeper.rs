@@ -23,6 +23,7 @@ mod manifest;
 mod space;
 mod tidy;
 mod torn;
+mod troubles;
 mod voice;
 mod work;
 

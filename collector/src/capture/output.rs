@@ -3,8 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::num::NonZeroU64;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Advice, OFlags, StatFs};
@@ -82,6 +83,17 @@ enum Mode {
     Direct(Gather),
 }
 
+/// What somebody did to a file that is being written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Displacement {
+    /// It has no name any more.
+    Deleted,
+    /// It is shorter than what was written to it.
+    Cut,
+    /// It is not where it was put, but here; `None` where the system does not say.
+    Moved(Option<PathBuf>),
+}
+
 /// What an error left behind.
 #[derive(Debug)]
 pub(super) struct AppendError {
@@ -117,9 +129,33 @@ impl Output {
         }
     }
 
-    /// Whether nobody can find the file any more.
-    pub(super) fn is_deleted(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    /// What somebody did to the file itself, whatever name it has.
+    pub(super) fn harm(&self) -> Option<Displacement> {
+        let metadata = self.file.metadata().ok()?;
+        if metadata.nlink() == 0 {
+            return Some(Displacement::Deleted);
+        }
+        // What is appended to a file that was cut would be behind a hole.
+        (metadata.is_file() && metadata.len() < self.length).then_some(Displacement::Cut)
+    }
+
+    /// Whether the file is no longer found at `path`, where it was put, but elsewhere.
+    pub(super) fn displacement(&self, path: &Path) -> Option<Displacement> {
+        let of_file = self.file.metadata().ok()?;
+        match path.symlink_metadata() {
+            Ok(found) if (found.dev(), found.ino()) == (of_file.dev(), of_file.ino()) => None,
+            Ok(_) => Some(Displacement::Moved(self.path_now())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Some(Displacement::Moved(self.path_now()))
+            }
+            // A directory that cannot be looked into proves nothing.
+            Err(_) => None,
+        }
+    }
+
+    /// Where the file is now, as far as the system can tell.
+    fn path_now(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()
     }
 
     /// Appends `parts`, each of them whole pcapng blocks. After an error the file has the length that it had before.

@@ -85,6 +85,7 @@ fn capture_lines(
         ]),
     ];
     lines.extend(error(app, capture.error.as_deref(), width, error_lines));
+    lines.extend(error(app, capture.kept.error.as_deref(), width, error_lines));
     if let Some(open) = capture.files.iter().rev().find(|file| file.closed_ns.is_none()) {
         lines.extend(follow(app, capture, open, width));
     }

@@ -554,6 +554,7 @@ fn text_from_elsewhere_is_escaped_on_every_screen() {
     let capture = snapshot.capture.as_mut().unwrap();
     capture.directory = HOSTILE.into();
     capture.error = Some(HOSTILE.into());
+    capture.kept.error = Some(HOSTILE.into());
     capture.files[0].name = HOSTILE.into();
     let log = snapshot.log.as_mut().unwrap();
     log.directory = HOSTILE.into();
@@ -580,6 +581,17 @@ fn text_from_elsewhere_is_escaped_on_every_screen() {
     let shown = told.matches(HARMLESS).count();
     assert!(shown >= 10, "{shown} in\n{told}");
     assert!(told.split('\n').all(text::is_clean));
+}
+
+#[test]
+fn what_is_wrong_with_keeping_captures_is_shown_while_it_is() {
+    let mut snapshot = sample::busy(90);
+    let mut seen = Seen::new(LARGE);
+    snapshot.capture.as_mut().unwrap().kept.error = Some("the hook 'upload' failed with exit code 7".into());
+    seen.snapshot(snapshot.clone()).keys("3").has("error: the hook 'upload' failed with exit code 7");
+    snapshot.capture.as_mut().unwrap().kept.error = None;
+    snapshot.taken_ns += 1;
+    assert!(!seen.snapshot(snapshot).text().contains("error:"));
 }
 
 #[test]

@@ -22,6 +22,7 @@ use super::lock::{LOCK_NAME, Lock, Refused};
 use super::manifest::Manifest;
 use super::space::{LONGEST_LOOK, Pace};
 use super::torn::TornFiles;
+use super::troubles::{Trouble, Troubles};
 use super::voice::Voice;
 use super::{ClosedCapture, KeeperError, KeeperSettings, KeptSnapshot};
 
@@ -91,6 +92,7 @@ pub(super) struct Kept {
     status: KeptSnapshot,
     torn: TornFiles,
     voice: Voice,
+    troubles: Troubles,
 }
 
 struct Place {
@@ -122,6 +124,7 @@ impl Kept {
             status: KeptSnapshot::default(),
             torn: TornFiles::default(),
             voice: Voice::default(),
+            troubles: Troubles::default(),
         };
         kept.tidy(true);
         kept.manifest.save().map_err(|error| KeeperError::unusable(&kept.settings.directory, error))?;
@@ -149,9 +152,8 @@ impl Kept {
         if !self.take_in_if_there(name) {
             return;
         }
-        if let Err(error) = self.link.point_to(name) {
-            self.complain(format!("cannot make the link to the newest capture: {error}"));
-        }
+        let pointed = self.link.point_to(name);
+        self.note_link(pointed);
         self.bound();
     }
 
@@ -197,6 +199,9 @@ impl Kept {
         }
         self.delete_aged();
         let room = self.delete_surplus().min(self.keep_free());
+        if self.refused.is_empty() {
+            self.relieve(Trouble::Deletion);
+        }
         self.save();
         self.count();
         let least = if self.status.paused { PAUSED_LOOK } else { Duration::ZERO };
@@ -223,9 +228,11 @@ impl Kept {
     fn take_in_if_there(&mut self, name: &str) -> bool {
         let taken = self.take_in(name);
         match &taken {
-            Ok(()) => {}
+            Ok(()) => self.relieve(Trouble::Tracking),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.remove_index(name),
-            Err(error) => self.complain(format!("cannot keep track of capture file '{name}': {error}")),
+            Err(error) => {
+                self.complain(Trouble::Tracking, format!("cannot keep track of capture file '{name}': {error}"));
+            }
         }
         taken.is_ok()
     }
@@ -266,7 +273,9 @@ impl Kept {
             Ok(Some(metadata)) if entry.identity.is_of(&metadata) => metadata,
             Ok(Some(_)) => return self.leave_alone(name, "was replaced"),
             Ok(None) => return self.drop_removed(name),
-            Err(error) => return self.complain(format!("cannot look at capture file '{name}': {error}")),
+            Err(error) => {
+                return self.complain(Trouble::Look, format!("cannot look at capture file '{name}': {error}"));
+            }
         };
         let closed = Closed::as_found(&found, closed_ns);
         self.manifest.change(name, |entry| entry.closed = Some(closed));
@@ -281,6 +290,7 @@ impl Kept {
         let standings = self.manifest.entries().iter().map(|entry| (entry.name.clone(), entry.standing(directory)));
         let standings: Vec<_> =
             standings.filter(|(_, standing)| !matches!(standing, Ok(Standing::Intact { .. }))).collect();
+        self.relieve(Trouble::Look);
         for (name, standing) in standings {
             self.note_standing(&name, standing);
         }
@@ -310,7 +320,7 @@ impl Kept {
             Ok(Standing::Changed) => self.leave_alone(name, "was cut or written to by another program"),
             Err(error) => {
                 self.refused.insert(name.to_owned());
-                self.complain(format!("cannot look at capture file '{name}': {error}"));
+                self.complain(Trouble::Look, format!("cannot look at capture file '{name}': {error}"));
             }
         }
     }
@@ -329,6 +339,8 @@ impl Kept {
 
     fn take_from_list(&mut self, name: &str) {
         self.refused.remove(name);
+        self.troubles.forget(name);
+        self.show_trouble();
         let forgotten = self.manifest.forget(name);
         if forgotten.is_some_and(|entry| entry.hook_due && self.settings.hook.is_some()) {
             let is_under_way = self.hooking.as_ref().is_some_and(|(hooking, _)| hooking == name);
@@ -345,8 +357,13 @@ impl Kept {
             Some(newest) => self.link.point_to(&newest.name),
             None => self.link.remove(),
         };
-        if let Err(error) = set {
-            self.complain(format!("cannot set the link to the newest capture: {error}"));
+        self.note_link(set);
+    }
+
+    fn note_link(&mut self, set: io::Result<()>) {
+        match set {
+            Ok(()) => self.relieve(Trouble::Link),
+            Err(error) => self.complain(Trouble::Link, format!("cannot set the link to the newest capture: {error}")),
         }
     }
 
@@ -362,7 +379,7 @@ impl Kept {
         }
         match std::fs::remove_file(vxtap_index::index_path(&plain)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.complain(format!("cannot remove the index of '{name}': {error}"));
+                self.say(&format!("cannot remove the index of '{name}': {error}"));
             }
             _ => {}
         }
@@ -378,11 +395,15 @@ impl Kept {
     }
 
     fn save(&mut self) {
-        if self.place.is_some()
-            && let Err(error) = self.manifest.save()
-        {
-            let directory = self.settings.directory.display();
-            self.complain(format!("cannot write the list of captures in '{directory}': {error}"));
+        if self.place.is_none() {
+            return;
+        }
+        match self.manifest.save() {
+            Ok(()) => self.relieve(Trouble::List),
+            Err(error) => {
+                let directory = self.settings.directory.display();
+                self.complain(Trouble::List, format!("cannot write the list of captures in '{directory}': {error}"));
+            }
         }
     }
 
@@ -409,10 +430,30 @@ impl Kept {
         self.status.hook_under_way = self.hooking.is_some();
     }
 
-    /// Tells of something that went wrong.
-    fn complain(&mut self, error: String) {
+    /// Tells of something that is wrong from now on.
+    fn complain(&mut self, trouble: Trouble, error: String) {
         self.say(&error);
-        self.status.error = Some(error);
+        self.troubles.begin(trouble, error);
+        self.show_trouble();
+    }
+
+    /// The same of `file`: over at the latest when that is gone.
+    fn complain_of(&mut self, file: &str, trouble: Trouble, error: String) {
+        self.say(&error);
+        self.troubles.begin_with(file, trouble, error);
+        self.show_trouble();
+    }
+
+    /// Something is not wrong, or not any more.
+    fn relieve(&mut self, trouble: Trouble) {
+        self.troubles.end(trouble);
+        self.show_trouble();
+    }
+
+    fn show_trouble(&mut self) {
+        if self.status.error.as_deref() != self.troubles.last() {
+            self.status.error = self.troubles.last().map(str::to_owned);
+        }
     }
 
     fn say(&mut self, text: &str) {

@@ -3,6 +3,7 @@
 use super::super::entry::{Entry, Standing, look_up};
 use super::super::manifest::Manifest;
 use super::super::tidy;
+use super::super::troubles::Trouble;
 use super::{Kept, Place};
 
 impl Kept {
@@ -13,14 +14,15 @@ impl Kept {
             return;
         }
         if self.place.take().is_some() {
-            self.complain(format!("the capture directory '{}' or the lock in it was removed", directory.display()));
+            let removed = format!("the capture directory '{}' or the lock in it was removed", directory.display());
+            self.complain(Trouble::Directory, removed);
         }
         if !directory.is_dir() {
             return;
         }
         match Place::take(&directory) {
             Ok(place) => self.place = Some(place),
-            Err(refused) => return self.complain(refused.into_error(&directory).to_string()),
+            Err(refused) => return self.complain(Trouble::Directory, refused.into_error(&directory).to_string()),
         }
         match Manifest::load(&directory) {
             Ok(manifest) => {
@@ -33,11 +35,13 @@ impl Kept {
                     }
                 }
                 self.tidy(false);
+                self.relieve(Trouble::Directory);
                 tracing::info!("captures are kept in '{}' again", directory.display());
             }
             Err(error) => {
                 self.place = None;
-                self.complain(format!("cannot read the list of captures in '{}': {error}", directory.display()));
+                let unread = format!("cannot read the list of captures in '{}': {error}", directory.display());
+                self.complain(Trouble::Directory, unread);
             }
         }
     }
@@ -57,12 +61,12 @@ impl Kept {
         self.survey();
         let found = match tidy::find(&directory, has_not_begun, |name| self.manifest.get(name).is_some()) {
             Ok(found) => found,
-            Err(error) => return self.complain(format!("cannot list '{}': {error}", directory.display())),
+            Err(error) => return self.say(&format!("cannot list '{}': {error}", directory.display())),
         };
         for leftover in found.leftovers {
             match std::fs::remove_file(&leftover) {
                 Ok(()) => tracing::info!("removed '{}', which a killed collector left", leftover.display()),
-                Err(error) => self.complain(format!("cannot remove '{}': {error}", leftover.display())),
+                Err(error) => self.say(&format!("cannot remove '{}': {error}", leftover.display())),
             }
         }
         self.look_alikes = found.look_alikes;

@@ -10,6 +10,7 @@ use rustix::fs::{CWD, RenameFlags};
 use super::super::compress::{Compression, Unfinished};
 use super::super::entry::{Closed, Entry, Identity, Standing, look_up};
 use super::super::hook::Run;
+use super::super::troubles::Trouble;
 use super::Kept;
 
 /// The most files that wait for their hook.
@@ -51,11 +52,15 @@ impl Kept {
             })
         });
         match result {
-            Ok(()) => self.status.compressed += 1,
+            Ok(()) => {
+                self.status.compressed += 1;
+                self.relieve(Trouble::Compression);
+            }
             Err(Unfinished::Cancelled) => {}
             Err(Unfinished::Failed(error)) => {
                 if self.manifest.get(name).is_some() {
-                    self.complain(format!("cannot compress capture file '{name}': {error}; it stays as it is"));
+                    let error = format!("cannot compress capture file '{name}': {error}; it stays as it is");
+                    self.complain_of(name, Trouble::Compression, error);
                 }
                 self.manifest.change(name, |entry| entry.compress_due = false);
             }
@@ -96,10 +101,14 @@ impl Kept {
     pub(in super::super) fn hooked(&mut self, run: &Run, result: Result<(), String>) {
         self.hooking = None;
         self.manifest.change(&run.name, |entry| entry.hook_due = false);
-        if let Err(failure) = result {
-            self.status.hook_failures += 1;
-            tracing::warn!("{failure}");
-            self.status.error = Some(failure);
+        match result {
+            Ok(()) => self.relieve(Trouble::Hook),
+            Err(failure) => {
+                self.status.hook_failures += 1;
+                tracing::warn!("{failure}");
+                self.troubles.begin(Trouble::Hook, failure);
+                self.show_trouble();
+            }
         }
     }
 
@@ -130,10 +139,9 @@ impl Kept {
         }
         let name = successor.name.clone();
         self.manifest.succeed(successor);
-        if self.link.target().as_deref() == Some(&original.name)
-            && let Err(error) = self.link.point_to(&name)
-        {
-            self.complain(format!("cannot set the link to the newest capture: {error}"));
+        if self.link.target().as_deref() == Some(&original.name) {
+            let pointed = self.link.point_to(&name);
+            self.note_link(pointed);
         }
         Ok(())
     }

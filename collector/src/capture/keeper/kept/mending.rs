@@ -11,6 +11,7 @@ use vxtap_index::Whole;
 
 use super::super::entry::{Closed, Entry, Standing};
 use super::super::torn::{Look, REST_BYTES};
+use super::super::troubles::Trouble;
 use super::Kept;
 
 impl Kept {
@@ -46,7 +47,7 @@ impl Kept {
         match cut {
             Ok(closed) => self.manifest.change(name, |entry| (entry.closed, entry.torn) = (closed, false)),
             Err(complaint) => {
-                self.complain(complaint);
+                self.complain_of(name, Trouble::Torn, complaint);
                 self.manifest.change(name, |entry| entry.torn = false);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::entry::{Entry, Standing, nanoseconds};
 use super::super::space::QUIET_MARGIN;
+use super::super::troubles::Trouble;
 use super::Kept;
 
 impl Kept {
@@ -43,7 +44,7 @@ impl Kept {
         };
         if let Err(error) = std::fs::remove_file(&path) {
             self.refused.insert(name.to_owned());
-            self.complain(format!("cannot delete capture file '{name}': {error}"));
+            self.complain(Trouble::Deletion, format!("cannot delete capture file '{name}': {error}"));
             return 0;
         }
         tracing::debug!("deleted capture file '{name}': {why}");
@@ -121,12 +122,13 @@ impl Kept {
 
     fn free(&mut self) -> Option<u64> {
         match self.surroundings.free_bytes(&self.settings.directory) {
-            Ok(free) => Some(free),
+            Ok(free) => {
+                self.relieve(Trouble::Space);
+                Some(free)
+            }
             Err(error) => {
-                self.complain(format!(
-                    "cannot ask how much is free in '{}': {error}",
-                    self.settings.directory.display()
-                ));
+                let directory = self.settings.directory.display();
+                self.complain(Trouble::Space, format!("cannot ask how much is free in '{directory}': {error}"));
                 None
             }
         }
