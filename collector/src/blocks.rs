@@ -8,7 +8,6 @@
 //! Where a file is read, workers may wait. Then a lane can have its blocks written by the worker itself ([`write_in_place`]), which has their
 //! bytes in its cache, and several can hand over in an order ([`BlockLane::in_turns`]).
 
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
@@ -18,9 +17,14 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::turns::Turns;
 
+mod block;
+mod counters;
 mod in_place;
 mod when_full;
 
+use block::Bytes;
+pub(crate) use block::{Block, Marks};
+pub(crate) use counters::LaneCounters;
 use in_place::WriteInPlace;
 pub(crate) use in_place::{BlockWriter, write_in_place};
 pub(crate) use when_full::WhenFull;
@@ -34,125 +38,6 @@ pub(crate) struct LaneSettings {
     pub(crate) block_bytes: usize,
     /// A record waits no longer than this in a block that is not full.
     pub(crate) flush: Duration,
-}
-
-/// Whole records, one after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Block<M = ()> {
-    /// The records.
-    pub(crate) bytes: Bytes,
-    /// How many there are.
-    pub(crate) records: u64,
-    /// What the lane noted of them.
-    pub(crate) marks: M,
-    /// Place in the order of hand-over, all lanes together.
-    ticket: u64,
-}
-
-impl<M> Block<M> {
-    /// Place in the order of hand-over: no two blocks of a run have the same.
-    pub(crate) const fn ticket(&self) -> u64 {
-        self.ticket
-    }
-}
-
-/// The memory of a block, which does not grow, filled from its beginning on.
-#[derive(Debug, Default)]
-pub(crate) struct Bytes {
-    /// Zeros at first, as the system gives them: what was not filled yet takes no memory.
-    memory: Box<[u8]>,
-    length: usize,
-}
-
-impl Bytes {
-    fn with_room(bytes: usize) -> Self {
-        Self { memory: vec![0; bytes].into_boxed_slice(), length: 0 }
-    }
-
-    fn room(&self) -> usize {
-        self.memory.len() - self.length
-    }
-
-    /// Appends `bytes`, for which there is room.
-    #[inline]
-    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
-        self.memory[self.length..][..bytes.len()].copy_from_slice(bytes);
-        self.length += bytes.len();
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.memory[..self.length]
-    }
-}
-
-impl DerefMut for Bytes {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[..self.length]
-    }
-}
-
-/// What a lane notes of the records of a block besides their bytes. The default takes no memory.
-pub(crate) trait Marks: Default {
-    /// With the memory that it usually needs for a block of so many bytes.
-    fn with_room(_block_bytes: usize) -> Self {
-        Self::default()
-    }
-
-    /// Forgets all, and keeps the memory for the next block.
-    fn clear(&mut self);
-}
-
-impl Marks for () {
-    fn clear(&mut self) {}
-}
-
-/// What became of the records of one lane. The worker and the writer each add to their own fields only.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct LaneCounters {
-    /// Handed over to the writer.
-    handed_over: AtomicU64,
-    /// Refused because no block was empty.
-    refused: AtomicU64,
-    /// Written.
-    written: AtomicU64,
-    /// Taken from the lane and not written.
-    discarded: AtomicU64,
-}
-
-impl LaneCounters {
-    pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
-    }
-
-    /// Refused by the lane or discarded by the writer.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed) + self.discarded.load(Ordering::Relaxed)
-    }
-
-    /// Written or discarded by the writer.
-    pub(crate) fn done(&self) -> u64 {
-        self.written() + self.discarded.load(Ordering::Relaxed)
-    }
-
-    /// With the writer.
-    pub(crate) fn pending(&self) -> u64 {
-        // The writer's counts first: they never overtake what was handed over before they were read.
-        let done = self.done();
-        self.handed_over.load(Ordering::Relaxed).saturating_sub(done)
-    }
-
-    pub(crate) fn add_written(&self, records: u64) {
-        self.written.fetch_add(records, Ordering::Relaxed);
-    }
-
-    pub(crate) fn add_discarded(&self, records: u64) {
-        self.discarded.fetch_add(records, Ordering::Relaxed);
-    }
 }
 
 /// What the lanes and the queue share.
@@ -548,7 +433,7 @@ impl<M: Marks> BlockQueue<M> {
 
     /// Empties a block and returns it to its lane.
     pub(crate) fn give_back(&mut self, lane: usize, mut block: Block<M>) {
-        block.bytes.length = 0;
+        block.bytes.clear();
         block.records = 0;
         block.marks.clear();
         let pushed = self.lanes[lane].empty.push(block);

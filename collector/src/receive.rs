@@ -12,6 +12,7 @@ mod handed;
 mod offered;
 mod packet;
 mod queue;
+pub(crate) mod short_buffer;
 mod socket;
 mod wait;
 

@@ -27,7 +27,9 @@ use crate::networks::Networks;
 use crate::outer_fragments::FragmentCounter;
 use crate::outputs::{self, Outputs};
 use crate::pipeline::{Pipeline, PipelineTotals, random_seed};
-use crate::receive::{Handed, PacketSource, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group};
+use crate::receive::{
+    Handed, PacketSource, ReceiveSocket, Waiter, kept_name, open_group, open_packet_group, short_buffer,
+};
 use crate::settings::{Listener, RunSettings, SummaryTarget, Timestamps, UdpListener};
 use crate::shared::{Asker, Shared};
 use crate::streams::StreamRegistry;
@@ -176,6 +178,11 @@ impl Collector {
             }
         }
         handed.finish()?.iter().for_each(|name| manager.forget(name));
+        let granted = sockets.iter().flatten().map(|socket| socket.buffer_bytes);
+        // As an ordinary user that is how it is by default: no trouble to warn of.
+        if let Some(short) = short_buffer::told(granted, settings.receive.buffer_bytes as u64) {
+            tracing::info!("{short}");
+        }
         let of_worker = |(sockets, rings): (&Vec<ReceiveSocket>, &Vec<PacketSource>)| {
             sockets.iter().map(ReceiveSocket::queue).chain(rings.iter().map(PacketSource::queue)).collect()
         };

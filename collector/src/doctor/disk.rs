@@ -26,7 +26,7 @@ impl Check for Disk {
         let about = place.display().to_string();
         let mut findings = match at.machine.kernel.file_system(place) {
             Err(error) => vec![Finding::unknown(NAME, format!("cannot look at it: {error}"))],
-            Ok(system) => space(capture, system),
+            Ok(system) => space(capture, system, place == capture.directory),
         };
         if let Some(rate) = at.settings.disk_rate {
             findings.push(speed(at, place, rate));
@@ -35,17 +35,16 @@ impl Check for Disk {
     }
 }
 
-fn space(capture: &CaptureSettings, system: super::kernel::FileSystem) -> Vec<Finding> {
+fn space(capture: &CaptureSettings, system: super::kernel::FileSystem, is_there: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     if !system.writable {
         let user = rustix::process::geteuid().as_raw();
         let finding = Finding::problem(NAME, format!("user {user} may not write here"));
-        findings.push(
-            finding
-                .costs("A run does not start.")
-                .mend(format!("chown {user} {}", quoted(&capture.directory.display().to_string()))),
-        );
+        let directory = quoted(&capture.directory.display().to_string());
+        let mend =
+            if is_there { format!("chown {user} {directory}") } else { format!("install -d -o {user} {directory}") };
+        findings.push(finding.costs("A run does not start.").mend(mend));
     }
     let retention = &capture.keeping.retention;
     let floor = retention.free_bytes.unwrap_or(0);
@@ -151,6 +150,9 @@ mod tests {
         let locked = FileSystem { writable: false, ..ROOMY };
         let (text, mend) = only(&machine(locked).look(&Disk, "--write /no/such --keep-age 1h"), Severity::Problem);
         assert!(text.contains("may not write") && mend[0].ends_with(" /no/such"), "{text} {mend:?}");
+        assert!(mend[0].starts_with("install -d -o "), "what is not there cannot be given to anybody: {mend:?}");
+        let (_, mend) = only(&machine(locked).look(&Disk, "--write / --keep-age 1h"), Severity::Problem);
+        assert!(mend[0].starts_with("chown "), "{mend:?}");
         let memory = FileSystem { in_memory: true, ..ROOMY };
         only(&machine(memory).look(&Disk, "--write /no/such --keep-age 1h"), Severity::Hint);
         assert_eq!(quoted("/a b'c"), "'/a b'\\''c'");

@@ -19,7 +19,11 @@ impl Check for Port {
     fn look(&self, at: &Examination<'_>) -> Vec<Finding> {
         let run = &at.settings.run;
         let data = at.data_addresses().map(|address| (Protocol::Udp, address));
-        let served = [run.api.as_ref().map(|api| api.address), run.follow.as_ref().map(|follow| follow.address)];
+        let served = [
+            run.api.as_ref().map(|api| api.address),
+            run.follow.as_ref().map(|follow| follow.address),
+            run.health.address,
+        ];
         let served = served.into_iter().flatten().map(|address| (Protocol::Tcp, address));
         // Port 0 takes a free one.
         let wanted = data.chain(served).filter(|(_, address)| address.port() != 0);
@@ -232,6 +236,15 @@ mod tests {
             let found = findings.iter().filter(|finding| finding.severity == Severity::Problem).count();
             assert_eq!((findings.len(), found), (2, problems), "{findings:#?}");
         }
+    }
+
+    #[test]
+    fn the_port_of_the_health_probes_is_looked_at_too() {
+        let fake =
+            FakeMachine::new().file("/proc/net/tcp", "  1: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 9 1 0\n");
+        let findings = fake.look(&Port, "--listen vxlan://[::]:4789 --api none --health 127.0.0.1:8080");
+        let found: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Problem).collect();
+        assert_eq!((findings.len(), found.len()), (2, 1), "{findings:#?}");
     }
 
     #[test]

@@ -26,9 +26,19 @@ impl Check for ReceiveBuffer {
     }
 }
 
+/// Whether sockets get less than is asked for, unless a capability goes past the limit.
+pub(super) fn is_buffer_beyond_limit(at: &Examination<'_>) -> bool {
+    let most = at.machine.sysctl(&limit());
+    at.data_addresses().next().is_some() && most.is_some_and(|most| most < at.settings.run.receive.buffer_bytes as u64)
+}
+
+fn limit() -> SysctlKey {
+    SysctlKey::new(&["net", "core", "rmem_max"])
+}
+
 fn granted(at: &Examination<'_>) -> Finding {
     let wanted = at.settings.run.receive.buffer_bytes as u64;
-    let key = SysctlKey::new(&["net", "core", "rmem_max"]);
+    let key = limit();
     if may_force_buffers(at.machine) {
         return Finding::good(NAME, format!("each socket gets the {} asked for (CAP_NET_ADMIN)", Size(wanted)));
     }
@@ -46,10 +56,10 @@ fn granted(at: &Examination<'_>) -> Finding {
     // The kernel doubles what is asked for, to have room for its own part.
     let room = 2 * most / DATAGRAM_COST;
     let cost = format!("A burst of more than about {room} datagrams of 1,450 bytes is dropped (kernel_dropped).");
-    Finding::problem(NAME, found).costs(cost).mend_sysctl(key, wanted.to_string()).mend_by(
-        "or give the program the capability (a unit: AmbientCapabilities=CAP_NET_ADMIN)",
-        grant("cap_net_admin"),
-    )
+    Finding::problem(NAME, found)
+        .costs(cost)
+        .mend_sysctl(key, wanted.to_string())
+        .mend_by("or give the program the capability (a unit: AmbientCapabilities=CAP_NET_ADMIN)", grant(at))
 }
 
 /// All sockets together against what the kernel lets UDP have.
