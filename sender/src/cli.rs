@@ -5,6 +5,7 @@ mod policy;
 mod report;
 mod summary_file;
 mod transfer;
+mod values;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -21,8 +22,8 @@ use crate::policy::export::ExportError;
 use crate::policy::import::ImportError;
 use crate::summary::Summary;
 use crate::{capture, generate, mirror, replay};
-use arguments::{Arguments, Capture, Command, PolicyCommand, Replay, SummaryTarget, positive_number};
-use summary_file::{NoPlace, see_place};
+use arguments::{Arguments, Capture, Command, PolicyCommand, Replay};
+use summary_file::{NoPlace, SummaryTarget, see_place};
 use watch::Watch;
 
 /// Runs the program with the arguments of the process. 0: done; 1: the run failed; 2: bad arguments.

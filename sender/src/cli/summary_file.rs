@@ -1,12 +1,30 @@
-//! Whether the file of `--summary` can be written at the end, seen before the run begins.
+//! Where a summary goes, and whether that can be written at the end, seen before the run begins.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::arguments::SummaryTarget;
+/// Where a summary goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SummaryTarget {
+    StandardOutput,
+    File(PathBuf),
+}
+
+impl FromStr for SummaryTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("expected a file, or - for standard output".to_owned()),
+            "-" => Ok(Self::StandardOutput),
+            file => Ok(Self::File(file.into())),
+        }
+    }
+}
 
 /// The file of a summary cannot be written.
 #[derive(Debug, thiserror::Error)]

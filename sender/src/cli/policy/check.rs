@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::table::Table;
 use super::{load, print, print_json};
-use crate::cli::positive_number;
+use crate::cli::values::positive_number;
 use crate::policy::{Encapsulation, Policy, PolicyFile, Session, printable};
 
 #[derive(Debug, Args)]
