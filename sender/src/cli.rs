@@ -76,7 +76,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         }
         Command::Capture(arguments) => {
             // Threads have privileges of their own, so those are given up before there is a second thread.
-            let summary = match arguments.settings() {
+            let summary = match arguments.settings()? {
                 Capture::ToOneTarget(settings) => {
                     let capture = capture::Capture::open(&settings, &control)?;
                     capture.drop_privileges()?;

@@ -189,6 +189,38 @@ fn a_policy_that_is_not_right_is_told_with_its_place_and_exits_2() {
 }
 
 #[test]
+fn the_token_in_the_environment_concerns_only_a_run_with_a_control_port() {
+    let (_collector, target) = collector();
+    let folder = Folder::new(target, "vni = 5");
+    let to_one_target = |token: &str| {
+        let mut sender = Command::new(env!("CARGO_BIN_EXE_vxtap-sender"));
+        sender.arg("replay").arg(folder.capture()).args(["--to", &target.to_string(), "--vni", "5", "--top-speed"]);
+        sender.args(["--source-port-base", "44000"]).env("VXTAP_CONTROL_TOKEN", token).output().unwrap()
+    };
+    let by_policy = |token: &str, control: &[&str]| {
+        let mut sender = folder.sender();
+        sender.arg("--top-speed").args(control).env("VXTAP_CONTROL_TOKEN", token).output().unwrap()
+    };
+    for token in ["", "short", "0123456789abcdef"] {
+        for output in [to_one_target(token), by_policy(token, &[])] {
+            assert_eq!(output.status.code(), Some(0), "{token:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    let control = ["--control", "127.0.0.1:0"];
+    for token in ["", "short"] {
+        let output = by_policy(token, &control);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("VXTAP_CONTROL_TOKEN"), "{token:?}: {said}");
+    }
+    assert_eq!(by_policy("0123456789abcdef", &control).status.code(), Some(0));
+    let named = ["--control", "127.0.0.1:0", "--control-token", "0123456789abcdef"];
+    assert_eq!(by_policy("", &named).status.code(), Some(0), "a flag goes before the environment");
+    // Off loopback it takes a token, so the one in the environment is used.
+    let everywhere = ["--control", "0.0.0.0:0"];
+    assert_eq!(by_policy("0123456789abcdef", &everywhere).status.code(), Some(0));
+}
+
+#[test]
 fn a_session_is_off_within_a_second_also_where_frames_are_far_apart() {
     let (_collector, target) = collector();
     let folder = Folder::new(target, "vni = 5");

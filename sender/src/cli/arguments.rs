@@ -187,6 +187,9 @@ struct RateArguments {
     top_speed: bool,
 }
 
+/// The environment variable that has the token where no flag has.
+const CONTROL_TOKEN: &str = "VXTAP_CONTROL_TOKEN";
+
 /// Where frames go: all to one target, or by a policy.
 #[derive(Debug, Args)]
 struct RouteArguments {
@@ -203,9 +206,9 @@ struct RouteArguments {
     /// With --policy: serve metrics and control over HTTP on this address; off loopback it takes --control-token
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address, conflicts_with = "to")]
     control: Option<SocketAddr>,
-    /// What requests to the control port must show: 16 characters or more
-    #[arg(long, value_name = "TOKEN", env = "VXTAP_CONTROL_TOKEN", hide_env_values = true, value_parser = control_token,
-          requires = "control")]
+    /// What requests to the control port must show: 16 characters or more (VXTAP_CONTROL_TOKEN keeps it out of the list of
+    /// processes)
+    #[arg(long, value_name = "TOKEN", value_parser = control_token, requires = "control")]
     control_token: Option<String>,
     /// With --policy: look the names of targets up again so often
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "to")]
@@ -218,9 +221,16 @@ impl RouteArguments {
         Some((self.to.clone()?, self.vni?))
     }
 
-    fn control(&self) -> Option<ControlSettings> {
-        let address = self.control?;
-        Some(ControlSettings { address, token: self.control_token.clone() })
+    /// The environment is looked at here, and not by clap: what is in it concerns only a run that has a control port.
+    fn control(&self) -> Result<Option<ControlSettings>, SendError> {
+        let Some(address) = self.control else { return Ok(None) };
+        let of_environment = || {
+            let text = std::env::var_os(CONTROL_TOKEN)?;
+            let token = text.to_str().ok_or_else(|| "not UTF-8".to_owned()).and_then(control_token);
+            Some(token.map_err(|error| SendError::Setting(format!("environment variable {CONTROL_TOKEN}: {error}"))))
+        };
+        let token = self.control_token.clone().map(Ok).or_else(of_environment).transpose()?;
+        Ok(Some(ControlSettings { address, token }))
     }
 }
 
@@ -314,7 +324,7 @@ impl ReplayArguments {
             return Ok(Replay::ToOneTarget(ReplaySettings { timing, loops, ..ReplaySettings::new(transmit, files) }));
         }
         Ok(Replay::ByPolicy(FileMirrorSettings {
-            mirror: self.transmit.mirror(&self.route, self.rate.top_speed),
+            mirror: self.transmit.mirror(&self.route, self.rate.top_speed)?,
             files,
             timing,
             loops,
@@ -329,7 +339,7 @@ impl ReplayArguments {
 }
 
 impl CaptureArguments {
-    pub(super) fn settings(&self) -> Capture {
+    pub(super) fn settings(&self) -> Result<Capture, SendError> {
         let way = match self.direction {
             WayArgument::In => Way::In,
             WayArgument::Out => Way::Out,
@@ -341,7 +351,7 @@ impl CaptureArguments {
         if let Some((to, vni)) = self.route.one() {
             let default = CaptureSettings::new(self.transmit.settings(to, vni, true), self.interfaces.clone());
             let filter = self.filter.clone();
-            return Capture::ToOneTarget(CaptureSettings {
+            return Ok(Capture::ToOneTarget(CaptureSettings {
                 way,
                 filter,
                 services,
@@ -349,10 +359,10 @@ impl CaptureArguments {
                 ring_bytes,
                 duration,
                 ..default
-            });
+            }));
         }
-        Capture::ByPolicy(LiveMirrorSettings {
-            mirror: self.transmit.mirror(&self.route, true),
+        Ok(Capture::ByPolicy(LiveMirrorSettings {
+            mirror: self.transmit.mirror(&self.route, true)?,
             interfaces: self.interfaces.clone(),
             tags: self.tag.clone(),
             way,
@@ -360,7 +370,7 @@ impl CaptureArguments {
             tunnels,
             ring_bytes,
             duration,
-        })
+        }))
     }
 
     pub(super) const fn summary(&self) -> Option<&SummaryTarget> {
@@ -423,18 +433,18 @@ impl TransmitArguments {
     }
 
     /// The same for a mirror by the policy of `route`.
-    fn mirror(&self, route: &RouteArguments, top_speed: bool) -> MirrorSettings {
+    fn mirror(&self, route: &RouteArguments, top_speed: bool) -> Result<MirrorSettings, SendError> {
         let default = MirrorSettings::new(route.policy.clone().unwrap_or_default());
-        MirrorSettings {
+        Ok(MirrorSettings {
             source_ports: self.source_ports,
             source_port_base: self.source_port_base,
             port_seed: self.port_seed,
             udp_checksum: !self.no_udp_checksum,
             method: self.method(top_speed),
             resolve_interval: route.resolve_interval.unwrap_or(default.resolve_interval),
-            control: route.control(),
+            control: route.control()?,
             ..default
-        }
+        })
     }
 
     const fn method(&self, top_speed: bool) -> Method {

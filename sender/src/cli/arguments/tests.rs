@@ -16,7 +16,7 @@ fn generate(line: &str) -> GenerateSettings {
 
 fn capture(line: &str) -> CaptureSettings {
     match parse(&format!("capture --to ::1 --vni 7 {line}")).unwrap().command {
-        Command::Capture(arguments) => match arguments.settings() {
+        Command::Capture(arguments) => match arguments.settings().unwrap() {
             Capture::ToOneTarget(settings) => settings,
             Capture::ByPolicy(_) => panic!("by a policy"),
         },
@@ -47,7 +47,7 @@ fn a_capture_by_a_policy_names_no_interface_unless_it_is_told_to() {
     let line =
         "capture --policy p.toml --tag web --tag db --direction out --control 127.0.0.1:1 --ring 3 --tunnel tun0=none";
     let Command::Capture(arguments) = parse(line).unwrap().command else { panic!("not capture") };
-    let Capture::ByPolicy(settings) = arguments.settings() else { panic!("not by a policy") };
+    let Capture::ByPolicy(settings) = arguments.settings().unwrap() else { panic!("not by a policy") };
     assert_eq!(
         (settings.mirror.policy, settings.interfaces.len(), settings.tags),
         ("p.toml".into(), 0, vec!["web".into(), "db".into()])
