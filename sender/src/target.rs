@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn index_of(interface: &str) -> u32 {
-        std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).unwrap().trim().parse().unwrap()
+        nix::net::if_::if_nametoindex(interface).unwrap()
     }
 
     #[test]

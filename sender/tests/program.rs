@@ -393,6 +393,31 @@ fn a_link_local_target_is_reached_on_its_interface_and_an_interface_that_is_not_
 }
 
 #[test]
+fn interfaces_are_those_of_the_namespace_that_it_runs_in_whatever_sys_shows() {
+    // `/sys` stays as it was mounted, and has no a0.
+    const SCRIPT: &str = r#"
+        ip link set lo up && ip link add a0 type veth peer name b0 && ip link set b0 up && ip link set a0 up || exit 77
+        ip addr add 10.1.0.1/24 dev a0
+        test ! -e /sys/class/net/a0 || exit 3
+        "$0" policy check --host "$1" >&2 || exit 4
+        "$0" capture --policy "$1" --seconds 0.1 || exit 5
+    "#;
+    let policy = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let rules = "[[source]]\nname = \"a\"\ninterfaces = [\"a0\"]\n[[target]]\nname = \"c\"\naddress = \"127.0.0.1\"\n\
+                 [[session]]\nname = \"s\"\nsource = \"a\"\ntarget = \"c\"\n";
+    std::fs::write(&policy, rules).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-n", "sh", "-c", SCRIPT, env!("CARGO_BIN_EXE_vxtap-sender")]).arg(policy.path());
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    if namespaces::are_missing(&said) {
+        return;
+    }
+    assert!(output.status.success(), "{:?}: {said}", output.status);
+    assert!(said.contains("capturing from a0"), "{said}");
+}
+
+#[test]
 fn a_capture_can_come_through_a_pipe() {
     let capture = capture(1, &frames(10));
     let receiver = Receiver::new("127.0.0.1:0");

@@ -5,7 +5,7 @@
 //! kernel gets its programs: no frame is let through by one policy and cut or refused by another.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -264,14 +264,20 @@ fn interfaces(names: Vec<String>, tags: Vec<String>) -> Interfaces {
     })
 }
 
+/// The names of all interfaces of this host, as the kernel tells them: `/sys/class/net` shows those of the network namespace that it was
+/// mounted in, which need not be this one (`nsenter --net`).
+pub(crate) fn names_of_host() -> std::io::Result<Vec<String>> {
+    let interfaces = nix::net::if_::if_nameindex()?;
+    Ok(interfaces.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
+}
+
 /// All interfaces of this host.
 fn host_interfaces(tags: &[String]) -> Result<Vec<Interface>, SendError> {
     let failed =
         |error: std::io::Error| SendError::Setting(format!("cannot list the interfaces of this host: {error}"));
     let addresses = if_addrs::get_if_addrs().map_err(failed)?;
     let mut interfaces = Vec::new();
-    for entry in std::fs::read_dir(Path::new("/sys/class/net")).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+    for name in names_of_host().map_err(failed)? {
         let own = addresses.iter().filter(|address| address.name == name);
         let loopback = own.clone().any(if_addrs::Interface::is_loopback);
         let addresses = own.map(if_addrs::Interface::ip).collect();

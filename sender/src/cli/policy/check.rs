@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
 use super::table::Table;
 use super::{load, print, print_json};
 use crate::cli::values::positive_number;
+use crate::mirror::live::names_of_host;
 use crate::policy::{Encapsulation, Policy, PolicyFile, Session, printable};
 
 #[derive(Debug, Args)]
@@ -45,12 +47,7 @@ struct Estimate<'p> {
 pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     let file = load(&arguments.file, arguments.json)?;
     if arguments.host {
-        let present: Vec<String> = std::fs::read_dir("/sys/class/net")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
+        let present = names_of_host().context("cannot list the interfaces of this host")?;
         let problems = file.missing_interfaces(&present, true);
         if !problems.is_empty() {
             let error = file.error(problems);
