@@ -74,6 +74,8 @@ drop_reasons! {
     VxlanGpeControl = "vxlan_gpe_control",
     /// VXLAN-GPE around neither Ethernet nor IP: NSH, or an unknown protocol.
     VxlanGpePayload = "vxlan_gpe_payload",
+    /// Header of the PROXY protocol where the tunnel's should begin: a load balancer puts it there, and has to be told not to.
+    ProxyHeader = "proxy_header",
     /// Datagram longer than the receive buffer: its end is gone.
     DatagramTruncated = "datagram_truncated",
     /// Frame of a raw mirror for this machine itself: not mirrored.
@@ -111,6 +113,7 @@ impl From<VxlanError> for DropReason {
         match error {
             VxlanError::HeaderTooShort => Self::VxlanTooShort,
             VxlanError::FlagClear => Self::VxlanFlagClear,
+            VxlanError::ProxyHeader => Self::ProxyHeader,
             VxlanError::EmptyFrame => Self::VxlanEmptyFrame,
         }
     }
@@ -138,6 +141,7 @@ impl From<EnvelopeError> for DropReason {
             EnvelopeError::Gpe(GpeError::Payload(_)) => Self::VxlanGpePayload,
             EnvelopeError::Geneve(error) => error.into(),
             EnvelopeError::UnknownCritical => Self::GeneveUnknownCritical,
+            EnvelopeError::ProxyHeader => Self::ProxyHeader,
         }
     }
 }

@@ -14,6 +14,7 @@ mod frame;
 pub mod geneve;
 mod link;
 mod outermost;
+mod proxy;
 mod steer;
 pub mod vxlan;
 pub mod vxlan_gpe;

@@ -12,6 +12,8 @@
 
 use std::fmt;
 
+use crate::proxy;
+
 /// The UDP destination port that IANA assigned to VXLAN.
 pub const PORT: u16 = 4789;
 /// Length of the VXLAN header in bytes.
@@ -71,6 +73,8 @@ pub enum VxlanError {
     HeaderTooShort,
     /// The I flag is clear, so there is no valid VNI (RFC 7348 section 5).
     FlagClear,
+    /// A header of the PROXY protocol where VXLAN should begin.
+    ProxyHeader,
     /// A whole header with nothing behind it.
     EmptyFrame,
 }
@@ -80,6 +84,7 @@ impl fmt::Display for VxlanError {
         f.write_str(match self {
             Self::HeaderTooShort => "shorter than a VXLAN header (8 bytes)",
             Self::FlagClear => "VXLAN I flag is clear, so the VNI is not valid",
+            Self::ProxyHeader => "header of the PROXY protocol where VXLAN should begin",
             Self::EmptyFrame => "VXLAN header with no inner frame behind it",
         })
     }
@@ -107,11 +112,21 @@ pub(crate) fn read(header: [u8; HEADER_LEN]) -> Result<VxlanHeader, VxlanError> 
     const VNI: u64 = (Vni::MAX as u64) << 8;
     // Both words at once.
     let bits = u64::from_be_bytes(header);
-    if bits & FLAG == 0 {
-        return Err(VxlanError::FlagClear);
+    // What nearly all senders write takes one comparison, as the flag alone would.
+    if header[0] != FLAG_VNI {
+        unusual(bits)?;
     }
     let reserved = bits & !(FLAG | VNI);
     Ok(VxlanHeader { vni: Vni::of_word(bits as u32), reserved_bits_set: reserved != 0 })
+}
+
+/// What other first bytes mean.
+#[inline]
+fn unusual(bits: u64) -> Result<(), VxlanError> {
+    if bits == proxy::SIGNATURE_BITS {
+        return Err(VxlanError::ProxyHeader);
+    }
+    if bits >> 56 & FLAG_VNI as u64 == 0 { Err(VxlanError::FlagClear) } else { Ok(()) }
 }
 
 /// The eight header bytes that a sender puts before a frame of network `vni`, all reserved bits zero.

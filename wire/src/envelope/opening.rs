@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use super::{first_fragment_port, outer_datagram};
 use crate::geneve::{self, Cookie, GeneveError, Mark, MirrorDirection};
 use crate::link::Link;
+use crate::proxy;
 use crate::vxlan::{self, Vni, VxlanError};
 use crate::vxlan_gpe::{self, GpeError};
 
@@ -135,6 +136,8 @@ pub enum EnvelopeError {
     Geneve(GeneveError),
     /// GENEVE with an option that must not be passed over, and that nobody here knows.
     UnknownCritical,
+    /// A header of the PROXY protocol where the tunnel's should begin.
+    ProxyHeader,
 }
 
 impl fmt::Display for EnvelopeError {
@@ -144,6 +147,7 @@ impl fmt::Display for EnvelopeError {
             Self::Gpe(error) => error.fmt(f),
             Self::Geneve(error) => error.fmt(f),
             Self::UnknownCritical => f.write_str("GENEVE with a critical option that is not known"),
+            Self::ProxyHeader => f.write_str("header of the PROXY protocol where the tunnel should begin"),
         }
     }
 }
@@ -163,7 +167,8 @@ struct Layer<'a> {
 
 /// Takes the envelope off `datagram`, which came from `source` to a port of `kind`.
 pub fn open(kind: Kind, datagram: &[u8], source: IpAddr, rules: Rules) -> Result<Opened<'_>, EnvelopeError> {
-    let layer = layer(kind, datagram, rules)?;
+    let layer = layer(kind, datagram, rules)
+        .map_err(|error| if proxy::begins(datagram) { EnvelopeError::ProxyHeader } else { error })?;
     let Layer { vni, link, reserved_bits_set, cookie, direction, mark, frame } = layer;
     let offset = datagram.len() - frame.len();
     let around = Vnis::NONE;

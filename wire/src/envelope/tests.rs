@@ -286,3 +286,12 @@ fn inner_frames_are_those_that_were_cut_out_of_the_captures_with_other_tools() {
     }
     assert!(compared > 200, "only {compared} frames");
 }
+
+#[test]
+fn a_header_of_the_proxy_protocol_is_told_as_that_whatever_was_expected() {
+    let datagram = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x0a\0\0\x01\x0a\0\0\x02\xc0\0\x12\xb5\x08\0\0\0\0\0\x07\0frame";
+    for kind in [Kind::Vxlan, Kind::VxlanGpe, Kind::Geneve] {
+        let opened = open(kind, datagram, "10.0.0.9".parse().unwrap(), Rules::default());
+        assert_eq!(opened, Err(EnvelopeError::ProxyHeader), "{kind:?}");
+    }
+}

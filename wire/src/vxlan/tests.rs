@@ -26,6 +26,17 @@ fn a_clear_i_flag_is_not_vxlan_whatever_else_is_set() {
 }
 
 #[test]
+fn a_header_of_the_proxy_protocol_is_told_and_is_not_network_3338() {
+    // Version 2, PROXY, UDP over IPv4, 12 bytes of addresses and ports; then VXLAN.
+    let mut datagram = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x0a\0\0\x01\x08\0\0\x02\xc0\0\x12\xb5".to_vec();
+    datagram.extend([0x08, 0, 0, 0, 0x00, 0x10, 0x92, 0x00, 0xaa, 0xbb]);
+    assert_eq!(decapsulate(&datagram), Err(VxlanError::ProxyHeader));
+    // Network 3338 itself is one like others, also with reserved bits.
+    let own = [0x0d, 0, 0, 0, 0x00, 0x0d, 0x0a, b'Q', 1];
+    assert_eq!(decapsulate(&own).map(|(header, _)| header.vni.get()), Ok(3338));
+}
+
+#[test]
 fn a_header_alone_is_an_empty_frame() {
     assert_eq!(decapsulate(&header(Vni::new(1).unwrap())), Err(VxlanError::EmptyFrame));
 }

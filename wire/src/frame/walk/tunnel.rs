@@ -16,7 +16,7 @@ impl<'a> Walk<'a> {
     pub(super) fn vxlan(&mut self, view: &mut FrameView<'a>, at: usize) {
         match self.readable.get(at..).map(vxlan::decapsulate) {
             Some(Ok(_)) => self.enter_tunnel(view, at + vxlan::HEADER_LEN, Self::ethernet),
-            Some(Err(VxlanError::FlagClear)) | None => {}
+            Some(Err(VxlanError::FlagClear | VxlanError::ProxyHeader)) | None => {}
             Some(Err(VxlanError::HeaderTooShort | VxlanError::EmptyFrame)) => self.lacks_suggested(view),
         }
     }
