@@ -4,6 +4,7 @@
 //! Each setting is listed once in `key.rs` with its flag and its key, and has one function in `value.rs` that reads it,
 //! whichever of the three it comes from.
 
+mod address;
 mod conflicts;
 mod explain;
 mod file;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub(crate) use address::socket_address;
 pub(crate) use explain::explain;
 pub(crate) use options::{
     AdmissionOptions, ApiOptions, CaptureOptions, DemoOptions, FlowOptions, FollowOptions, HealthOptions, LogOptions,

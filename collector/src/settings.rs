@@ -18,6 +18,7 @@ use crate::admission::AdmissionSettings;
 use crate::capture::{
     CaptureFormat, CaptureLayout, CaptureSplit, CompressionLevel, Hook, Retention, Rotation, Selection,
 };
+use crate::config::socket_address;
 use crate::health::ReadinessRules;
 use crate::log::LogRotation;
 use crate::networks::{Name, NamedNetwork};
@@ -218,23 +219,9 @@ impl FromStr for Listener {
                 }
             }
         };
-        let address = rest.parse::<SocketAddr>().or_else(|_| {
-            let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
-            bare.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, kind.port()))
-        });
-        let address = address.map_err(|_| {
+        let address = socket_address(rest, Some(kind.port()))?.ok_or_else(|| {
             format!("'{rest}' is not an address (expected for example 0.0.0.0:{0} or [::]:{0})", kind.port())
         })?;
-        if let SocketAddr::V6(six) = address
-            && six.ip().is_unicast_link_local()
-            && six.scope_id() == 0
-        {
-            return Err(format!(
-                "'{rest}' is link-local: expected the index of its interface as well, as `ip link` tells it, such as [{}%2]:{}",
-                six.ip(),
-                six.port()
-            ));
-        }
         Ok(Self::Udp(UdpListener { kind, address }))
     }
 }

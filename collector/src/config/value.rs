@@ -13,6 +13,7 @@ use vxtap_analyzers::protocols::{EventKind, EventKinds};
 use vxtap_filter::Filter;
 use vxtap_wire::envelope::{Layers, MAX_LAYERS};
 
+use super::address::socket_address;
 use super::units::{Size, Time};
 use crate::capture::{CaptureFilter, CaptureFormat, CaptureLayout, CaptureSplit, CompressionLevel};
 use crate::networks::{Name, Named, NamedNetwork};
@@ -330,7 +331,7 @@ fn address_or_none(text: &str, expected: &str) -> Result<Maybe<SocketAddr>, Stri
         let port = port.parse().map_err(|_| expected)?;
         return Ok(Maybe(Some(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port))));
     }
-    text.parse().map(|address| Maybe(Some(address))).map_err(|_| expected.into())
+    socket_address(text, None)?.map(|address| Maybe(Some(address))).ok_or_else(|| expected.into())
 }
 
 pub(crate) fn api_token(text: &str) -> Result<String, String> {
