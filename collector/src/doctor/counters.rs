@@ -23,7 +23,7 @@ impl Counters {
         counters.add_lines(&machine.read("/proc/net/snmp6").unwrap_or_default());
         counters.add_cpu(&machine.read("/proc/stat").unwrap_or_default());
         counters.add_softnet(&machine.read("/proc/net/softnet_stat").unwrap_or_default());
-        for Interface { name, .. } in interfaces {
+        for Interface { name, .. } in interfaces.iter().filter(|interface| interface.in_sys) {
             for counter in OF_INTERFACES {
                 let value = machine.number(&format!("/sys/class/net/{name}/statistics/{counter}"));
                 counters.add(format!("{name}.{counter}"), value.unwrap_or(0));

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::counters::Counters;
 use super::finding::{Finding, Severity};
-use super::kernel::{FileSystem, Kernel};
+use super::kernel::{FileSystem, Kernel, Link};
 use super::machine::Machine;
 use super::write_test::WriteRate;
 use super::{Check, DoctorSettings, Examination, interfaces};
@@ -26,6 +26,7 @@ pub(super) struct FakeMachine {
 /// What the kernel of a [`FakeMachine`] answers.
 #[derive(Clone, Default)]
 pub(super) struct FakeKernel {
+    pub(super) links: Vec<Link>,
     pub(super) addresses: Vec<(String, IpAddr)>,
     pub(super) features: Vec<(String, InterfaceFeatures)>,
     pub(super) clock: Option<ClockState>,
@@ -34,6 +35,10 @@ pub(super) struct FakeKernel {
 }
 
 impl Kernel for FakeKernel {
+    fn links(&self) -> io::Result<Vec<Link>> {
+        Ok(self.links.clone())
+    }
+
     fn addresses(&self) -> io::Result<Vec<(String, IpAddr)>> {
         Ok(self.addresses.clone())
     }
@@ -81,9 +86,19 @@ impl FakeMachine {
     pub(super) fn interface(mut self, name: &str, mtu: u32, addresses: &[&str]) -> Self {
         let of = |address: &&str| (name.to_owned(), address.parse().expect("an address"));
         self.kernel.addresses.extend(addresses.iter().map(of));
-        let directory = format!("/sys/class/net/{name}");
-        let flags = if name == "lo" { "0x9\n" } else { "0x1003\n" };
-        self.file(&format!("{directory}/mtu"), &format!("{mtu}\n")).file(&format!("{directory}/flags"), flags)
+        let (index, loopback) = (self.kernel.links.len() as u32 + 1, name == "lo");
+        let hardware = format!("02:00:00:00:00:{index:02x}");
+        let described = [("ifindex", format!("{index}\n")), ("address", format!("{hardware}\n"))];
+        let mtu = u64::from(mtu);
+        self.kernel.links.push(Link {
+            name: name.to_owned(),
+            index,
+            hardware: Some(hardware),
+            mtu,
+            up: true,
+            loopback,
+        });
+        described.iter().fold(self, |fake, (file, text)| fake.file(&format!("/sys/class/net/{name}/{file}"), text))
     }
 
     /// A kernel setting, by its name with slashes.

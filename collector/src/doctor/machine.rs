@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Link};
 
 /// See the module.
 pub(super) struct Machine {
@@ -72,21 +72,25 @@ impl Machine {
     /// The network interfaces, by name.
     pub(super) fn interfaces(&self) -> Vec<Interface> {
         let addresses = self.kernel.addresses().unwrap_or_default();
-        let of = |name: String| {
+        let of = |link: Link| {
+            let Link { name, index, hardware, mtu, up, loopback } = link;
             let directory = format!("/sys/class/net/{name}");
-            let flags = self.read(&format!("{directory}/flags")).unwrap_or_default();
-            let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0);
-            let uevent = self.read(&format!("{directory}/uevent")).unwrap_or_default();
-            Some(Interface {
-                mtu: self.number(&format!("{directory}/mtu"))?,
-                up: flags & InterfaceFlags::UP != 0,
-                loopback: flags & InterfaceFlags::LOOPBACK != 0,
+            let in_sys = self.number(&format!("{directory}/ifindex")) == Some(u64::from(index))
+                && (hardware.is_none() || self.read(&format!("{directory}/address")) == hardware);
+            let uevent = self.read(&format!("{directory}/uevent")).filter(|_| in_sys).unwrap_or_default();
+            Interface {
+                mtu,
+                up,
+                loopback,
+                in_sys,
                 kind: uevent.lines().find_map(|line| line.strip_prefix("DEVTYPE=")).unwrap_or_default().to_owned(),
                 addresses: addresses.iter().filter(|(of, _)| *of == name).map(|(_, address)| *address).collect(),
                 name,
-            })
+            }
         };
-        self.names("/sys/class/net").into_iter().filter_map(of).collect()
+        let mut interfaces: Vec<_> = self.kernel.links().unwrap_or_default().into_iter().map(of).collect();
+        interfaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        interfaces
     }
 
     /// The process that has the socket with this inode open: its number and name.
@@ -112,14 +116,6 @@ impl Machine {
     }
 }
 
-/// Bits of an interface's flags (`linux/if.h`).
-struct InterfaceFlags;
-
-impl InterfaceFlags {
-    const UP: u32 = 1;
-    const LOOPBACK: u32 = 8;
-}
-
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Interface {
@@ -127,6 +123,9 @@ pub(super) struct Interface {
     pub(super) mtu: u64,
     pub(super) up: bool,
     pub(super) loopback: bool,
+    /// Whether `/sys` tells of it: it shows the interfaces of the network namespace that it was mounted in, which need not be the one
+    /// that this runs in (`nsenter --net`), and there may be another of this name there.
+    pub(super) in_sys: bool,
     /// `vxlan`, `bridge`, …; empty for most.
     pub(super) kind: String,
     pub(super) addresses: Vec<IpAddr>,

@@ -20,6 +20,14 @@ impl Check for Queues {
 
 fn look(at: &Examination<'_>, interface: &Interface) -> Vec<Finding> {
     let name = interface.name.as_str();
+    if !interface.in_sys {
+        let unseen = "not looked at, nor what the card lost: /sys shows the interfaces of another network namespace";
+        return vec![
+            Finding::unknown(NAME, unseen)
+                .about(name)
+                .mend_by("run it in the mount namespace that goes with this one, or by `ip netns exec`", ""),
+        ];
+    }
     let features = at.machine.kernel.features(name).unwrap_or_default();
     let mut bad: Vec<Finding> = lost(at, name, &features).into_iter().collect();
     let directory = format!("/sys/class/net/{name}/queues");
@@ -108,6 +116,16 @@ mod tests {
         rx_queues: None,
         udp_hash_has_ports: None,
     };
+
+    #[test]
+    fn what_sys_tells_of_another_namespace_is_not_told_of_this_one() {
+        let fake = machine(1, NONE).file("/sys/class/net/eth0/ifindex", "77\n");
+        let fake = fake.file("/sys/class/net/eth0/statistics/rx_missed_errors", "5\n");
+        let before = fake.counters();
+        let fake = fake.file("/sys/class/net/eth0/statistics/rx_missed_errors", "9\n");
+        let (text, _) = only(&fake.look_since(&Queues, "", &before), Severity::Unknown);
+        assert!(text.contains("another network namespace"), "{text}");
+    }
 
     #[test]
     fn one_queue_for_several_cpus_is_mended_by_more_queues_or_by_spreading_later() {

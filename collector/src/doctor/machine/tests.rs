@@ -9,19 +9,30 @@ fn names_of_settings_are_written_as_sysctl_takes_them() {
 }
 
 #[test]
-fn interfaces_are_read_from_their_files_with_the_addresses_that_the_kernel_tells() {
+fn interfaces_are_those_that_the_kernel_tells_in_this_namespace_and_their_files_tell_the_rest() {
     let fake = FakeMachine::new()
-        .interface("lo", 65536, &["127.0.0.1"])
         .interface("vx0", 1450, &[])
-        .file("/sys/class/net/vx0/uevent", "DEVTYPE=vxlan\nINTERFACE=vx0\nIFINDEX=3\n")
-        .file("/sys/class/net/eth9/mtu", "1500\n")
-        .file("/sys/class/net/bonding_masters", "");
+        .interface("vx1", 1450, &[])
+        .interface("lo", 65536, &["127.0.0.1"])
+        .file("/sys/class/net/vx0/uevent", "DEVTYPE=vxlan\nINTERFACE=vx0\nIFINDEX=1\n")
+        // Another network namespace has one of the same name and index.
+        .file("/sys/class/net/vx1/uevent", "DEVTYPE=vxlan\nINTERFACE=vx1\nIFINDEX=2\n")
+        .file("/sys/class/net/vx1/address", "02:11:11:11:11:11\n")
+        .file("/sys/class/net/eth9/ifindex", "9\n");
     let interfaces = fake.machine().interfaces();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-    assert_eq!(names, ["eth9", "lo", "vx0"]);
-    assert!(!interfaces[0].up && interfaces[1].up && interfaces[1].loopback && !interfaces[2].loopback);
-    assert_eq!((interfaces[2].kind.as_str(), interfaces[2].mtu), ("vxlan", 1450));
-    assert_eq!(interfaces[1].addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(names, ["lo", "vx0", "vx1"]);
+    assert!(interfaces[0].up && interfaces[0].loopback && !interfaces[1].loopback);
+    assert_eq!((interfaces[1].kind.as_str(), interfaces[1].mtu, interfaces[1].in_sys), ("vxlan", 1450, true));
+    assert_eq!((interfaces[2].kind.as_str(), interfaces[2].mtu, interfaces[2].in_sys), ("", 1450, false));
+    assert_eq!(interfaces[0].addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn the_interfaces_of_this_machine_have_their_mtu_whatever_is_mounted() {
+    let interfaces = Machine::new("/no-such-root", Box::new(super::super::kernel::ThisKernel)).interfaces();
+    let lo = interfaces.iter().find(|interface| interface.name == "lo").expect("every machine has lo");
+    assert!(lo.loopback && lo.mtu > 0 && !lo.in_sys, "{lo:?}");
 }
 
 #[test]
