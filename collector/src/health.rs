@@ -6,6 +6,7 @@
 //! the API does not.
 
 mod observer;
+mod proxy_header;
 mod readiness;
 mod server;
 mod telling;

@@ -5,10 +5,13 @@
 //! | `/readyz`, `/` | 200 or 503: whether it should get traffic, and why not |
 //! | `/healthz` | 200 while the process answers |
 //!
+//! A header of the PROXY protocol in front of a request is passed over (AWS and HAProxy send it with probes where it is on for a target).
+//!
 //! A probe that only connects learns that the process is there. When there are too many connections, the one that has been
 //! silent for longest makes room for the next, so that those who open connections and say nothing keep no probe out.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,10 +24,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::{HealthPort, HealthState};
+use super::{HealthPort, HealthState, proxy_header};
 use crate::api::{ConnectionLimits, Readiness, serve_connection};
 
 /// What a client may make the health port hold.
@@ -70,13 +74,27 @@ async fn accept(
                 }
                 let heard = connections.hear();
                 let router = router.clone().layer(Extension(Arc::clone(&heard)));
-                connections.add(heard, serve_connection(stream, peer, router, limits, stopped.clone()));
+                connections.add(heard, serve_one(stream, peer, router, limits, stopped.clone()));
             }
             Err(error) => {
                 tracing::debug!("cannot accept a connection at the health port: {error}");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
+    }
+}
+
+/// Answers on `stream`, which comes from `peer`.
+async fn serve_one(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: ConnectionLimits,
+    stopped: watch::Receiver<bool>,
+) {
+    match proxy_header::take_off(&mut stream, limits.head_timeout).await {
+        Ok(()) => serve_connection(stream, peer, router, limits, stopped).await,
+        Err(error) => tracing::debug!("a connection to the health port ended: {error}"),
     }
 }
 

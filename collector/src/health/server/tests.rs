@@ -104,3 +104,46 @@ fn a_probe_that_only_connects_is_no_request() {
     until("the connection to be taken", || patient.state.snapshot().connections > before.connections);
     assert_eq!(patient.state.snapshot().requests, before.requests);
 }
+
+#[test]
+fn a_probe_behind_a_header_of_the_proxy_protocol_is_answered() {
+    let patient = patient();
+    let request = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 8080\r\n".to_vec();
+    // LOCAL, as a balancer that asks by itself says (HAProxy), and PROXY with addresses and an extension (AWS).
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec();
+    let proxy =
+        [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x1f\x90".as_slice(), b"\x04\0\x01\0"]
+            .concat();
+    for header in [line, local, proxy] {
+        let answer = patient.say(&[&header, request.as_slice()].concat());
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{}: {answer}", header.escape_ascii());
+        // In pieces, the request after the header.
+        let mut stream = TcpStream::connect(patient.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        for piece in header.chunks(7).chain([request.as_slice()]) {
+            stream.write_all(piece).unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{}: {answer}", header.escape_ascii());
+    }
+    // Once: a second one is no request.
+    let twice = [b"PROXY UNKNOWN\r\nPROXY UNKNOWN\r\n".as_slice(), request].concat();
+    assert!(patient.say(&twice).starts_with("HTTP/1.1 400 "));
+}
+
+#[test]
+fn half_a_header_of_the_proxy_protocol_holds_a_connection_no_longer_than_half_a_request() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.write_all(b"PROXY TCP4 192.0.2.1").unwrap();
+    let (server, _) = listener.accept().unwrap();
+    server.set_nonblocking(true).unwrap();
+    let taken = runtime.block_on(async {
+        let mut server = tokio::net::TcpStream::from_std(server).unwrap();
+        proxy_header::take_off(&mut server, Duration::from_millis(50)).await
+    });
+    assert_eq!(taken.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+}
