@@ -6,6 +6,7 @@
 mod arguments;
 mod fresh_directory;
 mod journal;
+mod lines;
 mod logging;
 
 use std::ffi::OsString;

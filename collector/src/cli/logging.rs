@@ -10,14 +10,18 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::journal::JournalLines;
+use super::lines::Lines;
 
 /// The most lines kept back while a dashboard has the terminal; older ones go.
 const MAX_HELD: usize = 200;
 
 /// The running log.
 #[derive(Debug)]
-pub(super) struct Logging {
-    held: Option<Held>,
+pub(super) enum Logging {
+    /// Kept back while a dashboard has the terminal.
+    Held(Held),
+    /// On their way.
+    Said(Lines),
 }
 
 impl Logging {
@@ -33,19 +37,21 @@ impl Logging {
         if hold {
             let held = Held::default();
             subscriber.with_ansi(colour).with_writer(held.clone()).init();
-            return Ok(Self { held: Some(held) });
+            return Ok(Self::Held(held));
         }
+        let lines = Lines::start(io::stderr()).map_err(|error| format!("cannot start a thread: {error}"))?;
         match JournalLines::for_stderr() {
-            Some(lines) => subscriber.event_format(lines).with_writer(io::stderr).init(),
-            None => subscriber.with_ansi(colour).with_writer(io::stderr).init(),
+            Some(form) => subscriber.event_format(form).with_writer(lines.clone()).init(),
+            None => subscriber.with_ansi(colour).with_writer(lines.clone()).init(),
         }
-        Ok(Self { held: None })
+        Ok(Self::Said(lines))
     }
 
-    /// Tells what was held back.
+    /// Tells what was held back or is on its way.
     pub(super) fn release(&self) {
-        if let Some(held) = &self.held {
-            held.write_to(&mut io::stderr().lock());
+        match self {
+            Self::Held(held) => held.write_to(&mut io::stderr().lock()),
+            Self::Said(lines) => lines.finish(),
         }
     }
 }
@@ -65,7 +71,7 @@ fn is_directive(text: &str) -> bool {
 
 /// Lines kept back, the newest [`MAX_HELD`].
 #[derive(Clone, Debug, Default)]
-struct Held(Arc<Mutex<HeldLines>>);
+pub(super) struct Held(Arc<Mutex<HeldLines>>);
 
 #[derive(Debug, Default)]
 struct HeldLines {
