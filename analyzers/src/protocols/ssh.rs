@@ -159,7 +159,13 @@ impl Session {
             return;
         }
         self.told = true;
-        let (sides, cut) = (&self.sides, self.cut);
+        // What was lost before the other side's banner told the protocol is no gap that this was told of.
+        let lacks = |side: Side| {
+            let peer = &self.sides[side.index()];
+            (peer.banner.is_none() || peer.offer.is_none()) && (cx.is_joined(side) || cx.is_unseen(side))
+        };
+        let cut = self.cut || lacks(Side::Originator) || lacks(Side::Responder);
+        let sides = &self.sides;
         cx.event(EventKind::Ssh, Side::Originator, None, |json| {
             json.object("ssh", |json| {
                 for (key, side) in [("client", &sides[0]), ("server", &sides[1])] {

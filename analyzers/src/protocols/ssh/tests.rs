@@ -75,6 +75,26 @@ fn what_is_known_is_told_where_the_offer_is_cut() {
 }
 
 #[test]
+fn a_side_whose_banner_or_offer_was_not_shown_is_marked() {
+    let offer = kexinit(LISTS);
+    let banner = b"SSH-2.0-x\r\n";
+    let whole = [banner, &offer[..]].concat();
+    for (client, server) in [(CLIENT, SERVER), (SERVER, CLIENT)] {
+        for step in [Step::Joined(server), Step::Unseen(server, true)] {
+            for shown in [&offer[..], b"", banner] {
+                let mut steps = vec![step, Step::Data(client, &whole), Step::Data(server, shown)];
+                steps.retain(|step| !matches!(step, Step::Data(_, bytes) if bytes.is_empty()));
+                let events = stream_however_cut::<Ssh>(&steps);
+                assert_eq!(events.len(), 1);
+                assert_eq!(events[0]["ssh"]["truncated"], true, "{step:?} {shown:?}");
+            }
+            let steps = [step, Step::Data(client, &whole), Step::Data(server, &whole)];
+            assert!(stream_however_cut::<Ssh>(&steps)[0]["ssh"].get("truncated").is_none());
+        }
+    }
+}
+
+#[test]
 fn ssh_is_recognised_by_the_banner_of_either_side() {
     let open = |originator, responder| {
         Ssh::recognise(&Opening { originator, responder, originator_port: 40_000, responder_port: 2222 })
