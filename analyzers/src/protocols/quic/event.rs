@@ -110,9 +110,13 @@ impl Hellos {
     }
 }
 
-/// The member that lists the extensions of a client, without braces around it.
+/// The member that lists the extensions of a client, without braces around it; nothing where none is there of a cut hello, which is not
+/// to say that it has none.
 fn extensions_member(hello: &ClientHello<'_>) -> Vec<u8> {
     let mut out = Vec::new();
+    if !hello.whole && hello.extensions.iter().next().is_none() {
+        return out;
+    }
     JsonObject::append_to(&mut out, |json| {
         json.array("extensions", |items| {
             for (kind, content) in hello.extensions.iter().take(EXTENSIONS_MAX) {

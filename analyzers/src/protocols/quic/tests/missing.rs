@@ -11,7 +11,7 @@ use super::{CLIENT_CRYPTO, CLIENTS, Made, SERVER_PACKET, SERVERS, client_packet,
 #[test]
 fn what_is_in_front_of_a_cut_is_told() {
     let packet = client_packet(Version::One);
-    let mut seen = 0;
+    let (mut seen, mut listed) = (0, 0);
     for length in 0..packet.len() {
         let mut recorder = Recorder::new(vxtap_wire::protocol::UDP, 443);
         let mut quic = Quic::default();
@@ -26,11 +26,15 @@ fn what_is_in_front_of_a_cut_is_told() {
             assert_eq!(quic["truncated"], true);
             assert_eq!(quic["ja3"].is_object(), is_whole, "{length}");
             assert!(quic.get("sni").is_none_or(|name| name == "example.com"));
+            // No list is told as empty that was not shown.
+            assert!(quic.get("extensions").is_none_or(|list| list[0]["name"] == "server_name"), "{length}");
+            listed += usize::from(quic["extensions"].is_array());
             seen += usize::from(quic["sni"].is_string());
         }
     }
     // From the byte where the name is there on.
     assert!(seen > 1050, "{seen}");
+    assert_eq!(listed, seen, "the name is in the first of them");
 }
 
 /// A Handshake packet of which nothing can be opened.
