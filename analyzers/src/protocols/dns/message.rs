@@ -62,6 +62,8 @@ pub(super) struct Record {
     pub(super) data_at: usize,
     /// Where its data ends; not behind the end of the message.
     pub(super) data_end: usize,
+    /// Its data is there to its end. Of other data nobody can tell what it says: half a name is another name.
+    pub(super) whole: bool,
 }
 
 /// Entries of one section, as far as they are there.
@@ -85,12 +87,14 @@ impl Entries<'_> {
             ttl: 0,
             data_at: fixed + 4,
             data_end: fixed + 4,
+            whole: true,
         };
         if !self.questions {
             record.ttl = read_u32(self.message, fixed + 4)?;
             record.data_at = fixed + 10;
             let end = record.data_at + usize::from(read_u16(self.message, fixed + 8)?);
-            self.broken = end > self.message.len();
+            record.whole = end <= self.message.len();
+            self.broken = !record.whole;
             record.data_end = end.min(self.message.len());
         }
         self.at = record.data_end;

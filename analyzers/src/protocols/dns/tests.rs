@@ -151,6 +151,53 @@ fn what_is_left_of_a_message_that_the_mirror_cut_is_told_without_an_anomaly() {
 }
 
 #[test]
+fn wherever_a_message_is_cut_no_half_value_and_no_empty_list_is_told() {
+    let authority = [name("ns.a.b"), name("root.a.b"), [0, 0, 0, 9].repeat(5)].concat();
+    let service = [vec![0, 1, 0, 2, 0, 53], name("s.a.b")].concat();
+    let records = [
+        record(1, &[192, 0, 2, 7]),
+        record(5, &name("www.a.b")),
+        record(6, &authority),
+        record(33, &service),
+        record(16, b"\x05first\x06second"),
+        record(44, &[1, 2, 0xab, 0xcd]),
+        record(43, &[0x12, 0x34, 8, 2, 0xfe, 0xdc]),
+        record(65, &[&[0, 1][..], &name("h.a.b"), &[0, 3, 0, 2, 1, 0xbb]].concat()),
+    ];
+    let subnet = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0, 213, 61, 29];
+    let mut whole = [&response(1, "a.b", &records)[..], &subnet].concat();
+    whole[11] = 1;
+    let read = |there: usize| {
+        let mut recorder = Recorder::new(vxtap_wire::protocol::UDP, 53);
+        let missing = (whole.len() - there) as u32;
+        recorder.step(|cx| DnsDatagrams::default().datagram(SERVER, &whole[..there], missing, cx));
+        let events = recorder.take();
+        assert_eq!(anomalies(&events), Vec::<&str>::new(), "{there}");
+        dns(&events)[0].clone()
+    };
+    let all = read(whole.len());
+    assert_eq!((all["answers"].as_array().unwrap().len(), all["grouped"].as_object().unwrap().len()), (9, 6));
+    assert_eq!(all["additionals"][0]["opt"][0]["client_subnet"], "213.61.29.0/24");
+    for there in 12..whole.len() {
+        let part = read(there);
+        assert_eq!(part["truncated"], true);
+        for section in ["answers", "additionals"] {
+            let told = part.get(section).map_or(&[][..], |list| list.as_array().unwrap());
+            for (record, whole) in told.iter().zip(all[section].as_array().unwrap()) {
+                let mut without_data = whole.clone();
+                without_data.as_object_mut().unwrap().retain(|key, _| ["rrname", "rrtype", "ttl"].contains(&&key[..]));
+                let is_last = std::ptr::eq(record, told.last().unwrap());
+                assert!(record == whole || is_last && *record == without_data, "{there}: {record}");
+            }
+        }
+        if let Some(grouped) = part.get("grouped") {
+            let grouped = grouped.as_object().unwrap();
+            assert!(!grouped.is_empty() && grouped.iter().all(|(key, list)| *list == all["grouped"][key]), "{there}");
+        }
+    }
+}
+
+#[test]
 fn a_loop_of_pointers_is_an_anomaly_and_the_message_is_told() {
     let looped = [header(1, 0x8180, [1, 1, 0, 0]), question("a.b", 1), record(5, &[0xc0, 33])].concat();
     assert_eq!(looped[33], 0xc0, "the pointer lies where it points");

@@ -71,7 +71,8 @@ pub(super) fn members(json: &mut JsonObject<'_>, message: &Message<'_>, about: A
     append_name(line, response_code(header.flags & 15), header.flags & 15);
     writer.questions(json);
     let kinds = writer.records(json, "answers", Section::Answers);
-    if message.entries(Section::Answers).next().is_some() {
+    let may_be_grouped = kinds != 0 || message.broken != Some(Section::Answers);
+    if may_be_grouped && message.entries(Section::Answers).next().is_some() {
         json.object("grouped", |json| writer.grouped(json, kinds));
     }
     writer.records(json, "authorities", Section::Authorities);
@@ -176,7 +177,8 @@ impl Writer<'_> {
                 if !self.has_room(items.position()) {
                     break;
                 }
-                kinds |= GROUPED.iter().position(|kind| *kind == record.kind).map_or(0, |index| 1 << index);
+                let group = GROUPED.iter().position(|kind| *kind == record.kind).filter(|_| record.whole);
+                kinds |= group.map_or(0, |index| 1 << index);
                 // Each string of a TXT record is an answer of its own.
                 let mut strings = Strings::of(self.message, &record);
                 let mut string = strings.next();
@@ -202,6 +204,9 @@ impl Writer<'_> {
     }
 
     fn data(&mut self, json: &mut JsonObject<'_>, record: &Record) {
+        if !record.whole {
+            return;
+        }
         let bytes = self.message.data(record);
         match record.kind {
             kind::A | kind::AAAA => {
@@ -282,7 +287,8 @@ impl Writer<'_> {
         for (index, number) in GROUPED.into_iter().enumerate().filter(|(index, _)| kinds & 1 << index != 0) {
             let Some(key) = record_type(GROUPED[index]) else { continue };
             json.array(key, |items| {
-                for record in self.message.entries(Section::Answers).filter(|record| record.kind == number) {
+                let of_group = |record: &Record| record.kind == number && record.whole;
+                for record in self.message.entries(Section::Answers).filter(of_group) {
                     if !self.has_room(items.position()) {
                         break;
                     }
@@ -340,7 +346,7 @@ struct Strings<'a>(&'a [u8]);
 
 impl<'a> Strings<'a> {
     fn of(message: &Message<'a>, record: &Record) -> Self {
-        Self(if record.kind == kind::TXT { message.data(record) } else { &[] })
+        Self(if record.kind == kind::TXT && record.whole { message.data(record) } else { &[] })
     }
 }
 
