@@ -177,7 +177,8 @@ impl Tls {
 
     /// What came is no TLS. Behind a gap that is no wonder, nor where the flow was picked up in the middle, perhaps of a record.
     fn give_up(&mut self, from: Side, name: &'static str, cx: &mut Context<'_>) -> Next {
-        if self.halves[from.index()].state == State::Behind || !self.handshake.begins_with(from) {
+        let is_from_start = self.handshake.begins_with(from) && !cx.is_joined(from);
+        if self.halves[from.index()].state == State::Behind || !is_from_start {
             self.close(from);
             self.handshake.lack();
             let is_closed = self.halves.iter().all(|half| half.state == State::Closed);

@@ -101,6 +101,8 @@ impl Handshake {
         cx: &mut Context<'_>,
     ) -> Result<Progress, &'static str> {
         let Message { kind, body, whole } = message;
+        // The client's hello may be shown behind all that the server says to it.
+        self.truncated |= !whole && matches!(kind, CLIENT_HELLO | SERVER_HELLO | CERTIFICATE);
         match kind {
             CLIENT_HELLO => {
                 let Some(hello) = ClientHello::read(body, whole) else {
@@ -218,9 +220,10 @@ impl Handshake {
         if self.client.is_none() && self.server.is_none() {
             return;
         }
-        // A server only answers a hello (RFC 8446 section 4.1.3); and it may have answered, but nothing of it was shown.
+        // A server only answers a hello (RFC 8446 section 4.1.3); and it may have answered, but nothing of it was shown, or not its beginning.
         let server_side = self.client_side().other();
-        let is_one_sided = self.client.is_none() || self.server.is_none() && cx.is_unseen(server_side);
+        let may_have_answered = cx.is_unseen(server_side) || cx.is_joined(server_side);
+        let is_one_sided = self.client.is_none() || self.server.is_none() && may_have_answered;
         let truncated = self.truncated || is_one_sided;
         let client = self.client.take().unwrap_or_default();
         let server = self.server.take().unwrap_or_default();

@@ -142,3 +142,54 @@ fn what_is_no_record_is_no_wonder_where_a_flow_was_picked_up_in_the_middle() {
         assert_eq!(stream::<Tls>(&[Step::Data(CLIENT, there), Step::Data(SERVER, there)]).1, Next::Done);
     }
 }
+
+#[test]
+fn a_server_of_which_the_hello_was_in_front_of_what_is_shown_is_marked() {
+    let hello = record(22, &client_hello(0x0303, &[0xc02f], &[]));
+    let refused = record(21, &[2, 40]);
+    for shown in [&record(20, &[1])[..], &refused, &record(22, &[14, 0, 0, 0])] {
+        for joined in [false, true] {
+            let mut steps = vec![Step::Data(CLIENT, &hello), Step::Data(SERVER, shown)];
+            if joined {
+                steps.insert(0, Step::Joined(SERVER));
+            }
+            let events = stream_however_cut::<Tls>(&steps);
+            let tls = only(&events);
+            assert_eq!(tls["version"], "UNDETERMINED");
+            // A server that refuses has said no hello, where it is known that this is what it has said first.
+            assert!(tls["truncated"] == true || !joined, "{shown:?}");
+            assert!(tls.get("truncated").is_none() || joined || shown != refused);
+        }
+    }
+}
+
+#[test]
+fn a_clients_hello_that_is_shown_in_part_behind_all_that_the_server_says_is_marked() {
+    let pieces = pieces(samples::FULL);
+    let (client, server) = (&pieces[0].1, &pieces[1].1);
+    for there in 6..client.len() {
+        let steps = [
+            Step::Data(SERVER, server),
+            Step::Data(CLIENT, &client[..there]),
+            Step::Gap(CLIENT, (client.len() - there) as u64),
+        ];
+        let (events, _) = stream::<Tls>(&steps);
+        let tls = only(&events);
+        assert_eq!((&tls["truncated"], tls["ja3s"].is_object(), tls.get("ja3")), (&json!(true), true, None), "{there}");
+    }
+}
+
+#[test]
+fn what_is_no_record_is_no_wonder_where_the_beginning_of_that_side_was_not_shown() {
+    let hello = record(22, &client_hello(0x0303, &[0xc02f], &[]));
+    for joined in [false, true] {
+        let mut steps = vec![Step::Data(CLIENT, &hello), Step::Data(SERVER, b"rest of a record")];
+        if joined {
+            steps.insert(0, Step::Joined(SERVER));
+        }
+        let events = stream_however_cut::<Tls>(&steps);
+        let told: Vec<_> = events.iter().map(|event| event["event_type"].clone()).collect();
+        assert_eq!(told, if joined { vec!["tls"] } else { vec!["anomaly", "tls"] });
+        assert_eq!(events[told.len() - 1]["tls"]["truncated"], true);
+    }
+}
