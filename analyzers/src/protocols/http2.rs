@@ -7,7 +7,8 @@
 //! are missing, fields that later blocks take from the part of the table that is not known are left out, and the stream is marked as cut; what is spelt out is
 //! right, and so is what was put into the table after that. A connection that was joined in the middle begins so. When a frame's end
 //! was missed, frames of any stream may be missing that the side has not ended: they are marked. It goes on with a piece that begins
-//! with a frame, and until a few more have shown that it does, what is wrong is taken for no fault of the sender.
+//! with a frame, or has two in it, one behind the other, and until a few more have shown that it does, what is wrong is taken for no fault
+//! of the sender.
 
 mod fields;
 mod frame;
@@ -47,8 +48,6 @@ pub struct Http2 {
     /// By [`Side::index`].
     readers: [Reader; 2],
     client: Side,
-    /// The preface or a request has told which side the client is.
-    client_is_known: bool,
     /// The preface or the change to this protocol was seen: what the sides say first is how they begin.
     from_start: bool,
     streams: Streams,
@@ -61,7 +60,6 @@ impl Default for Http2 {
         Self {
             readers: Default::default(),
             client: Side::Originator,
-            client_is_known: false,
             from_start: false,
             streams: Streams::default(),
             fields: HeaderFields::default(),
@@ -101,10 +99,11 @@ impl StreamProtocol for Http2 {
     }
 
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
-        if matches!(self.readers[from.index()].state, State::Lost) && !self.resume(from, bytes) {
-            return Next::More;
-        }
         let mut rest = bytes;
+        if matches!(self.readers[from.index()].state, State::Lost) {
+            let Some(at) = self.resume(from, bytes) else { return Next::More };
+            rest = &bytes[at..];
+        }
         while !rest.is_empty() {
             let used = self.step(from, rest, cx);
             rest = rest.get(used..).unwrap_or_default();
@@ -136,7 +135,7 @@ impl Http2 {
     /// A connection that has begun as HTTP/1.1, with a request that is stream 1 now, if it was seen. Where the client has told so
     /// itself, the first line of its preface and the empty one are over.
     pub(super) fn upgraded(client: Side, request: Option<Upgraded>, by_preface: bool) -> Self {
-        let mut http2 = Self { client, client_is_known: true, from_start: true, ..Self::default() };
+        let mut http2 = Self { client, from_start: true, ..Self::default() };
         http2.streams.upgraded(client, request);
         if by_preface {
             http2.readers[client.index()].state = State::Preface(PREFACE_HEAD_LEN);
@@ -238,7 +237,7 @@ impl Http2 {
     /// The client's preface has come.
     fn begin(&mut self, client: Side) {
         self.client = client;
-        self.client_is_known = true;
+        self.streams.client_is_known = true;
         self.from_start = true;
         self.readers[client.index()].begin();
         self.readers[client.other().index()].peer_begins();
@@ -425,10 +424,10 @@ impl Http2 {
             }
             self.anomalies.tell(from, "failed_decompression", cx);
         }
-        if !self.client_is_known && decoded != Decoded::Invalid {
-            let request = self.fields.get(Name::Method).is_some() || self.fields.get(Name::Path).is_some();
-            if request || self.fields.get(Name::Status).is_some() {
-                self.client_is_known = true;
+        if !self.streams.client_is_known && decoded != Decoded::Invalid {
+            let request = self.fields.are_of_request();
+            if request || self.fields.are_of_response() {
+                self.streams.client_is_known = true;
                 // A promise is a request as well, and comes from the server.
                 self.client = if request == block.promised.is_none() { from } else { from.other() };
             }

@@ -78,6 +78,21 @@ impl HeaderFields {
             .filter(|status| (100..1000).contains(status))
     }
 
+    /// Whether there are fields that only a client sends, of which the first may be in the part of the table that was not seen.
+    pub(super) fn are_of_request(&self) -> bool {
+        use Name::{Authority, ForwardedFor, Host, Method, Path, Referer, UserAgent};
+        self.has_any(&[Method, Path, Authority, Host, UserAgent, Referer, ForwardedFor])
+    }
+
+    /// Whether there are fields that only a server sends.
+    pub(super) fn are_of_response(&self) -> bool {
+        self.has_any(&[Name::Status, Name::Location, Name::GrpcStatus])
+    }
+
+    fn has_any(&self, names: &[Name]) -> bool {
+        names.iter().any(|name| self.get(*name).is_some())
+    }
+
     /// Whether it belongs to gRPC.
     pub(super) fn is_grpc(&self) -> bool {
         self.get(Name::ContentType).is_some_and(|value| value.starts_with(b"application/grpc"))

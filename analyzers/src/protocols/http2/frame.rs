@@ -169,6 +169,19 @@ pub(super) fn guess_frames(bytes: &[u8]) -> Guess {
     if rest.first().is_none_or(|byte| *byte == 0) { Guess::Perhaps } else { Guess::No }
 }
 
+/// Where in `bytes`, behind the first, frames begin: in the rest of a body, of which the first bytes were not seen, they seldom begin with a
+/// segment. It takes two headers, or a frame that ends with the bytes; small numbers of other formats look like data that is empty.
+pub(super) fn find_frames(bytes: &[u8]) -> Option<usize> {
+    let frame_at = |at: usize| {
+        let (header, _) = bytes.get(at..)?.split_first_chunk()?;
+        let header = FrameHeader::read(*header);
+        let is_empty_data = header.number == 0 && header.length == 0 && !header.ends_stream();
+        (header.is_plausible() && !is_empty_data).then_some(at + HEADER_LEN + header.length as usize)
+    };
+    let is_followed = |end: usize| end == bytes.len() || frame_at(end).is_some();
+    (1..bytes.len()).find(|at| frame_at(*at).is_some_and(is_followed))
+}
+
 /// Whether `bytes` begin as a client does that has not said HTTP/1.1 before.
 pub(super) fn guess_preface(bytes: &[u8]) -> Guess {
     match bytes.len().min(PREFACE.len()) {
@@ -181,7 +194,7 @@ pub(super) fn guess_preface(bytes: &[u8]) -> Guess {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrameHeader, fragment, guess_frames};
+    use super::{FrameHeader, find_frames, fragment, guess_frames};
     use crate::protocols::Guess;
 
     #[test]
@@ -201,5 +214,22 @@ mod tests {
         assert_eq!(guess_frames(&[0, 0, 9, 0, 1, 0, 0, 0, 3, 1]), Guess::Perhaps, "the beginning of data");
         assert_eq!(guess_frames(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc]), Guess::No, "TLS");
         assert_eq!(guess_frames(&[0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f, 0]), Guess::No, "PostgreSQL");
+    }
+
+    #[test]
+    fn frames_are_found_behind_the_rest_of_a_body() {
+        let request = [0, 0, 1, 1, 5, 0, 0, 0, 3, 0x82];
+        let update = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 9, 9];
+        for rest in [&b"x"[..], &[0; 40], b"text of a body", &[0xff; 100]] {
+            assert_eq!(find_frames(&[rest, &request].concat()), Some(rest.len()));
+            assert_eq!(find_frames(&[rest, &update, &request[..9]].concat()), Some(rest.len()));
+            // A header alone tells nothing of what it is followed by.
+            assert_eq!(find_frames(&[rest, &request[..9]].concat()), None);
+            assert_eq!(find_frames(&[rest, &request, b"other bytes"].concat()), None);
+        }
+        let numbers: Vec<u8> = (1..50_u64).flat_map(u64::to_be_bytes).collect();
+        assert_eq!(find_frames(&numbers), None);
+        let numbers: Vec<u8> = [1_u64; 50].into_iter().flat_map(u64::to_be_bytes).collect();
+        assert_eq!(find_frames(&numbers), None);
     }
 }

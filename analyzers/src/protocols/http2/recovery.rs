@@ -1,6 +1,6 @@
 //! Where bytes are missing or make no sense: what is counted over, what is marked, and where reading goes on.
 
-use super::frame::{FrameType, HEADER_LEN, guess_frames, guess_preface};
+use super::frame::{FrameType, HEADER_LEN, find_frames, guess_frames, guess_preface};
 use super::reader::State;
 use super::{Context, Guess, Http2, Side};
 
@@ -81,20 +81,24 @@ impl Http2 {
         }
     }
 
-    /// Looks for a frame at the beginning of a piece, after bytes that are missing or were not understood; gives whether there is one.
-    pub(super) fn resume(&mut self, from: Side, bytes: &[u8]) -> bool {
+    /// Looks for a frame in a piece, after bytes that are missing or were not understood; gives where it begins.
+    pub(super) fn resume(&mut self, from: Side, bytes: &[u8]) -> Option<usize> {
         let reader = &mut self.readers[from.index()];
         if guess_preface(bytes) == Guess::Yes {
             reader.state = State::Begin;
-            return true;
+            return Some(0);
         }
         // Of less than a header nobody can tell what it is.
-        if bytes.len() < HEADER_LEN || guess_frames(bytes) == Guess::No {
-            // These may have been of any stream, also of those that were opened since bytes are missing.
-            self.streams.lose(from);
-            return false;
+        if bytes.len() >= HEADER_LEN && guess_frames(bytes) != Guess::No {
+            reader.resume();
+            return Some(0);
         }
-        reader.resume();
-        true
+        // These may have been of any stream, also of those that were opened since bytes are missing.
+        self.streams.lose(from);
+        let found = find_frames(bytes);
+        if found.is_some() {
+            self.readers[from.index()].resume();
+        }
+        found
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Streams {
     closed: [u32; CLOSED_MAX],
     closed_next: usize,
     next_tx: u64,
+    /// The preface, a request or a response has told which side the client is.
+    pub(super) client_is_known: bool,
 }
 
 /// A request and its response.
@@ -114,6 +116,7 @@ impl Streams {
             stream.request = Some(request.members);
         }
         stream.ended[client.index()] = true;
+        self.client_is_known = true;
         self.next_tx = 1;
         self.open.push(stream);
     }
@@ -153,7 +156,7 @@ impl Streams {
     pub(super) fn close_all(&mut self, client: Side, whole: bool, cx: &mut Context<'_>) {
         for mut stream in std::mem::take(&mut self.open) {
             stream.truncated |= !whole || stream.is_half_answered(client.other());
-            stream.write(client, cx);
+            self.tell(&stream, client, cx);
         }
         self.text = 0;
     }
@@ -163,7 +166,15 @@ impl Streams {
         self.text = self.text.saturating_sub(stream.size());
         self.closed[self.closed_next] = stream.id;
         self.closed_next = (self.closed_next + 1) % CLOSED_MAX;
-        stream.write(client, cx);
+        self.tell(&stream, client, cx);
+    }
+
+    /// Where neither the connection's beginning nor a field of any stream has told who is who, nobody knows whose bytes were counted.
+    fn tell(&self, stream: &Stream, client: Side, cx: &mut Context<'_>) {
+        let is_guess = cx.is_joined(client) && cx.is_joined(client.other());
+        if self.client_is_known || !is_guess {
+            stream.write(client, cx);
+        }
     }
 }
 

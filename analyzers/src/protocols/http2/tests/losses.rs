@@ -9,6 +9,7 @@ use crate::protocols::{Protocol, StreamProtocol};
 
 const ACK: u8 = 1;
 const RESET: u8 = 3;
+const PING: u8 = 6;
 
 fn request(id: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, id, &get(path))
@@ -216,5 +217,54 @@ fn a_request_that_is_shown_when_it_was_answered_has_no_response_time() {
         recorder.step(|cx| http2.data(CLIENT, &client, cx));
         recorder.step(|cx| http2.data(SERVER, &response, cx));
         assert_eq!(recorder.events.responses(Protocol::Http2).is_some_and(|times| !times.is_empty()), !unseen);
+    }
+}
+
+#[test]
+fn behind_a_lost_segment_frames_are_found_that_begin_in_the_middle_of_the_next_one() {
+    let body = frame(DATA, END_STREAM, 1, &[b'x'; 3000]);
+    let client = [preface(), request(1, "/a"), request(3, "/b")].concat();
+    let later =
+        [frame(HEADERS, END_HEADERS, 3, &[0x88]), frame(DATA, END_STREAM, 3, b"end"), frame(PING, 0, 0, &[7; 8])]
+            .concat();
+    let server = [frame(SETTINGS, 0, 0, &[]), frame(HEADERS, END_HEADERS, 1, &[0x88]), body].concat();
+    let begin = server.len() - 3009;
+    // The header of the body is lost, and a part of the body.
+    for missing in [9, 10, 500, 2990] {
+        let rest = [&server[begin + missing..], &later].concat();
+        let (events, _) = stream::<Http2>(&[
+            Step::Data(CLIENT, &client),
+            Step::Data(SERVER, &server[..begin]),
+            Step::Gap(SERVER, missing as u64),
+            Step::Data(SERVER, &rest),
+            Step::Data(CLIENT, &request(5, "/c")),
+            Step::Data(SERVER, &frame(HEADERS, END_STREAM | END_HEADERS, 5, &[0x88])),
+        ]);
+        assert_eq!(anomalies(&events), Vec::<&str>::new());
+        assert_eq!(marks(&events), [(1, true), (3, true), (5, false)]);
+        let told = http(&events);
+        let third = told.iter().find(|http| http["http2"]["stream_id"] == 3).unwrap();
+        assert_eq!((&third["url"], &third["status"], &third["length"]), (&json!("/b"), &json!(200), &json!(3)));
+    }
+}
+
+#[test]
+fn bytes_are_told_of_no_side_where_nothing_tells_which_one_the_client_is() {
+    let body = frame(DATA, 0, 9, &[b'x'; 100]);
+    let trailer = frame(HEADERS, END_STREAM | END_HEADERS, 9, &field("grpc-status", "0"));
+    let unknown = frame(HEADERS, END_STREAM | END_HEADERS, 9, &[0xbe]);
+    for (joined, end, is_told) in [(true, &unknown, false), (true, &trailer, true), (false, &unknown, true)] {
+        // Who was seen first is taken for the originator: here it is the server.
+        let mut steps = vec![Step::Data(CLIENT, &body), Step::Data(CLIENT, end)];
+        if joined {
+            steps.splice(0..0, [Step::Joined(CLIENT), Step::Joined(SERVER)]);
+        }
+        let (events, _) = stream::<Http2>(&steps);
+        assert_eq!(http(&events).len(), usize::from(is_told), "{events:?}");
+        if joined && is_told {
+            let told = &http(&events)[0];
+            let lengths = (&told["length"], &told["request_length"]);
+            assert_eq!((lengths, &events[0]["src_ip"]), ((&json!(100), &json!(0)), &json!("10.0.0.2")));
+        }
     }
 }
