@@ -150,8 +150,11 @@ impl Framed for Conversation {
     }
 
     fn resumes(&self, from: Side, bytes: &[u8]) -> Guess {
-        let server = self.server.or(self.client.map(Side::other));
-        resync::begins(bytes, server.map(|server| server == from), &self.outstanding)
+        resync::begins(bytes, self.answers(from), &self.outstanding)
+    }
+
+    fn seek(&self, from: Side, bytes: &[u8]) -> (usize, Guess) {
+        resync::find(bytes, self.answers(from), &self.outstanding)
     }
 
     fn lost(&mut self, _: Side, _: &mut Context<'_>) -> Next {
@@ -176,6 +179,11 @@ impl Conversation {
     /// Memory that what waits takes, in bytes.
     const fn size(&self) -> usize {
         self.outstanding.size()
+    }
+
+    /// Whether a side answers, where that is known.
+    fn answers(&self, from: Side) -> Option<bool> {
+        self.server.or(self.client.map(Side::other)).map(|server| server == from)
     }
 
     fn message(&mut self, from: Side, bytes: &[u8], cut: bool, cx: &mut Context<'_>) {

@@ -38,6 +38,11 @@ pub(super) trait Framed {
     /// After bytes were missing: whether a message begins here, where a packet does.
     fn resumes(&self, from: Side, bytes: &[u8]) -> Guess;
 
+    /// The same of bytes behind the first as well, where the protocol can tell a message from what else may be there: at which one begins.
+    fn seek(&self, from: Side, bytes: &[u8]) -> (usize, Guess) {
+        (0, self.resumes(from, bytes))
+    }
+
     /// Where messages of that side begin is not known any more: bytes are missing, or make no sense.
     fn lost(&mut self, from: Side, cx: &mut Context<'_>) -> Next;
 }
@@ -66,15 +71,19 @@ impl Framer {
             let mut used = 0;
             while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty() && next == Next::More) {
                 if *lost {
-                    match to.resumes(from, rest) {
-                        Guess::Yes => *lost = false,
-                        Guess::Perhaps => break,
+                    match to.seek(from, rest) {
+                        (at, Guess::Yes) => {
+                            *lost = false;
+                            used += at;
+                            continue;
+                        }
+                        (_, Guess::Perhaps) => break,
                         // What was kept from earlier pieces is no message; the newest may begin one.
-                        Guess::No if used < newest => {
+                        (_, Guess::No) if used < newest => {
                             used = newest;
                             continue;
                         }
-                        Guess::No => return bytes.len(),
+                        (_, Guess::No) => return bytes.len(),
                     }
                 }
                 match to.measure(from, rest) {

@@ -13,6 +13,31 @@ const QUESTION_MIN: usize = 5;
 /// The least that a record takes: the root, type, class, TTL and length (RFC 1035, section 4.1.3).
 const RECORD_MIN: usize = 11;
 
+/// Behind the first byte so many headers that can be one are looked at in a piece: each may take as long as a message has records.
+const TRIES_MAX: usize = 16;
+
+/// Where in `bytes` a message begins. In the middle of a segment, behind the rest of another message, one is only believed that is there to
+/// its end, or answers a question.
+pub(super) fn find(bytes: &[u8], answers: Option<bool>, asked: &Outstanding) -> (usize, Guess) {
+    let first = begins(bytes, answers, asked);
+    if first != Guess::No {
+        return (0, first);
+    }
+    let may_begin = |at: &usize| {
+        let there = &bytes[*at..];
+        let length = read_u16(there, 0).map(usize::from);
+        let header = there.get(2..).and_then(Header::read);
+        length
+            .zip(header)
+            .is_some_and(|(length, header)| length >= Header::LEN && is_plausible(header, length, answers))
+    };
+    let found = (1..bytes.len())
+        .filter(may_begin)
+        .take(TRIES_MAX)
+        .find(|at| begins(&bytes[*at..], answers, asked) == Guess::Yes);
+    found.map_or((0, Guess::No), |at| (at, Guess::Yes))
+}
+
 /// Whether a message begins here behind its length, sent by who answers, or asks, where that is known. `Perhaps` until it is there to its
 /// end.
 pub(super) fn begins(bytes: &[u8], answers: Option<bool>, asked: &Outstanding) -> Guess {

@@ -173,3 +173,43 @@ fn a_question_between_the_segments_of_an_answer_does_not_hide_it() {
     let told: Vec<_> = dns(&events).iter().map(|dns| (dns["id"].clone(), dns["truncated"].clone())).collect();
     assert_eq!(told, [1, 2, 1].map(|id| (json!(id), Value::Null)));
 }
+
+#[test]
+fn behind_a_lost_segment_a_message_is_found_that_begins_in_the_middle_of_the_next_one() {
+    let tell = |id, count| framed(&response(id, "a.b", &vec![record(1, &[1, 2, 3, 4]); count]));
+    let questions = [1, 2, 3].map(|id| framed(&query(id, "a.b"))).concat();
+    let (first, second, third) = (tell(1, 9), tell(2, 9), tell(3, 9));
+    // The end of the first and the beginning of the second are lost; the third begins behind the rest of that.
+    let begin = [&first[..], &second[..30]].concat();
+    for missing in 1..second.len() - 30 {
+        let rest = [&second[30 + missing..], &third].concat();
+        let lost = (first.len() - 50, 80 + missing);
+        for asked in [false, true] {
+            let mut steps = vec![Step::Data(CLIENT, &questions), Step::Data(SERVER, &begin[..lost.0])];
+            if !asked {
+                steps[0] = Step::Unseen(CLIENT, true);
+                // Nor is the beginning of what the server says.
+                steps.truncate(1);
+            }
+            steps.extend([Step::Gap(SERVER, lost.1 as u64), Step::Data(SERVER, &rest)]);
+            let (events, _) = stream::<DnsStream>(&steps);
+            assert_eq!(anomalies(&events), Vec::<&str>::new(), "{missing}");
+            let told = dns(&events);
+            let responses: Vec<_> = told.iter().filter(|dns| dns["type"] == "response").collect();
+            let last = responses.last().unwrap_or_else(|| panic!("{missing} asked {asked}: {told:?}"));
+            assert_eq!((&last["id"], last["answers"].as_array().unwrap().len()), (&json!(3), 9), "{missing} {asked}");
+            assert!(last.get("truncated").is_none());
+            assert!(responses.len() <= 2 && responses.iter().all(|dns| dns["id"] != 2), "{missing} {asked}");
+        }
+        // Of an answer that was asked for the beginning is enough.
+        let steps = [
+            Step::Data(CLIENT, &questions),
+            Step::Data(SERVER, &begin[..lost.0]),
+            Step::Gap(SERVER, lost.1 as u64),
+            Step::Data(SERVER, &rest[..rest.len() - 20]),
+            Step::Data(SERVER, &rest[rest.len() - 20..]),
+        ];
+        let told = dns(&stream::<DnsStream>(&steps).0);
+        assert!(told.last().is_some_and(|last| last["id"] == 3 && last.get("truncated").is_none()), "{missing}");
+    }
+}
