@@ -35,6 +35,11 @@ pub(super) trait Framed {
     /// The next message.
     fn message(&mut self, from: Side, message: Message<'_>, cx: &mut Context<'_>) -> Next;
 
+    /// Where a side is picked up in the middle: whether a message begins with the first bytes that are seen of it.
+    fn begins(&self, _: Side, _: &[u8]) -> Guess {
+        Guess::Yes
+    }
+
     /// After bytes were missing: whether a message begins here, where a packet does.
     fn resumes(&self, from: Side, bytes: &[u8]) -> Guess;
 
@@ -53,18 +58,23 @@ pub(super) struct Framer {
     pending: Pending,
     skip: u64,
     lost: bool,
+    /// Something of the side was seen, or missed.
+    began: bool,
 }
 
 impl Framer {
     /// The next bytes of the side.
     pub(super) fn data<F: Framed>(&mut self, from: Side, piece: &[u8], to: &mut F, cx: &mut Context<'_>) -> Next {
+        if !std::mem::replace(&mut self.began, true) && cx.is_joined(from) && to.begins(from, piece) == Guess::No {
+            self.lost = true;
+        }
         let skipped = self.skip.min(piece.len() as u64);
         self.skip -= skipped;
         let piece = piece.get(skipped as usize..).unwrap_or_default();
         if piece.is_empty() {
             return Next::More;
         }
-        let Self { pending, skip, lost } = self;
+        let Self { pending, skip, lost, .. } = self;
         let mut next = Next::More;
         let kept = pending.with(piece, F::WANTED_MAX, |bytes| {
             let newest = bytes.len() - piece.len();
@@ -115,6 +125,7 @@ impl Framer {
 
     /// So many bytes of the side are missing. Within a message whose length is known that is no more than a hole.
     pub(super) fn gap<F: Framed>(&mut self, from: Side, bytes: u64, to: &mut F, cx: &mut Context<'_>) -> Next {
+        self.began = true;
         if self.skip >= bytes {
             self.skip -= bytes;
             return Next::More;

@@ -63,7 +63,7 @@ impl StreamProtocol for PostgreSql {
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         self.framers[from.index()].end(from, &mut self.session, cx);
         if from == Side::Responder {
-            self.session.flush(false, cx);
+            self.session.flush(cx.is_unseen(Side::Responder), cx);
         }
     }
 }
@@ -98,6 +98,14 @@ impl Framed for Session {
         match from {
             Side::Originator => self.client_sent(&message, cx),
             Side::Responder => self.server_sent(&message, cx),
+        }
+    }
+
+    fn begins(&self, from: Side, bytes: &[u8]) -> Guess {
+        match from {
+            Side::Originator if Startup::begins(bytes) != Guess::No => Guess::Yes,
+            Side::Responder if self.waits_for_encryption() => Guess::Yes,
+            _ => session::begins(from, bytes),
         }
     }
 

@@ -12,6 +12,8 @@ const NAME_MAX: usize = 64;
 pub(super) struct Request {
     pub(super) asked_ns: u64,
     pub(super) kind: Kind,
+    /// Bytes of it that were wanted are missing.
+    pub(super) cut: bool,
 }
 
 #[derive(Debug)]
@@ -43,11 +45,17 @@ pub(super) struct Extended {
     pub(super) copied: bool,
 }
 
-/// Text up to the next zero byte, and what is behind it.
+/// Text up to the next zero byte, and what is behind it; up to the end where there is none.
 fn split_text(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (text, rest) = bytes.split_at(end);
     (text, rest.get(1..).unwrap_or_default())
+}
+
+/// The name that ends with a zero byte, as much of it as is kept. One whose end is not there is none: its beginning is another name.
+fn name(bytes: &[u8]) -> Box<[u8]> {
+    let name = split_text(bytes).0;
+    if name.len() < bytes.len() { kept(name, NAME_MAX) } else { Box::default() }
 }
 
 fn kept(text: &[u8], most: usize) -> Box<[u8]> {
@@ -74,9 +82,9 @@ impl Kind {
 
     /// What answers a request for authentication. Only SASL's first answer begins with the name of a mechanism.
     pub(super) fn authentication(body: &[u8], sasl: bool) -> Self {
-        let name = split_text(body).0;
-        let is_name = sasl && name.starts_with(b"SCRAM-") || name == b"OAUTHBEARER";
-        Self::Authentication { mechanism: is_name.then(|| kept(name, NAME_MAX)) }
+        let name = name(body);
+        let is_name = sasl && name.starts_with(b"SCRAM-") || &*name == b"OAUTHBEARER";
+        Self::Authentication { mechanism: is_name.then_some(name) }
     }
 }
 
@@ -87,24 +95,23 @@ impl Extended {
     }
 
     pub(super) fn parse(&mut self, body: &[u8]) {
-        let (name, rest) = split_text(body);
-        self.statement = kept(name, NAME_MAX);
+        self.statement = name(body);
+        let (_, rest) = split_text(body);
         self.text = Some(kept(split_text(rest).0, STATEMENT_MAX));
     }
 
     /// A statement or a portal, as the first byte says. What was just parsed or bound is named already.
     pub(super) fn describe(&mut self, body: &[u8]) {
         self.described = self.text.is_none() && !self.bound;
-        if let Some((b'S', name)) = body.split_first().filter(|_| self.described) {
-            self.statement = kept(split_text(name).0, NAME_MAX);
+        if let Some((b'S', statement)) = body.split_first().filter(|_| self.described) {
+            self.statement = name(statement);
         }
     }
 
     /// Portal, then statement.
     pub(super) fn bind(&mut self, body: &[u8]) {
         self.bound = true;
-        let (name, _) = split_text(split_text(body).1);
-        self.statement = kept(name, NAME_MAX);
+        self.statement = name(split_text(body).1);
     }
 }
 

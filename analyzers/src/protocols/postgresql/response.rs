@@ -27,14 +27,25 @@ pub(super) struct Response {
     copied: u64,
     copied_bytes: u64,
     completed: Option<Box<[u8]>>,
+    /// Bytes of it that were wanted are missing.
+    pub(super) cut: bool,
 }
 
 fn kept(text: &[u8]) -> Box<[u8]> {
     text.get(..TEXT_MAX).unwrap_or(text).into()
 }
 
-fn text(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+/// Text up to the next zero byte, and what is behind it. What has no end is cut: `None`, unless more is there than is kept.
+fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes.iter().position(|byte| *byte == 0) {
+        Some(end) => Some((bytes.get(..end)?, bytes.get(end + 1..)?)),
+        None => (bytes.len() >= TEXT_MAX).then_some((bytes, &[])),
+    }
+}
+
+/// Whether a field of an error is prose, of which also the beginning says something.
+const fn is_prose(field: u8) -> bool {
+    matches!(field, b'M' | b'D' | b'H' | b'W')
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -68,21 +79,21 @@ const fn field_name(kind: u8) -> Option<&'static str> {
     })
 }
 
-/// What an authentication message asks for, as Suricata calls it; and whether the client answers with SASL.
-pub(super) fn authentication(body: &[u8]) -> (&'static str, bool) {
-    match u32_at(body, 0) {
-        Some(0) => ("authentication_ok", false),
-        Some(2) => ("authentication_kerberos", false),
-        Some(3) => ("authentication_cleartext_password", false),
-        Some(5) => ("authentication_md5_password", false),
-        Some(7) => ("authentication_gss", false),
-        Some(8) => ("authentication_gss_continue", false),
-        Some(9) => ("authentication_sspi", false),
-        Some(10) => ("authentication_sasl", true),
-        Some(11) => ("authentication_sasl_continue", false),
-        Some(12) => ("authentication_sasl_final", false),
+/// What an authentication message asks for, as Suricata calls it; and whether the client answers with SASL. `None` where that is missing.
+pub(super) fn authentication(body: &[u8]) -> Option<(&'static str, bool)> {
+    Some(match u32_at(body, 0)? {
+        0 => ("authentication_ok", false),
+        2 => ("authentication_kerberos", false),
+        3 => ("authentication_cleartext_password", false),
+        5 => ("authentication_md5_password", false),
+        7 => ("authentication_gss", false),
+        8 => ("authentication_gss_continue", false),
+        9 => ("authentication_sspi", false),
+        10 => ("authentication_sasl", true),
+        11 => ("authentication_sasl_continue", false),
+        12 => ("authentication_sasl_final", false),
         _ => ("authentication_unknown", false),
-    }
+    })
 }
 
 impl Response {
@@ -100,11 +111,12 @@ impl Response {
         self.error.clear();
         let mut rest = body;
         while let Some((kind, after)) = rest.split_first().filter(|(kind, _)| **kind != 0) {
-            let value = text(after);
+            let beginning = Some((after, &[][..])).filter(|_| is_prose(*kind) && !after.is_empty());
+            let Some((value, behind)) = text(after).or(beginning) else { return };
             if let Some(name) = field_name(*kind).filter(|_| self.error.len() < FIELDS_MAX) {
                 self.error.push((name, kept(value)));
             }
-            rest = after.get(value.len() + 1..).unwrap_or_default();
+            rest = behind;
         }
     }
 
@@ -113,9 +125,10 @@ impl Response {
     }
 
     pub(super) fn parameter(&mut self, body: &[u8]) {
-        if self.parameters.len() < PARAMETERS_MAX {
-            let name = text(body);
-            let value = text(body.get(name.len() + 1..).unwrap_or_default());
+        if let Some((name, rest)) = text(body)
+            && let Some((value, _)) = text(rest)
+            && self.parameters.len() < PARAMETERS_MAX
+        {
             self.parameters.push(Parameter { name: kept(name), value: kept(value) });
         }
     }
@@ -143,7 +156,7 @@ impl Response {
 
     /// Gives whether this is the first command that completes.
     pub(super) fn complete(&mut self, body: &[u8]) {
-        self.completed = Some(kept(text(body)));
+        self.completed = text(body).map(|(tag, _)| kept(tag));
     }
 
     /// Whether anything of it is known.

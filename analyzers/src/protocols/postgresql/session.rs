@@ -13,6 +13,9 @@ use crate::protocols::{Context, EventKind, Guess, Next, Protocol, Side};
 /// The most requests that wait for answers. Of a longer pipeline the rest is told without.
 const WAITING_MAX: usize = 64;
 
+/// Where a client does not wait, and bytes are missing: it is in order again after nobody has said anything for so many nanoseconds.
+const QUIET_NS: u64 = 100_000_000;
+
 /// Whether a message of this type comes from that side.
 pub(super) fn is_known(from: Side, kind: u8) -> bool {
     match from {
@@ -24,7 +27,7 @@ pub(super) fn is_known(from: Side, kind: u8) -> bool {
 /// How many bytes behind type and length are wanted.
 pub(super) const fn wanted(from: Side, kind: u8) -> usize {
     match (from, kind) {
-        (Side::Originator, b'Q') => STATEMENT_MAX,
+        (Side::Originator, b'Q') => STATEMENT_MAX + 1,
         (Side::Originator, b'P') => STATEMENT_MAX + 128,
         (Side::Originator, b'B') => 192,
         (Side::Originator, b'D') => 72,
@@ -91,6 +94,15 @@ pub(super) struct Session {
     lost: bool,
     /// The server takes what is copied in, and no Sync.
     copying: bool,
+    /// Bytes are missing where statements were on their way: whose the next answers are is not known.
+    doubted: bool,
+    /// The server has said that it is ready since anything was asked in doubt.
+    ready: bool,
+    /// The client does not wait until the server is ready before it asks on.
+    pipelines: bool,
+    /// When anything was heard last, while in doubt.
+    heard_ns: u64,
+    began: bool,
     told: u64,
 }
 
@@ -108,29 +120,36 @@ impl Session {
     pub(super) fn client_sent(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
         let Some(first) = message.bytes.first() else { return Next::More };
         let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
+        let cut = message.cut;
+        if !std::mem::replace(&mut self.began, true) && cx.is_joined(Side::Originator) {
+            self.doubted = true;
+        }
         match first {
             0 => {
                 if let Some(startup) = Startup::read(message.bytes) {
                     let answered = !matches!(startup, Startup::Cancel { .. });
-                    self.ask(Kind::Startup(startup), answered, cx);
+                    self.ask(Kind::Startup(startup), answered, cut, cx);
                 }
             }
-            b'Q' => self.ask(Kind::query(body), true, cx),
-            b'P' => self.extended(cx, |extended| extended.parse(body)),
-            b'B' => self.extended(cx, |extended| extended.bind(body)),
-            b'D' => self.extended(cx, |extended| extended.describe(body)),
-            b'E' => self.extended(cx, |extended| extended.executed = true),
+            b'Q' => self.ask(Kind::query(body), true, cut || !body.contains(&0), cx),
+            b'P' => {
+                let is_long = body.split(|byte| *byte == 0).nth(1).is_some_and(|text| text.len() > STATEMENT_MAX);
+                self.extended(cut || is_long, cx, |extended| extended.parse(body));
+            }
+            b'B' => self.extended(cut, cx, |extended| extended.bind(body)),
+            b'D' => self.extended(cut, cx, |extended| extended.describe(body)),
+            b'E' => self.extended(cut, cx, |extended| extended.executed = true),
             // The server leaves it out while it takes what is copied in.
             b'S' if self.copying => {}
-            b'S' => self.ask(Kind::Sync, true, cx),
-            b'F' => self.ask(Kind::Function, true, cx),
+            b'S' => self.ask(Kind::Sync, true, cut, cx),
+            b'F' => self.ask(Kind::Function, true, cut, cx),
             b'p' => {
                 let sasl = std::mem::take(&mut self.sasl);
-                self.ask(Kind::authentication(body, sasl), true, cx);
+                self.ask(Kind::authentication(body, sasl), true, cut, cx);
             }
             b'd' if !self.waiting.is_empty() => self.response.copy(message.length.saturating_sub(HEADER_LEN as u64)),
             b'c' | b'f' => self.copied(),
-            b'X' => self.ask(Kind::Terminate, false, cx),
+            b'X' => self.ask(Kind::Terminate, false, cut, cx),
             _ => {}
         }
         Next::More
@@ -165,17 +184,19 @@ impl Session {
     }
 
     /// Changes the extended statement that the client is at.
-    fn extended(&mut self, cx: &mut Context<'_>, change: impl FnOnce(&mut Extended)) {
-        let last = if self.is_beyond() { self.beyond.statement.as_mut() } else { self.waiting.back_mut() };
-        if let Some(Request { kind: Kind::Extended(extended), .. }) = last
+    fn extended(&mut self, cut: bool, cx: &mut Context<'_>, change: impl FnOnce(&mut Extended)) {
+        let last =
+            if self.is_beyond() || self.doubted { self.beyond.statement.as_mut() } else { self.waiting.back_mut() };
+        if let Some(Request { kind: Kind::Extended(extended), cut: has_hole, .. }) = last
             && !extended.executed
         {
+            *has_hole |= cut;
             change(extended);
             return;
         }
         let mut extended = Extended::default();
         change(&mut extended);
-        self.ask(Kind::Extended(extended), true, cx);
+        self.ask(Kind::Extended(extended), true, cut, cx);
     }
 
     /// Whether requests are told that the server has not answered yet.
@@ -183,21 +204,40 @@ impl Session {
         self.beyond.is_open || self.beyond.ready > 0
     }
 
-    fn ask(&mut self, kind: Kind, answered: bool, cx: &mut Context<'_>) {
+    fn ask(&mut self, kind: Kind, answered: bool, cut: bool, cx: &mut Context<'_>) {
         // Clients wait for an answer before they ask on, but for the statements of one pipeline: what waits was answered, unseen.
         if self.lost && !matches!(self.waiting.back(), Some(Request { kind: Kind::Extended(_), .. })) {
             self.flush(true, cx);
         }
-        let request = Request { asked_ns: cx.time_ns, kind };
+        let request = Request { asked_ns: cx.time_ns, kind, cut };
+        if self.doubted && answered {
+            self.settle(&request.kind, cx);
+        }
+        self.pipelines |=
+            !self.lost && matches!(self.waiting.back(), Some(Request { kind: Kind::Query(_) | Kind::Sync, .. }));
         if !answered {
             self.tell(&request, None, false, cx);
             return;
         }
-        if self.waiting.len() >= WAITING_MAX || self.is_beyond() {
+        if self.waiting.len() >= WAITING_MAX || self.is_beyond() || self.doubted {
             self.ask_beyond(request, cx);
             return;
         }
         self.waiting.push_back(request);
+    }
+
+    /// Ends the doubt where a client asks on that has waited until the server was ready. What stands in no pipeline is asked by one that
+    /// waits.
+    fn settle(&mut self, kind: &Kind, cx: &mut Context<'_>) {
+        let waits = matches!(kind, Kind::Query(_) | Kind::Startup(_));
+        let is_quiet = cx.time_ns.saturating_sub(std::mem::replace(&mut self.heard_ns, cx.time_ns)) >= QUIET_NS;
+        let is_ready = std::mem::take(&mut self.ready);
+        let is_over = if self.pipelines { is_ready && is_quiet } else { is_ready || waits };
+        if is_over {
+            self.tell_beyond(cx);
+            self.beyond = Beyond::default();
+            self.doubted = false;
+        }
     }
 
     /// Tells a request that has no place among those that wait, and counts what the server will say to it.
@@ -228,7 +268,9 @@ impl Session {
         if self.waiting.is_empty() {
             if kind == b'Z' {
                 self.ready_beyond();
+                self.ready = true;
             }
+            self.heard_ns = cx.time_ns;
             return Next::More;
         }
         if message.length == 1 {
@@ -237,6 +279,7 @@ impl Session {
         // Notices and notifications come at any time and belong to no request.
         if !matches!(kind, b'N' | b'A') {
             self.response.began_ns.get_or_insert(cx.time_ns);
+            self.response.cut |= message.cut;
         }
         let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
         if matches!(kind, b'C' | b'E' | b'Z') {
@@ -254,18 +297,18 @@ impl Session {
                 self.response.error(body);
                 // Before a session there is no end of an answer but this.
                 if self.is_opening() {
-                    self.answered(message.cut, cx);
+                    self.answered(cx);
                 }
             }
-            b'C' => self.completed(body, message.cut, cx),
+            b'C' => self.completed(body, cx),
             // An empty statement, and one that has more rows.
-            b'I' | b's' if self.front_is_extended() => self.answered(message.cut, cx),
+            b'I' | b's' if self.front_is_extended() => self.answered(cx),
             // Both sides copy without an end: replication.
             b'W' => {
-                self.answered(message.cut, cx);
+                self.answered(cx);
                 return Next::Done;
             }
-            b'Z' => self.ready(message.cut, cx),
+            b'Z' => self.ready(cx),
             _ => {}
         }
         Next::More
@@ -283,7 +326,7 @@ impl Session {
         let tls = matches!(self.waiting.front(), Some(Request { kind: Kind::Startup(Startup::Tls), .. }));
         self.response.began_ns = Some(cx.time_ns);
         self.response.encryption(answer != b'N');
-        self.answered(false, cx);
+        self.answered(cx);
         match answer {
             b'N' => Next::More,
             _ if tls => Next::Becomes(Protocol::Tls),
@@ -292,24 +335,26 @@ impl Session {
     }
 
     fn authentication(&mut self, body: &[u8], cx: &mut Context<'_>) {
-        let (name, sasl) = authentication(body);
-        self.sasl = sasl;
-        self.response.says(name);
+        let asked = authentication(body);
+        self.sasl = asked.is_some_and(|(_, sasl)| sasl);
+        if let Some((name, _)) = asked {
+            self.response.says(name);
+        }
         // What says that it is over comes before parameters and ReadyForQuery.
-        if !matches!(name, "authentication_ok" | "authentication_sasl_final") && self.is_opening() {
-            self.answered(false, cx);
+        if !matches!(asked, Some(("authentication_ok" | "authentication_sasl_final", _))) && self.is_opening() {
+            self.answered(cx);
         }
     }
 
-    fn completed(&mut self, body: &[u8], cut: bool, cx: &mut Context<'_>) {
+    fn completed(&mut self, body: &[u8], cx: &mut Context<'_>) {
         self.response.complete(body);
         if self.front_is_extended() {
-            self.answered(cut, cx);
+            self.answered(cx);
         }
     }
 
     /// The server is ready: a simple query is answered, or all extended statements up to Sync.
-    fn ready(&mut self, cut: bool, cx: &mut Context<'_>) {
+    fn ready(&mut self, cx: &mut Context<'_>) {
         while let Some(request) = self.waiting.front() {
             match request.kind {
                 Kind::Sync => {
@@ -317,9 +362,9 @@ impl Session {
                     self.response = Response::default();
                     return;
                 }
-                Kind::Extended(_) => self.answered(cut, cx),
+                Kind::Extended(_) => self.answered(cx),
                 _ => {
-                    self.answered(cut, cx);
+                    self.answered(cx);
                     return;
                 }
             }
@@ -338,11 +383,11 @@ impl Session {
         }
     }
 
-    fn answered(&mut self, cut: bool, cx: &mut Context<'_>) {
+    fn answered(&mut self, cx: &mut Context<'_>) {
         let response = std::mem::take(&mut self.response);
         if let Some(request) = self.waiting.pop_front() {
             // What the server skips after an error has no answer of its own.
-            self.tell(&request, Some(&response).filter(|response| response.has_begun()), cut, cx);
+            self.tell(&request, Some(&response).filter(|response| response.has_begun()), false, cx);
         }
         // After an error all is skipped up to Sync.
         if response.is_error() {
@@ -359,6 +404,9 @@ impl Session {
     /// Where messages of `from` begin is not known any more.
     pub(super) fn lose(&mut self, from: Side, cx: &mut Context<'_>) {
         self.lost |= from == Side::Responder;
+        let is_within = matches!(self.waiting.back(), Some(Request { kind: Kind::Extended(_), .. }));
+        self.doubted |= self.pipelines || is_within || from == Side::Originator;
+        self.ready = false;
         self.copying = false;
         self.flush(true, cx);
     }
@@ -382,6 +430,7 @@ impl Session {
         // Suricata counts from 1.
         self.told += 1;
         let tx = self.told;
+        let cut = cut || request.cut || response.is_some_and(|response| response.cut);
         let began_ns = response.and_then(|response| response.began_ns);
         let time_ns = began_ns.map(|began| began.saturating_sub(request.asked_ns));
         if let Some(nanos) = time_ns {

@@ -91,7 +91,8 @@ impl Startup {
             CANCEL => return Some(Self::Cancel { process_id: word(bytes, 8)? }),
             _ => {}
         }
-        let mut texts = bytes.get(8..)?.split(|byte| *byte == 0);
+        // What stands behind the last zero byte has no end: it is cut.
+        let mut texts = bytes.get(8..)?.split_inclusive(|byte| *byte == 0).map_while(|text| text.strip_suffix(b"\0"));
         let (mut user, mut others) = (Box::default(), Vec::new());
         while let (Some(name), Some(value)) = (texts.next().filter(|name| !name.is_empty()), texts.next()) {
             let value: Box<[u8]> = value.get(..VALUE_MAX).unwrap_or(value).into();
@@ -116,7 +117,9 @@ impl Startup {
             Self::Session { version, user, others } => {
                 json.text("protocol_version", format!("{}.{}", version.0, version.1));
                 json.object("startup_parameters", |json| {
-                    json.text("user", user);
+                    if !user.is_empty() {
+                        json.text("user", user);
+                    }
                     if !others.is_empty() {
                         json.array("optional_parameters", |items| {
                             for Parameter { name, value } in others {

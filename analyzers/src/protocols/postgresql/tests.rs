@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::testing::{CLIENT, SERVER, Step, damaged_stream, stream, stream_however_cut};
-use super::super::{Guess, Next, Opening, Protocol, StreamProtocol};
+use super::super::testing::{CLIENT, Recorder, SERVER, Step, damaged_stream, stream, stream_however_cut};
+use super::super::{Guess, Next, Opening, Protocol, Side, StreamProtocol};
 use super::PostgreSql;
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -290,6 +290,186 @@ fn after_a_gap_the_statement_is_told_as_cut_and_the_next_one_is_read() {
     let told = pgsql(&events);
     assert_eq!((told.len(), &told[0]["truncated"]), (2, &json!(true)));
     assert_eq!((&told[1]["response"]["data_rows"], &told[1]["truncated"]), (&json!(2), &Value::Null));
+}
+
+/// What is told where a mirror shows no more than `most` bytes of each piece.
+fn cut_to(most: usize, pieces: &[(Side, Vec<u8>)]) -> Vec<Value> {
+    let mut steps = Vec::new();
+    for (side, bytes) in pieces {
+        steps.push(Step::Data(*side, bytes.get(..most).unwrap_or(bytes)));
+        if bytes.len() > most {
+            steps.push(Step::Gap(*side, (bytes.len() - most) as u64));
+        }
+    }
+    pgsql(&stream::<PostgreSql>(&steps).0).into_iter().cloned().collect()
+}
+
+#[test]
+fn a_statement_that_the_mirror_cut_is_marked_and_so_is_one_that_is_longer_than_is_told() {
+    let done = [message(b'C', b"SELECT 1\0"), ready()].concat();
+    let text = "SELECT 'a long text' FROM t WHERE id = 1";
+    let told = cut_to(30, &[(CLIENT, message(b'Q', format!("{text}\0").as_bytes())), (SERVER, done.clone())]);
+    assert_eq!(told[0]["request"]["simple_query"], text[..25]);
+    assert_eq!((&told[0]["response"]["command_completed"], &told[0]["truncated"]), (&json!("SELECT 1"), &json!(true)));
+    let parse = message(b'P', format!("\0{text}\0\0\0").as_bytes());
+    let rest = [message(b'B', b"\0\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat();
+    let told = cut_to(30, &[(CLIENT, parse), (CLIENT, rest.clone()), (SERVER, done.clone())]);
+    assert_eq!((&told[0]["request"]["extended_query"], &told[0]["truncated"]), (&json!(text[..24]), &json!(true)));
+    for (length, mark) in [(1024, Value::Null), (1025, json!(true))] {
+        let text = "x".repeat(length);
+        let simple = message(b'Q', format!("{text}\0").as_bytes());
+        let extended = [message(b'P', format!("\0{text}\0\0\0").as_bytes()), rest.clone()].concat();
+        let pieces = [(CLIENT, simple), (SERVER, done.clone()), (CLIENT, extended), (SERVER, done.clone())];
+        let told = cut_to(usize::MAX, &pieces);
+        assert_eq!([&told[0]["truncated"], &told[1]["truncated"]], [&mark, &mark], "{length}");
+    }
+}
+
+#[test]
+fn of_a_cut_login_no_half_setting_and_no_unknown_authentication_is_told() {
+    // In the second setting's value, behind its name, in that, and in the first's value.
+    for most in [32, 30, 28, 22, 16] {
+        let told = cut_to(most, &[(CLIENT, startup()), (SERVER, message(b'R', b"\0\0\0\x05salt"))]);
+        let told = &told[0];
+        let settings = &told["request"]["startup_parameters"];
+        assert_eq!(settings["optional_parameters"], Value::Null, "{most}: {told}");
+        assert_eq!(settings["user"], if most == 16 { Value::Null } else { json!("alice") });
+        assert_eq!(told["truncated"], true);
+    }
+    let told = cut_to(6, &[(CLIENT, startup()), (SERVER, message(b'R', b"\0\0\0\x05salt"))]);
+    assert!(told.is_empty(), "{told:?}");
+    let welcome = message(b'R', b"\0\0\0\x05salt");
+    let (events, _) = stream::<PostgreSql>(&[
+        Step::Data(CLIENT, &startup()),
+        Step::Data(SERVER, &welcome[..7]),
+        Step::Gap(SERVER, welcome.len() as u64 - 7),
+    ]);
+    let told = pgsql(&events);
+    assert_eq!((&told[0]["response"]["message"], &told[0]["truncated"]), (&Value::Null, &json!(true)));
+}
+
+#[test]
+fn what_is_cut_of_an_answer_is_marked_and_half_of_a_tag_a_code_or_a_parameter_is_left_out() {
+    let query = (CLIENT, message(b'Q', b"UP\0"));
+    let tag = message(b'C', b"UPDATE 1234\0");
+    for (pieces, most) in [
+        (vec![query.clone(), (SERVER, tag), (SERVER, ready())], 14),
+        (vec![query.clone(), (SERVER, message(b'E', b"C42P01\0Mno such table\0\0")), (SERVER, ready())], 11),
+        (vec![query.clone(), (SERVER, message(b'S', b"application_name\0psql\0")), (SERVER, ready())], 23),
+    ] {
+        let told = cut_to(most, &pieces);
+        assert_eq!((&told[0]["response"], &told[0]["truncated"]), (&json!({}), &json!(true)), "{told:?}");
+    }
+    let error = message(b'E', b"C42P01\0Mno such table\0\0");
+    let told = cut_to(17, &[query, (SERVER, error), (SERVER, ready())]);
+    assert_eq!(told[0]["response"], json!({"code": "42P01", "message": "no s"}), "{told:?}");
+    assert_eq!(told[0]["truncated"], true);
+}
+
+#[test]
+fn queries_whose_answers_the_mirror_does_not_show_are_marked() {
+    for unseen in [true, false] {
+        let query = message(b'Q', b"SELECT 1\0");
+        let (events, _) = stream::<PostgreSql>(&[Step::Unseen(SERVER, unseen), Step::Data(CLIENT, &query)]);
+        assert_eq!(pgsql(&events)[0]["truncated"], if unseen { json!(true) } else { Value::Null });
+    }
+}
+
+#[test]
+fn a_server_that_is_picked_up_in_the_middle_of_a_row_hides_no_later_answer() {
+    let (events, _) = stream::<PostgreSql>(&[
+        Step::Joined(SERVER),
+        // As it would be a row of some 16 MiB.
+        Step::Data(SERVER, b"D\x01\0\0\0 and more of a value"),
+        Step::Data(CLIENT, &message(b'Q', b"SELECT 1\0")),
+        Step::Data(SERVER, &[select(), ready()].concat()),
+    ]);
+    let told = pgsql(&events);
+    assert_eq!((&told[0]["response"]["data_rows"], &told[0]["truncated"]), (&json!(2), &Value::Null));
+}
+
+/// A statement's text and how many rows it is told to have changed, of all events, and whether they are marked.
+fn outline(events: &[Value]) -> Vec<(String, String, bool)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told = pgsql(events).into_iter();
+    told.map(|told| {
+        let tag = text(&told["response"]["command_completed"]);
+        (text(&told["request"]["extended_query"]), tag, told["truncated"] == true)
+    })
+    .collect()
+}
+
+/// An extended statement of this text, without Sync.
+fn extended(text: &str) -> Vec<u8> {
+    let parse = message(b'P', format!("\0{text}\0\0\0").as_bytes());
+    [parse, message(b'B', b"\0\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0")].concat()
+}
+
+fn extended_done(tag: &str) -> Vec<u8> {
+    [message(b'1', b""), message(b'2', b""), message(b'C', format!("{tag}\0").as_bytes())].concat()
+}
+
+#[test]
+fn where_statements_of_a_pipeline_are_missing_no_other_gets_their_answers() {
+    let sync = message(b'S', b"");
+    let lost = extended("TWO").len() as u64;
+    let three = [extended("THREE"), sync.clone()].concat();
+    let answers = [extended_done("1"), extended_done("2"), extended_done("3"), ready()].concat();
+    let (four, done) = ([extended("FOUR"), sync].concat(), [extended_done("4"), ready()].concat());
+    let rest = [
+        Step::Data(CLIENT, &three),
+        Step::Data(SERVER, &answers),
+        Step::Data(CLIENT, &four),
+        Step::Data(SERVER, &done),
+    ];
+    let one = extended("ONE");
+    for before in
+        [&[Step::Data(CLIENT, &one), Step::Gap(CLIENT, lost)][..], &[Step::Joined(CLIENT), Step::Joined(SERVER)]]
+    {
+        let (events, _) = stream::<PostgreSql>(&[before, &rest].concat());
+        let told = outline(&events);
+        let [marked @ .., three, four] = &told[..] else { panic!("{told:?}") };
+        assert!(marked.iter().all(|(_, tag, marked)| tag.is_empty() && *marked), "{told:?}");
+        assert_eq!(*three, ("THREE".into(), String::new(), true));
+        assert_eq!(*four, ("FOUR".into(), "4".into(), false));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_wait_gets_no_wrong_answer_behind_a_loss_and_the_right_ones_after_a_pause() {
+    const LOST: usize = 20;
+    let mut recorder = Recorder::new(6, 5432);
+    let mut session = PostgreSql::default();
+    let mut tell = |recorder: &mut Recorder, from, number: usize| {
+        let bytes = match from {
+            CLIENT => [extended(&number.to_string()), message(b'S', b"")].concat(),
+            _ => [extended_done(&number.to_string()), ready()].concat(),
+        };
+        recorder.step(|cx| match from {
+            SERVER if number == LOST => session.gap(from, bytes.len() as u64, cx),
+            _ => session.data(from, &bytes, cx),
+        });
+    };
+    tell(&mut recorder, CLIENT, 0);
+    tell(&mut recorder, CLIENT, 1);
+    for number in 0..40 {
+        tell(&mut recorder, CLIENT, number + 2);
+        tell(&mut recorder, SERVER, number);
+    }
+    tell(&mut recorder, SERVER, 40);
+    tell(&mut recorder, SERVER, 41);
+    recorder.time_ns += 200_000_000;
+    for number in 42..50 {
+        tell(&mut recorder, CLIENT, number);
+        tell(&mut recorder, SERVER, number);
+    }
+    let told = outline(&recorder.take());
+    assert_eq!(told.len(), 50);
+    for (number, (text, tag, marked)) in told.iter().enumerate() {
+        assert_eq!(*text, number.to_string());
+        assert!(tag == text && !marked || tag.is_empty() && *marked, "{told:?}");
+        assert!(!marked || (LOST..42).contains(&number), "{told:?}");
+    }
 }
 
 #[test]
