@@ -8,6 +8,7 @@ use greeting::Login;
 use packet::{HEADER_LEN, Packet};
 use session::Session;
 
+mod attributes;
 mod command;
 mod greeting;
 mod packet;
@@ -63,7 +64,7 @@ impl StreamProtocol for MySql {
     fn end(&mut self, from: Side, cx: &mut Context<'_>) {
         self.framers[from.index()].end(from, &mut self.session, cx);
         if from == Side::Responder {
-            self.session.flush(false, cx);
+            self.session.flush(cx.is_unseen(Side::Responder), cx);
         }
     }
 }
@@ -95,6 +96,14 @@ impl Framed for Session {
         match Packet::read(&message) {
             Some(packet) => self.packet(from, &packet, cx),
             None => Next::More,
+        }
+    }
+
+    fn begins(&self, from: Side, bytes: &[u8]) -> Guess {
+        match (from, Login::begins(bytes)) {
+            (Side::Responder, _) => greeting::begins(bytes),
+            (Side::Originator, Guess::No) => Command::begins(bytes),
+            (Side::Originator, guess) => guess,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a client asks for.
 
-use super::greeting::{Login, capability, kept};
+use super::attributes::text_behind;
+use super::greeting::{Login, kept};
 use super::packet::{Fields, HEADER_LEN, Packet, length};
 use crate::json::JsonObject;
 use crate::protocols::Guess;
@@ -79,7 +80,8 @@ pub(super) struct Command {
 #[derive(Debug)]
 enum Kind {
     Login(Login),
-    Statement(Box<[u8]>),
+    /// Its text, where that is there.
+    Statement(Option<Box<[u8]>>),
     Database(Box<[u8]>),
     Prepared(u32),
     Other,
@@ -89,15 +91,16 @@ impl Command {
     /// Memory that its text takes, in bytes.
     pub(super) fn size(&self) -> usize {
         match &self.kind {
-            Kind::Statement(text) | Kind::Database(text) => text.len(),
+            Kind::Statement(text) => text.as_ref().map_or(0, |text| text.len()),
+            Kind::Database(name) => name.len(),
             Kind::Login(login) => login.user.len() + login.database.len() + login.plugin.len(),
             Kind::Prepared(_) | Kind::Other => 0,
         }
     }
 
     /// The client's answer to the greeting, which is a command in so far as it is answered.
-    pub(super) fn login(login: Login, asked_ns: u64) -> Self {
-        Self { asked_ns, expected: Expected { code: 0, start: 2 }, kind: Kind::Login(login), bytes: 0, cut: false }
+    pub(super) fn login(login: Login, cut: bool, asked_ns: u64) -> Self {
+        Self { asked_ns, expected: Expected { code: 0, start: 2 }, kind: Kind::Login(login), bytes: 0, cut }
     }
 
     /// `None` where the packet begins no command.
@@ -105,18 +108,26 @@ impl Command {
         let (code, rest) = packet.payload.split_first()?;
         name(*code)?;
         let mut fields = Fields(rest);
+        let is_whole = packet.payload.len() as u64 == packet.length;
+        let mut cut = packet.cut;
         let kind = match *code {
-            code::QUERY => Kind::Statement(statement(rest, capabilities)),
-            code::PREPARE => Kind::Statement(rest.get(..STATEMENT_MAX).unwrap_or(rest).into()),
+            code::QUERY | code::PREPARE => {
+                let text = if *code == code::QUERY { text_behind(rest, capabilities) } else { Some(rest) };
+                let text = text.filter(|text| is_whole || !text.is_empty());
+                cut |= !is_whole || text.is_none_or(|text| text.len() > STATEMENT_MAX);
+                Kind::Statement(text.map(|text| text.get(..STATEMENT_MAX).unwrap_or(text).into()))
+            }
+            // The beginning of a name is another name.
+            code::INIT_DB if packet.cut => Kind::Other,
             code::INIT_DB => Kind::Database(kept(rest)),
-            code::CHANGE_USER => Kind::Login(Login::read_change(rest, capabilities.unwrap_or(0))),
+            code::CHANGE_USER => Kind::Login(Login::read_change(rest, packet.cut, capabilities.unwrap_or(0))),
             code::EXECUTE | code::LONG_DATA | code::CLOSE | code::RESET | code::FETCH => {
                 fields.u32().map_or(Kind::Other, Kind::Prepared)
             }
             _ => Kind::Other,
         };
         let expected = Expected { code: *code, start: packet.sequence.wrapping_add(1) };
-        Some(Self { asked_ns, expected, kind, bytes: packet.length, cut: packet.cut })
+        Some(Self { asked_ns, expected, kind, bytes: packet.length, cut })
     }
 
     /// Another packet of it: it is longer than one can be.
@@ -139,7 +150,7 @@ impl Command {
                 if rest.is_empty() {
                     return Guess::Perhaps;
                 }
-                let text = statement(rest.get(..length - 1).unwrap_or(rest), None);
+                let Some(text) = text_behind(rest.get(..length - 1).unwrap_or(rest), None) else { return Guess::No };
                 let word = text.iter().take(16).copied();
                 text.first().is_some_and(|byte| byte.is_ascii_alphabetic() || b"(/-# \n".contains(byte))
                     && word.clone().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
@@ -203,7 +214,9 @@ impl Command {
                 }
             }
             Kind::Statement(text) => {
-                json.text("query", without_passwords(text));
+                if let Some(text) = text {
+                    json.text("query", without_passwords(text));
+                }
                 json.number("bytes", self.bytes);
             }
             Kind::Database(name) => json.text("database", name),
@@ -214,15 +227,4 @@ impl Command {
             Kind::Other => {}
         }
     }
-}
-
-/// The text of a query, behind its attributes if it has some; with values in them it is not looked for.
-fn statement(rest: &[u8], capabilities: Option<u32>) -> Box<[u8]> {
-    let has_attributes =
-        capabilities.map_or(rest.starts_with(&[0, 1]), |flags| flags & capability::QUERY_ATTRIBUTES != 0);
-    let text = match (has_attributes, rest) {
-        (false, rest) | (true, [0, 1, rest @ ..]) => rest,
-        (true, _) => &[],
-    };
-    text.get(..STATEMENT_MAX).unwrap_or(text).into()
 }

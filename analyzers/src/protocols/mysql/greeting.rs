@@ -1,6 +1,6 @@
 //! What server and client say of themselves first.
 
-use super::packet::{Fields, HEADER_LEN, length};
+use super::packet::{Fields, HEADER_LEN, Packet, length};
 use crate::protocols::Guess;
 
 /// The version of the protocol that all servers since 3.21 speak.
@@ -40,10 +40,10 @@ pub(super) fn begins(bytes: &[u8]) -> Guess {
     }
 }
 
-/// The server's version of itself.
-pub(super) fn version(payload: &[u8]) -> Option<Box<[u8]>> {
-    let (first, rest) = payload.split_first()?;
-    (*first == VERSION).then(|| kept(Fields(rest).text()))
+/// The server's version of itself, empty where it is cut.
+pub(super) fn version(packet: &Packet<'_>) -> Option<Box<[u8]>> {
+    let (first, rest) = packet.payload.split_first()?;
+    (*first == VERSION).then(|| kept(Fields(rest).name(packet.cut)))
 }
 
 /// A name to keep.
@@ -79,7 +79,8 @@ impl Login {
     }
 
     /// Reads what is there. The authentication data is skipped.
-    pub(super) fn read(payload: &[u8]) -> Option<Self> {
+    pub(super) fn read(packet: &Packet<'_>) -> Option<Self> {
+        let (payload, cut) = (packet.payload, packet.cut);
         let mut fields = Fields(payload);
         let capabilities = fields.u32()?;
         let mut login = Self { capabilities, ..Self::default() };
@@ -87,33 +88,33 @@ impl Login {
             // 16 bits of capabilities and 24 of the largest packet.
             login.capabilities &= 0xffff;
             let mut fields = Fields(payload.get(5..).unwrap_or_default());
-            login.user = kept(fields.text());
+            login.user = kept(fields.name(cut));
             return Some(login);
         }
         if fields.take(4 + 1 + 23).is_none() {
             return Some(login);
         }
-        login.user = kept(fields.text());
+        login.user = kept(fields.name(cut));
         let Some(()) = skip_authentication(&mut fields, capabilities) else { return Some(login) };
         if capabilities & capability::CONNECT_WITH_DB != 0 {
-            login.database = kept(fields.text());
+            login.database = kept(fields.name(cut));
         }
         if capabilities & capability::PLUGIN_AUTH != 0 {
-            login.plugin = kept(fields.text());
+            login.plugin = kept(fields.name(cut));
         }
         Some(login)
     }
 
     /// Reads a request to go on as another user.
-    pub(super) fn read_change(payload: &[u8], capabilities: u32) -> Self {
-        let mut fields = Fields(payload);
-        let mut login = Self { capabilities, user: kept(fields.text()), ..Self::default() };
+    pub(super) fn read_change(body: &[u8], cut: bool, capabilities: u32) -> Self {
+        let mut fields = Fields(body);
+        let mut login = Self { capabilities, user: kept(fields.name(cut)), ..Self::default() };
         if let Some(length) = fields.u8()
             && fields.take(usize::from(length)).is_some()
         {
-            login.database = kept(fields.text());
+            login.database = kept(fields.name(cut));
             if fields.u16().is_some() {
-                login.plugin = kept(fields.text());
+                login.plugin = kept(fields.name(cut));
             }
         }
         login
@@ -126,8 +127,7 @@ impl Login {
 
 fn skip_authentication(fields: &mut Fields<'_>, capabilities: u32) -> Option<()> {
     if capabilities & capability::PLUGIN_AUTH_LENENC != 0 {
-        let length = fields.number()?;
-        fields.take(usize::try_from(length).ok()?)?;
+        fields.string()?;
     } else if capabilities & capability::SECURE_CONNECTION != 0 {
         let length = fields.u8()?;
         fields.take(usize::from(length))?;

@@ -83,11 +83,24 @@ impl<'a> Fields<'a> {
         Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
+    /// Bytes behind their number.
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+        let length = self.number()?;
+        self.take(usize::try_from(length).ok()?)
+    }
+
     /// Text up to a zero byte; up to the end where there is none.
     pub(super) fn text(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         let (text, rest) = self.0.split_at(end);
         self.0 = rest.get(1..).unwrap_or_default();
         text
+    }
+
+    /// The same; where bytes are missing (`cut`) only text that ends, as the beginning of a name is another name.
+    pub(super) fn name(&mut self, cut: bool) -> &'a [u8] {
+        let ends = self.0.contains(&0);
+        let text = self.text();
+        if cut && !ends { &[] } else { text }
     }
 }

@@ -69,11 +69,13 @@ pub(super) struct Reply {
     warnings: u16,
     statement_id: Option<u32>,
     error: Option<Error>,
+    /// Bytes of it that were wanted are missing.
+    pub(super) cut: bool,
 }
 
 #[derive(Debug)]
 struct Error {
-    code: u16,
+    code: Option<u16>,
     state: Option<[u8; 5]>,
     message: Box<[u8]>,
 }
@@ -115,8 +117,9 @@ impl Reply {
     /// The next packet of the answer to `command`.
     pub(super) fn packet(&mut self, command: u8, packet: &Packet<'_>) -> Progress {
         let Some(first) = packet.kind() else { return Progress::More };
+        self.cut |= packet.cut;
         if first == kind::ERROR {
-            self.error = Error::read(packet.payload);
+            self.error = Some(Error::read(packet.payload.get(1..).unwrap_or_default()));
             return Progress::Complete;
         }
         match &mut self.stage {
@@ -133,8 +136,13 @@ impl Reply {
                 if first != kind::EOF || packet.length != EOF_LEN {
                     return self.row(first, packet);
                 }
-                let status = Fields(packet.payload.get(3..).unwrap_or_default()).u16().unwrap_or_default();
-                if status & CURSOR_EXISTS != 0 { Progress::Complete } else { Progress::More }
+                // Where the status is cut no row may follow, and what comes next be another command's.
+                let status = Fields(packet.payload.get(3..).unwrap_or_default()).u16();
+                if status.is_none_or(|status| status & CURSOR_EXISTS != 0) {
+                    Progress::Complete
+                } else {
+                    Progress::More
+                }
             }
             Stage::Rows => self.row(first, packet),
         }
@@ -166,7 +174,8 @@ impl Reply {
             }
             _ => {
                 let mut fields = Fields(packet.payload);
-                self.columns = fields.number().unwrap_or_default();
+                let Some(columns) = fields.number() else { return Progress::Complete };
+                self.columns = columns;
                 // One byte behind the count: MariaDB says with it whether definitions follow that the client may have kept. The end of
                 // columns comes in either case.
                 let kept_by_client = fields.0 == [0] && packet.length == packet.payload.len() as u64;
@@ -193,8 +202,9 @@ impl Reply {
 
     fn ok(&mut self, packet: &Packet<'_>) -> Progress {
         let mut fields = Fields(packet.payload.get(1..).unwrap_or_default());
-        let affected = fields.number().unwrap_or_default();
-        if packet.kind() == Some(kind::OK) {
+        if let Some(affected) = fields.number()
+            && packet.kind() == Some(kind::OK)
+        {
             self.affected = Some(self.affected.unwrap_or_default().saturating_add(affected));
         }
         self.insert_id = fields.number().unwrap_or_default();
@@ -217,11 +227,15 @@ impl Reply {
     pub(super) fn members(&self, json: &mut JsonObject<'_>) {
         if let Some(error) = &self.error {
             json.text("status", "error");
-            json.number("code", error.code);
+            if let Some(code) = error.code {
+                json.number("code", code);
+            }
             if let Some(state) = &error.state {
                 json.text("sqlstate", state);
             }
-            json.text("message", &error.message);
+            if !error.message.is_empty() {
+                json.text("message", &error.message);
+            }
             return;
         }
         json.text("status", "ok");
@@ -251,16 +265,19 @@ impl Reply {
 }
 
 impl Error {
-    fn read(payload: &[u8]) -> Option<Self> {
-        let mut fields = Fields(payload.get(1..)?);
-        let code = fields.u16()?;
+    fn read(body: &[u8]) -> Self {
+        let mut fields = Fields(body);
+        let code = fields.u16();
         let mut state = None;
         if fields.0.first() == Some(&b'#')
             && let Some((five, rest)) = fields.0.get(1..).and_then(<[u8]>::split_first_chunk::<5>)
         {
             state = Some(*five);
             fields = Fields(rest);
+        } else if fields.0.first() == Some(&b'#') {
+            // The state is cut.
+            fields = Fields(&[]);
         }
-        Some(Self { code, state, message: fields.0.get(..ERROR_MAX).unwrap_or(fields.0).into() })
+        Self { code, state, message: fields.0.get(..ERROR_MAX).unwrap_or(fields.0).into() }
     }
 }

@@ -103,9 +103,9 @@ impl Session {
                     self.tell_tls(cx);
                     return Next::Becomes(Protocol::Tls);
                 }
-                let login = Login::read(packet.payload);
+                let login = Login::read(packet);
                 self.capabilities = login.as_ref().map(|login| login.capabilities);
-                self.wait(Command::login(login.unwrap_or_default(), cx.time_ns), cx);
+                self.wait(Command::login(login.unwrap_or_default(), packet.cut, cx.time_ns), cx);
                 self.phase = Phase::Authentication;
             }
             // Only commands begin with 0: what came before them is over, though its end was not seen.
@@ -129,7 +129,7 @@ impl Session {
             return;
         }
         if command.is_silent() {
-            self.tell(&command, None, command.cut, cx);
+            self.tell(&command, None, false, cx);
             return;
         }
         if command.expected.code == code::CHANGE_USER {
@@ -178,13 +178,13 @@ impl Session {
         match self.phase {
             Phase::Greeting => {
                 if packet.sequence == 0
-                    && let Some(version) = greeting::version(packet.payload)
+                    && let Some(version) = greeting::version(packet)
                 {
-                    self.version = Some(version);
+                    self.version = Some(version).filter(|version| !version.is_empty());
                     self.phase = Phase::Login;
                 } else if packet.sequence == 0 && packet.kind() == Some(kind::ERROR) {
                     // Too many connections, or a host that may not connect.
-                    self.waiting.push_back(Command::login(Login::default(), cx.time_ns));
+                    self.waiting.push_back(Command::login(Login::default(), false, cx.time_ns));
                     return self.answer(packet, cx);
                 } else {
                     self.phase = Phase::Commands;
@@ -196,8 +196,9 @@ impl Session {
                     return self.answer(packet, cx);
                 }
                 Some(kind::EOF) if packet.length > 1 => {
-                    let plugin = Fields(packet.payload.get(1..).unwrap_or_default()).text();
+                    let plugin = Fields(packet.payload.get(1..).unwrap_or_default()).name(packet.cut);
                     if let Some(command) = self.waiting.back_mut() {
+                        command.cut |= packet.cut;
                         command.switch_plugin(plugin);
                     }
                 }
@@ -234,7 +235,7 @@ impl Session {
             }
             return if progress == Progress::Endless { Next::Done } else { Next::More };
         };
-        self.tell(&command, Some(&reply), packet.cut, cx);
+        self.tell(&command, Some(&reply), false, cx);
         let compressed = command.as_login().is_some_and(Login::compresses);
         if progress == Progress::Endless || compressed { Next::Done } else { Next::More }
     }
@@ -296,6 +297,7 @@ impl Session {
     fn tell(&mut self, command: &Command, reply: Option<&Reply>, cut: bool, cx: &mut Context<'_>) {
         let (tx, version) = (self.told, &self.version);
         self.told += 1;
+        let cut = cut || command.cut || reply.is_some_and(|reply| reply.cut);
         let began_ns = reply.and_then(|reply| reply.began_ns);
         let time_ns = began_ns.map(|began| began.saturating_sub(command.asked_ns));
         if let Some(nanos) = time_ns {

@@ -456,6 +456,116 @@ fn packets_that_the_mirror_cut_keep_their_commands() {
     assert_eq!((&told[1]["response"]["columns"], &told[1]["truncated"]), (&json!(2), &json!(true)));
 }
 
+/// A query with attributes in front of its text: a string, a number, and one that is null.
+fn query_with_attributes(text: &str) -> Vec<u8> {
+    let types = b"\x01\xfe\0\x01a\x08\x80\x02id\xfe\0\x04none";
+    let values = b"\x05value\x01\x02\x03\x04\x05\x06\x07\x08";
+    packet(0, &[b"\x03\x03\x01\x04", &types[..], values, text.as_bytes()].concat())
+}
+
+#[test]
+fn the_text_of_a_query_is_found_behind_its_attributes_whatever_is_known_of_the_client() {
+    let none = packet(0, b"\x03\0\x01SELECT 1");
+    let some = query_with_attributes("SELECT 1");
+    let plain = query("SELECT 1");
+    let (greeting, login, welcome, answer) = (greeting(), login(CAPABILITIES | 1 << 27), ok(2, 0, 2), rows(true));
+    let logs_in = [Step::Data(SERVER, &greeting), Step::Data(CLIENT, &login), Step::Data(SERVER, &welcome)];
+    for asked in [&none, &some, &plain] {
+        for before in [&logs_in[..], &[]] {
+            let steps = [before, &[Step::Data(CLIENT, asked), Step::Data(SERVER, &answer)]].concat();
+            let (events, _) = stream::<MySql>(&steps);
+            let told = mysql(&events)[before.len() / 3].clone();
+            assert_eq!(
+                (&told["request"]["query"], &told["truncated"]),
+                (&json!("SELECT 1"), &Value::Null),
+                "{asked:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_query_whose_text_is_cut_off_or_behind_what_is_not_known_is_told_without_and_marked() {
+    let some = query_with_attributes("SELECT 1");
+    let unknown = packet(0, b"\x03\x01\x01\0\x01\xe0\0\x01a??SELECT 1");
+    for (asked, shown) in [(&some, 8), (&some, 30), (&some, some.len() - 8), (&unknown, unknown.len())] {
+        let (events, _) = stream::<MySql>(&[
+            Step::Data(CLIENT, &asked[..shown]),
+            Step::Gap(CLIENT, (asked.len() - shown) as u64),
+            Step::Data(SERVER, &rows(true)),
+        ]);
+        let told = mysql(&events)[0].clone();
+        assert_eq!((&told["request"]["query"], &told["truncated"]), (&Value::Null, &json!(true)), "{shown}");
+        assert_eq!(told["response"]["rows"], 2);
+    }
+}
+
+#[test]
+fn a_statement_that_is_longer_than_is_told_is_marked() {
+    for (length, mark) in [(1024, Value::Null), (1025, json!(true))] {
+        let (events, _) =
+            stream::<MySql>(&[Step::Data(CLIENT, &query(&"x".repeat(length))), Step::Data(SERVER, &ok(1, 0, 2))]);
+        assert_eq!(mysql(&events)[0]["truncated"], mark, "{length}");
+    }
+}
+
+#[test]
+fn of_cut_packets_no_half_name_and_no_number_that_is_not_there_is_told() {
+    let login = login(CAPABILITIES);
+    let user = login.windows(5).position(|text| text == b"alice").unwrap();
+    // Within the user, and within the database.
+    for (shown, name) in [(user + 3, Value::Null), (user + 15, json!("alice"))] {
+        let (events, _) = stream::<MySql>(&[
+            Step::Data(SERVER, &greeting()[..9]),
+            Step::Gap(SERVER, greeting().len() as u64 - 9),
+            Step::Data(CLIENT, &login[..shown]),
+            Step::Gap(CLIENT, (login.len() - shown) as u64),
+            Step::Data(SERVER, &ok(2, 0, 2)),
+        ]);
+        let told = mysql(&events)[0].clone();
+        assert_eq!((&told["version"], &told["request"]["user"]), (&Value::Null, &name));
+        assert_eq!((&told["request"]["database"], &told["truncated"]), (&Value::Null, &json!(true)));
+    }
+    let database = packet(0, b"\x02production");
+    let error = packet(1, b"\xff\x10\x04#42S02No such table");
+    let done = ok(1, 7, 2);
+    for (answer, shown, told_of_it) in [
+        (&error, 5, json!({"status": "error"})),
+        (&error, 9, json!({"status": "error", "code": 1040})),
+        (&done, 5, json!({"status": "ok"})),
+    ] {
+        let (events, _) = stream::<MySql>(&[
+            Step::Data(CLIENT, &database[..9]),
+            Step::Gap(CLIENT, database.len() as u64 - 9),
+            Step::Data(SERVER, &answer[..shown]),
+            Step::Gap(SERVER, (answer.len() - shown) as u64),
+        ]);
+        let told = mysql(&events)[0].clone();
+        assert_eq!(told["request"], json!({"command": "init_db"}));
+        assert_eq!((&told["response"], &told["truncated"]), (&told_of_it, &json!(true)));
+    }
+}
+
+#[test]
+fn commands_whose_answers_the_mirror_does_not_show_are_marked() {
+    for unseen in [true, false] {
+        let (events, _) = stream::<MySql>(&[Step::Unseen(SERVER, unseen), Step::Data(CLIENT, &query("SELECT 1"))]);
+        assert_eq!(mysql(&events)[0]["truncated"], if unseen { json!(true) } else { Value::Null });
+    }
+}
+
+#[test]
+fn a_server_that_is_picked_up_in_the_middle_of_a_row_hides_no_later_answer() {
+    let (events, _) = stream::<MySql>(&[
+        Step::Joined(SERVER),
+        Step::Data(SERVER, b"the middle of a row of an answer"),
+        Step::Data(CLIENT, &query("SELECT 1")),
+        Step::Data(SERVER, &rows(true)),
+    ]);
+    let told = mysql(&events);
+    assert_eq!((&told[0]["response"]["rows"], &told[0]["truncated"]), (&json!(2), &Value::Null));
+}
+
 #[test]
 fn mysql_is_recognised_by_its_greeting_and_in_the_middle_by_a_statement() {
     fn open(originator: &[u8], responder: &[u8], port: u16) -> Guess {
