@@ -17,6 +17,8 @@ const PORT: u16 = 6379;
 pub struct Redis {
     walkers: [Walker; 2],
     session: Session,
+    /// Something of the side was seen.
+    began: [bool; 2],
 }
 
 impl StreamProtocol for Redis {
@@ -38,8 +40,15 @@ impl StreamProtocol for Redis {
     }
 
     fn data(&mut self, from: Side, bytes: &[u8], cx: &mut Context<'_>) -> Next {
-        let Self { walkers, session } = self;
+        let Self { walkers, session, began } = self;
         let walker = &mut walkers[from.index()];
+        if !std::mem::replace(&mut began[from.index()], true) && cx.is_joined(from) {
+            session.join(from);
+            if resp::begins(bytes, from) == Guess::No {
+                // In the middle of a value.
+                walker.lose();
+            }
+        }
         if walker.is_lost() {
             // Where a packet begins, what it begins with is seen; one that does not even show that is left out.
             if resp::begins(bytes, from) != Guess::Yes || (from == Side::Responder && !session.is_waiting()) {
@@ -60,7 +69,7 @@ impl StreamProtocol for Redis {
     }
 
     fn gap(&mut self, from: Side, bytes: u64, cx: &mut Context<'_>) -> Next {
-        let Self { walkers, session } = self;
+        let Self { walkers, session, .. } = self;
         let walker = &mut walkers[from.index()];
         let mut next = Next::More;
         if walker.is_within_value(bytes) {

@@ -70,6 +70,13 @@ impl Reply {
         self.kind == b'>'
     }
 
+    /// A line of `MONITOR`: when a command came, the database and the client's address in brackets, and its words.
+    pub(super) fn is_monitoring(&self) -> bool {
+        self.kind == b'+'
+            && self.text.first().is_some_and(u8::is_ascii_digit)
+            && self.text.windows(2).any(|two| two == b" [")
+    }
+
     /// A message of a channel.
     pub(super) fn is_message(&self) -> bool {
         matches!(&self.first[..], b"message" | b"pmessage" | b"smessage")

@@ -31,6 +31,20 @@ enum Order {
     Turned,
 }
 
+/// How much a server sent that belongs to no command.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unasked {
+    messages: u64,
+    bytes: u64,
+}
+
+impl Unasked {
+    fn count(&mut self, reply: &Reply) {
+        self.messages += 1;
+        self.bytes += reply.bytes;
+    }
+}
+
 /// What is known of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -51,9 +65,13 @@ pub(super) struct Session {
     heard_ns: u64,
     slowest_ns: u64,
     subscribed: bool,
+    monitors: bool,
     /// What no command asked for: messages of channels, monitoring, invalidations.
-    pushes: u64,
-    push_bytes: u64,
+    pushes: Unasked,
+    /// Answers to commands that were not seen, and others of which it is not known whose they are.
+    unmatched: Unasked,
+    /// Bytes of the server are missing: what it pushed may be among them.
+    misses_answers: bool,
     told: u64,
 }
 
@@ -85,6 +103,7 @@ impl Session {
             return Next::More;
         }
         command.asked_ns = cx.time_ns;
+        self.monitors |= command.is(&[b"MONITOR"]);
         if command.changes_replies() {
             // From here on answers cannot be assigned.
             self.flush(false, cx);
@@ -142,20 +161,21 @@ impl Session {
             self.subscribed = true;
             self.front_subscribes()
         } else {
-            !(reply.is_push() || self.subscribed && reply.is_message())
+            !(reply.is_push() || self.subscribed && reply.is_message() || self.monitors && reply.is_monitoring())
         };
         if !is_answer {
-            self.push(&reply);
+            self.pushes.count(&reply);
             return Next::More;
         }
         if !self.finds_order(&reply, cx) {
+            self.unmatched.count(&reply);
             return Next::More;
         }
         let Some(command) = self.waiting.pop_front() else {
             if self.beyond > 0 {
                 self.beyond -= 1;
             } else {
-                self.push(&reply);
+                self.unmatched.count(&reply);
                 if self.command.has_begun() {
                     // The client is seen later than the server: bytes of it are missing.
                     self.doubt();
@@ -208,9 +228,10 @@ impl Session {
         self.waiting.front().is_some_and(Command::subscribes)
     }
 
-    fn push(&mut self, reply: &Reply) {
-        self.pushes += 1;
-        self.push_bytes += reply.bytes;
+    /// The beginning of the side is not shown: commands and answers of before may be on their way.
+    pub(super) fn join(&mut self, from: Side) {
+        self.misses_answers |= from == Side::Responder;
+        self.doubt();
     }
 
     /// Bytes of a value are missing; where it ends is known.
@@ -223,6 +244,7 @@ impl Session {
 
     /// Where `from` is in what it sends is not known any more.
     pub(super) fn lose(&mut self, from: Side, cx: &mut Context<'_>) {
+        self.misses_answers |= from == Side::Responder;
         self.flush(true, cx);
         if from == Side::Originator {
             let command = std::mem::take(&mut self.command);
@@ -249,25 +271,30 @@ impl Session {
     /// Nothing more is answered.
     pub(super) fn end(&mut self, cx: &mut Context<'_>) {
         self.flush(cx.is_unseen(Side::Responder), cx);
-        // Answers to commands that were not seen are among them.
-        let cut = cx.is_unseen(Side::Originator);
-        let (tx, pushes, bytes) = (self.told, std::mem::take(&mut self.pushes), self.push_bytes);
-        if pushes > 0 {
-            self.told += 1;
-            cx.event(EventKind::Redis, Side::Originator, None, |json| {
-                json.object("redis", |json| {
-                    json.number("tx_id", tx);
-                    json.object("response", |json| {
-                        json.text("type", "push");
-                        json.number("messages", pushes);
-                        json.number("bytes", bytes);
-                    });
-                    if cut {
-                        json.flag("truncated", true);
-                    }
-                });
-            });
+        let (pushes, unmatched) = (std::mem::take(&mut self.pushes), std::mem::take(&mut self.unmatched));
+        self.tell_unasked("push", pushes, self.misses_answers || cx.is_unseen(Side::Responder), cx);
+        self.tell_unasked("unmatched", unmatched, true, cx);
+    }
+
+    fn tell_unasked(&mut self, kind: &str, unasked: Unasked, cut: bool, cx: &mut Context<'_>) {
+        if unasked.messages == 0 {
+            return;
         }
+        let tx = self.told;
+        self.told += 1;
+        cx.event(EventKind::Redis, Side::Originator, None, |json| {
+            json.object("redis", |json| {
+                json.number("tx_id", tx);
+                json.object("response", |json| {
+                    json.text("type", kind);
+                    json.number("messages", unasked.messages);
+                    json.number("bytes", unasked.bytes);
+                });
+                if cut {
+                    json.flag("truncated", true);
+                }
+            });
+        });
     }
 
     fn tell(&mut self, command: &Command, reply: Option<&Reply>, cut: bool, cx: &mut Context<'_>) {

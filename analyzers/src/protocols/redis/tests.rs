@@ -162,11 +162,47 @@ fn where_the_mirror_shows_one_side_what_is_told_of_it_is_marked() {
     assert_eq!(outline(&events), [("GET k", "", true), ("GET l", "", true)].map(|(a, b, c)| (a.into(), b.into(), c)));
     let (events, _) = stream::<Redis>(&[Step::Unseen(CLIENT, true), Step::Data(SERVER, b"$1\r\nx\r\n:1\r\n")]);
     assert_eq!(
-        (&redis(&events)[0]["response"]["messages"], &redis(&events)[0]["truncated"]),
-        (&json!(2), &json!(true))
+        (&redis(&events)[0]["response"], &redis(&events)[0]["truncated"]),
+        (&json!({"type": "unmatched", "messages": 2, "bytes": 2}), &json!(true))
     );
     let (events, _) = stream::<Redis>(&[Step::Data(CLIENT, &asked)]);
     assert!(outline(&events).iter().all(|(_, _, cut)| !cut), "the server has said nothing: {events:?}");
+}
+
+#[test]
+fn answers_to_commands_that_were_not_seen_are_no_pushes_and_are_marked() {
+    let get = command(&["GET", "k"]);
+    let (events, _) = stream::<Redis>(&[
+        Step::Joined(CLIENT),
+        Step::Joined(SERVER),
+        Step::Data(SERVER, b"+OK\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        Step::Data(SERVER, b">2\r\n$10\r\ninvalidate\r\n*0\r\n"),
+        Step::Data(CLIENT, &get),
+        Step::Data(SERVER, b"$1\r\nv\r\n"),
+    ]);
+    let told = redis(&events);
+    assert_eq!((&told[0]["request"]["key"], &told[0]["response"]["type"]), (&json!("k"), &json!("bulk")));
+    assert_eq!(told[1]["response"], json!({"type": "push", "messages": 1, "bytes": 10}));
+    assert_eq!(told[2]["response"], json!({"type": "unmatched", "messages": 2, "bytes": 11}));
+    assert_eq!([&told[1]["truncated"], &told[2]["truncated"]], [&json!(true), &json!(true)]);
+}
+
+#[test]
+fn the_middle_of_a_value_is_no_command_and_an_answer_of_before_goes_to_none() {
+    let asked = [command(&["GET", "k"]), command(&["INCR", "n"])].concat();
+    let (events, _) = stream::<Redis>(&[
+        Step::Joined(CLIENT),
+        Step::Joined(SERVER),
+        Step::Data(CLIENT, b"value of a SET\r\n"),
+        Step::Data(CLIENT, &asked),
+        Step::Data(SERVER, b"+OK\r\n"),
+        Step::Data(SERVER, b"$1\r\nv\r\n:1\r\n"),
+        Step::Data(CLIENT, &command(&["GET", "l"])),
+        Step::Data(SERVER, b"$2\r\nvw\r\n"),
+    ]);
+    let told = outline(&events);
+    let none = |name: &str| (name.to_owned(), String::new(), true);
+    assert_eq!(told, [none("GET k"), none("INCR n"), ("GET l".into(), "bulk".into(), false)]);
 }
 
 /// The key or name, the answer's type and whether it is marked, of all commands.
