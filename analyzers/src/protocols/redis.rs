@@ -5,6 +5,7 @@ use resp::Walker;
 use session::Session;
 
 mod command;
+mod names;
 mod reply;
 mod resp;
 mod session;
@@ -36,6 +37,20 @@ impl StreamProtocol for Redis {
         match resp::begins(opening.originator, Side::Originator) {
             Guess::No if opening.responder_port == PORT => command::begins_inline(opening.originator),
             guess => guess,
+        }
+    }
+
+    fn client(opening: &Opening<'_>) -> Option<Side> {
+        match (opening.originator_port, opening.responder_port) {
+            (_, PORT) => None,
+            (PORT, _) => Some(Side::Responder),
+            // An array of texts may be a command, and an answer or a message.
+            _ => {
+                let (length, name) = resp::first_value(opening.originator)?;
+                let is_whole = length == name.len() as u64;
+                let may_be = if is_whole { names::is_command(name) } else { length <= names::LONGEST };
+                (!may_be).then_some(Side::Responder)
+            }
         }
     }
 

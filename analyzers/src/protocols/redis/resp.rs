@@ -278,6 +278,16 @@ fn number(text: &[u8]) -> Option<Length> {
         .map(Length::Of)
 }
 
+/// The first value of an array, where that has a length: the length, and what is there of the value. Null has none of both.
+pub(super) fn first_value(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut lines = bytes.strip_prefix(b"*")?.splitn(3, |byte| *byte == b'\n');
+    let (_, length, rest) = (lines.next()?, lines.next()?, lines.next()?);
+    match number(length.strip_prefix(b"$")?.strip_suffix(b"\r")?)? {
+        Length::Null => Some((0, &[])),
+        Length::Of(length) => Some((length, rest.get(..usize::try_from(length).ok()?).unwrap_or(rest))),
+    }
+}
+
 /// Whether a command, or an answer, surely begins here.
 pub(super) fn begins(bytes: &[u8], from: Side) -> Guess {
     let Some(kind) = bytes.first() else { return Guess::Perhaps };

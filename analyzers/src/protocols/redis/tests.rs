@@ -205,6 +205,29 @@ fn the_middle_of_a_value_is_no_command_and_an_answer_of_before_goes_to_none() {
     assert_eq!(told, [none("GET k"), none("INCR n"), ("GET l".into(), "bulk".into(), false)]);
 }
 
+#[test]
+fn a_server_on_any_port_that_is_heard_first_with_an_array_is_not_taken_for_the_client() {
+    let client = |words: &[&str], ports: (u16, u16)| {
+        let (originator, responder) = (&command(words)[..], &b""[..]);
+        let opening = Opening { originator, responder, originator_port: ports.0, responder_port: ports.1 };
+        assert_eq!(Redis::recognise(&opening), Guess::Yes);
+        Redis::client(&opening)
+    };
+    for words in [&["message", "a", "hello"][..], &["", "v"], &["f7", "v"], &["getx"]] {
+        assert_eq!(client(words, (7000, 40_000)), Some(SERVER), "{words:?}");
+    }
+    for words in [&["GET", "k"][..], &["xautoclaim", "k"], &["acl"], &["zunionstore"], &["JSON.GET", "k"]] {
+        assert_eq!(client(words, (40_000, 7000)), None, "{words:?}");
+    }
+    let cut = |bytes: &[u8]| {
+        let opening = Opening { originator: bytes, responder: b"", originator_port: 40_000, responder_port: 7000 };
+        Redis::client(&opening)
+    };
+    assert_eq!([cut(b"*2\r\n$-1\r\n$1\r\na\r\n"), cut(b"*2\r\n$900\r\nvalue")], [Some(SERVER); 2]);
+    assert_eq!([cut(b"*2\r\n$9\r\nvalue"), cut(b"*2\r\n$3"), cut(b"+OK\r\n")], [None; 3]);
+    assert_eq!([client(&["get"], (6379, 40_000)), client(&["f7"], (40_000, 6379))], [Some(SERVER), None]);
+}
+
 /// The key or name, the answer's type and whether it is marked, of all commands.
 fn outline(events: &[Value]) -> Vec<(String, String, bool)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
