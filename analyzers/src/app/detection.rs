@@ -70,7 +70,6 @@ impl Detection {
             return if *count < PASSED_MAX { Found::Nothing } else { Found::Foreign };
         }
         let (found, turn) = match &mut self.kept {
-            Some(kept) if kept.pieces.len() >= PIECES_MAX => return Found::Foreign,
             Some(kept) => kept.recognise_with(from, bytes, work),
             None => recognise(&opening([&[], &[]], (from, bytes), work), work.may_turn),
         };
@@ -119,6 +118,9 @@ impl Detection {
             return Found::Foreign;
         }
         let kept = self.kept.get_or_insert_default();
+        if kept.pieces.len() >= PIECES_MAX {
+            return Found::Foreign;
+        }
         kept.bytes[from.index()].extend_from_slice(bytes);
         kept.pieces.push((from, bytes.len() as u16));
         *kept_bytes += bytes.len();

@@ -348,17 +348,20 @@ fn a_request_is_told_where_the_server_has_closed_its_half_before() {
 
 #[test]
 fn a_flow_that_is_picked_up_within_a_long_body_is_told_by_what_the_other_side_says() {
-    let body = [b'x'; 1400];
     let request = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
     // Where the beginning was shown it is of no protocol.
     for (begins, told) in [(false, 1), (true, 0)] {
-        let mut bench = if begins { open_connection() } else { Bench::new() };
-        for n in 0..100 {
-            bench.see(&tcp(B, A, (501 + 1400 * n, 101), PSH, &body));
+        // In large segments, and in many small ones.
+        for size in [1400, 90] {
+            let mut bench = if begins { open_connection() } else { Bench::new() };
+            for n in 0..100 {
+                bench.see(&tcp(B, A, (501 + size * n, 101), PSH, &vec![b'x'; size as usize]));
+            }
+            bench.see(&tcp(A, B, (101, 501 + size * 100), PSH, request));
+            bench.shard.finish(|_| {});
+            let events = bench.events();
+            let urls = events.iter().filter(|event| event["http"]["url"] == "/next").count();
+            assert_eq!(urls, told, "{size}: {events:?}");
         }
-        bench.see(&tcp(A, B, (101, 501 + 140_000), PSH, request));
-        bench.shard.finish(|_| {});
-        let events = bench.events();
-        assert_eq!(events.iter().filter(|event| event["http"]["url"] == "/next").count(), told, "{events:?}");
     }
 }
