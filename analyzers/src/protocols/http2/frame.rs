@@ -97,7 +97,8 @@ impl FrameHeader {
         }
     }
 
-    /// Whether bytes in the middle of a stream that look so are a frame's header: seldom anything else does.
+    /// Whether bytes in the middle of a stream that look so are a frame's header: seldom anything else does. Of small numbers in other formats
+    /// there would be frames without content that nobody sends.
     pub(super) fn is_plausible(self) -> bool {
         let known_flags = match self.number {
             0 => END_STREAM | PADDED,
@@ -107,8 +108,15 @@ impl FrameHeader {
             9 => END_HEADERS,
             _ => 0,
         };
+        let least = match self.number {
+            0 => u32::from(!self.ends_stream()),
+            1 => 1,
+            5 => 4,
+            _ => 0,
+        };
         self.number <= 9
             && self.flags & !known_flags == 0
+            && self.length >= least
             && self.length <= USUAL_MAX
             && self.stream < 1 << 24
             && self.is_valid()
@@ -170,13 +178,12 @@ pub(super) fn guess_frames(bytes: &[u8]) -> Guess {
 }
 
 /// Where in `bytes`, behind the first, frames begin: in the rest of a body, of which the first bytes were not seen, they seldom begin with a
-/// segment. It takes two headers, or a frame that ends with the bytes; small numbers of other formats look like data that is empty.
+/// segment. It takes two headers, or a frame that ends with the bytes.
 pub(super) fn find_frames(bytes: &[u8]) -> Option<usize> {
     let frame_at = |at: usize| {
         let (header, _) = bytes.get(at..)?.split_first_chunk()?;
         let header = FrameHeader::read(*header);
-        let is_empty_data = header.number == 0 && header.length == 0 && !header.ends_stream();
-        (header.is_plausible() && !is_empty_data).then_some(at + HEADER_LEN + header.length as usize)
+        header.is_plausible().then_some(at + HEADER_LEN + header.length as usize)
     };
     let is_followed = |end: usize| end == bytes.len() || frame_at(end).is_some();
     (1..bytes.len()).find(|at| frame_at(*at).is_some_and(is_followed))
@@ -214,6 +221,10 @@ mod tests {
         assert_eq!(guess_frames(&[0, 0, 9, 0, 1, 0, 0, 0, 3, 1]), Guess::Perhaps, "the beginning of data");
         assert_eq!(guess_frames(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc]), Guess::No, "TLS");
         assert_eq!(guess_frames(&[0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f, 0]), Guess::No, "PostgreSQL");
+        let numbers: Vec<u8> = (1..6_u32).flat_map(u32::to_be_bytes).collect();
+        for at in 0..4 {
+            assert_eq!(guess_frames(&numbers[at..]), Guess::No, "the numbers of an SOA record of DNS, from {at} on");
+        }
     }
 
     #[test]
