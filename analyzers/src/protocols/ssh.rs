@@ -159,6 +159,9 @@ impl Session {
             return;
         }
         self.told = true;
+        if !are_sides_known(cx) {
+            return;
+        }
         // What was lost before the other side's banner told the protocol is no gap that this was told of.
         let lacks = |side: Side| {
             let peer = &self.sides[side.index()];
@@ -179,6 +182,14 @@ impl Session {
             });
         });
     }
+}
+
+/// Whether it is known which side is the client: banners and offers of both look alike. Without the handshake of TCP the ports have to tell.
+fn are_sides_known(cx: &Context<'_>) -> bool {
+    const WELL_KNOWN: std::ops::Range<u16> = 1..1024;
+    let tuple = &cx.flow.tuple;
+    let by_ports = WELL_KNOWN.contains(&tuple.destination_port) && !WELL_KNOWN.contains(&tuple.source_port);
+    by_ports || !cx.is_joined(Side::Originator) || !cx.is_joined(Side::Responder)
 }
 
 impl Peer {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::testing::{CLIENT, SERVER, Step, stream, stream_however_cut};
+use super::super::testing::{CLIENT, Recorder, SERVER, Step, stream, stream_however_cut};
 use super::super::{Guess, Next, Opening, StreamProtocol};
 use super::Ssh;
 
@@ -91,6 +91,22 @@ fn a_side_whose_banner_or_offer_was_not_shown_is_marked() {
             let steps = [step, Step::Data(client, &whole), Step::Data(server, &whole)];
             assert!(stream_however_cut::<Ssh>(&steps)[0]["ssh"].get("truncated").is_none());
         }
+    }
+}
+
+#[test]
+fn nothing_is_told_where_neither_the_handshake_nor_the_ports_say_who_is_the_client() {
+    for (port, joined, told) in
+        [(2222, [true, true], 0), (22, [true, true], 1), (2222, [true, false], 1), (2222, [false, true], 1)]
+    {
+        let mut recorder = Recorder::new(vxtap_wire::protocol::TCP, port);
+        recorder.joined = joined;
+        let mut ssh = Ssh::default();
+        recorder.step(|cx| ssh.data(CLIENT, b"SSH-2.0-OpenSSH_7.4\r\n", cx));
+        for side in [CLIENT, SERVER] {
+            recorder.step(|cx| ssh.end(side, cx));
+        }
+        assert_eq!(recorder.take().len(), told, "{port} {joined:?}");
     }
 }
 
