@@ -6,12 +6,15 @@ use vxtap_tests::capture_file::{self, Record};
 use vxtap_tests::captures::Captures;
 use vxtap_wire::{FiveTuple, FrameView, Transport};
 
+use super::links::in_ethernet;
 use super::read;
 
 /// Protocols whose answers have no name by which to find the question, and some that begin with a greeting or a handshake.
-const CAPTURES: [&str; 6] = [
+const CAPTURES: [&str; 8] = [
+    "arkime_http2_nghttp2",
     "zeek_mysql_queries",
     "zeek_postgres_ddl_dml",
+    "zeek_redis_bulk",
     "zeek_smtp",
     "zeek_ssh_curve25519",
     "zeek_tls12",
@@ -73,7 +76,7 @@ fn answers_that_overtake_their_questions_change_nothing_of_what_is_told() {
     let directory = tempfile::TempDir::new().unwrap();
     for name in CAPTURES {
         let capture = captures.named(name);
-        let records = capture.records();
+        let records = in_ethernet(&capture, directory.path()).records();
         let whole = said(&read(&capture.path, &[]).events, "");
         assert!(whole.len() > 1, "{name} tells nothing");
         for first in [0, 1] {
