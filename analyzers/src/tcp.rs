@@ -450,6 +450,7 @@ impl Connection {
     ) -> (&'o mut Half, Outlet<'o, F>) {
         let reorder_ns = self.metrics.reorder_ns();
         let (segments, wanted) = (self.segments, self.wanted);
+        let awaited_ns = self.halves[side.other().index()].held_since();
         (
             &mut self.halves[side.index()],
             Outlet {
@@ -462,6 +463,7 @@ impl Connection {
                 reorder_ns,
                 wanted,
                 after: None,
+                awaited_ns,
             },
         )
     }

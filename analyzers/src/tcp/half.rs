@@ -84,6 +84,8 @@ pub(super) struct Outlet<'o, F> {
     pub(super) wanted: bool,
     /// What the segment carries is delivered when the other side is at this position; see [`Half::lacks`].
     pub(super) after: Option<u64>,
+    /// When what waits for this side's bytes came, of the other side.
+    pub(super) awaited_ns: Option<u64>,
 }
 
 impl<F> Outlet<'_, F> {
@@ -491,8 +493,9 @@ impl Half {
             sent.lost_bytes += lost;
             sent.missing_bytes += gap - lost;
         }
-        // It was there to be told when what is behind it came.
-        let came_ns = self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).map(|piece| piece.time_ns);
+        // It was there to be told when what is behind it came, or what the other side sent when it had it: that is told next, with its own time.
+        let behind_ns = self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).map(|piece| piece.time_ns);
+        let came_ns = behind_ns.into_iter().chain(out.awaited_ns).min();
         if came_ns.is_some() {
             out.came(came_ns);
         }

@@ -61,7 +61,13 @@ impl Half {
 
     /// Whether the next bytes are there, and wait for the other side.
     pub(in crate::tcp) fn is_held(&self) -> bool {
-        self.waiting.as_ref().and_then(|waiting| waiting.sparse.first()).is_some_and(|piece| piece.start == self.next)
+        self.held_since().is_some()
+    }
+
+    /// When the next bytes came, if they are there and wait for the other side.
+    pub(in crate::tcp) fn held_since(&self) -> Option<u64> {
+        let first = self.waiting.as_ref()?.sparse.first()?;
+        (first.start == self.next).then_some(first.time_ns)
     }
 
     /// Goes on behind the hole that is next, if something behind it was seen and is not beyond `position`. Gives whether it did. An acknowledgement

@@ -41,6 +41,19 @@ fn what_has_waited_is_told_with_the_time_when_it_came() {
 }
 
 #[test]
+fn what_waited_for_a_hole_is_told_with_the_time_when_it_came_though_what_is_behind_the_hole_came_later() {
+    let mut bench = Bench::open();
+    bench.see(&answer(CLIENT, 0, 0, b"q1"));
+    // The answer is lost; the next question says that the client has it.
+    bench.see(&answer(CLIENT, 2, 3, b"q2"));
+    bench.pass(5 * MILLI);
+    bench.see(&answer(SERVER, 3, 4, b"two"));
+    bench.pass(HOLE_ACKED_NS);
+    bench.see(&ack(CLIENT, 4, 6));
+    assert_eq!(bench.told_with_times(), "c:q1 @12 s:~3 @ @12 c:q2 @ @17 s:two @");
+}
+
+#[test]
 fn a_lost_answer_to_the_syn_and_a_lost_question_turn_no_order_round() {
     let mut bench = Bench::new();
     bench.see(&flagged(TcpFlags::SYN, CLIENT, -1, 0));
