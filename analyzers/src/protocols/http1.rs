@@ -8,8 +8,10 @@
 //! ends, marked as cut, and that side goes on with what looks like a message's first line, at the beginning of a piece or of a
 //! line. Which response is for which request is then known of a client that waits for each before it asks again, as nearly all do: when
 //! its next request comes, those before are over. What a client that does not wait has asked, and what it is answered behind
-//! bytes that are missing, is told apart and marked, until as many answers have come as there were requests.
+//! bytes that are missing, is told apart and marked, until as many answers have come as there were requests. So it is where the connection was
+//! picked up in the middle, and where the answer to a request that was lost comes behind the next request.
 
+mod asked;
 mod check;
 mod chunked;
 mod exchange;
@@ -22,9 +24,10 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+use self::asked::{Method, Upgrade};
 use self::chunked::{Chunked, LineScan, Outcome};
 pub(in crate::protocols) use self::exchange::Upgraded;
-use self::exchange::{Exchanges, Method, Upgrade};
+use self::exchange::{Exchanges, Place};
 use self::framing::Framing;
 use self::head::{Fields, Head, end_of_head};
 use self::reader::{Reader, State, reader_state};
@@ -47,6 +50,8 @@ pub struct Http1 {
     client: Option<Side>,
     exchanges: Exchanges,
     anomalies: Anomalies,
+    /// Nothing was missing yet.
+    is_whole: bool,
     /// After a response to CONNECT.
     tunnel: bool,
     upgraded: Option<Upgraded>,
@@ -66,6 +71,7 @@ impl Default for Http1 {
             client: None,
             exchanges: Exchanges::default(),
             anomalies: Anomalies::new(Protocol::Http1),
+            is_whole: true,
             tunnel: false,
             upgraded: None,
             by_preface: false,
@@ -212,8 +218,10 @@ impl Http1 {
                     Outcome::More => {}
                     Outcome::Complete => self.finish(from, false, cx),
                     Outcome::Invalid => {
-                        let name = self.name(from, "invalid_request_chunk_len", "invalid_response_chunk_len");
-                        self.anomalies.tell(from, name, cx);
+                        if self.is_all_seen(cx) {
+                            let name = self.name(from, "invalid_request_chunk_len", "invalid_response_chunk_len");
+                            self.anomalies.tell(from, name, cx);
+                        }
                         self.finish(from, true, cx);
                     }
                 }
@@ -232,7 +240,13 @@ impl Http1 {
                 }
                 None => bytes.len(),
             },
-            State::Lost => self.look_for_start(from, bytes),
+            State::Lost => {
+                let used = self.look_for_start(from, bytes);
+                if used > 0 && self.client == Some(from) {
+                    self.exchanges.request_goes_on(cx.time_ns);
+                }
+                used
+            }
         };
         (used, Next::More)
     }
@@ -243,6 +257,7 @@ impl Http1 {
         let reader = &mut self.readers[from.index()];
         if reader.fresh && !reader.doubtful && cx.is_joined(from) {
             reader.state = State::Lost;
+            reader.place = Place::First;
             return (0, Next::More);
         }
         if reader.kept.is_empty() {
@@ -332,7 +347,7 @@ impl Http1 {
         // What is no method is perhaps its end, behind bytes that are missing.
         let begins_late = std::mem::take(&mut reader.doubtful) && !start::is_known_method(line.method);
         reader.fresh = false;
-        let place = reader.place();
+        let place = std::mem::take(&mut reader.place);
         if !begins_late {
             for name in check::request(&line, &head.fields, cut) {
                 self.anomalies.tell(from, name, cx);
@@ -364,7 +379,7 @@ impl Http1 {
             reader_state(&mut self.readers, from, if cut { State::Lost } else { State::Head });
             return Next::More;
         }
-        let place = self.readers[from.index()].place();
+        let place = std::mem::take(&mut self.readers[from.index()].place);
         self.exchanges.response_begins(from.other(), place, cx);
         let asked = self.exchanges.asked();
         if asked.is_none() && !fresh && self.client_is_whole(from.other(), cx) {
@@ -407,7 +422,7 @@ impl Http1 {
         !reader.fresh
             && !matches!(reader.state, State::Lost)
             && self.exchanges.has_all_requests()
-            && !cx.is_unseen(client)
+            && self.is_all_seen(cx)
     }
 
     /// Tells what a message's fields say that cannot be.
@@ -468,7 +483,7 @@ impl Http1 {
             self.mark_gap(from);
         }
         if self.client == Some(from) {
-            self.exchanges.request_end(cx.time_ns);
+            self.exchanges.request_end(cx.time_ns, lost);
         } else {
             self.exchanges.response_end(from.other(), cx);
         }

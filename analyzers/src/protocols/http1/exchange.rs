@@ -1,5 +1,6 @@
 //! Requests and the responses that answer them, in the order in which they were sent (RFC 9112 9.3.2).
 
+use super::asked::{Asked, Method, Upgrade};
 use super::head::Fields;
 use super::queue::Queue;
 use super::start::RequestLine;
@@ -11,42 +12,6 @@ const WAITING_MAX: usize = 1024;
 /// So many bytes of events wait for their response, and one event more. Of other requests only what their response needs waits: their event is
 /// written at once.
 const WAITING_TEXT_MAX: usize = 256 * 1024;
-
-/// Which requests have responses of their own kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Method {
-    Head,
-    Connect,
-    #[default]
-    Other,
-}
-
-/// A protocol to change to (RFC 9110 7.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Upgrade {
-    WebSocket,
-    Http2,
-    Tls,
-}
-
-impl Upgrade {
-    /// The first one that is known in a field `Upgrade`.
-    pub(super) fn read(field: &[u8]) -> Option<Self> {
-        field.split(|byte| *byte == b',').find_map(|token| match token.trim_ascii() {
-            token if token.eq_ignore_ascii_case(b"websocket") => Some(Self::WebSocket),
-            token if token.eq_ignore_ascii_case(b"h2c") => Some(Self::Http2),
-            token if token.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"TLS/")) => Some(Self::Tls),
-            _ => None,
-        })
-    }
-}
-
-/// What a response needs of its request.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) upgrade: Option<Upgrade>,
-}
 
 /// A request that changes the protocol: what follows answers it.
 #[derive(Debug, Default)]
@@ -72,6 +37,8 @@ struct Request {
     length: u64,
     /// When its last byte came; `None` while there is more.
     sent_ns: Option<u64>,
+    /// Where it ends was not seen: what comes next from its client may be of it.
+    open: bool,
     truncated: bool,
     /// Its event is written.
     told: bool,
@@ -111,10 +78,13 @@ enum RequestsLost {
 }
 
 /// How a message was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Place {
     /// Behind the one before it.
+    #[default]
     Next,
+    /// The first of a side whose beginning was not shown.
+    First,
     /// Behind bytes that are missing, or that were not understood: others may have been in them.
     BehindGap,
 }
@@ -142,6 +112,8 @@ pub(super) struct Exchanges {
     ever_lost: bool,
     /// Since the last request that was seen a response has come that is not to it.
     others_answered: bool,
+    /// The response to a request that was lost has not been seen: where nothing is missing before the next one, that is it.
+    owed: bool,
 }
 
 impl Exchanges {
@@ -164,7 +136,9 @@ impl Exchanges {
     /// which of those that follow is for which is known only as long as nothing is missing on either side.
     pub(super) fn request_begins(&mut self, client: Side, place: Place, server_is_lost: bool, cx: &mut Context<'_>) {
         let responses_are_seen = !server_is_lost && !cx.is_unseen(client.other());
-        self.pipelines |= responses_are_seen && self.unanswered() > 0;
+        if responses_are_seen && self.unanswered() > 0 {
+            self.does_not_wait(client, cx);
+        }
         if server_is_lost {
             self.responses_lost(client, cx);
         }
@@ -173,10 +147,25 @@ impl Exchanges {
             RequestsLost::None => false,
             RequestsLost::Perhaps => self.pipelines,
             // What was lost asked something that has yet to be answered.
-            RequestsLost::Surely => self.pipelines || (responses_are_seen && !others_answered),
+            RequestsLost::Surely if others_answered => self.pipelines,
+            // Where responses are lost as well, its may be among them.
+            RequestsLost::Surely if !responses_are_seen && !self.pipelines => {
+                self.owed = true;
+                false
+            }
+            RequestsLost::Surely => true,
         };
-        if is_in_doubt && place == Place::BehindGap {
+        if is_in_doubt && place != Place::Next {
             self.doubt = Doubt::Requests;
+        }
+    }
+
+    /// The client is seen not to wait. Of one that was picked up in the middle nobody knows how many responses were due then.
+    fn does_not_wait(&mut self, client: Side, cx: &mut Context<'_>) {
+        let is_new = !std::mem::replace(&mut self.pipelines, true);
+        if is_new && cx.is_joined(client) {
+            self.doubt = Doubt::Requests;
+            self.responses_lost(client, cx);
         }
     }
 
@@ -192,13 +181,19 @@ impl Exchanges {
 
     /// Bytes are missing from the server's side, and the responses to any that wait may have been in them.
     fn responses_lost(&mut self, client: Side, cx: &mut Context<'_>) {
-        let waiting = self.waiting.len() as u64;
-        self.tell_waiting(client, true, cx);
         if self.pipelines {
-            self.apart += waiting;
-            if self.apart > 0 && self.doubt == Doubt::None {
-                self.doubt = Doubt::Responses;
-            }
+            self.tell_apart(client, cx);
+        } else {
+            self.tell_waiting(client, true, cx);
+        }
+    }
+
+    /// Which of those that wait the next response is for is not known.
+    fn tell_apart(&mut self, client: Side, cx: &mut Context<'_>) {
+        self.apart += self.waiting.len() as u64;
+        self.tell_waiting(client, true, cx);
+        if self.apart > 0 && self.doubt == Doubt::None {
+            self.doubt = Doubt::Responses;
         }
     }
 
@@ -232,7 +227,7 @@ impl Exchanges {
         let asked = Asked { method, upgrade: fields.upgrade.and_then(Upgrade::read) };
         let tx = self.number();
         self.has_asked = true;
-        let mut request = Request { tx, members, asked, length: 0, sent_ns: None, truncated, told: false };
+        let mut request = Request { tx, members, asked, length: 0, sent_ns: None, open: false, truncated, told: false };
         self.current = request.tx;
         if self.apart > 0 || self.doubt == Doubt::Requests || self.waiting.len() >= WAITING_MAX {
             self.apart += 1;
@@ -264,10 +259,22 @@ impl Exchanges {
         }
     }
 
-    /// Nothing more comes of the request.
-    pub(super) fn request_end(&mut self, time_ns: u64) {
+    /// Nothing more comes of the request, or where its end is was `lost`.
+    pub(super) fn request_end(&mut self, time_ns: u64, lost: bool) {
         if let Some(request) = self.current() {
             request.sent_ns = Some(time_ns);
+            request.open = lost;
+        }
+    }
+
+    /// The client sends what is no new request: of one whose end was not seen it is a part. A response that has begun was not the answer to
+    /// all of it.
+    pub(super) fn request_goes_on(&mut self, time_ns: u64) {
+        let is_answered = self.unanswered() == 0;
+        let Some(request) = self.current().filter(|request| request.open) else { return };
+        request.sent_ns = Some(time_ns);
+        if let Some(response) = self.response.as_mut().filter(|_| is_answered) {
+            response.response_time_ns = None;
         }
     }
 
@@ -279,11 +286,23 @@ impl Exchanges {
     /// The head of a response has come that is not interim. Of a client that waits for each response, the newest request is the one that
     /// it answers: where it stands behind a gap, responses to the others were in that. Of one that does not wait, nobody knows.
     pub(super) fn response_begins(&mut self, client: Side, place: Place, cx: &mut Context<'_>) {
+        let owed = std::mem::take(&mut self.owed);
         if place == Place::Next {
+            if owed {
+                (self.pipelines, self.doubt) = (true, Doubt::Requests);
+                self.responses_lost(client, cx);
+            } else if self.unanswered() > 1 {
+                self.does_not_wait(client, cx);
+            }
             return;
         }
-        if self.requests_lost == RequestsLost::Surely || self.pipelines && self.waiting.len() as u64 + self.apart > 1 {
+        let waiting = self.waiting.len() as u64 + self.apart;
+        if self.requests_lost == RequestsLost::Surely || self.pipelines && waiting > 1 {
             return self.responses_lost(client, cx);
+        }
+        if place == Place::First && waiting > 1 {
+            // The first requests may have been answered, or the client may not wait.
+            return self.tell_apart(client, cx);
         }
         while self.waiting.len() > 1 {
             let Some(request) = self.waiting.pop_front() else { return };
@@ -322,7 +341,9 @@ impl Exchanges {
             Members::default()
         };
         let request = self.waiting.front();
-        let (answers, sent_ns) = (request.is_some(), request.and_then(|request| request.sent_ns));
+        // Of a request without an end the last byte is known where nothing is missing behind what was seen.
+        let is_sent = |request: &&Request| !(request.open && cx.is_unseen(client));
+        let (answers, sent_ns) = (request.is_some(), request.filter(is_sent).and_then(|request| request.sent_ns));
         let response_time_ns = sent_ns.and_then(|sent| started_ns.checked_sub(sent));
         if let Some(nanos) = response_time_ns {
             cx.response_time(Protocol::Http1, nanos);

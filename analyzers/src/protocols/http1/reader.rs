@@ -16,8 +16,8 @@ pub(super) struct Reader {
     pub(super) started_ns: u64,
     /// What is kept was found after bytes that were not understood: if it is no head, that is no surprise.
     pub(super) doubtful: bool,
-    /// Bytes are missing since the last message, and where the next one begins was in them.
-    pub(super) behind_gap: bool,
+    /// Where the message stands that comes.
+    pub(super) place: Place,
     /// No message was seen yet.
     pub(super) fresh: bool,
     pub(super) ended: bool,
@@ -41,11 +41,6 @@ pub(super) enum State {
 }
 
 impl Reader {
-    /// Where the message stands that comes.
-    pub(super) fn place(&mut self) -> Place {
-        if std::mem::take(&mut self.behind_gap) { Place::BehindGap } else { Place::Next }
-    }
-
     /// Whether a head may begin with `bytes`: that of a `response`, or of either where that is not known.
     pub(super) fn begins(&self, bytes: &[u8], response: Option<bool>) -> bool {
         let may = |response| {

@@ -1,5 +1,6 @@
 //! Where bytes are missing or make no sense: what ends, what is counted over, and where reading goes on.
 
+use super::exchange::Place;
 use super::framing::Framing;
 use super::reader::State;
 use super::{Http1, start};
@@ -14,17 +15,23 @@ impl Http1 {
         if self.tunnel {
             return Next::Done;
         }
-        if let State::BodyOrHead(framing) = self.readers[from.index()].state {
-            self.settle_body(from, framing, cx);
-        }
+        self.is_whole = false;
         let reader = &self.readers[from.index()];
         let between = matches!(reader.state, State::Head) && reader.kept.is_empty();
+        // The beginning of a request that is too short to be told.
+        let begun = matches!(reader.state, State::Head)
+            && !reader.fresh
+            && !reader.kept.is_empty()
+            && start::guess_request(&reader.kept) == Guess::Perhaps
+            && (!reader.doubtful || reader.kept.contains(&b' '));
         if between && self.client == Some(from.other()) {
             self.exchanges.gap_before_response();
         }
         let next = match reader.state {
             State::Head => self.last_head(from, cx),
-            State::HeadRest(..) => {
+            // Of a body that may not be there it is not known whether the next message was in what is missing.
+            State::HeadRest(..) | State::BodyOrHead(_) => {
+                self.readers[from.index()].kept = Vec::new();
                 self.finish(from, true, cx);
                 Next::More
             }
@@ -56,13 +63,19 @@ impl Http1 {
                 self.mark_gap(from);
                 return Next::More;
             }
-            State::BodyOrHead(_) | State::Lost => Next::More,
+            State::Lost if self.client == Some(from) => {
+                self.exchanges.request_goes_on(cx.time_ns);
+                Next::More
+            }
+            State::Lost => Next::More,
         };
         let reader = &mut self.readers[from.index()];
         reader.state = State::Lost;
-        reader.behind_gap = true;
+        if reader.place == Place::Next {
+            reader.place = Place::BehindGap;
+        }
         if self.client.is_none_or(|client| client == from) {
-            self.exchanges.lose_requests(between && bytes >= REQUEST_MIN);
+            self.exchanges.lose_requests(between && bytes >= REQUEST_MIN || begun);
         }
         next
     }
@@ -107,10 +120,18 @@ impl Http1 {
         let reader = &mut self.readers[from.index()];
         reader.state = State::Lost;
         // A flow that was picked up in the middle may begin within a body.
-        if !std::mem::take(&mut reader.doubtful) && !reader.fresh {
+        if !std::mem::take(&mut reader.doubtful) && !reader.fresh && self.is_all_seen(cx) {
             let name = if response { "response_invalid_protocol" } else { "request_line_invalid" };
             self.anomalies.tell(from, name, cx);
         }
+    }
+
+    /// Whether all that both sides have said was seen from its beginning. Where a message ends is known only then: an answer to HEAD
+    /// is taken for one to another request where those that were lost are.
+    pub(super) fn is_all_seen(&self, cx: &Context<'_>) -> bool {
+        let is_joined = cx.is_joined(Side::Originator) || cx.is_joined(Side::Responder);
+        let lacks_requests = self.client.is_some_and(|client| cx.is_unseen(client));
+        self.is_whole && !is_joined && !lacks_requests
     }
 
     /// Looks for the beginning of a message, at the beginning of `bytes` and of each line; gives how many bytes are none.

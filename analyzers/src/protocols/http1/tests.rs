@@ -478,6 +478,127 @@ fn the_answer_to_a_head_that_was_not_seen_is_followed_by_the_next_answer() {
 }
 
 #[test]
+fn a_request_of_which_no_more_than_its_method_was_shown_is_not_answered_to_the_one_before() {
+    let (first, second) = (get("/1"), answer(202));
+    let cut = [Step::Data(CLIENT, &first), Step::Data(CLIENT, b"GET "), Step::Gap(CLIENT, 80), Step::Gap(SERVER, 500)];
+    let steps = [&cut[..], &[Step::Data(SERVER, &second)]].concat();
+    let expected = [("/1", 0, true), ("", 202, true)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+}
+
+#[test]
+fn of_a_flow_that_is_picked_up_the_first_answer_seen_is_to_any_of_the_requests_before() {
+    let (first, second, response, third, last) = (get("/1"), get("/2"), answer(202), get("/3"), answer(203));
+    let joined = [Step::Joined(CLIENT), Step::Joined(SERVER), Step::Unseen(SERVER, true)];
+    let both = [Step::Data(CLIENT, &first), Step::Data(CLIENT, &second), Step::Unseen(SERVER, false)];
+    // The first answer is lost, or the client does not wait for it.
+    let lost = [Step::Data(SERVER, &response), Step::Data(CLIENT, &third), Step::Data(SERVER, &last)];
+    let steps = [&joined[..], &both, &lost].concat();
+    let expected = [("/1", 0, true), ("/2", 0, true), ("", 202, true), ("/3", 0, true), ("", 203, true)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+    // When both are answered it goes on.
+    let two = [Step::Data(SERVER, &response), Step::Data(SERVER, &response)];
+    let steps = [&joined[..], &both, &two, &lost[1..]].concat();
+    let expected = [("/1", 0, true), ("/2", 0, true), ("", 202, true), ("", 202, true), ("/3", 203, false)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+    // So is the request that it answers.
+    let steps = [Step::Data(CLIENT, &first), Step::Gap(CLIENT, 80), Step::Data(SERVER, &response)];
+    let steps = [&joined[..], &steps].concat();
+    let expected = [("/1", 0, true), ("", 202, true)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+}
+
+#[test]
+fn the_answer_to_a_lost_request_that_comes_late_shows_that_the_client_does_not_wait() {
+    let (second, third) = (get("/2"), get("/3"));
+    let (one, two, three) = (answer(201), answer(202), answer(203));
+    let steps = [
+        Step::Gap(CLIENT, 40),
+        Step::Unseen(SERVER, true),
+        Step::Data(CLIENT, &second),
+        Step::Data(SERVER, &one),
+        Step::Data(CLIENT, &third),
+        Step::Unseen(SERVER, false),
+        Step::Data(SERVER, &two),
+        Step::Data(SERVER, &three),
+    ];
+    let expected = [("/2", 0, true), ("", 201, true), ("/3", 0, true), ("", 202, true), ("", 203, true)];
+    assert_eq!(pipeline(&steps), expected.map(|(url, status, cut)| (url.to_owned(), status, cut)));
+}
+
+#[test]
+fn of_a_pipeline_that_is_picked_up_in_the_middle_nobody_knows_which_answer_is_whose() {
+    let (requests, later) = ([get("/2"), get("/3")].concat(), get("/4"));
+    let (one, rest) = (answer(201), [answer(202), answer(203), answer(204)].concat());
+    let steps = [
+        Step::Joined(CLIENT),
+        Step::Joined(SERVER),
+        Step::Data(CLIENT, &requests),
+        Step::Data(SERVER, &one),
+        Step::Data(CLIENT, &later),
+        Step::Data(SERVER, &rest),
+    ];
+    let told = pipeline(&steps);
+    assert!(told.iter().all(|(url, status, cut)| *cut && (url.is_empty() || *status == 0)), "{told:?}");
+    assert_eq!(told.len(), 7);
+}
+
+#[test]
+fn no_anomaly_is_told_of_what_follows_an_answer_whose_request_may_be_another() {
+    // HEAD and the answer to the request before it are lost.
+    let (first, to_head, next) = (get("/1"), b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", answer(203));
+    let (head, chunks) =
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", [answer(203), answer(204)].concat());
+    for (answer, next) in [(&to_head[..], &next), (head, &chunks)] {
+        let steps =
+            [Step::Data(CLIENT, &first), Step::Gap(SERVER, 500), Step::Data(SERVER, answer), Step::Data(SERVER, next)];
+        assert!(anomalies(&stream_however_cut::<Http1>(&steps)).is_empty());
+        let steps =
+            [Step::Joined(CLIENT), Step::Data(CLIENT, &first), Step::Data(SERVER, answer), Step::Data(SERVER, next)];
+        assert!(anomalies(&stream_however_cut::<Http1>(&steps)).is_empty());
+    }
+}
+
+#[test]
+fn bytes_that_are_missing_behind_an_answer_without_a_request_are_not_taken_for_its_body() {
+    let to_head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
+    let (next, last) = (answer(201), answer(202));
+    let steps = [
+        Step::Unseen(CLIENT, true),
+        Step::Data(SERVER, to_head),
+        Step::Gap(SERVER, 100),
+        Step::Data(SERVER, &next),
+        Step::Data(SERVER, &last),
+    ];
+    let events = stream_however_cut::<Http1>(&steps);
+    let told: Vec<_> = http(&events).iter().map(|http| (http["status"].clone(), http["length"].clone())).collect();
+    assert_eq!(told, [(json!(200), json!(0)), (json!(201), json!(2)), (json!(202), json!(2))]);
+}
+
+#[test]
+fn an_answer_takes_the_time_since_the_last_byte_before_it_though_the_end_of_the_request_is_cut() {
+    let post = b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Le";
+    let response = answer(200);
+    let times = |steps: &[Step<'_>]| -> Vec<_> {
+        let (events, _) = stream::<Http1>(steps);
+        events.iter().map(|event| event["http"]["response_time_us"].clone()).collect()
+    };
+    // Each step takes a millisecond.
+    let cut = [Step::Data(CLIENT, post), Step::Gap(CLIENT, 40)];
+    let body = [Step::Data(CLIENT, b"some of its body"), Step::Gap(CLIENT, 80)];
+    let answered = [Step::Data(SERVER, &response)];
+    assert_eq!(times(&[&cut[..], &answered].concat()), [json!(1000)]);
+    assert_eq!(times(&[&cut[..], &body, &answered].concat()), [json!(1000)]);
+    assert_eq!(times(&[&cut[..], &body[..1], &answered].concat()), [json!(1000)]);
+    // More of it was sent and not shown; or more of it comes.
+    let lost = [Step::Unseen(CLIENT, true)];
+    assert_eq!(times(&[&cut[..], &lost, &answered].concat()), [Value::Null]);
+    let begun = [Step::Data(SERVER, &response[..30])];
+    let rest = [Step::Data(SERVER, &response[30..])];
+    assert_eq!(times(&[&cut[..], &begun, &body, &rest].concat()), [Value::Null]);
+}
+
+#[test]
 fn a_mirror_that_cuts_each_packet_is_told_as_far_as_it_goes() {
     let response = b"HTTP/1.1 200 OK\r\nDate: Mon, 21 Oct 2013 20:13:21 GMT\r\nContent-Type: text/html\r\nContent-Length: 3000\r\n\r\n";
     let mut steps = Vec::new();
