@@ -49,7 +49,10 @@ impl StreamProtocol for Redis {
                 let (length, name) = resp::first_value(opening.originator)?;
                 let is_whole = length == name.len() as u64;
                 let may_be = if is_whole { names::is_command(name) } else { length <= names::LONGEST };
-                (!may_be).then_some(Side::Responder)
+                // Of a subscription's answer the last value is a number.
+                let is_answer =
+                    command::is_subscription(name) && opening.originator.windows(2).any(|two| two == b"\n:");
+                (!may_be || is_answer).then_some(Side::Responder)
             }
         }
     }

@@ -232,6 +232,8 @@ impl Session {
     pub(super) fn join(&mut self, from: Side) {
         self.misses_answers |= from == Side::Responder;
         self.doubt();
+        // The first command that is seen may be behind others.
+        self.command.doubted |= from == Side::Originator;
     }
 
     /// Bytes of a value are missing; where it ends is known.
