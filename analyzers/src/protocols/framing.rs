@@ -67,6 +67,10 @@ impl Framer {
     pub(super) fn data<F: Framed>(&mut self, from: Side, piece: &[u8], to: &mut F, cx: &mut Context<'_>) -> Next {
         if !std::mem::replace(&mut self.began, true) && cx.is_joined(from) && to.begins(from, piece) == Guess::No {
             self.lost = true;
+            let next = to.lost(from, cx);
+            if next != Next::More {
+                return next;
+            }
         }
         let skipped = self.skip.min(piece.len() as u64);
         self.skip -= skipped;

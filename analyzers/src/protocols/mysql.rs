@@ -101,6 +101,7 @@ impl Framed for Session {
 
     fn begins(&self, from: Side, bytes: &[u8]) -> Guess {
         match (from, Login::begins(bytes)) {
+            (Side::Responder, _) if self.reply_begins(bytes) != Guess::No => Guess::Yes,
             (Side::Responder, _) => greeting::begins(bytes),
             (Side::Originator, Guess::No) => Command::begins(bytes),
             (Side::Originator, guess) => guess,

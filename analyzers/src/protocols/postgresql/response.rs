@@ -154,6 +154,11 @@ impl Response {
         self.copied_bytes += bytes;
     }
 
+    /// Whether anything was copied, in either direction.
+    pub(super) const fn copies(&self) -> bool {
+        self.copied > 0
+    }
+
     /// Gives whether this is the first command that completes.
     pub(super) fn complete(&mut self, body: &[u8]) {
         self.completed = text(body).map(|(tag, _)| kept(tag));

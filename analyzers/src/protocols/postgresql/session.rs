@@ -384,7 +384,9 @@ impl Session {
     }
 
     fn answered(&mut self, cx: &mut Context<'_>) {
-        let response = std::mem::take(&mut self.response);
+        let mut response = std::mem::take(&mut self.response);
+        // What the client copied in may be among what has not come.
+        response.cut |= response.copies() && cx.is_unseen(Side::Originator);
         if let Some(request) = self.waiting.pop_front() {
             // What the server skips after an error has no answer of its own.
             self.tell(&request, Some(&response).filter(|response| response.has_begun()), false, cx);

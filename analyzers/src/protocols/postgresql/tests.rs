@@ -473,6 +473,47 @@ fn a_client_that_does_not_wait_gets_no_wrong_answer_behind_a_loss_and_the_right_
 }
 
 #[test]
+fn an_answer_that_is_picked_up_in_its_middle_shifts_none() {
+    let done = |tag: &str| [message(b'C', format!("{tag}\0").as_bytes()), ready()].concat();
+    let queries: Vec<_> = (0..4).map(|number| message(b'Q', format!("SELECT {number}\0").as_bytes())).collect();
+    let (one, two, three) = (done("SELECT 1"), done("SELECT 2"), done("SELECT 3"));
+    // The answer that is copied out has begun, which nothing but its rows tells.
+    let copied = [message(b'H', b"\0\0\x01\0\0"), message(b'd', b"row"), message(b'c', b""), done("COPY 1")].concat();
+    let (events, _) = stream::<PostgreSql>(&[
+        Step::Joined(CLIENT),
+        Step::Joined(SERVER),
+        Step::Data(CLIENT, &queries[0]),
+        Step::Data(SERVER, &copied),
+        Step::Data(CLIENT, &queries[1]),
+        Step::Data(SERVER, &one),
+        Step::Data(CLIENT, &queries[2]),
+        Step::Data(SERVER, &two),
+        Step::Data(CLIENT, &queries[3]),
+        Step::Data(SERVER, &three),
+    ]);
+    let told = pgsql(&events);
+    assert_eq!((told.len(), &told[0]["response"], &told[0]["truncated"]), (4, &Value::Null, &json!(true)));
+    for event in &told[1..] {
+        assert_eq!(event["request"]["simple_query"], event["response"]["command_completed"]);
+        assert_eq!(event["truncated"], Value::Null);
+    }
+}
+
+#[test]
+fn what_is_copied_in_is_marked_where_the_client_sent_more_than_is_shown() {
+    for unseen in [true, false] {
+        let (events, _) = stream::<PostgreSql>(&[
+            Step::Data(CLIENT, &message(b'Q', b"COPY t FROM STDIN\0")),
+            Step::Data(SERVER, &message(b'G', b"\0\0\0")),
+            Step::Data(CLIENT, &message(b'd', b"1\ta\n")),
+            Step::Unseen(CLIENT, unseen),
+            Step::Data(SERVER, &[message(b'C', b"COPY 20\0"), ready()].concat()),
+        ]);
+        assert_eq!(pgsql(&events)[0]["truncated"], if unseen { json!(true) } else { Value::Null });
+    }
+}
+
+#[test]
 fn postgresql_is_recognised_by_its_startup_and_in_the_middle_by_a_query() {
     fn open(originator: &[u8], responder: &[u8], port: u16) -> Guess {
         PostgreSql::recognise(&Opening { originator, responder, originator_port: 40_000, responder_port: port })
