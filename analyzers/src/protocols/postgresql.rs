@@ -103,7 +103,7 @@ impl Framed for Session {
 
     fn begins(&self, from: Side, bytes: &[u8]) -> Guess {
         match from {
-            Side::Originator if Startup::begins(bytes) != Guess::No => Guess::Yes,
+            Side::Originator if Startup::begins(bytes) != Guess::No || session::is_login(bytes) => Guess::Yes,
             Side::Responder if self.waits_for_encryption() => Guess::Yes,
             _ => session::begins(from, bytes),
         }

@@ -53,7 +53,7 @@ pub(super) fn begins(from: Side, bytes: &[u8]) -> Guess {
     let length = u32::from_be_bytes(*length) as usize;
     let Some(length) = length.checked_sub(4).filter(|length| *length < 1 << 24) else { return Guess::No };
     let body = body.get(..length).unwrap_or(body);
-    let text = || body.iter().take(24).all(|byte| *byte >= b' ' || b"\n\r\t\0".contains(byte));
+    let text = || is_text(body);
     let fits = match (from, kind) {
         (Side::Originator, b'X') | (Side::Responder, b'1') => length == 0,
         (Side::Originator, b'Q') => length > 1 && text() && body.first() != Some(&0),
@@ -69,6 +69,18 @@ pub(super) fn begins(from: Side, bytes: &[u8]) -> Guess {
         _ => length >= 6,
     };
     if fits { Guess::Yes } else { Guess::No }
+}
+
+/// Whether `body` begins with texts.
+fn is_text(body: &[u8]) -> bool {
+    body.iter().take(24).all(|byte| *byte >= b' ' || b"\n\r\t\0".contains(byte))
+}
+
+/// Whether a client answers here what the server asks of a login, and no more than that: the name of a mechanism, or text.
+pub(super) fn is_login(bytes: &[u8]) -> bool {
+    let Some(([b'p', length @ ..], body)) = bytes.split_first_chunk::<HEADER_LEN>() else { return false };
+    let most = (u32::from_be_bytes(*length) as usize).saturating_sub(4);
+    (4..1 << 16).contains(&most) && body.len() <= most && is_text(body)
 }
 
 /// What was asked behind the requests that wait, told already.
@@ -229,7 +241,7 @@ impl Session {
     /// Ends the doubt where a client asks on that has waited until the server was ready. What stands in no pipeline is asked by one that
     /// waits.
     fn settle(&mut self, kind: &Kind, cx: &mut Context<'_>) {
-        let waits = matches!(kind, Kind::Query(_) | Kind::Startup(_));
+        let waits = matches!(kind, Kind::Query(_) | Kind::Startup(_) | Kind::Authentication { .. });
         let is_quiet = cx.time_ns.saturating_sub(std::mem::replace(&mut self.heard_ns, cx.time_ns)) >= QUIET_NS;
         let is_ready = std::mem::take(&mut self.ready);
         let is_over = if self.pipelines { is_ready && is_quiet } else { is_ready || waits };
@@ -265,10 +277,16 @@ impl Session {
     pub(super) fn server_sent(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Next {
         let Some(kind) = message.bytes.first().copied() else { return Next::More };
         self.lost = false;
+        let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
         if self.waiting.is_empty() {
-            if kind == b'Z' {
-                self.ready_beyond();
-                self.ready = true;
+            match kind {
+                b'Z' => {
+                    self.ready_beyond();
+                    self.ready = true;
+                }
+                // What the client answers is a request that it makes, though its first one was not seen.
+                b'R' => self.sasl = authentication(body).is_some_and(|(_, sasl)| sasl),
+                _ => {}
             }
             self.heard_ns = cx.time_ns;
             return Next::More;
@@ -281,7 +299,6 @@ impl Session {
             self.response.began_ns.get_or_insert(cx.time_ns);
             self.response.cut |= message.cut;
         }
-        let body = message.bytes.get(HEADER_LEN..).unwrap_or_default();
         if matches!(kind, b'C' | b'E' | b'Z') {
             self.copying = false;
         }

@@ -500,6 +500,26 @@ fn an_answer_that_is_picked_up_in_its_middle_shifts_none() {
 }
 
 #[test]
+fn a_login_that_is_picked_up_at_the_clients_answer_is_told_from_there() {
+    let mechanism = message(b'p', b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r=nonce");
+    let asked = |kind: u8, text: &[u8]| message(b'R', &[&[0, 0, 0, kind][..], text].concat());
+    let (events, _) = stream::<PostgreSql>(&[
+        Step::Joined(CLIENT),
+        Step::Data(SERVER, &asked(10, b"SCRAM-SHA-256\0\0")),
+        Step::Data(CLIENT, &mechanism),
+        Step::Data(SERVER, &asked(11, b"r=nonce")),
+        Step::Data(CLIENT, &message(b'p', b"c=biws,r=nonce")),
+        Step::Data(SERVER, &[asked(0, b""), ready()].concat()),
+    ]);
+    let told = pgsql(&events);
+    assert_eq!(told[0]["request"], json!({"sasl_authentication_mechanism": "scram_SHA256"}), "{events:#?}");
+    assert_eq!(told[0]["response"], json!({"message": "authentication_sasl_continue"}));
+    assert_eq!((&told[1]["response"]["message"], told.len()), (&json!("authentication_ok"), 2));
+    let rows = [message(b'd', b"p\0\0\0\x08more"), message(b'Q', b"SELECT 1\0")].concat();
+    assert!(!super::session::is_login(&rows[5..]) && !super::session::is_login(b"p\0\0\0\x08\x01\x02\x03\x04"));
+}
+
+#[test]
 fn what_is_copied_in_is_marked_where_the_client_sent_more_than_is_shown() {
     for unseen in [true, false] {
         let (events, _) = stream::<PostgreSql>(&[
