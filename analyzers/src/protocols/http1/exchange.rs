@@ -190,7 +190,7 @@ impl Exchanges {
 
     /// Which of those that wait the next response is for is not known.
     fn tell_apart(&mut self, client: Side, cx: &mut Context<'_>) {
-        self.apart += self.waiting.len() as u64;
+        self.apart += self.unanswered() as u64;
         self.tell_waiting(client, true, cx);
         if self.apart > 0 && self.doubt == Doubt::None {
             self.doubt = Doubt::Responses;
@@ -448,7 +448,11 @@ impl Exchanges {
         self.apart = 0;
     }
 
+    /// A response that has begun is told apart from now on as well.
     fn tell_waiting(&mut self, client: Side, lost: bool, cx: &mut Context<'_>) {
+        if let Some(response) = self.response.as_mut().filter(|response| response.answers) {
+            (response.answers, response.truncated, response.response_time_ns) = (false, true, None);
+        }
         while let Some(request) = self.waiting.pop_front() {
             self.tell(client, request, lost, cx);
         }

@@ -544,6 +544,20 @@ fn of_a_pipeline_that_is_picked_up_in_the_middle_nobody_knows_which_answer_is_wh
 }
 
 #[test]
+fn of_a_pipeline_that_is_picked_up_the_answer_that_has_begun_is_told_apart_as_well() {
+    let requests: Vec<_> = (1..=4).map(|number| get(&format!("/{number}"))).collect();
+    let begun = b"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\nbo";
+    let rest = [&b"dy"[..], &answer(202)].concat();
+    let mut steps = vec![Step::Joined(CLIENT), Step::Data(CLIENT, &requests[0]), Step::Data(SERVER, begun)];
+    steps.extend(requests[1..].iter().map(|request| Step::Data(CLIENT, request)));
+    steps.push(Step::Data(SERVER, &rest));
+    let told = pipeline(&steps);
+    assert!(told.iter().all(|(url, status, cut)| *cut && (url.is_empty() || *status == 0)), "{told:?}");
+    let answers: Vec<_> = told.iter().map(|told| told.1).filter(|status| *status != 0).collect();
+    assert_eq!((answers, told.len()), (vec![201, 202], 6));
+}
+
+#[test]
 fn no_anomaly_is_told_of_what_follows_an_answer_whose_request_may_be_another() {
     // HEAD and the answer to the request before it are lost.
     let (first, to_head, next) = (get("/1"), b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", answer(203));
