@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// The most lines that wait; those beyond are left out, and counted.
 const MAX_WAITING: usize = 1024;
@@ -84,14 +83,6 @@ impl Write for Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
@@ -103,7 +94,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut lines = Lines::start(writer).unwrap();
         for number in 0..100 {
-            writeln!(lines.make_writer(), "line {number}").unwrap();
+            lines.write_all(format!("line {number}\n").as_bytes()).unwrap();
         }
         lines.write_all(b"the last\n").unwrap();
         lines.finish();

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::journal::JournalLines;
 use super::lines::Lines;
@@ -36,13 +35,16 @@ impl Logging {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         if hold {
             let held = Held::default();
-            subscriber.with_ansi(colour).with_writer(held.clone()).init();
+            let writer = held.clone();
+            subscriber.with_ansi(colour).with_writer(move || writer.clone()).init();
             return Ok(Self::Held(held));
         }
         let lines = Lines::start(io::stderr()).map_err(|error| format!("cannot start a thread: {error}"))?;
+        let writer = lines.clone();
+        let subscriber = subscriber.with_writer(move || writer.clone());
         match JournalLines::for_stderr() {
-            Some(form) => subscriber.event_format(form).with_writer(lines.clone()).init(),
-            None => subscriber.with_ansi(colour).with_writer(lines.clone()).init(),
+            Some(form) => subscriber.event_format(form).init(),
+            None => subscriber.with_ansi(colour).init(),
         }
         Ok(Self::Said(lines))
     }
@@ -109,23 +111,15 @@ impl Write for Held {
     }
 }
 
-impl<'a> MakeWriter<'a> for Held {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_newest_lines_are_held_and_the_others_counted() {
-        let held = Held::default();
+        let mut held = Held::default();
         for number in 0..MAX_HELD + 3 {
-            held.make_writer().write_all(format!("line {number}\n").as_bytes()).unwrap();
+            held.write_all(format!("line {number}\n").as_bytes()).unwrap();
         }
         let mut output = Vec::new();
         held.write_to(&mut output);
