@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::CACHE_CONTROL;
@@ -140,30 +140,27 @@ async fn count(
     response
 }
 
-/// When a connection was heard from last, in milliseconds after `begun`.
+/// Which of all times that a connection was heard from was this one's last: of a time of day, connections that come in a burst would share one,
+/// and the one that has just asked could be taken for the most silent of them.
 #[derive(Debug)]
 struct Heard {
-    begun: Instant,
-    at: AtomicU64,
+    times: Arc<AtomicU64>,
+    last: AtomicU64,
 }
 
 impl Heard {
     fn now(&self) {
-        self.at.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.last.store(self.times.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
 /// Connections that are open.
+#[derive(Default)]
 struct Connections {
-    begun: Instant,
+    /// How often any was heard from.
+    times: Arc<AtomicU64>,
     tasks: JoinSet<()>,
     open: HashMap<Id, (Arc<Heard>, AbortHandle)>,
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Self { begun: Instant::now(), tasks: JoinSet::new(), open: HashMap::new() }
-    }
 }
 
 impl Connections {
@@ -177,7 +174,7 @@ impl Connections {
 
     /// The note of a connection that has just come.
     fn hear(&self) -> Arc<Heard> {
-        let heard = Heard { begun: self.begun, at: AtomicU64::new(0) };
+        let heard = Heard { times: Arc::clone(&self.times), last: AtomicU64::new(0) };
         heard.now();
         Arc::new(heard)
     }
@@ -199,7 +196,7 @@ impl Connections {
 
     /// Closes the one that has been silent for longest, and waits until one is closed.
     async fn evict(&mut self) {
-        let silent = self.open.values().min_by_key(|(heard, _)| heard.at.load(Ordering::Relaxed));
+        let silent = self.open.values().min_by_key(|(heard, _)| heard.last.load(Ordering::Relaxed));
         if let Some((_, task)) = silent {
             task.abort();
         }

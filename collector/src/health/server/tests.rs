@@ -1,5 +1,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use super::super::tests::{Patient, until};
 use super::*;
@@ -65,6 +66,15 @@ fn a_probe_that_keeps_its_connection_stays_while_silent_ones_make_room() {
         ask();
     }
     assert!(patient.state.snapshot().evicted > 300);
+}
+
+#[test]
+fn of_connections_that_are_heard_from_in_one_moment_the_later_one_is_the_less_silent() {
+    let connections = Connections::default();
+    let heard: Vec<_> = (0..100).map(|_| connections.hear()).collect();
+    heard[0].now();
+    let last: Vec<_> = heard.iter().map(|heard| heard.last.load(Ordering::Relaxed)).collect();
+    assert!(last[1..].is_sorted_by(|one, next| one < next) && last[0] > last[99], "{last:?}");
 }
 
 #[test]
