@@ -41,6 +41,86 @@ struct Taken<'a> {
     end: usize,
 }
 
+/// Where frames that are let in go.
+trait Enter<'a> {
+    /// The next frame. To be compiled in where it is called: see [`Opening::take`].
+    fn enter(&mut self, taken: Taken<'a>, pipeline: &mut Pipeline);
+}
+
+/// Into the analysis of a worker that is alone.
+struct Analysing<'a> {
+    batch: FrameBatch<'a>,
+}
+
+/// Into the captures of whoever read them, and to their owners.
+struct Recording<'r, 'a> {
+    opening: &'r Opening<'r>,
+    recorder: &'r mut Recorder,
+    batch: FrameBatch<'a>,
+    shares: &'r mut Shares,
+    /// Where the record begins in its chunk.
+    at: usize,
+}
+
+/// To their owners.
+struct Sharing<'r> {
+    opening: &'r Opening<'r>,
+    shares: &'r mut Shares,
+    /// Where the record begins in its chunk.
+    at: usize,
+}
+
+impl<'a> Enter<'a> for Analysing<'a> {
+    #[expect(clippy::inline_always, reason = "see Opening::take")]
+    #[inline(always)]
+    fn enter(&mut self, Taken { entrant, .. }: Taken<'a>, pipeline: &mut Pipeline) {
+        self.batch.look(&entrant);
+        if self.batch.is_full() {
+            pipeline.analyse(&self.batch);
+            self.batch.clear();
+        }
+    }
+}
+
+impl<'a> Enter<'a> for Recording<'_, 'a> {
+    #[expect(clippy::inline_always, reason = "see Opening::take")]
+    #[inline(always)]
+    fn enter(&mut self, Taken { entrant, start, end }: Taken<'a>, pipeline: &mut Pipeline) {
+        let Self { opening, recorder, batch, shares, at } = self;
+        pipeline.ledger.analysed += 1;
+        let view = batch.look(&entrant);
+        let (owner, frame) = (opening.steering.owner(view), SharedFrame::new(&entrant, *at + start..*at + end));
+        shares.push(owner, frame);
+        if opening.shows_fragments && view.fragment.is_some() {
+            shares.show_others(owner, frame);
+        }
+        if batch.is_full() {
+            recorder.record(batch, &mut pipeline.ledger);
+            batch.clear();
+        }
+    }
+}
+
+impl<'a> Enter<'a> for Sharing<'_> {
+    #[expect(clippy::inline_always, reason = "see Opening::take")]
+    #[inline(always)]
+    fn enter(&mut self, Taken { entrant, start, end }: Taken<'a>, _: &mut Pipeline) {
+        let Self { opening, shares, at } = self;
+        let (owner, is_fragment) = opening.steering.owner_unseen(entrant.link, entrant.bytes);
+        let frame = SharedFrame::new(&entrant, *at + start..*at + end);
+        shares.push(owner, frame);
+        if opening.shows_fragments && is_fragment {
+            shares.show_others(owner, frame);
+        }
+    }
+}
+
+/// The next frame, of another shape than the usual.
+#[inline(never)]
+fn enter_any<'a>(entry: &mut impl Enter<'a>, taken: Taken<'a>, pipeline: &mut Pipeline) {
+    entry.enter(taken, pipeline);
+}
+
 impl<'s> Opening<'s> {
     /// As `settings` say.
     pub(super) fn new(settings: &'s ReadSettings, steering: Steering, origins: KnownOrigins) -> Self {
@@ -52,90 +132,64 @@ impl<'s> Opening<'s> {
     /// Analyses every frame of `chunk`, for a worker that is alone. Records without a frame, or of a stream that is
     /// not let in, count as received and dropped.
     pub(super) fn analyse(&self, chunk: &Chunk, pipeline: &mut Pipeline) {
-        let mut batch = FrameBatch::new();
+        let mut analysing = Analysing { batch: FrameBatch::new() };
         for record in chunk.records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             pipeline.ledger.received += 1;
-            self.take(&record, pipeline, |Taken { entrant, .. }, pipeline| {
-                batch.look(&entrant);
-                if batch.is_full() {
-                    pipeline.analyse(&batch);
-                    batch.clear();
-                }
-            });
+            self.take(&record, pipeline, &mut analysing);
         }
-        pipeline.analyse(&batch);
+        pipeline.analyse(&analysing.batch);
     }
 
     /// Records every frame of `chunk`, counts it as received and analysed, and puts it into its owner's share. Records without a frame, or of a
     /// stream that is not let in, count as received and dropped.
     pub(super) fn record(&self, chunk: &Chunk, pipeline: &mut Pipeline, recorder: &mut Recorder, shares: &mut Shares) {
-        let mut batch = FrameBatch::new();
+        let mut recording = Recording { opening: self, recorder, batch: FrameBatch::new(), shares, at: 0 };
         for (at, record) in chunk.placed_records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
             pipeline.ledger.received += 1;
-            self.take(&record, pipeline, |Taken { entrant, start, end }, pipeline| {
-                pipeline.ledger.analysed += 1;
-                let view = batch.look(&entrant);
-                let (owner, frame) = (self.steering.owner(view), SharedFrame::new(&entrant, at + start..at + end));
-                shares.push(owner, frame);
-                if self.shows_fragments && view.fragment.is_some() {
-                    shares.show_others(owner, frame);
-                }
-                if batch.is_full() {
-                    recorder.record(&batch, &mut pipeline.ledger);
-                    batch.clear();
-                }
-            });
+            recording.at = at;
+            self.take(&record, pipeline, &mut recording);
         }
-        recorder.record(&batch, &mut pipeline.ledger);
+        recording.recorder.record(&recording.batch, &mut pipeline.ledger);
     }
 
     /// Puts every frame of `chunk` into its owner's share. Records without a frame, or of a stream that is not let in,
     /// count as received and dropped.
     pub(super) fn open(&self, chunk: &Chunk, pipeline: &mut Pipeline, shares: &mut Shares) {
+        let mut sharing = Sharing { opening: self, shares, at: 0 };
         for (at, record) in chunk.placed_records() {
             pipeline.ledger.received_bytes += record.data.len() as u64;
-            let is_taken = self.take(&record, pipeline, |Taken { entrant, start, end }, _| {
-                let (owner, is_fragment) = self.steering.owner_unseen(entrant.link, entrant.bytes);
-                let frame = SharedFrame::new(&entrant, at + start..at + end);
-                shares.push(owner, frame);
-                if self.shows_fragments && is_fragment {
-                    shares.show_others(owner, frame);
-                }
-            });
+            sharing.at = at;
+            let is_taken = self.take(&record, pipeline, &mut sharing);
             pipeline.ledger.received += u64::from(!is_taken);
         }
     }
 
-    /// Gives `enter` the frame in `record`, and tells whether there is one that is let in: one that is not is counted and dropped.
+    /// Gives `entry` the frame in `record`, and tells whether there is one that is let in: one that is not is counted and dropped.
     ///
-    /// Given rather than returned, so that the frame of the usual shape stays in registers: returned, it would lie where the others are
-    /// written, and be read back from there in other pieces than it was written in, which the CPU waits for.
+    /// Given rather than returned, and to a function that is compiled in here, so that the frame of the usual shape stays in registers: otherwise
+    /// it would be written to memory and read back from there in other pieces than it was written in. The CPU waits then until all that was
+    /// written before is in its cache, lists for other workers among it, which are in the other CPU's.
     #[expect(clippy::inline_always, reason = "what is given would go through memory, which takes longer than the rest")]
     #[inline(always)]
-    fn take<'a>(
-        &self,
-        record: &Record<'a>,
-        pipeline: &mut Pipeline,
-        mut enter: impl FnMut(Taken<'a>, &mut Pipeline),
-    ) -> bool {
+    fn take<'a>(&self, record: &Record<'a>, pipeline: &mut Pipeline, entry: &mut impl Enter<'a>) -> bool {
         // Nearly all of them are so, of a stream that is known.
         if self.plain_vxlan
             && record.origin == 0
             && record.link_type == LinkType::ETHERNET
             && let Some(PlainVxlan { source, destination_port, header, start, end }) = PlainVxlan::find(record.data)
             && self.kind(destination_port) == Some(Kind::Vxlan)
-            && let Some(entry) = pipeline.streams.recent_vxlan(source, header.vni)
+            && let Some(stream) = pipeline.streams.recent_vxlan(source, header.vni)
         {
             let place = Place { start, end, reserved_bits: header.reserved_bits_set, mark: None };
-            enter(taken(record, entry, Link::Ethernet, &place, pipeline), pipeline);
+            entry.enter(taken(record, stream, Link::Ethernet, &place, pipeline), pipeline);
             return true;
         }
         let any = self.take_any(record, pipeline);
         let is_taken = any.is_some();
         if let Some(taken) = any {
-            enter(taken, pipeline);
+            enter_any(entry, taken, pipeline);
         }
         is_taken
     }
