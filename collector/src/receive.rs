@@ -18,7 +18,7 @@ mod wait;
 
 pub(crate) use batch::{Batch, Datagram};
 pub(crate) use clock::{ClockState, clock_state};
-pub(crate) use cpu::pin_to_cpu;
+pub(crate) use cpu::{pin_to_cpu, pin_to_own_cpu};
 pub(crate) use ethtool::{InterfaceFeatures, interface_features};
 pub(crate) use handed::{Handed, kept_name};
 pub(crate) use packet::{PacketSource, SETTLED, open_packet_group};

@@ -14,6 +14,12 @@ pub(crate) fn pin_to_cpu(number: u32) -> io::Result<()> {
     Ok(sched_setaffinity(None, &alone)?)
 }
 
+/// Keeps the calling thread, one of `workers` that are busy together, on the CPU of its `number`, where there is one for each of them and no more;
+/// whether it is so. Where there are more, only the kernel knows which of them others leave free.
+pub(crate) fn pin_to_own_cpu(number: u32, workers: u32) -> bool {
+    sched_getaffinity(None).is_ok_and(|allowed| allowed.count() == workers) && pin_to_cpu(number).is_ok()
+}
+
 /// The CPU of this `number` among those that are `allowed`.
 fn chosen(allowed: &CpuSet, number: u32) -> Option<usize> {
     let number = number.checked_rem(allowed.count())?;
@@ -38,6 +44,27 @@ mod tests {
         let chosen: Vec<_> = (0..5).filter_map(|number| chosen(&allowed, number)).collect();
         assert_eq!(chosen, [3, 5, 6, 3, 5]);
         assert_eq!(super::chosen(&CpuSet::new(), 0), None);
+    }
+
+    #[test]
+    fn a_worker_has_a_cpu_of_its_own_only_where_there_are_as_many_as_workers() {
+        let allowed = sched_getaffinity(None).unwrap();
+        let workers = allowed.count();
+        for number in 0..workers {
+            let own = std::thread::spawn(move || {
+                assert!(pin_to_own_cpu(number, workers));
+                sched_getaffinity(None).unwrap()
+            });
+            let own = own.join().unwrap();
+            assert_eq!(own, set(&[chosen(&allowed, number).unwrap()]));
+        }
+        for others in [workers - 1, workers + 1] {
+            let left = std::thread::spawn(move || {
+                assert!(!pin_to_own_cpu(0, others));
+                sched_getaffinity(None).unwrap()
+            });
+            assert_eq!(left.join().unwrap(), allowed, "{others} workers");
+        }
     }
 
     #[test]
