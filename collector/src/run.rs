@@ -229,26 +229,28 @@ impl Collector {
                 "receive buffer granted"
             );
             let siblings = steering.siblings(number, Wholes::HandedOver);
-            let pipeline = Pipeline::new(&settings.pipeline, Arc::clone(&streams), lanes).with_siblings(siblings);
-            let shared = Arc::clone(&shared);
-            let coalesce = settings.receive.coalesce;
-            let parts = WorkerParts {
-                number,
-                sockets,
-                packets: PacketIntake::new(rings, Arc::clone(&local), settings.receive.probes.clone()),
-                waiter,
-                inbox,
-                outbox,
-                questions,
-                pipeline,
-                shared,
-                steering,
-                opening,
-                coalesce,
-                pin: settings.receive.pin,
-            };
+            let packets = PacketIntake::new(rings, Arc::clone(&local), settings.receive.probes.clone());
+            let (pipeline, streams, shared) = (settings.pipeline.clone(), Arc::clone(&streams), Arc::clone(&shared));
+            let (coalesce, pin) = (settings.receive.coalesce, settings.receive.pin);
             let end = end.clone();
             let work = move || {
+                // Made by the worker: made side by side by one thread, tables of two workers would share cache lines that both write to.
+                let pipeline = Pipeline::new(&pipeline, streams, lanes).with_siblings(siblings);
+                let parts = WorkerParts {
+                    number,
+                    sockets,
+                    packets,
+                    waiter,
+                    inbox,
+                    outbox,
+                    questions,
+                    pipeline,
+                    shared,
+                    steering,
+                    opening,
+                    coalesce,
+                    pin,
+                };
                 let result = Worker::new(parts).run();
                 if result.is_err() {
                     end.ask();
